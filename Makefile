@@ -1,0 +1,72 @@
+# Everything is installed into .venv: the core for the demonstration, [dev] on top for the rest.
+PYTHON ?= python3
+BIN    := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test prepare lab docs-check
+
+# Notebook tests run in the notebook's own folder, so the folder of real files has to be absolute.
+ifdef PHYSLEARN_DATA
+DATA := $(shell cd "$(PHYSLEARN_DATA)" 2>/dev/null && pwd)
+ifeq ($(DATA),)
+$(error PHYSLEARN_DATA=$(PHYSLEARN_DATA) is not a folder)
+endif
+override PHYSLEARN_DATA := $(DATA)
+export PHYSLEARN_DATA
+endif
+
+FLAGS     :=
+NOTEBOOKS := $(BIN)/nbdev_test --n_workers 2 --do_print --timing --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
+test prepare docs-check: export MPLBACKEND = agg
+
+help: ## print this list
+	@echo "make TARGET [PYTHON=python3.12] [PHYSLEARN_DATA=folder of real files] [FLAGS='slow cuda']"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s%s\n", $$1, $$2}' Makefile
+
+demo: .venv/.ready ## from line list to concentration with an error bar; the report is written to demo/
+	@echo "== demonstration: physlearn demo spectra --out demo"
+	$(BIN)/physlearn demo spectra --out demo
+
+test: .venv/.dev ## all tests: modules in step, site whole, notebooks, tests/
+	@echo "== 1/4 are modules, README and notebooks in step?"
+	$(BIN)/python tools/check.py
+	@echo "== 2/4 is the site whole?"
+	$(BIN)/python tools/docs_check.py
+	@echo "== 3/4 notebooks$(if $(PHYSLEARN_DATA),, (PHYSLEARN_DATA is unset: cells marked data are skipped))"
+	$(NOTEBOOKS)
+	@echo "== 4/4 tests"
+	$(BIN)/pytest -q tests
+	@echo "== all passed"
+
+prepare: .venv/.dev ## before a commit: export, test, clean, renew README.md
+	$(BIN)/nbdev_export
+	$(NOTEBOOKS)
+	$(BIN)/nbdev_clean
+	$(BIN)/python tools/readme.py --write
+
+docs-check: .venv/.dev ## stage and render every page without Quarto; titles, sidebar, links, outputs
+	$(BIN)/python tools/docs_check.py
+
+lab: .venv/.dev ## JupyterLab, opened at the tutorials
+	$(BIN)/jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "physlearn needs Python 3.11 or newer, and '$(PYTHON)' is not: name one with PYTHON=python3.12"; exit 1; }
+	@echo "== creating .venv with $$($(PYTHON) --version)"
+	$(PYTHON) -m venv .venv
+
+# fastai asks for torchvision, whose usual wheel does not load beside a CPU torch. Nothing here needs it,
+# and torchmetrics, peft and transformers fail while a broken one is there.
+define install
+	@echo "== installing $(1) into .venv (the first time: minutes, up to several GB)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'
+	@$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -y torchvision
+endef
+
+.venv/.ready: setup.py settings.ini constraints.txt | $(BIN)/pip
+	$(call install,.)
+	@touch $@
+
+.venv/.dev: setup.py settings.ini constraints.txt | $(BIN)/pip
+	$(call install,.[dev])
+	@touch .venv/.ready $@
