@@ -60,7 +60,8 @@ $(BIN)/pip:
 define install
 	@echo "== installing $(1) into .venv (the first time: minutes, up to several GB)"
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'
-	@$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -y torchvision
+	@$(BIN)/python -c 'import torchvision' 2>/dev/null || { \
+	  echo "== removing torchvision, which does not load here"; $(BIN)/python -m pip uninstall -qy torchvision; }
 endef
 
 .venv/.ready: setup.py settings.ini constraints.txt | $(BIN)/pip

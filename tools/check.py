@@ -13,7 +13,7 @@ def ours(root):
     else:
         names = []
         for folder, dirs, files in os.walk(root):
-            dirs[:] = [d for d in dirs if not (d == '__pycache__' or d[0] in '._' or d.endswith('.egg-info')) or d in ('.ci', '.github')]
+            dirs[:] = [d for d in dirs if d in ('.ci', '.github') or not (d[0] in '._' or d.endswith('.egg-info'))]
             names += [os.path.relpath(os.path.join(folder, f), root) for f in files]
     return sorted(Path(n) for n in names if n and ((root/n).is_file() or (root/n).is_symlink()))
 
@@ -34,7 +34,7 @@ def stale(root, tmp):
     "Modules that differ from what the notebooks in `tmp`, a copy of `root`, export."
     from nbdev.doclinks import nbdev_export
     def modules(top): return {p.relative_to(top) for p in (top/'physlearn').rglob('*.py')}
-    before = {m for m in modules(tmp)}
+    before = modules(tmp)
     # a module whose notebook has gone would survive an export, so export starts from an empty package
     for m in before:
         if m.name != '__init__.py': (tmp/m).unlink()
@@ -77,4 +77,5 @@ def problems(root=ROOT):
 if __name__ == '__main__':
     bad = problems()
     print(*bad, sep='\n', end='\n' if bad else '')
-    sys.exit(f'{len(bad)} out of step (make prepare does all of it)' if bad else print('modules, README and notebooks are in step'))
+    if bad: sys.exit(f'{len(bad)} out of step; make prepare exports, cleans and renews README.md')
+    print('modules, README and notebooks are in step')

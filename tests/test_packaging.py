@@ -1,0 +1,188 @@
+"The package, its pinned set, and the tools that watch over both: each tool is shown a planted fault and has to name it."
+import json, os, re, subprocess, sys
+from configparser import ConfigParser
+from pathlib import Path
+import pytest, yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT/'tools'))
+import check, readme
+
+def settings():
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    return config['DEFAULT']
+
+def run(*args, cwd): return subprocess.run([sys.executable, *args], cwd=cwd, capture_output=True, text=True)
+
+# --- the package
+
+def norm(name): return re.sub(r'[-_.]+', '-', name).lower()
+
+def pins():
+    lines = (l.strip() for l in (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines())
+    reqs = [Requirement(l) for l in lines if l and l[0] != '#']
+    assert all(len(r.specifier) == 1 and str(r.specifier).startswith('==') for r in reqs), 'constraints.txt pins with =='
+    return {norm(r.name): str(r.specifier).removeprefix('==') for r in reqs}
+
+@pytest.mark.parametrize('key', [k for k in settings() if k.endswith('requirements')])
+def test_pinned(key):
+    "What settings.ini asks for is pinned, at a version that it accepts."
+    pinned = pins()
+    for r in map(Requirement, settings()[key].split()):
+        assert norm(r.name) in pinned, f'{key}: {r.name} is not in constraints.txt'
+        assert r.specifier.contains(pinned[norm(r.name)]), f'{key}: {r} and constraints.txt disagree'
+
+def test_import_is_light():
+    "`import physlearn` brings nothing along."
+    code = 'import sys; a = set(sys.modules); import physlearn; print(*(set(sys.modules) - a))'
+    assert run('-c', code, cwd=ROOT).stdout.split() == ['physlearn']
+
+def test_version():
+    import physlearn
+    assert physlearn.__version__ == settings()['version']
+
+def test_one_site_config():
+    "One file describes the site, and says what settings.ini says."
+    link, s = ROOT/'nbs/_quarto.yml', settings()
+    assert link.is_symlink() and link.resolve() == ROOT/'_quarto.yml'
+    site = yaml.safe_load(link.read_text(encoding='utf-8'))['website']
+    assert site['title'] == s['title'] and site['repo-url'] == s['git_url'] and site['description'] == s['description']
+    assert site['site-url'] == s['doc_host'] + s['doc_baseurl']
+
+def test_notebook_names_are_unique():
+    names = [p.name for p in check.ours(ROOT) if p.suffix == '.ipynb']
+    assert sorted(names) == sorted(set(names))
+
+# --- the tools
+
+def notebook(*cells):
+    "A clean notebook of (kind, source) cells."
+    def cell(i, kind, src):
+        code = dict(execution_count=None, outputs=[]) if kind == 'code' else {}
+        return dict(sorted(dict(cell_type=kind, id=f'c{i}', metadata={}, source=src.splitlines(True), **code).items()))
+    return dict(cells=[cell(i, *c) for i, c in enumerate(cells)], metadata={}, nbformat=4, nbformat_minor=5)
+
+def save(nb, file): file.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+
+@pytest.fixture
+def house(tmp_path):
+    "A small house with this one's tools: a front page, one room with one module, a README and a sidebar."
+    for f in check.ours(ROOT):
+        if f.parts[0] in ('tools', 'settings.ini'):
+            (tmp_path/f).parent.mkdir(exist_ok=True)
+            (tmp_path/f).write_bytes((ROOT/f).read_bytes())
+    (tmp_path/'nbs').mkdir()
+    save(notebook(('markdown', '# House\n> A small one.'),
+                  ('markdown', '## The door\n\nto the [room](01_room.ipynb#the-window)')), tmp_path/'nbs/index.ipynb')
+    save(notebook(('markdown', '# Room\n> It has a window.'), ('code', '#| default_exp room'), ('markdown', '## The window'),
+                  ('code', '#| export\ndef window(): return "view"'), ('code', 'window()')), tmp_path/'nbs/01_room.ipynb')
+    (tmp_path/'_quarto.yml').write_text(
+        'website: {sidebar: {contents: [index.ipynb, {section: Rooms, contents: [01_room.ipynb]}]}}')
+    (tmp_path/'nbs/_quarto.yml').symlink_to('../_quarto.yml')
+    code = 'import nbdev.clean, nbdev.doclinks; nbdev.doclinks.nbdev_export.__wrapped__(); nbdev.clean.nbdev_clean.__wrapped__()'
+    assert run('-c', code, cwd=tmp_path).returncode == 0
+    (tmp_path/'README.md').write_text(readme.readme(tmp_path))
+    return tmp_path
+
+def edit(file, old, new):
+    text = file.read_text(encoding='utf-8')
+    assert old in text
+    file.write_text(text.replace(old, new), encoding='utf-8')
+
+def said(house, tool):
+    "Exit code and lines of a tool, which must leave the tree as it was."
+    def state(): return {f: (house/f).read_bytes() for f in check.ours(house)}
+    before = state()
+    r = run(f'tools/{tool}.py', cwd=house)
+    assert state() == before and 'Traceback' not in r.stderr, r.stderr
+    return r.returncode, (r.stdout + r.stderr).splitlines()
+
+def test_readme_in_step(): assert readme.in_step(ROOT)
+
+def test_readme(house):
+    "Links start at the top folder, hidden cells stay hidden, text outputs are kept, pictures are refused."
+    nb = notebook(('markdown', '# T\n[a](01_room.ipynb#x) [b](https://example.org) <img src="01_room.ipynb">'),
+                  ('code', '#| hide\nsecret'), ('code', '#| eval: false\n1 + 1'))
+    nb['cells'][2]['outputs'] = [dict(output_type='execute_result', data={'text/plain': ['2']})]
+    save(nb, house/'nbs/index.ipynb')
+    assert readme.readme(house) == ('# T\n[a](nbs/01_room.ipynb#x) [b](https://example.org) <img src="nbs/01_room.ipynb">\n\n'
+                                    '```python\n1 + 1\n```\n\n```\n2\n```\n')
+    assert said(house, 'readme')[0] == 1
+    nb['cells'][2]['outputs'] = [dict(output_type='display_data', data={'image/png': 'AAAA'})]
+    save(nb, house/'nbs/index.ipynb')
+    with pytest.raises(ValueError, match='nbs/images'): readme.readme(house)
+
+def test_check_passes_a_house_in_step(house): assert said(house, 'check')[0] == 0
+
+def test_check_names_what_is_out_of_step(house):
+    edit(house/'physlearn/room.py', '"view"', '"wall"')
+    edit(house/'nbs/01_room.ipynb', '"execution_count": null', '"execution_count": 7')
+    edit(house/'README.md', 'A small one', 'A large one')
+    (house/'physlearn/attic.py').write_text('x = 1\n')
+    code, lines = said(house, 'check')
+    assert code == 1
+    for start in ('physlearn/room.py: differs from what nbs/01_room.ipynb exports',
+                  'physlearn/attic.py: no notebook exports it', 'nbs/01_room.ipynb: not clean', 'README.md: not what'):
+        assert sum(l.startswith(start) for l in lines) == 1, (start, lines)
+
+def test_check_names_what_cannot_be_read(house):
+    (house/'nbs/01_room.ipynb').write_text('<<<<<<< HEAD')
+    code, lines = said(house, 'check')
+    assert code == 1 and lines[0].startswith('nbs/01_room.ipynb: not a notebook')
+
+def test_check_names_a_missing_export(house):
+    (house/'physlearn/room.py').unlink()
+    assert said(house, 'check')[1][0].startswith('physlearn/room.py: not exported yet from nbs/01_room.ipynb')
+
+def test_docs_check_passes_a_whole_site(house):
+    code, lines = said(house, 'docs_check')
+    assert (code, lines[-1].partition(' (')[0]) == (0, 'docs-check: 2 pages, 0 problems')
+
+def test_docs_check_names_each_fault(house):
+    links = '[a](gone.ipynb) [b](index.ipynb#The-door) [c](index.ipynb#the-door) [d](room.html#window) ![e](images/no.png)'
+    nb = notebook(('markdown', f'no title, and links {links}'), ('code', '1/0'))
+    nb['cells'][1]['outputs'] = [dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=['']),
+                                 dict(output_type='stream', name='stdout', text=['in ' + '/'.join(['', 'home', 'ada', 'x.py'])])]
+    save(nb, house/'nbs/02_yard.ipynb')
+    edit(house/'nbs/index.ipynb', 'A small one.', 'A small one.\\n> And cheap.')
+    edit(house/'_quarto.yml', 'index.ipynb,', 'index.ipynb, 03_shed.ipynb,')
+    code, lines = said(house, 'docs_check')
+    assert (code, lines[-1].partition(' (')[0]) == (1, 'docs-check: 3 pages, 9 problems')
+    yard = 'nbs/02_yard.ipynb: '
+    for start in ('_quarto.yml: the sidebar names 02_yard.ipynb 0 times', 'nbs/index.ipynb: the site drops',
+                  '_quarto.yml: the sidebar names 03_shed.ipynb, which does not exist', yard + 'no title',
+                  yard + 'cell 1: an error output', yard + 'cell 1: a path of one machine', yard + 'link gone.ipynb: no such file',
+                  yard + 'link index.ipynb#The-door: index.ipynb has no heading', yard + 'link images/no.png: no such file'):
+        assert sum(l.startswith(start) for l in lines) == 1, (start, lines)
+
+def test_docs_check_names_a_cell_that_fails(house):
+    edit(house/'nbs/01_room.ipynb', 'return \\"view\\"', 'return \\"view\\"\\nraise RuntimeError(\\"no door\\")')
+    code, lines = said(house, 'docs_check')
+    assert code == 1 and 'staging stopped' in lines[0] and 'no door' in lines[0] and 'Room' in lines[0], lines
+
+# --- make
+
+def make(*args, cwd=ROOT):
+    "Run make as from a fresh shell, whatever make started these tests."
+    env = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'PHYSLEARN_DATA')}
+    return subprocess.run(['make', *args], cwd=cwd, env=env, capture_output=True, text=True)
+
+def test_make_prints_its_targets():
+    out = make().stdout
+    for target in ('demo', 'test', 'prepare', 'lab', 'docs-check'): assert re.search(rf'^  {target} ', out, re.M)
+
+def test_make_wants_a_folder_of_data():
+    r = make('-n', 'test', 'PHYSLEARN_DATA=nowhere')
+    assert r.returncode and 'PHYSLEARN_DATA=nowhere is not a folder' in r.stderr
+
+def test_make_wants_a_python(tmp_path):
+    "An interpreter that is too old is refused with one sentence, before anything is installed."
+    old = tmp_path/'python-old'
+    old.write_text('#!/bin/sh\nexit 1\n')
+    old.chmod(0o755)
+    (tmp_path/'Makefile').write_bytes((ROOT/'Makefile').read_bytes())
+    for f in ('setup.py', 'settings.ini', 'constraints.txt'): (tmp_path/f).touch()
+    r = make('test', f'PYTHON={old}', cwd=tmp_path)
+    assert r.returncode and 'needs Python 3.11 or newer' in r.stdout and not (tmp_path/'.venv').exists()
