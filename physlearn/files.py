@@ -27,7 +27,7 @@ class FileError(ValueError):
                          + (f"; {remedy}" if remedy else ''))
     def __reduce__(self): return FileError, (self.file, self.found, self.expected, self.place, self.remedy)   # survives worker processes
 
-# %% ../nbs/00_core/01_files.ipynb #9bdcfceb
+# %% ../nbs/00_core/01_files.ipynb #3463e7c4
 def _bytes(n): return f"{n} bytes" if n < 2**13 else f"{n/2**20:.3g} MiB" if n < 2**30 else f"{n/2**30:.3g} GiB"
 
 def _door(path, limit=math.inf):
@@ -54,8 +54,10 @@ def read_bytes(path,             # a file; gzipped or not
     if len(data) > limit: raise FileError(path, f"unpacks to more than {_bytes(limit)}", remedy='pass a larger limit if that is right')
     return data
 
-def read_text(path, limit:int=2**28)->str:
-    "Content of a UTF-8 text file, gzipped or not, without byte-order mark, lines ending in a newline."
+def read_text(path,            # a file; gzipped or not
+              limit:int=2**28, # largest size, unpacked [bytes]
+             )->str:           # its content, without byte-order mark, lines ending in a newline
+    "Content of a UTF-8 text file."
     data = read_bytes(path, limit)
     try: text = data.decode('utf-8-sig')
     except UnicodeDecodeError as e: raise FileError(path, f"byte {data[e.start]:#04x} is not text", 'UTF-8 text', f"byte {e.start}") from None
@@ -92,7 +94,7 @@ def _cells(path, lines, sep):
     try: return [(lines[reader.line_num - 1][0], row) for row in reader]
     except csv.Error as e: raise FileError(path, f"{e}", 'separated values', f"line {lines[min(reader.line_num, len(lines)) - 1][0]}") from None
 
-# %% ../nbs/00_core/01_files.ipynb #ae119fdd
+# %% ../nbs/00_core/01_files.ipynb #10c8aaef
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)', re.I | re.A)
 _GAPS = ('', '#', 'nan', 'NaN')
 
@@ -106,11 +108,13 @@ def _numbers(path, name, cells, lines, gaps):
     except ValueError: x = None
     if x is None:
         k = next(i for i, c in enumerate(cells) if not _NUMBER.fullmatch(c))
-        remedy = 'write decimals with a point' if _NUMBER.fullmatch(cells[k].replace(',', '.')) else '' if cells[k] else f"pass missing=['{name}'] if gaps are right"
-        raise FileError(path, f"found {cells[k][:40]!r}" if cells[k] else 'the cell is empty', 'a number', f"line {lines[k]}, column {name}", remedy)
+        remedy = ('write decimals with a point' if _NUMBER.fullmatch(cells[k].replace(',', '.')) else
+                  '' if cells[k] else f"pass missing=['{name}'] if gaps are right")
+        found = f"found {cells[k][:40]!r}" if cells[k] else 'the cell is empty'
+        raise FileError(path, found, 'a number', f"line {lines[k]}, column {name}", remedy)
     bad = np.flatnonzero(np.isinf(x) if gaps else ~np.isfinite(x))
-    if len(bad): raise FileError(path, f"{len(bad)} of {len(x)} values are not finite, the first is {cells[bad[0]]!r}", 'finite numbers',
-                                 f"line {lines[bad[0]]}, column {name}")
+    if len(bad): raise FileError(path, f"{len(bad)} of {len(x)} values are not finite, the first is {cells[bad[0]]!r}",
+                                 'finite numbers', f"line {lines[bad[0]]}, column {name}")
     return x
 
 # %% ../nbs/00_core/01_files.ipynb #b5eabdf3
@@ -152,7 +156,7 @@ def read_table(path,            # CSV or TSV file, gzipped or not
         if k in text: out[k] = np.array(cells[k])
     return out
 
-# %% ../nbs/00_core/01_files.ipynb #28b088b5
+# %% ../nbs/00_core/01_files.ipynb #ad1c7533
 def validate(x,           # values (n,...)
              path,        # the file they come from
              name:str,    # what they are
@@ -170,11 +174,13 @@ def validate(x,           # values (n,...)
         fail(f"shape {x.shape}", f"shape {tuple('any' if s is None else s for s in shape)}".replace("'", ''))
     flat = x.reshape(len(x), math.prod(x.shape[1:])) if x.ndim else x.reshape(1, 1)
     bad = lambda mask: np.flatnonzero(mask.any(1))
-    if finite and len(b := bad(~np.isfinite(flat))): fail(f"{len(b)} of {len(x)} are not finite, the first is {flat[b[0]][~np.isfinite(flat[b[0]])][0]}", 'finite numbers', b[0])
-    if len(b := bad((flat < lo) | (flat > hi))): fail(f"found {flat[b[0]].tolist()[0]:.6g}", f"values from {lo:g} to {hi:g}", b[0])
+    first = lambda i, mask: flat[i][mask[i]][0]
+    if finite and len(b := bad(m := ~np.isfinite(flat))): fail(f"{len(b)} of {len(x)} are not finite, the first is {first(b[0], m)}", 'finite numbers', b[0])
+    if len(b := bad(m := (flat < lo) | (flat > hi))): fail(f"found {first(b[0], m):.6g}", f"values from {lo:g} to {hi:g}", b[0])
     if axis:
         step = np.diff(x); sign = np.sign(step.sum()) or 1.
-        if len(b := np.flatnonzero(step == 0)): fail(f"{x[b[0]]:.9g} is repeated" + (f", and {len(b) - 1} others" if len(b) > 1 else ''), 'each value once', b[0] + 1)
+        if len(b := np.flatnonzero(step == 0)):
+            fail(f"{x[b[0]]:.9g} is repeated" + (f", and {len(b) - 1} others" if len(b) > 1 else ''), 'each value once', b[0] + 1)
         if len(b := np.flatnonzero(sign*step < 0)): fail(f"{x[b[0]+1]:.9g} follows {x[b[0]]:.9g}", 'sorted values', b[0] + 1)
     return x
 
@@ -194,7 +200,7 @@ def check_unit(text:str, # the unit as the file gives it
         if not found.is_equivalent(want): raise FileError(path, f"unit {text!r} ({found.physical_type})", f"a unit like {like!r} ({want.physical_type})", name)
     return found
 
-# %% ../nbs/00_core/01_files.ipynb #0019ab19
+# %% ../nbs/00_core/01_files.ipynb #2a8fb475
 _BROKEN = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, RuntimeError, SyntaxError, ArithmeticError, MemoryError, AttributeError,
            zipfile.BadZipFile, zlib.error)   # what parsers raise when the bytes make no sense
 
@@ -210,23 +216,26 @@ def _members(path, z, limit, most=1000):
     infos = z.infolist()
     if len(infos) > most: raise FileError(path, f"{len(infos)} members", f"at most {most}")
     for i in infos:
-        if i.flag_bits & 1: raise FileError(path, 'is encrypted', 'plain arrays', i.filename)
-        if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): raise FileError(path, f"compression {i.compress_type}", 'none or deflate', i.filename)
+        def fail(found, expected): raise FileError(path, found, expected, i.filename)
+        if i.flag_bits & 1: fail('is encrypted', 'plain arrays')
+        if i.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED): fail(f"compression {i.compress_type}", 'none or deflate')
         # deflate cannot shrink by more than 1032
-        if i.file_size > 1100*i.compress_size + 100: raise FileError(path, f"claims to unpack {i.compress_size} bytes to {_bytes(i.file_size)}", 'an honest size', i.filename)
+        if i.file_size > 1100*i.compress_size + 100: fail(f"claims to unpack {i.compress_size} bytes to {_bytes(i.file_size)}", 'an honest size')
     if len({i.filename for i in infos}) < len(infos): raise FileError(path, 'two members have one name', 'each name once')
     return {i.filename.removesuffix('.npy'): i for i in infos}
 
-# %% ../nbs/00_core/01_files.ipynb #0848d82f
+# %% ../nbs/00_core/01_files.ipynb #22006c2d
 def _npy(path, name, f, size):
     "One array of `size` bytes, header included."
     version = np.lib.format.read_magic(f)
     if version not in ((1, 0), (2, 0)): raise FileError(path, f"format {version}", 'format 1.0 or 2.0', name)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(f)
-    if dtype.hasobject: raise FileError(path, 'holds Python objects, which could run code when loaded', 'numbers or text', name, 'save it again as plain arrays')
+    if dtype.hasobject:
+        raise FileError(path, 'holds Python objects, which could run code when loaded', 'numbers or text', name, 'save it again as plain arrays')
     n, have = math.prod(shape)*dtype.itemsize, size - f.tell()
-    if n != have or min(shape, default=0) < 0 or dtype.itemsize == 0: raise FileError(path, f"the header promises {dtype} {shape}, the file holds {have} bytes", f"{n} bytes", name)
+    if n != have or min(shape, default=0) < 0 or dtype.itemsize == 0:
+        raise FileError(path, f"the header promises {dtype} {shape}, the file holds {have} bytes", f"{n} bytes", name)
     return np.frombuffer(bytearray(f.read(n)), dtype).reshape(shape, order='F' if fortran else 'C')
 
 def read_npz(path,            # NPZ file
@@ -242,19 +251,22 @@ def read_npz(path,            # NPZ file
             for k in (names if names is not None else have):
                 if k not in have: raise FileError(path, f"no array {k!r} among {', '.join(have)[:300]}", f"arrays {', '.join(names)}")
             want = {k: have[k] for k in (names if names is not None else have)}
-            if (n := sum(i.file_size for i in want.values())) > limit: raise FileError(path, f"unpacks to {_bytes(n)}", f"at most {_bytes(limit)}", remedy='pass a larger limit if that is right')
+            if (n := sum(i.file_size for i in want.values())) > limit:
+                raise FileError(path, f"unpacks to {_bytes(n)}", f"at most {_bytes(limit)}", remedy='pass a larger limit if that is right')
             for k, i in want.items():
                 with z.open(i) as g: out[k] = _npy(path, k, g, i.file_size)
     return out
 
-# %% ../nbs/00_core/01_files.ipynb #79dc3dfc
+# %% ../nbs/00_core/01_files.ipynb #1560313f
 _FILTERS = {1: 'gzip', 2: 'shuffle', 3: 'fletcher32', 6: 'scaleoffset', 32000: 'lzf'}
 
 def _step(path, group, name, full):
     "The member `name` of an HDF5 group, if it is a hard link."
     link = group.get(name, getlink=True)
     if link is None: raise FileError(path, f"no {full!r}; {group.name!r} holds {', '.join(list(group)[:20])}")
-    if not isinstance(link, h5py.HardLink): raise FileError(path, f"is a {'link to another file' if isinstance(link, h5py.ExternalLink) else 'soft link'}", 'data in this file', full)
+    if not isinstance(link, h5py.HardLink):
+        kind = 'link to another file' if isinstance(link, h5py.ExternalLink) else 'soft link'
+        raise FileError(path, f"is a {kind}", 'data in this file', full)
     return group[name]
 
 def _datasets(path, group, prefix='', seen=None, most=10000):
@@ -369,24 +381,28 @@ def atomic_write(path): # file to write; its folder has to exist
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too
     finally: tmp.unlink(missing_ok=True)
 
-# %% ../nbs/00_core/01_files.ipynb #d38ce2fe
-def write_text(path, text:str):
+# %% ../nbs/00_core/01_files.ipynb #74c7d23c
+def write_text(path,      # file to write
+               text:str): # its content
     "Write a UTF-8 text file, whole or not at all."
     with atomic_write(path) as tmp: tmp.write_text(text, encoding='utf-8', newline='\n')
 
-def write_json(path, obj):
+def write_json(path, # file to write
+               obj): # dict, list, str, float, int, bool or None
     "Write JSON; NaN and infinity are refused, since they are not JSON."
     write_text(path, json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + '\n')
 
-def write_table(path,
+def write_table(path,         # CSV file to write
                 columns:dict, # numbers or text by name, each (n,)
                 meta=(),      # what stands above the table, by name; one line each
                ):
     "Write a CSV file that `read_table` reads back exactly."
     cols = {k: np.asarray(v) for k, v in columns.items()}
-    if len({v.shape for v in cols.values()}) != 1 or any(v.ndim != 1 for v in cols.values()): raise ValueError(f"columns of shape {', '.join(f'{k} {v.shape}' for k, v in cols.items())}: expected one length")
+    if len({v.shape for v in cols.values()}) != 1 or any(v.ndim != 1 for v in cols.values()):
+        raise ValueError(f"columns of shape {', '.join(f'{k} {v.shape}' for k, v in cols.items())}: expected one length")
     for k, v in cols.items():
-        if v.dtype.kind == 'f' and np.isinf(v).any(): raise ValueError(f"column {k} is infinite at row {int(np.isinf(v).argmax())}: a table holds finite numbers, or nan for a gap")
+        if v.dtype.kind == 'f' and np.isinf(v).any():
+            raise ValueError(f"column {k} is infinite at row {int(np.isinf(v).argmax())}: a table holds finite numbers, or nan for a gap")
         if v.dtype.kind == 'U' and any('\n' in c for c in v): raise ValueError(f"column {k} holds a line break: a cell fits on one line")
         if v.dtype.kind == 'f': cols[k] = v.astype('f8')                      # float32 is exact in float64, its repr is not
     out = io.StringIO()
@@ -397,7 +413,7 @@ def write_table(path,
     csv.writer(out, lineterminator='\n', quoting=csv.QUOTE_NONNUMERIC).writerows(zip(*(v.tolist() for v in cols.values())))
     write_text(path, out.getvalue())
 
-def write_hdf5(path,
+def write_hdf5(path,             # HDF5 file to write
                arrays:dict,      # by name; 'run/nu' makes a group
                attrs=(),         # attributes of the file, by name
                compress=False,   # gzip

@@ -98,7 +98,7 @@ class LineList:
         k = slice(k, k + 1 or None) if isinstance(k, (int, np.integer)) else k if isinstance(k, slice) else np.asarray(k)
         return replace(self, **{f.name: getattr(self, f.name)[k] for f in fields(self)[:-1]})
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #729689be
+# %% ../../nbs/10_spectra/11_hitran.ipynb #13b6ccc7
 def _of(lines, what):
     "One entry of the table of isotopologues for each line."
     pairs, where = np.unique(np.stack([lines.molec_id, lines.local_iso_id]), axis=1, return_inverse=True)
@@ -128,11 +128,13 @@ def select(self:LineList,
 def __add__(self:LineList, other:LineList)->LineList:
     "Both lists, one after the other; a line that is in both would count twice, and is refused."
     key = lambda l: set(zip(l.molec_id.tolist(), l.local_iso_id.tolist(), l.nu.tolist(), l.sw.tolist(), l.elower.tolist()))
-    if twice := key(self) & key(other): raise ValueError(f"{len(twice)} transitions are in both lists, the first at {min(t[2] for t in twice):.6f} cm⁻¹: each may count once")
+    if twice := key(self) & key(other):
+        raise ValueError(f"{len(twice)} transitions are in both lists, the first at {min(t[2] for t in twice):.6f} cm⁻¹: each may count once")
     both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)[:-1]}
-    return LineList(**both, meta={k: ' + '.join(dict.fromkeys(str(m[k]) for m in (self.meta, other.meta) if k in m)) for k in {**self.meta, **other.meta}})
+    meta = {k: ' + '.join(dict.fromkeys(str(m[k]) for m in (self.meta, other.meta) if k in m)) for k in {**self.meta, **other.meta}}
+    return LineList(**both, meta=meta)
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #5998b3eb
+# %% ../../nbs/10_spectra/11_hitran.ipynb #6c27c813
 _NEEDED = ('molec_id', 'local_iso_id', 'nu', 'sw', 'elower', 'gamma_air', 'gamma_self', 'n_air', 'delta_air')
 
 @patch
@@ -142,12 +144,14 @@ def __repr__(self:LineList):
 @patch
 def _repr_html_(self:LineList, most=6):
     "The strongest lines."
-    l, unit = self.select(strongest=most), dict(nu='cm⁻¹', sw='cm⁻¹/(molecule cm⁻²)', elower='cm⁻¹', gamma_air='cm⁻¹/atm', gamma_self='cm⁻¹/atm', n_air='', delta_air='cm⁻¹/atm')
+    l, per = self.select(strongest=most), 'cm⁻¹/atm'
+    unit = dict(nu='cm⁻¹', sw='cm⁻¹/(molecule cm⁻²)', elower='cm⁻¹', gamma_air=per, gamma_self=per, n_air='', delta_air=per)
     head = ''.join(f"<th>{k}{f'<br>[{v}]' if v else ''}</th>" for k, v in unit.items())
     cell = lambda k, v: f"<td>{v:.6f}</td>" if k == 'nu' else f"<td>{v:.4g}</td>"
     rows = ''.join(f"<tr><td>{f}</td>{''.join(cell(k, getattr(l, k)[i]) for k in unit)}</tr>" for i, f in enumerate(l.formula))
     source = '; '.join(self.meta[k] for k in ('source', 'citation') if k in self.meta)
-    return f"<p>{self!r}{f', the strongest {most}' if len(self) > most else ''}</p><table><tr><th></th>{head}</tr>{rows}</table><p>{source}</p>"
+    title = f"{self!r}{f', the strongest {most}' if len(self) > most else ''}"
+    return f"<p>{title}</p><table><tr><th></th>{head}</tr>{rows}</table><p>{source}</p>"
 
 @patch
 def columns(self:LineList)->dict:
@@ -159,8 +163,9 @@ def columns(self:LineList)->dict:
     if 'ierr' in out: out['ierr'] = np.array([''.join('-' if c < 0 else str(c) for c in row) for row in self.ierr])
     return out
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #6a38edec
-_PAR = dict(molec_id=(1, 2), nu=(4, 15), sw=(16, 25), gamma_air=(36, 40), gamma_self=(41, 45), elower=(46, 55), n_air=(56, 59), delta_air=(60, 67))   # columns, counted from 1
+# %% ../../nbs/10_spectra/11_hitran.ipynb #4dacfe80
+_PAR = dict(molec_id=(1, 2), nu=(4, 15), sw=(16, 25), gamma_air=(36, 40), gamma_self=(41, 45), elower=(46, 55), n_air=(56, 59),
+            delta_air=(60, 67))   # first and last column, counted from 1
 
 def _par_numbers(path, raw, name, a, b):
     "One field of all records as float64."
@@ -170,19 +175,23 @@ def _par_numbers(path, raw, name, a, b):
     except ValueError: x = None
     if x is None:
         i = next(i for i, (c, ok) in enumerate(zip(cells, plain)) if not ok or not _is_float(c))
-        raise FileError(path, f"found {raw[i,a-1:b].tobytes().decode()!r}", f"a number, {name}", f"line {i+1}, columns {a}-{b}", 'the record is damaged or shifted: download the file again')
-    return validate(x, path, f"{name}, columns {a}-{b}", lo=-np.inf if name in ('n_air', 'delta_air', 'elower') else 0., lines=np.arange(1, len(x) + 1))
+        raise FileError(path, f"found {raw[i,a-1:b].tobytes().decode()!r}", f"a number, {name}", f"line {i+1}, columns {a}-{b}",
+                        'the record is damaged or shifted: download the file again')
+    lo = -np.inf if name in ('n_air', 'delta_air', 'elower') else 0.
+    return validate(x, path, f"{name}, columns {a}-{b}", lo=lo, lines=np.arange(1, len(x) + 1))
 
 def _is_float(c):
     try: return np.isfinite(float(c))
     except ValueError: return False
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #c1497b31
+# %% ../../nbs/10_spectra/11_hitran.ipynb #dcba7c89
 def _par_records(path):
     "The file as characters (L,160)."
     rows = read_text(path).rstrip('\n').split('\n')
     for i, r in enumerate(rows, 1):
-        if len(r) != 160 or not r.isascii(): raise FileError(path, f"{len(r)} characters: {r[:30]!r}", '160 plain characters, as a HITRAN record has', f"line {i}", 'the file is cut off or edited: download it again')
+        if len(r) != 160 or not r.isascii():
+            raise FileError(path, f"{len(r)} characters: {r[:30]!r}", '160 plain characters, as a HITRAN record has', f"line {i}",
+                            'the file is cut off or edited: download it again')
     return np.frombuffer(''.join(rows).encode(), np.uint8).reshape(-1, 160)
 
 def _known(path, molec, iso, lines):
@@ -197,28 +206,30 @@ def read_par(path,          # file of 160-character records, gzipped or not
     raw = _par_records(path)
     col = {k: _par_numbers(path, raw, k, a, b) for k, (a, b) in _PAR.items()}
     order = np.frombuffer(b'1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ', np.uint8)         # 0 is the tenth isotopologue, A the eleventh
-    for name, cells, allowed in (('isotopologue', raw[:,2:3], order), ('uncertainty code', raw[:,127:133], np.frombuffer(b'0123456789 ', np.uint8))):
-        if len(bad := np.argwhere(~np.isin(cells, allowed))):
-            raise FileError(path, f"found {chr(cells[tuple(bad[0])])!r}", f"an {name}", f"line {bad[0][0]+1}, column {(3 if name[0] == 'i' else 128 + bad[0][1])}")
+    for name, a, b, allowed in (('isotopologue', 3, 3, order), ('uncertainty code', 128, 133, np.frombuffer(b'0123456789 ', np.uint8))):
+        if len(bad := np.argwhere(~np.isin(raw[:,a-1:b], allowed))):
+            i, j = bad[0]
+            raise FileError(path, f"found {chr(raw[i,a-1+j])!r}", f"an {name}", f"line {i+1}, column {a+j}")
     col['local_iso_id'] = np.argsort(order)[np.searchsorted(np.sort(order), raw[:,2])] + 1
     codes = raw[:,127:133].astype(int)
     quanta = np.ascontiguousarray(raw[:,67:127]).view('S60')[:,0].astype(str)
     _known(path, col['molec_id'].astype(int), col['local_iso_id'], np.arange(1, len(raw) + 1))
     return LineList(**col, ierr=np.where(codes == 32, -1, codes - 48), quanta=quanta, meta=dict(source=source or f"{Path(path).name}, HITRAN .par"))
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #3c42a5a7
-_NAMES = {k: v.split() for k, v in dict(
+# %% ../../nbs/10_spectra/11_hitran.ipynb #24f07a91
+_NAMES = {k: [k, *v.split()] for k, v in dict(
     molec_id='', local_iso_id='', nu='', sw='', elower='', gamma_air='gamma0_air', gamma_self='gamma0_self', n_air='n_gamma0_air', delta_air='delta0_air',
     n_self='n_gamma0_self', delta_self='delta0_self', deltap_air='n_delta0_air', sd_air='sd_gamma_air', sd_self='sd_gamma_self', n_gamma2='n_gamma2_air',
-    sd_delta='sd_delta_air', nuvc_air='gamma_dicke', nuvc_self='gamma_dicke', n_nuvc='n_nuvc_air n_dicke', eta='eta_air', y_air='line_mixing', y_self='line_mixing',
-    n_y='n_y_air n_line_mixing').items()}   # our name is an alias of itself; case does not count
+    sd_delta='sd_delta_air', nuvc_air='gamma_dicke', nuvc_self='gamma_dicke', n_nuvc='n_nuvc_air n_dicke', eta='eta_air', y_air='line_mixing',
+    y_self='line_mixing', n_y='n_y_air n_line_mixing').items()}   # our name is an alias of itself; case does not count
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #533e2d9f
+# %% ../../nbs/10_spectra/11_hitran.ipynb #5955f840
 def _set(s, b):
     "HITRAN's column names of one parameter set (HT or SDV) for one broadener (air or self), by their role."
     return {k: v.lower().split() for k, v in dict(
-        gamma0=f'gamma_{s}_0_{b}_296', n0=f'n_{s}_{b}_296 n_{s}_0_{b}_296', delta0=f'delta_{s}_0_{b}_296 delta_{s}_{b}_296', deltap=f'deltap_{s}_{b}_296', gamma2=f'gamma_{s}_2_{b}_296',
-        n2=f'n_gamma_{s}_2_{b}_296 n_{s}_2_{b}_296', delta2=f'delta_{s}_2_{b}_296', nuvc=f'nu_{s}_{b}', n_nuvc=f'kappa_{s}_{b}', eta=f'eta_{s}_{b}', y=f'y_{s}_{b}_296', n_y=f'n_y_{s}_{b}_296').items()}
+        gamma0=f'gamma_{s}_0_{b}_296', n0=f'n_{s}_{b}_296 n_{s}_0_{b}_296', delta0=f'delta_{s}_0_{b}_296 delta_{s}_{b}_296',
+        deltap=f'deltap_{s}_{b}_296', gamma2=f'gamma_{s}_2_{b}_296', n2=f'n_gamma_{s}_2_{b}_296 n_{s}_2_{b}_296', delta2=f'delta_{s}_2_{b}_296',
+        nuvc=f'nu_{s}_{b}', n_nuvc=f'kappa_{s}_{b}', eta=f'eta_{s}_{b}', y=f'y_{s}_{b}_296', n_y=f'n_y_{s}_{b}_296').items()}
 
 def _take_set(path, col, raw, s, b):
     "Replace the Voigt parameters of broadener `b` in `col` by the set `s`, in the lines that have it."
@@ -228,51 +239,60 @@ def _take_set(path, col, raw, s, b):
         v = get(role) if v is None else v
         if name in col: col[name] = np.where(has & ~np.isnan(v), v, col[name])
     if not has.any(): return
-    for name, role in ((f'gamma_{b}', 'gamma0'), (f'n_{b}', 'n0'), (f'delta_{b}', 'delta0'), (f'deltap_{b}', 'deltap'), (f'nuvc_{b}', 'nuvc'), (f'y_{b}', 'y')): put(name, role)
+    for name in (f'sd_{b}', f'nuvc_{b}', *(('eta', 'sd_delta') if b == 'air' else ())): col[name] = np.where(has, 0., col[name])
+    for name, role in dict(gamma='gamma0', n='n0', delta='delta0', deltap='deltap', nuvc='nuvc', y='y').items(): put(f'{name}_{b}', role)
     put(f'sd_{b}', 'gamma2', get('gamma2')/np.where(has, get('gamma0'), 1.))
     if b == 'air':
         for name, role in (('n_gamma2', 'n2'), ('n_nuvc', 'n_nuvc'), ('eta', 'eta'), ('n_y', 'n_y')): put(name, role)
         d2, d0 = np.nan_to_num(get('delta2')), col['delta_air']
-        if (bad := has & (d2 != 0) & (d0 == 0)).any(): raise FileError(path, 'a speed-dependent shift where the shift is 0', 'both or none', f"line {int(raw.lines[bad.argmax()])}")
+        if (bad := has & (d2 != 0) & (d0 == 0)).any():
+            raise FileError(path, 'a speed-dependent shift where the shift is 0', 'both or none', f"line {raw.lines[bad.argmax()]}")
         put('sd_delta', 'delta2', d2/np.where(d0 == 0, 1., d0))
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #4d88ee92
+# %% ../../nbs/10_spectra/11_hitran.ipynb #1b9f5de2
 def read_lines_csv(path,                # CSV or TSV, gzipped or not
                    sets=('SDV', 'HT'),  # parameter sets that replace the Voigt parameters where they are given, the last one wins; () for none
                   )->LineList:          # meta['unused'] names the columns that mean nothing here
     "Read lines from a table with the column names of HITRANonline or of one of the groups in the alias table."
-    aliases = {k: [k, *v] for k, v in _NAMES.items()}
-    extended = {n for s in ('SDV', 'HT') for b in ('air', 'self') for names in _set(s, b).values() for n in names}
-    known = {n for v in aliases.values() for n in v} | extended
-    raw = read_table(path, columns=(), optional=known, text=('ierr', 'quanta'), missing=known - {'molec_id', 'local_iso_id', 'nu', 'sw', 'elower'}, rename=str.lower)
-    col, gaps = {f.name: np.full(len(raw.lines), 0. if f.default is not np.nan and f.name not in ('n_nuvc', 'n_y') else f.default) for f in fields(LineList)[8:-3]}, {}
-    for k, names in aliases.items():
+    known = {n for v in _NAMES.values() for n in v} | {n for s in ('SDV', 'HT') for b in ('air', 'self') for v in _set(s, b).values() for n in v}
+    raw = read_table(path, columns=(), optional=known, text=('ierr', 'quanta'), missing=known - {*_NEEDED[:5]}, rename=str.lower)
+    col = {f.name: np.full(len(raw.lines), f.default) for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED}
+    for k, names in _NAMES.items():
         have = [n for n in names if n in raw]
         if len(have) > 1: raise FileError(path, f"columns {' and '.join(have)} both mean {k}", 'one of them')
-        if not have and k in _NEEDED: raise FileError(path, f"no column {k!r} among {', '.join((*raw, *raw.rest))[:300]}", f"{k}" + (f", also called {', '.join(names[1:])}" if names[1:] else ''))
         if have: col[k] = raw[have[0]]
+        elif k in _NEEDED: raise FileError(path, f"no column {k!r} among {', '.join((*raw, *raw.rest))[:300]}", ' or '.join(names))
     for s in sets:
         for b in ('air', 'self'): _take_set(path, col, raw, s, b)
-    for k, v in col.items():
-        if (n := int(np.isnan(v).sum())) and k not in ('n_self', 'n_gamma2'):
-            if k in ('gamma_air', 'n_air'): raise FileError(path, f"{k} is missing in {n} lines", 'a number', f"line {int(raw.lines[np.isnan(v).argmax()])}")
-            gaps[k], col[k] = n, np.nan_to_num(v, nan=1. if k in ('n_nuvc', 'n_y') else 0.)
-    return _lines(path, col, raw, gaps)
+    return _lines(path, col, raw)
 
-def _lines(path, col, raw, gaps):
-    "The line list of checked columns."
+# %% ../../nbs/10_spectra/11_hitran.ipynb #b03b1a54
+def _gaps(path, col, lines):
+    "Put the default where a value is unknown, and count; without a width there is no line."
+    defaults, count = {f.name: f.default for f in fields(LineList)} | dict(gamma_self=0.), {}
+    for k, v in col.items():
+        if not (gap := np.isnan(v)).any() or k in ('n_self', 'n_gamma2'): continue
+        if k in ('gamma_air', 'n_air'): raise FileError(path, f"{k} is missing in {gap.sum()} lines", 'a number', f"line {lines[gap.argmax()]}")
+        count[k], col[k] = f"{k}: {gap.sum()} of {len(v)} unknown", np.where(gap, defaults[k], v)
+    return ', '.join(count.values())
+
+def _codes(path, raw):
+    "Uncertainty codes written as one word of six digits."
+    if 'ierr' not in raw: return -1
+    for i, c in zip(raw.lines, raw['ierr']):
+        if not re.fullmatch(r'[-\d]{6}', c): raise FileError(path, f"found {str(c)!r}", 'six uncertainty codes', f"line {i}, column ierr")
+    return np.array([[-1 if k == '-' else int(k) for k in c] for c in raw['ierr']])
+
+def _lines(path, col, raw):
+    "The line list of these columns, after a last look."
+    gaps = _gaps(path, col, raw.lines)
     for k in ('nu', 'sw', 'gamma_air', 'gamma_self'): validate(col[k], path, k, lo=0., lines=raw.lines)
     for k in ('molec_id', 'local_iso_id'): col[k] = col[k].astype(int)
     _known(path, col['molec_id'], col['local_iso_id'], raw.lines)
-    ierr = -1
-    if 'ierr' in raw:
-        bad = [i for i, c in enumerate(raw['ierr']) if not re.fullmatch(r'[-\d]{6}', c)]
-        if bad: raise FileError(path, f"found {str(raw['ierr'][bad[0]])!r}", 'six uncertainty codes', f"line {int(raw.lines[bad[0]])}, column ierr")
-        ierr = np.array([[-1 if k == '-' else int(k) for k in c] for c in raw['ierr']])
-    meta = {**raw.meta, **(dict(unused=', '.join(raw.rest)) if raw.rest else {}), **(dict(gaps=', '.join(f'{k}: {n} of {len(col["nu"])} unknown' for k, n in gaps.items())) if gaps else {})}
-    return LineList(**col, ierr=ierr, quanta=raw.get('quanta', ''), meta={'source': Path(path).name, **meta})
+    extra = {k: v for k, v in dict(unused=', '.join(raw.rest), gaps=gaps).items() if v}
+    return LineList(**col, ierr=_codes(path, raw), quanta=raw.get('quanta', ''), meta={'source': Path(path).name, **raw.meta, **extra})
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #1b9c4874
+# %% ../../nbs/10_spectra/11_hitran.ipynb #4cd2d735
 def read_lines(path)->LineList:
     "Read lines from a `.par` file or a table, gzipped or not."
     first = read_text(path).split('\n', 1)[0]
@@ -289,11 +309,11 @@ def fetch_lines(molecule:str,           # name, like 'CH4'
                 numin:float,            # lowest line centre [cm⁻¹]
                 numax:float,            # highest line centre [cm⁻¹]
                 folder='.',             # where the downloaded file stays
-                isotopologues_=None,    # numbers of isotopologues; None: all
+                which=None,             # numbers of its isotopologues; None: all
                )->LineList:
     "Download lines from HITRANonline."
     hapi, m = _hapi(), molecule_id(molecule)
-    ids = [v.global_iso_id for (k, i), v in isotopologues().items() if k == m and (isotopologues_ is None or i in isotopologues_)]
+    ids = [v.global_iso_id for (k, i), v in isotopologues().items() if k == m and (which is None or i in which)]
     Path(folder).mkdir(parents=True, exist_ok=True)
     name = f"{molecule}_{numin:g}_{numax:g}"
     with contextlib.redirect_stdout(io.StringIO()):
@@ -355,11 +375,12 @@ class PartitionSum:
         "Q(296 K)/Q(T), what line strengths need."
         return (self.log(torch.tensor(T_REF, dtype=torch.float64, device=T.device)) - self.log(T)).exp()
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #5db08ad6
+# %% ../../nbs/10_spectra/11_hitran.ipynb #93104e08
 class PartitionSums(dict):
     "{(molecule number, isotopologue number): PartitionSum}"
     def __missing__(self, k):
-        raise KeyError(f"no partition sum for {isotopologues()[k].formula if k in isotopologues() else k}; there are {', '.join(v.name for v in self.values()) or 'none'}. Read one, or use tips()")
+        name, have = isotopologues()[k].formula if k in isotopologues() else k, ', '.join(v.name for v in self.values()) or 'none'
+        raise KeyError(f"no partition sum for {name}; there are {have}: read one, or use tips()")
     def __or__(self, other): return PartitionSums({**self, **other})
     def ratio(self, molec_id:int, iso:int, T:Tensor)->Tensor:
         "Q(296 K)/Q(T) of one isotopologue, shaped like T."
@@ -373,21 +394,28 @@ class PartitionSums(dict):
         R = torch.stack([self[m, i].ratio(T) for m, i in pairs.T.tolist()], -1)      # (B,isotopologues)
         return R[...,torch.as_tensor(where.ravel(), device=T.device)]
 
-# %% ../../nbs/10_spectra/11_hitran.ipynb #44092b93
+# %% ../../nbs/10_spectra/11_hitran.ipynb #9b34c7fc
 def read_partition_sums(path,               # CSV with columns T and Q_6_1 or Q2021_6_1; or HITRANonline's q32.txt
                         edition=None,       # year of TIPS, where the file has several
                         isotopologue=None,  # (molecule, isotopologue) of a file of two columns; None: by the number in its name
                        )->PartitionSums:
     "Read partition sums."
-    start = read_text(path)[:200] if not re.search(r'\.(qtpy|pkl|pickle)$', str(path), re.I) else '\x80'
-    if start[0] == '\x80': raise FileError(path, 'is a pickle, which could run code when loaded', 'a table of text', remedy='download q32.txt (for CH4) and the like from HITRANonline, or use tips()')
-    if not re.match(r'\s*[\d.]+\s+[\d.Ee+]+\s*\n', start): return _sums_of_table(path, edition)
-    ids = {v.global_iso_id: k for k, v in isotopologues().items()}
-    number = re.match(r'q(\d+)\.txt', Path(path).name)
-    if isotopologue is None and not (number and int(number[1]) in ids): raise FileError(path, 'does not say which isotopologue it is', "a name like q32.txt, or isotopologue=(6, 1)")
-    k = tuple(isotopologue or ids[int(number[1])])
-    t = read_table(path, names=['T', 'Q'])
-    return PartitionSums({k: PartitionSum(validate(t['T'], path, 'T', axis=True, lo=0., lines=t.lines), validate(t['Q'], path, 'Q', lo=1e-9, lines=t.lines), isotopologues()[k].formula)})
+    pickled = re.search(r'\.(qtpy|pkl|pickle)$', str(path), re.I)
+    text = '\x80' if pickled else read_text(path)
+    if text[0] == '\x80': raise FileError(path, 'is a pickle, which could run code when loaded', 'a table of text',
+                                          remedy='download q32.txt (for CH4) and the like from HITRANonline, or use tips()')
+    if not re.match(r'\s*[\d.]+\s+[\d.Ee+]+\s*\n', text): return _sums_of_table(path, edition)
+    ids, number = {v.global_iso_id: k for k, v in isotopologues().items()}, re.match(r'q(\d+)\.txt', Path(path).name)
+    k = tuple(isotopologue) if isotopologue else ids.get(int(number[1]) if number else None)
+    if k is None: raise FileError(path, 'does not say which isotopologue it is', "a name like q32.txt, or isotopologue=(6, 1)")
+    return PartitionSums({k: _sum(read_table(path, names=['T', 'Q']), 'Q', k)})
+
+def _sum(t, name, k):
+    "One column of a table as the partition sum of isotopologue `k`."
+    if k not in isotopologues(): raise FileError(t.path, f"molecule {k[0]}, isotopologue {k[1]}", 'an isotopologue of HITRAN', f"column {name}")
+    T = validate(t['T'], t.path, 'T', axis=True, lo=1e-9, lines=t.lines)
+    if len(T) < 4 or T[0] > T[-1]: raise FileError(t.path, f"{len(T)} temperatures, {T[0]:g} to {T[-1]:g} K", 'at least 4, increasing')
+    return PartitionSum(T, validate(t[name], t.path, name, lo=1e-9, lines=t.lines), isotopologues()[k].formula)
 
 def _sums_of_table(path, edition):
     "Partition sums of a table with columns T, Q2021_6_1, ..."
@@ -398,9 +426,7 @@ def _sums_of_table(path, edition):
     if edition is None and len(years) > 1: raise FileError(path, f"editions {', '.join(years)}", 'one of them', remedy=f"pass edition={years[0]}")
     year = years[0] if edition is None else str(edition)
     if year not in years: raise FileError(path, f"editions {', '.join(years)}", f"edition {year}")
-    validate(t['T'], path, 'T', axis=True, lo=0., lines=t.lines)
-    return PartitionSums({(k := (int(m[2]), int(m[3]))): PartitionSum(t['T'], validate(t[m[0]], path, m[0], lo=1e-9, lines=t.lines), isotopologues()[k].formula)
-                          for m in found if (m[1] or '') == year})
+    return PartitionSums({k: _sum(t, m[0], k) for m in found if (m[1] or '') == year for k in [(int(m[2]), int(m[3]))]})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #5eaca96a
 def tips(which,         # LineList, or pairs (molecule number, isotopologue number)

@@ -106,44 +106,46 @@ def cross_section(lines:LineList,   # lines of one molecule
     nu0 = torch.as_tensor(lines.nu, dtype=torch.float64, device=nu.device)
     return _multipole(_profile(profile), nu0, s, line_strength(lines, T, Q), nu, math.inf if wing is None else wing, mixing)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #2ae56a07
+# %% ../../nbs/10_spectra/13_simulate.ipynb #9eabe517
 @dataclass(frozen=True, eq=False)
 class Grid:
     "Wavenumber axis `a + b t + c` of parameters a and b."
     names: tuple  # names of a and b; b may be missing
     t: Tensor     # factor of b at each point (N,)
     c: Tensor     # constant part at each point (N,) [cm⁻¹]
+    resized: object = None # the same axis with another number of points: n -> Grid
 
     @classmethod
     def steps(cls, n:int=800, poly=()):
         "First point `sig0`, spacing `step` and calibration polynomial: coefficients of i², i³, ... [cm⁻¹]."
         i = torch.arange(n, dtype=torch.float64)
-        return cls(('sig0', 'step'), i, sum((p*i**(k + 2) for k, p in enumerate(poly)), torch.zeros(n, dtype=torch.float64)))
+        return cls(('sig0', 'step'), i, sum((p*i**(k + 2) for k, p in enumerate(poly)), torch.zeros(n, dtype=torch.float64)), lambda n: cls.steps(n, poly))
     @classmethod
     def window(cls, n:int=800):
         "`centre` and full width `span` of n equidistant points."
-        return cls(('centre', 'span'), torch.linspace(-.5, .5, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64))
+        return cls(('centre', 'span'), torch.linspace(-.5, .5, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64), cls.window)
     @classmethod
     def points(cls, nu):
         "The user's own points [cm⁻¹], moved together by `shift`."
-        nu = torch.as_tensor(nu, dtype=torch.float64)
+        nu = torch.tensor(np.array(nu), dtype=torch.float64)
         return cls(('shift',), torch.zeros_like(nu), nu)
 
     def __len__(self): return len(self.t)
     def __call__(self, a, b): return a[:,None] + b[:,None]*self.t.to(a.device) + self.c.to(a.device)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #a967ba43
+# %% ../../nbs/10_spectra/13_simulate.ipynb #1b8fe336
 @dataclass(frozen=True, eq=False)
 class Baseline:
     "Polynomial `baseline0`, `baseline1`, ... and fringes `sin0`, `cos0`, ... (`sin0_2` in segment 2)."
     abscissa: str = 'unit'  # of the polynomial: 'unit' runs 0..1 over the axis, 'pixel' is the index 0..N-1
     fringes: tuple = ()     # frequencies [cycles per cm⁻¹]
     segments: tuple = None  # number of the segment each point belongs to (N,); None: one segment
+    jumping: tuple = ()     # the frequencies whose phase jumps between segments
 
     def fringe_names(self):
         "Names of the fringe coefficients."
-        tags = [''] if self.segments is None else [f'_{s}' for s in sorted(set(self.segments))]
-        return [f'{f}{k}{t}' for k in range(len(self.fringes)) for t in tags for f in ('sin', 'cos')]
+        tags = lambda f: [f'_{s}' for s in sorted(set(self.segments))] if f in self.jumping else ['']
+        return [f'{w}{k}{t}' for k, f in enumerate(self.fringes) for t in tags(f) for w in ('sin', 'cos')]
 
     def basis(self, names, nu):
         "Functions (K,N) that the coefficients `names` multiply, on the nominal axis nu (N,)."
@@ -338,15 +340,15 @@ def _build_table(sim, rounds=4):
     else: raise ValueError(f"the table's error {sim.table_error:.1e} of the peak stays above tol={sim.tol:.1e}: narrow the ranges, raise tol, or use method='exact'")
     sim.table_nodes, sim.table_step = {m: tuple(c.shape[:3]) for m, c in C.items()}, h
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #ae636d98
+# %% ../../nbs/10_spectra/13_simulate.ipynb #d2886ba7
 def _spacing(f, width, box, tol):
-    "Grid spacing at which cubic interpolation of the sharpest state is good to half the tolerance, from its error on twice the spacing and its h⁴ law."
+    "Grid spacing at which cubic interpolation of the sharpest state is good to a quarter of the tolerance (derivatives need that), from its error on twice the spacing and its h⁴ law."
     P, T, x = (torch.tensor([v], dtype=torch.float64) for v in (box['P'][0], box['T'][1], 0.))
     h, (lo, hi) = width/6, box['nu']
     nu = lo + h*torch.arange(math.ceil((hi - lo)/h), dtype=torch.float64)
     y = f(nu, P, T, x)
     error = (interpolate(y[:,::2].contiguous(), torch.arange(3, len(nu) - 4, 2)[None]/2) - y[:,3:-4:2]).abs().max()/y.max()/16
-    return h*min(1.5, max(.4, float(tol/2/error)**.25))
+    return h*min(1.5, max(.4, float(tol/4/error)**.25))
 
 def _degrees(f, ranges, scale, tol):
     "Number of Chebyshev nodes in P, T and x after which coefficients fall below tol/4; one in x where self-broadening does not matter."
