@@ -139,7 +139,7 @@ class Identifiability:
         tr = lambda r, tag: '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in r) + '</tr>'
         return '<table>' + tr(self.head, 'th') + ''.join(tr(r, 'td') for r in self._text()) + '</table>'
 
-# %% ../nbs/00_core/08_posterior.ipynb #8a510881
+# %% ../nbs/00_core/08_posterior.ipynb #c0e99110
 def identifiable(space:ParamSpace, # ranges that stand for what is known before; usually sim.space
                  sim, like:Gaussian,
                  known=None,       # {name: value or (value, sd)}
@@ -158,7 +158,7 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
         before = math.sqrt(1/12) if sd is None else (sd/slope[:,i]).median().item()
         if sd == 0: rows.append(dict(name=k, before=None, alone=None, joint=None, after=None, ratio=0., verdict='given')); continue
         ratio = bound['range'][i]/before
-        verdict = 'identifiable' if ratio < .5 else 'partly' if ratio < .9 else 'not identifiable'
+        verdict = ('as given' if ratio > .9 else 'improved') if sd else 'identifiable' if ratio < .5 else 'partly' if ratio < .9 else 'not identifiable'
         rows.append(dict(name=k, before=before, alone=bound['alone'][i], joint=bound['joint'][i], after=bound['range'][i], ratio=ratio, verdict=verdict))
     return Identifiability(space, rows)
 

@@ -19,13 +19,13 @@ from ..params import Param, ParamSpace, measured, unit
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #0b40f7a0
+# %% ../../nbs/10_spectra/14_fit.ipynb #ba2d5315
 QUANTITIES = 'signal', 'transmittance', 'absorbance', 'absorption'
 AXES = 'wavenumber', 'wavelength', 'pixel'
 
 @dataclass(eq=False)
 class Spectrum:
-    "One measured spectrum, in the direction of increasing wavenumber."
+    "One measured spectrum."
     y: np.ndarray           # values (N,), absorption in [1/cm]
     quantity: str           # 'signal', 'transmittance' or 'absorption'
     nu: np.ndarray = None   # vacuum wavenumber (N,) [cm⁻¹]; None for a pixel axis
@@ -35,7 +35,7 @@ class Spectrum:
 
     def __len__(self): return len(self.y)
     def __repr__(self):
-        axis = f"{self.nu[0]:.4f} .. {self.nu[-1]:.4f} cm⁻¹" if self.nu is not None else 'pixel axis'
+        axis = f"{self.nu.min():.4f} .. {self.nu.max():.4f} cm⁻¹" if self.nu is not None else 'pixel axis'
         return f"Spectrum({Path(self.path).name or 'from memory'}: {len(self)} points, {axis}, {self.quantity})"
 
 # %% ../../nbs/10_spectra/14_fit.ipynb #f744bf7b
@@ -68,7 +68,7 @@ def _pick(data, path, given, names, what):
         if n in data: return data[n]
     raise FileError(path, f"columns {', '.join(data)[:200]}", f"a column {given!r}" if given else f"a column of the {what} called {' or '.join(names)}", remedy=f"name the column of the {what}")
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #ba5d44bf
+# %% ../../nbs/10_spectra/14_fit.ipynb #d9b73feb
 def read_spectrum(path,               # CSV, TSV, HDF5 or NPZ file
                   quantity:str=None, # one of QUANTITIES; the file's header if None
                   axis:str=None,     # one of AXES; the file's header if None
@@ -76,6 +76,7 @@ def read_spectrum(path,               # CSV, TSV, HDF5 or NPZ file
                   y_unit:str=None,   # of an absorption coefficient ('1/cm', '1e-6 / cm', ...)
                   medium:str=None,   # 'vacuum' or 'air', for wavelengths
                   x:str=None, y:str=None, # names of the columns, if they are not the usual ones
+                  unsorted:bool=False, # points may come in any order and more than once, as where segments of a scan overlap
                  )->Spectrum:
     "Read one spectrum; FileError in one sentence when something is wrong or not stated."
     data = _columns(path)
@@ -84,19 +85,21 @@ def read_spectrum(path,               # CSV, TSV, HDF5 or NPZ file
     val = validate(_pick(data, path, y, [quantity, 'y', 'intensity'], quantity), path, y or quantity, lines=data.lines, shape=(None,))
     if len(val) < 16: raise FileError(path, f"{len(val)} points", 'at least 16')
     sigma = validate(data['sigma'], path, 'sigma', lo=1e-300, shape=val.shape) if 'sigma' in data else None
-    nu = None if axis == 'pixel' else _axis(data, path, axis, unit or data.meta.get('unit'), medium or data.meta.get('medium'), x, val)
+    nu = None if axis == 'pixel' else _axis(data, path, axis, unit or data.meta.get('unit'), medium or data.meta.get('medium'), x, val, unsorted)
     if quantity == 'absorption':
         f = check_unit(y_unit or data.meta.get('y_unit') or '1/cm', '1/cm', path, 'absorption').to('1/cm')
         val, sigma = val*f, None if sigma is None else sigma*f
     if quantity == 'absorbance':
         val = 10.**-val
         sigma, quantity = None if sigma is None else val*math.log(10)*sigma, 'transmittance'
-    if nu is not None and nu[0] > nu[-1]: nu, val, sigma = nu[::-1].copy(), val[::-1].copy(), None if sigma is None else sigma[::-1].copy()
+    if nu is not None and nu[0] > nu[-1] and not unsorted: nu, val, sigma = nu[::-1].copy(), val[::-1].copy(), None if sigma is None else sigma[::-1].copy()
     return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta))
 
-def _axis(data, path, axis, text, medium, x, val):
+def _axis(data, path, axis, text, medium, x, val, unsorted):
     "Vacuum wavenumbers from the axis column."
-    raw = validate(_pick(data, path, x, [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x'], axis), path, x or axis, axis=True, shape=val.shape, lo=1e-9, lines=data.lines)
+    raw = validate(_pick(data, path, x, [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x'], axis), path, x or axis, shape=val.shape, lo=1e-9, lines=data.lines)
+    try: validate(raw, path, x or axis, axis=not unsorted, lines=data.lines)
+    except FileError as e: raise FileError(path, e.found, e.expected, e.place, 'if segments of the scan overlap, say so (--unsorted)') from None
     if axis == 'wavenumber': return raw*check_unit(text or '1/cm', '1/cm', path, 'wavenumber').to('1/cm')
     if medium not in ('vacuum', 'air'): raise FileError(path, 'wavelengths without their medium', "'vacuum' or 'air', which differ by 0.03 %", remedy='add --medium vacuum or --medium air')
     um = raw*check_unit(text or 'nm', 'nm', path, 'wavelength').to('um')
@@ -108,7 +111,7 @@ def example_spectrum()->Path:
     from importlib import resources
     return Path(str(resources.files('physlearn.spectra')/'data'/'example_spectrum.csv'))
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #2b3d527b
+# %% ../../nbs/10_spectra/14_fit.ipynb #3d2994fe
 def simulator_for(spec:Spectrum,
                   setup:Preset,       # ranges and path
                   lines=None,         # LineList; the embedded one where the preset allows it
@@ -120,7 +123,7 @@ def simulator_for(spec:Spectrum,
     grid = setup.grid.resized(N)
     if spec.nu is not None:
         lo, hi = setup.window
-        if spec.nu[0] < lo or spec.nu[-1] > hi: raise FileError(spec.path, f"the axis runs from {spec.nu[0]:.4f} to {spec.nu[-1]:.4f} cm⁻¹", f"points within {lo:g} .. {hi:g} cm⁻¹, where this preset has its lines", remedy='check unit and medium of the axis, or choose another preset')
+        if spec.nu.min() < lo or spec.nu.max() > hi: raise FileError(spec.path, f"the axis runs from {spec.nu.min():.4f} to {spec.nu.max():.4f} cm⁻¹", f"points within {lo:g} .. {hi:g} cm⁻¹, where this preset has its lines", remedy='check unit and medium of the axis, or choose another preset')
         space = space.only(*(k for k in space if k not in setup.grid.names))
         grid, P = Grid.points(spec.nu), dict(shift=Param(-shift, shift, '1/cm', doc='error of the axis'))
     base = setup.baseline
@@ -187,10 +190,10 @@ def fit_spectrum(spec:Spectrum,
     stray = float((((spec.y - model)/scatter(spec.y))**2).sum()/est.dof) if scatter(spec.y) > 0 else math.inf
     return Fit(spec, sim, est, like, model, crlb(sim, est.theta, like, known)[0], stray, refine)
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #87bb24ad
+# %% ../../nbs/10_spectra/14_fit.ipynb #9508b42e
 def _strength(sim, mf, nu):
     "Relative uncertainty of a molecule's line strengths, weighted by strength over lines in the window; None where a code is missing."
-    l = sim._lines[mf[3:]].select(numin=float(nu[0]) - .5, numax=float(nu[-1]) + .5)
+    l = sim._lines[mf[3:]].select(numin=float(nu.min()) - .5, numax=float(nu.max()) + .5)
     u = l.sw_uncertainty() if len(l) else np.array([np.nan])
     known = np.isfinite(u)
     return None if not known.any() or l.sw[known].sum() < .9*l.sw.sum() else float((u*l.sw)[known].sum()/l.sw[known].sum())
@@ -251,7 +254,7 @@ def _table(self:Fit):
     body = [[r['name'], r['unit'], significant(r['value'], math.hypot(r['statistical'], r['known'])), f(r['statistical']), f(r['known']), f(r['bound']), f(r['lines']), r['flag']] for r in self.rows()]
     return head, body + [[a['name'], a['unit'], significant(a['value'], a['sd']), '', '', '', f(a['lines']), 'derived'] for a in self.amounts()]
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #4e545cac
+# %% ../../nbs/10_spectra/14_fit.ipynb #6185baf3
 @patch
 def __repr__(self:Fit):
     head, body = self._table()
@@ -269,7 +272,7 @@ def plot(self:Fit, axs=None):
     "Data and model, and below the residual."
     import matplotlib.pyplot as plt
     if axs is None: _, axs = plt.subplots(2, 1, figsize=(6, 4), sharex=True, height_ratios=(2, 1), layout='constrained')
-    nu, origin = self.nu, math.floor(self.nu[0])
+    nu, origin = self.nu, math.floor(self.nu.min())
     axs[0].plot(nu - origin, self.spectrum.y, '.', ms=2, label='data'); axs[0].plot(nu - origin, self.model, lw=1, label='model'); axs[0].legend()
     axs[0].set_ylabel(f"{self.spectrum.quantity} [{'1/cm' if self.spectrum.quantity == 'absorption' else '-'}]")
     axs[1].plot(nu - origin, self.residual, '.', ms=2); axs[1].axhline(0, color='k', lw=.6)
