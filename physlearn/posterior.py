@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['Gaussian', 'jacobian', 'Knowledge', 'fisher', 'crlb', 'Identifiability', 'identifiable', 'Estimate', 'map_estimate']
 
-# %% ../nbs/00_core/08_posterior.ipynb #1bfd0545
+# %% ../nbs/00_core/08_posterior.ipynb #09ee6af5
 import math
 from dataclasses import dataclass, field
+import numpy as np
 import torch
 from torch import Tensor
 from .params import ParamSpace
@@ -262,7 +263,14 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
             steps[bad] += sb
         return _measured(sim, y, like, K, z, done, steps, limit, known, cond)
 
-# %% ../nbs/00_core/08_posterior.ipynb #e6de28c8
+# %% ../nbs/00_core/08_posterior.ipynb #a21f4829
+def _spread(K, z, s, nodes=24):
+    "Standard deviation of theta (n,d) when each coordinate is N(z, s²) by itself."
+    t, w = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
+    w = (w/w.sum())[:,None,None]
+    th = torch.stack([K.theta(z + s*x) for x in t])
+    return (w*(th - (w*th).sum(0))**2).sum(0).sqrt()*torch.tensor([float(k in K.free) for k in K.space])
+
 def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     r, J = _residuals(sim, like, K, z, y, slice(None), cond)
     A, H = J.mT @ J, _hessian(K, J, (J.mT @ r[...,None])[...,0], z)
@@ -273,10 +281,11 @@ def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     free = K.ranged.nonzero()[:,0]
     stat = torch.zeros_like(z)
     stat[:,free] = _inv_sym(H[:,free][:,:,free]).diagonal(dim1=1, dim2=2).sqrt()
+    ratio = C.diagonal(dim1=1, dim2=2).sqrt()
+    sd, sd_stat = _spread(K, z, ratio), _spread(K, z, stat)
     cov = z.new_zeros(len(z), d, d)
     cov[:,cols[:,None],cols] = C*slope[:,:,None]*slope[:,None]
-    ratio = C.diagonal(dim1=1, dim2=2).sqrt()
     dof = y[0].numel() - (A @ C).diagonal(dim1=1, dim2=2).sum(1)
     chi2 = (r*r).sum(1)/dof
     ok = done & (chi2 < limit)
-    return Estimate(K.space, K.theta(z), full(ratio*slope.abs()), full(stat*slope.abs()), cov, full(ratio), chi2, dof, ok, done, steps, dict(known or {}))
+    return Estimate(K.space, K.theta(z), sd, sd_stat, cov, full(ratio), chi2, dof, ok, done, steps, dict(known or {}))

@@ -135,11 +135,11 @@ def simulator_for(spec:Spectrum,
     space = space.replace(**P).replace(**(ranges or {}))
     return setup.simulator(lines, **{'space': space, 'grid': grid, 'baseline': base, 'quantity': 'absorption' if spec.quantity == 'absorption' else 'transmittance'} | kw)
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #7e3d9e49
+# %% ../../nbs/10_spectra/14_fit.ipynb #c3ce6eb6
 def scatter(y):
-    "Standard deviation of white noise from third differences of neighbours, robust against lines (median; 0.6745 and 20 from the normal distribution)."
-    d = np.diff(np.asarray(y, dtype=float), n=3)
-    return float(np.median(np.abs(d))/.6745/math.sqrt(20))
+    "Standard deviation of white noise, from third differences of neighbours (their variance is 20 times as large), clipped at 4 sigma against lines and spikes."
+    from astropy.stats import sigma_clipped_stats
+    return float(sigma_clipped_stats(np.diff(np.asarray(y, dtype=float), n=3), sigma=4)[2]/math.sqrt(20))
 
 def _noise(spec, noise):
     "Likelihood from the file's own sigma, a number, or the scatter; and whether to refine it."
@@ -153,7 +153,7 @@ def _noise(spec, noise):
     if not (math.isfinite(v) and v > 0): raise ValueError(f"noise {noise!r} must be positive")
     return Gaussian(v) if spec.quantity == 'absorption' else Gaussian(relative=v), False
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #2c17bb4e
+# %% ../../nbs/10_spectra/14_fit.ipynb #cea35774
 @dataclass(eq=False)
 class Fit:
     "A spectrum, what was found in it, and how well."
@@ -181,8 +181,9 @@ def fit_spectrum(spec:Spectrum,
     known = {k: measured(v, sim.space[k].unit, k) if isinstance(v, str) else v for k, v in (known or {}).items()}
     y = torch.tensor(spec.y, dtype=torch.float64)[None,None]
     like, refine = _noise(spec, noise)
-    est = map_estimate(sim, y, like, known=known, starts=starts)
+    est = map_estimate(sim, y, like, known=known, starts=1 if refine else starts)
     if refine:
+        if est.chi2 > 4: est = map_estimate(sim, y, like, known=known, starts=starts)   # the scatter is only a rough measure of noise
         like = Gaussian(float(((y - sim(est.theta).double())**2).sum()/est.dof)**.5)
         again = map_estimate(sim, y, like, start=est.theta, known=known, starts=1)
         est = replace(again, steps=again.steps + est.steps)
@@ -214,22 +215,23 @@ def rows(self:Fit)->list:
                         lines=lines, bound=b, flag=_flag(r, self.estimate.known)))
     return out
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #65f1af9b
+# %% ../../nbs/10_spectra/14_fit.ipynb #12ffaa51
 @patch
 def amounts(self:Fit)->list:
     "Derived amounts of each molecule: name, unit, value, sd (noise and known parameters), lines (line strengths)."
     sim, theta, cov, out = self.sim, self.estimate.theta, self.estimate.cov[0], []
+    flag = {r['name'][3:]: 'not determined' if r['flag'] == 'not determined' else 'derived' for r in self.rows()}
     def add(name, unit, f):
         with torch.enable_grad():
             g = torch.autograd.functional.jacobian(lambda t: f(sim._state(t))[0], theta)[0]
         v, s = float(f(sim._state(theta))), _strength(sim, 'mf_' + name, self.nu)
-        out.append(dict(name=name, unit=unit, value=v, sd=float((g @ cov @ g).clamp_min(0).sqrt()), lines=None if s is None else s*v))
+        out.append(dict(name=name, unit=unit, value=v, sd=float((g @ cov @ g).clamp_min(0).sqrt()), lines=None if s is None else s*v, flag=flag[name]))
     for m in sim.molecules:
         if sim.path: add(m, 'ppm m', lambda s: s['mf_' + m]*1e6*sim.path/100)
         add(m, '1/cm3', lambda s: s['mf_' + m]*ATM_PER_KT*s['P']/s['T'])
     return out
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #e8be65f2
+# %% ../../nbs/10_spectra/14_fit.ipynb #b21e6a98
 def significant(v, sd):
     "`v ± sd` with two digits of the uncertainty."
     if not sd > 0 or not math.isfinite(sd): return f"{v:.8g}"
@@ -252,7 +254,7 @@ def _table(self:Fit):
     head = ['parameter', 'unit', 'value ± sd', 'statistical', 'known', 'bound', 'lines', 'flag']
     f = lambda v: '' if v is None or v == 0 else f"{v:.2g}"
     body = [[r['name'], r['unit'], significant(r['value'], math.hypot(r['statistical'], r['known'])), f(r['statistical']), f(r['known']), f(r['bound']), f(r['lines']), r['flag']] for r in self.rows()]
-    return head, body + [[a['name'], a['unit'], significant(a['value'], a['sd']), '', '', '', f(a['lines']), 'derived'] for a in self.amounts()]
+    return head, body + [[a['name'], a['unit'], significant(a['value'], a['sd']), '', '', '', f(a['lines']), a['flag']] for a in self.amounts()]
 
 # %% ../../nbs/10_spectra/14_fit.ipynb #6185baf3
 @patch

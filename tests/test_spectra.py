@@ -1,0 +1,53 @@
+"The table stays with the exact sum in every preset's box, in value and in derivative; planted errors are seen."
+import os
+from dataclasses import replace
+from pathlib import Path
+import pytest
+import torch
+from physlearn.posterior import jacobian
+from physlearn.spectra.hitran import demo_lines, read_lines, read_partition_sums
+from physlearn.spectra.simulate import PRESETS, preset
+
+DATA = os.environ.get('PHYSLEARN_DATA')
+
+def lines_of(name):
+    if name == 'reference': return {}
+    if not DATA: pytest.skip('PHYSLEARN_DATA is not set: the near-infrared line list is not in the package')
+    return dict(lines=read_lines(Path(DATA)/'hitran/ch4_5952_6097_f32.csv'), Q=read_partition_sums(Path(DATA)/'hitran/partition_sums.csv', edition=2021))
+
+def distance(a, b): return float(((a - b).abs().amax(1)/b.abs().amax(1)).max())
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_table_agrees_with_exact(name):
+    kw = lines_of(name)
+    table, exact = preset(name).simulator(method='table', **kw), preset(name).simulator(**kw)
+    theta = table.space.sample(16, 'test', name)                       # had no part in building the table
+    assert table.table_error <= 2e-5
+    assert distance(table.optical_depth(theta), exact.optical_depth(theta)) <= 2e-5
+    slope = lambda s: jacobian(lambda u: s(s.space.decode(u)), s.space.encode(theta[:4]))[1].double()
+    a, b = slope(table), slope(exact)
+    error = ((a - b).abs().amax(1)/b.abs().amax(1)).amax(0)
+    assert float(error.max()) <= 1e-3, dict(zip(table.space, error.tolist()))
+
+@pytest.mark.parametrize('spoil', ['gamma_air', 'n_air', 'delta_air', 'elower'])
+def test_planted_errors_are_seen(spoil):
+    "One per cent more on one column of the strongest line is far outside the agreement that is asked for."
+    lines = demo_lines()
+    wrong = getattr(lines, spoil).copy(); wrong[lines.sw.argmax()] *= 1.01
+    a, b = (preset('reference').simulator(l) for l in (lines, replace(lines, **{spoil: wrong})))
+    theta = a.space.quantile(torch.full((1, len(a.space)), .9, dtype=torch.float64))
+    assert distance(b.optical_depth(theta), a.optical_depth(theta)) > 5e-5
+
+def test_plain_loop_without_fastai():
+    "The simulator is a torch module: a plain loop finds a mole fraction."
+    sim = preset('reference').simulator(method='table')
+    truth = sim.space.quantile(torch.full((1, 9), .5, dtype=torch.float64)); truth[0,2] = 5e-6
+    y, u = sim(truth), sim.space.encode(truth).clone()
+    u[0,2] = .5; u.requires_grad_()
+    opt = torch.optim.LBFGS([u], lr=.5, max_iter=30)
+    mask = torch.zeros(9, dtype=torch.float64); mask[2] = 1
+    def step():
+        opt.zero_grad(); loss = 1e4*((sim(sim.space.decode(u)) - y)**2).sum(); loss.backward(); u.grad *= mask
+        return loss
+    opt.step(step)
+    assert abs(sim.space.decode(u)[0,2].item()/5e-6 - 1) < 1e-3
