@@ -263,13 +263,14 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
             steps[bad] += sb
         return _measured(sim, y, like, K, z, done, steps, limit, known, cond)
 
-# %% ../nbs/00_core/08_posterior.ipynb #a21f4829
+# %% ../nbs/00_core/08_posterior.ipynb #cd306455
 def _spread(K, z, s, nodes=24):
     "Standard deviation of theta (n,d) when each coordinate is N(z, s²) by itself."
     t, w = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
     w = (w/w.sum())[:,None,None]
     th = torch.stack([K.theta(z + s*x) for x in t])
-    return (w*(th - (w*th).sum(0))**2).sum(0).sqrt()*torch.tensor([float(k in K.free) for k in K.space])
+    moves = z.new_zeros(len(z), len(K.space)).index_copy(1, torch.tensor(K.cols), s) > 0
+    return torch.where(moves, (w*(th - (w*th).sum(0))**2).sum(0).sqrt(), 0.)
 
 def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     r, J = _residuals(sim, like, K, z, y, slice(None), cond)
