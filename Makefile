@@ -14,8 +14,9 @@ override PHYSLEARN_DATA := $(DATA)
 export PHYSLEARN_DATA
 endif
 
+# two notebooks at a time, each on one core: more threads than cores would only get into each other's way
 FLAGS     :=
-NOTEBOOKS := $(BIN)/nbdev_test --n_workers 2 --do_print --timing --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
+NOTEBOOKS := OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
 test prepare docs-check: export MPLBACKEND = agg
 
 help: ## print this list

@@ -241,6 +241,19 @@ def expit(self:ParamSpace, y:Tensor)->Tensor:
     "Inverse of `logit`."
     return self.quantile(y.sigmoid())
 
+# %% ../nbs/00_core/00_params.ipynb #b86baeac
+@patch
+def slope(self:ParamSpace, theta:Tensor, coords:str='u')->Tensor:
+    "Derivative (...,d) of each physical value by its own coordinate: 'u' of `encode`, 'p' of `cdf`, or 'probit'."
+    if coords not in ('u', 'p', 'probit'): raise ValueError(f"coords is 'u', 'p' or 'probit', not {coords!r}")
+    log, w = _on(self._log, theta), _on(self._w, theta)
+    du = torch.where(log, theta*w, w)
+    if coords == 'u': return du
+    dp = torch.where(_on(self._flat, theta), _on(self.hi - self.lo, theta), du)
+    if coords == 'p': return dp
+    z = torch.special.ndtri(self.cdf(theta).clamp(0, 1))
+    return dp*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
+
 # %% ../nbs/00_core/00_params.ipynb #ee83c6e9
 @patch
 def log_density(self:ParamSpace,

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Gaussian', 'jacobian', 'Knowledge', 'fisher', 'crlb', 'Identifiability', 'identifiable', 'Estimate', 'map_estimate']
 
-# %% ../nbs/00_core/08_posterior.ipynb #09ee6af5
+# %% ../nbs/00_core/08_posterior.ipynb #1c9be972
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,18 +31,23 @@ class Gaussian:
         v = 1/self.std(mu)**2
         return v + 2*((self.relative**2*mu)*v)**2
 
-# %% ../nbs/00_core/08_posterior.ipynb #8b8d6943
+# %% ../nbs/00_core/08_posterior.ipynb #35762e82
 def jacobian(f,              # takes (B,d), returns (B,...): row by row
              x:Tensor,       # where (B,d)
              cols=None,      # the columns to differentiate by; all if None
-            )->tuple:        # f(x) flattened (B,M), derivatives (B,M,k)
+            )->tuple:        # f(x) flattened (B,M), derivatives (B,k,M)
     "Value and derivatives of a function of batches."
     cols = list(range(x.shape[1])) if cols is None else list(cols)
     tangents = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[cols][:,None].expand(-1, *x.shape)
     out, J = torch.func.vmap(lambda t: torch.func.jvp(f, (x,), (t,)), out_dims=(None, 0))(tangents)
-    return out.flatten(1), J.flatten(2).permute(1, 2, 0)
+    return out.flatten(1), J.flatten(2).movedim(0, 1)
 
-# %% ../nbs/00_core/08_posterior.ipynb #5a346646
+def _signal(sim, theta, cols, cond):
+    "Signal (B,M) and its derivatives by physical parameters (B,k,M), by the simulator's own method if it has one."
+    if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
+    return jacobian(lambda t: sim(t, **cond), theta, cols)
+
+# %% ../nbs/00_core/08_posterior.ipynb #0dd3ee3f
 class Knowledge:
     "Coordinates z in which what is known beforehand is N(0,1); exactly known parameters have none."
     def __init__(self,
@@ -70,6 +75,12 @@ class Knowledge:
         for k, v in self.value.items(): out[self.space.index(k)] = v[rows] + self.sd[k]*full[:,self.space.index(k)]
         return torch.stack(out, 1)
 
+    def slope(self, z:Tensor)->Tensor:
+        "Derivative (n,k) of each free parameter by its coordinate."
+        sub = self.space.only(*self.free)
+        s = sub.slope(sub.phi(z), 'p')*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
+        return torch.where(self.ranged, s, torch.tensor([self.sd.get(k, 0.) for k in self.free], dtype=z.dtype))
+
     def z(self, theta:Tensor)->Tensor:
         "Coordinates (n,k) of physical values (n,d)."
         out = self.space.probit(theta)
@@ -77,19 +88,19 @@ class Knowledge:
             if s: out[:,self.space.index(k)] = (theta[:,self.space.index(k)] - self.value[k])/s
         return out[:,self.cols]
 
-# %% ../nbs/00_core/08_posterior.ipynb #ebb960a3
+# %% ../nbs/00_core/08_posterior.ipynb #2d5a5753
 def fisher(sim,          # simulator with `.space`
            theta:Tensor, # physical values (B,d)
            like:Gaussian,# noise
            **cond,       # what else the simulator is told
           )->Tensor:     # Fisher information about u = space.encode(theta), (B,d,d) [-]
     "Fisher information of the signal about its parameters."
-    mu, J = jacobian(lambda u: sim(sim.space.decode(u), **cond), sim.space.encode(theta))
-    w = like.information(mu.double().unflatten(1, sim(theta[:1], **cond).shape[1:])).flatten(1)
-    J = J.double()
-    return J.mT @ (w[...,None]*J)
+    mu, J = _signal(sim, theta, range(len(sim.space)), cond)
+    w = like.information(mu.double())
+    J = J.double()*sim.space.slope(theta)[...,None]
+    return (w[:,None]*J) @ J.mT
 
-# %% ../nbs/00_core/08_posterior.ipynb #ad6e30c1
+# %% ../nbs/00_core/08_posterior.ipynb #e9365b3f
 def crlb(sim, theta:Tensor, like:Gaussian,
          known=None,         # {name: value or (value, sd)}; only the sd matters here
          how:str='joint',    # 'alone', 'joint' or 'range'
@@ -99,7 +110,7 @@ def crlb(sim, theta:Tensor, like:Gaussian,
     space = sim.space
     F = fisher(sim, theta, like, **cond) if F is None else F
     u = space.encode(theta)
-    slope = torch.func.jvp(space.decode, (u,), (torch.ones_like(u),))[1]          # dtheta/du
+    slope = space.slope(theta)
     sd = {k: (v[1] if isinstance(v, tuple) else 0.) for k, v in (known or {}).items()}
     for k in sd: space[k]
     if how not in ('alone', 'joint', 'range'): raise ValueError(f"how is 'alone', 'joint' or 'range', not {how!r}")
@@ -140,7 +151,7 @@ class Identifiability:
         tr = lambda r, tag: '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in r) + '</tr>'
         return '<table>' + tr(self.head, 'th') + ''.join(tr(r, 'td') for r in self._text()) + '</table>'
 
-# %% ../nbs/00_core/08_posterior.ipynb #c0e99110
+# %% ../nbs/00_core/08_posterior.ipynb #700f928e
 def identifiable(space:ParamSpace, # ranges that stand for what is known before; usually sim.space
                  sim, like:Gaussian,
                  known=None,       # {name: value or (value, sd)}
@@ -152,7 +163,7 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
     for k, v in K.value.items(): theta[:,space.index(k)] = v
     F = fisher(sim, theta, like, **cond)
     u = space.encode(theta)
-    slope = torch.func.jvp(space.decode, (u,), (torch.ones_like(u),))[1].abs()
+    slope = space.slope(theta).abs()
     bound = {how: (crlb(sim, theta, like, known, how, F)/slope).median(0).values.tolist() for how in ('alone', 'joint', 'range')}
     for i, k in enumerate(space):
         sd = K.sd.get(k)
@@ -187,28 +198,32 @@ class Estimate:
         cols = [t[i].tolist() for t in (self.theta, self.sd, self.sd_stat, self.sd_known, self.ratio)]
         return [dict(name=k, unit=p.unit, value=v, sd=s, sd_stat=a, sd_known=b, ratio=r) for (k, p), v, s, a, b, r in zip(self.space.items(), *cols)]
 
-# %% ../nbs/00_core/08_posterior.ipynb #fff92f50
+# %% ../nbs/00_core/08_posterior.ipynb #adfb1c3d
 def _residuals(sim, like, K, z, y, rows, cond):
-    "Whitened residual (n,M) and its derivative by z (n,M,k); y (n,M)."
-    f = lambda z: sim(K.theta(z, rows), **cond)
-    mu, J = jacobian(f, z)
+    "Whitened residual (n,M), float64, and its derivative by z (n,k,M), in the simulator's precision; y (n,M)."
+    mu, J = _signal(sim, K.theta(z, rows), K.cols, cond)
+    slope = K.slope(z)
     mu = mu.double()
-    w = 1/like.std(mu.unflatten(1, y.shape[1:])).flatten(1)
-    return (y.flatten(1) - mu)*w, J.double()*w[...,None]
+    w = 1/like.std(mu)
+    return (y - mu)*w, J*slope.to(J.dtype)[...,None]*w.to(J.dtype)[:,None]
 
-def _hessian(K, J, pull, z):
+def _normal(J, r):
+    "J Jᵀ (n,k,k) and J r (n,k) of the whitened problem, float64."
+    return (J @ J.mT).double(), (J @ r.to(J.dtype)[...,None])[...,0].double()
+
+def _hessian(K, A, pull, z):
     "Of the objective: Gauss-Newton, the prior, and the curvature of the probit map itself."
-    return J.mT @ J + torch.diag_embed(1 + (pull*z*K.ranged).clamp_min(0))
+    return A + torch.diag_embed(1 + (pull*z*K.ranged).clamp_min(0))
 
 def _solve(H, g, lam):
     D = H.diagonal(dim1=1, dim2=2)
     return torch.cholesky_solve(g[...,None], torch.linalg.cholesky(H + torch.diag_embed(lam[:,None]*D)))[...,0]
 
-# %% ../nbs/00_core/08_posterior.ipynb #474cfc05
+# %% ../nbs/00_core/08_posterior.ipynb #0afee2c2
 def _descend(sim, y, like, K, z, max_steps, tol, cond):
     "Levenberg-Marquardt from z (B,k): final z, objective (B,), converged (B,), evaluations (B,)."
     n = len(z)
-    lam, cost, steps, done = torch.full((n,), 1e-2, dtype=torch.float64), torch.full((n,), math.inf, dtype=torch.float64), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+    lam, cost, steps, done = torch.full((n,), 1e-4, dtype=torch.float64), torch.full((n,), math.inf, dtype=torch.float64), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
     z, trial, pred, act = z.clone(), z.clone(), torch.ones(n, dtype=torch.float64), torch.arange(n)
     H, g = (z.new_zeros(n, *s) for s in ((z.shape[1],)*2, (z.shape[1],)))
     for _ in range(max_steps):
@@ -216,12 +231,12 @@ def _descend(sim, y, like, K, z, max_steps, tol, cond):
         new = .5*(r*r).sum(1) + .5*(trial[act]**2).sum(1)
         good = new < cost[act] + 1e-5*new                                         # a float32 signal blurs the objective that much; NaN is not good
         a = act[good]
+        A, pull = _normal(J[good], r[good])
         gain = torch.where(cost[a].isinf(), .5, (cost[a] - new[good])/pred[a].clamp_min(1e-300))
-        lam[a] = (lam[a]*torch.where(gain > .75, .1, torch.where(gain > .25, .5, 2.))).clamp_min(1e-9)
-        lam[act[~good]] = lam[act[~good]]*8
-        z[a], cost[a], Jg = trial[a], new[good], J[good]
-        pull = (Jg.mT @ r[good][...,None])[...,0]
-        H[a], g[a] = _hessian(K, Jg, pull, z[a]), pull - z[a]
+        lam[a] = (lam[a]*torch.where(gain > .75, .1, torch.where(gain > .25, .3, 3.))).clamp_min(1e-9)
+        lam[act[~good]] = lam[act[~good]]*20
+        z[a], cost[a] = trial[a], new[good]
+        H[a], g[a] = _hessian(K, A, pull, z[a]), pull - z[a]
         steps[act] += 1
         newton = _solve(H[act], g[act], torch.zeros_like(lam[act]))
         size = (newton*g[act]).sum(1).clamp_min(0).sqrt()
@@ -235,7 +250,7 @@ def _descend(sim, y, like, K, z, max_steps, tol, cond):
         trial[act] = z[act] + step
     return z, cost, done, steps
 
-# %% ../nbs/00_core/08_posterior.ipynb #b49fd1d9
+# %% ../nbs/00_core/08_posterior.ipynb #94ab1ae4
 def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  like:Gaussian,       # noise
                  start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
@@ -246,14 +261,16 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  **cond)->Estimate:
     "Maximum of the posterior for each signal, with its covariance, by batched Levenberg-Marquardt."
     if not torch.isfinite(y).all(): raise ValueError(f"the signal holds {int((~torch.isfinite(y)).sum())} values that are not finite; remove or mask them first")
-    y, n = y.double(), len(y)
+    shape, n = y.shape[1:], len(y)
+    y = y.double().flatten(1)
+    like = replace(like, **{k: v.expand(shape).flatten() for k, v in vars(like).items() if torch.is_tensor(v)})   # signals are flat from here
     K = Knowledge(sim.space, known, n)
     z = torch.zeros(n, len(K.free), dtype=torch.float64) if start is None else K.z(start.double().expand(n, -1).clone()).clamp(-4, 4)
-    limit = 1 + 5*math.sqrt(2/y[0].numel())
+    limit = 1 + 5*math.sqrt(2/y.shape[1])
     with torch.no_grad():
         z, cost, done, steps = _descend(sim, y, like, K, z, max_steps, tol, cond)
         for s in range(1, starts):
-            bad = (~done | (2*cost/y[0].numel() > limit + (z**2).sum(1)/y[0].numel())).nonzero()[:,0]
+            bad = (~done | (2*cost/y.shape[1] > limit + (z**2).sum(1)/y.shape[1])).nonzero()[:,0]
             if not len(bad): break
             other = torch.special.ndtri(.05 + .9*K.space.cdf(K.space.sample(bad, 'start', s)))[:,K.cols]
             Kb = Knowledge(sim.space, {k: (v[bad], K.sd[k]) if K.sd[k] else v[bad] for k, v in K.value.items()}, len(bad))
@@ -263,7 +280,7 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
             steps[bad] += sb
         return _measured(sim, y, like, K, z, done, steps, limit, known, cond)
 
-# %% ../nbs/00_core/08_posterior.ipynb #cd306455
+# %% ../nbs/00_core/08_posterior.ipynb #cdf7b8f1
 def _spread(K, z, s, nodes=24):
     "Standard deviation of theta (n,d) when each coordinate is N(z, s²) by itself."
     t, w = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
@@ -274,9 +291,10 @@ def _spread(K, z, s, nodes=24):
 
 def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     r, J = _residuals(sim, like, K, z, y, slice(None), cond)
-    A, H = J.mT @ J, _hessian(K, J, (J.mT @ r[...,None])[...,0], z)
+    A, pull = _normal(J, r)
+    H = _hessian(K, A, pull, z)
     C = _inv_sym(H)
-    slope = torch.func.jvp(K.theta, (z,), (torch.ones_like(z),))[1][:,K.cols]      # diagonal: each theta has its own z
+    slope = K.slope(z)
     d, cols = len(K.space), torch.tensor(K.cols)
     full = lambda v: z.new_zeros(len(z), d).index_copy(1, cols, v)
     free = K.ranged.nonzero()[:,0]
@@ -286,7 +304,7 @@ def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     sd, sd_stat = _spread(K, z, ratio), _spread(K, z, stat)
     cov = z.new_zeros(len(z), d, d)
     cov[:,cols[:,None],cols] = C*slope[:,:,None]*slope[:,None]
-    dof = y[0].numel() - (A @ C).diagonal(dim1=1, dim2=2).sum(1)
+    dof = y.shape[1] - (A @ C).diagonal(dim1=1, dim2=2).sum(1)
     chi2 = (r*r).sum(1)/dof
     ok = done & (chi2 < limit)
     return Estimate(K.space, K.theta(z), sd, sd_stat, cov, full(ratio), chi2, dof, ok, done, steps, dict(known or {}))

@@ -6,7 +6,7 @@
 __all__ = ['PROFILES', 'T0', 'ATM_PER_KT', 'POLY_FREQUENCY', 'PRESETS', 'shape_parameters', 'cross_section', 'Grid', 'Baseline',
            'expand', 'interpolate', 'LineByLine', 'Preset', 'preset']
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #ac48ae38
+# %% ../../nbs/10_spectra/13_simulate.ipynb #b58612d3
 import math
 from dataclasses import dataclass, replace
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ..params import Param, ParamSpace, affine, measured
+from ..posterior import jacobian
 from .hitran import (LineList, PartitionSums, demo_lines, demo_partition_sums, doppler_hwhm,
                                       line_strength, lorentz_hwhm, pressure_shift)
 from .lineshape import hartmann_tran, rautian, voigt
@@ -160,12 +161,14 @@ class Baseline:
             return wave*(seg == int(tag)) if tag else wave
         return torch.stack([one(k) for k in names])
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #4d480f5b
+# %% ../../nbs/10_spectra/13_simulate.ipynb #42c5d1fc
 def _basis(u, n):
-    "Chebyshev polynomials T_0..T_{n-1} at u (B,), as (B,n)."
-    t = [torch.ones_like(u), u]
-    for _ in range(n - 2): t.append(2*u*t[-1] - t[-2])
-    return torch.stack(t[:n], 1)
+    "Chebyshev polynomials T_0..T_{n-1} at u (B,) and their derivatives, each (B,n)."
+    t, d = [torch.ones_like(u), u], [torch.zeros_like(u), torch.ones_like(u)]
+    for _ in range(n - 2):
+        d.append(2*t[-1] + 2*u*d[-1] - d[-2])
+        t.append(2*u*t[-1] - t[-2])
+    return torch.stack(t[:n], 1), torch.stack(d[:n], 1)
 
 def _nodes(n, lo, hi): return lo + (hi - lo)*(1 + torch.cos(math.pi*(torch.arange(n, dtype=torch.float64) + .5)/n))/2
 
@@ -180,18 +183,24 @@ def expand(f, box, n, chunk=16):
         C = torch.tensordot(M, C, ([1], [axis])).movedim(0, axis)
     return C
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #e71c2dbd
-def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F)
+# %% ../../nbs/10_spectra/13_simulate.ipynb #3416ed32
+def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F), or several functions (B,m,F)
                 pos:Tensor, # where, in 1..F-2 (B,N), float64
-               )->Tensor:   # (B,N), dtype of tab
+                slope=False,# also the derivative by `pos` of the first function
+               ):           # (B,N) or (B,m,N), dtype of tab; with `slope` that and (B,N)
     "Cubic Lagrange interpolation on a uniform grid."
     i = pos.detach().long()
-    t = (pos - i).to(tab.dtype)
-    n = tab.shape[1] - 3
-    fm, f0, f1, f2 = (tab[:,k:k+n].gather(1, i - 1) for k in range(4))
+    t, n = (pos - i).to(tab.dtype), tab.shape[-1] - 3
+    at = i - 1
+    if tab.dim() == 3: t, at = t[:,None], at[:,None].expand(-1, tab.shape[1], -1)
+    fm, f0, f1, f2 = (tab[...,k:k+n].gather(-1, at) for k in range(4))
     d1, d2 = f1 - f0, .5*(f1 + fm) - f0
     d3 = (f2 - fm - 3*d1)/6
-    return f0 + t*(d1 - d2 - d3 + t*(d2 + t*d3))
+    c1 = d1 - d2 - d3
+    y = f0 + t*(c1 + t*(d2 + t*d3))
+    if not slope: return y
+    first = lambda v: v[:,0] if tab.dim() == 3 else v
+    return y, first(c1) + first(t)*(2*first(d2) + 3*first(t)*first(d3))
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #0c138ac1
 _CANON = dict(P='atm', T='K', sig0='1/cm', step='1/cm', centre='1/cm', span='1/cm', shift='1/cm')
@@ -281,7 +290,7 @@ def optical_depth(self:LineByLine,
     s, col = self._state(theta), self.columns(theta)
     return sum(col[m][:,None]*cross_section(self._lines[m], self.Q, nu, s['P'], s['T'], s['mf_' + m], self.profile, self.wing, self.mixing) for m in self.molecules)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #4420995b
+# %% ../../nbs/10_spectra/13_simulate.ipynb #066fadda
 @patch
 def absorption(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
     "Absorption coefficient (B,N) [1/cm]."
@@ -296,12 +305,17 @@ def transmittance(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
 @patch
 def forward(self:LineByLine, theta:Tensor)->Tensor:
     "Signals (B,1,N): transmittance times baseline, or absorption coefficient plus baseline [1/cm]."
-    y = (self.transmittance if self.quantity == 'transmittance' else self.absorption)(theta)
+    return self._signal(theta, self.optical_depth(theta))[:,None]
+
+@patch
+def _signal(self:LineByLine, theta, tau):
+    "What the detector sees (B,N) behind an optical depth."
+    y = (-tau).exp() if self.quantity == 'transmittance' else tau/(self.path or 1.)
     if self._base:
         coef = torch.stack([self.space.columns(theta)[k] for k in self._base], 1)
         base = coef.to(y.dtype) @ self._basis.to(y.dtype)
         y = y*base if self.quantity == 'transmittance' else y + base
-    return y[:,None]
+    return y
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #c9145e3e
 @patch
@@ -376,21 +390,65 @@ def _store(sim, C, box, h, nu0):
     sim.register_buffer('_tab', tab.to(sim.dtype), persistent=False)
     sim._degree, sim._box, sim._h, sim._nu0 = {m: c.shape[:3] for m, c in C.items()}, box, h, nu0
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #fffa4058
+# %% ../../nbs/10_spectra/13_simulate.ipynb #47404d39
 @patch
-def _from_table(self:LineByLine, theta):
-    "Optical depth (B,N) by one matrix product and one interpolation."
-    s, col, W = self._state(theta), self.columns(theta), []
-    unit = lambda k: 2*(s[k] - self._box[k][0])/(self._box[k][1] - self._box[k][0]) - 1
+def _weights(self:LineByLine,
+             theta,
+             by=None, # names of parameters to differentiate by
+            ):        # (B,K), or (B,1+k,K) with the derivatives behind
+    "Weight of each row of the table: polynomials of P, T and x times the amount of gas."
+    s, blocks, width = self._state(theta), [], lambda k: 2/(self._box[k][1] - self._box[k][0])
+    def basis(k, n):
+        b, d = _basis(width(k)*(s[k] - self._box[k][0]) - 1, n)
+        return b, d*width(k)
+    outer = lambda p, t, x: ((p[:,:,None]*t[:,None]).flatten(1)[:,:,None]*x[:,None]).flatten(1)
     for m in self.molecules:
-        bP, bT, bx = (_basis(unit(k), n) for k, n in zip(('P', 'T', 'mf_' + m), self._degree[m]))
-        W.append(((bP[:,:,None]*bT[:,None]).flatten(1)[:,:,None]*(bx*(col[m]*self._scale[m])[:,None])[:,None]).flatten(1))
-    tab = torch.cat(W, 1).to(self._tab.dtype) @ self._tab
+        (bP, dP), (bT, dT), (bx, dx) = (basis(k, n) for k, n in zip(('P', 'T', 'mf_' + m), self._degree[m]))
+        P, T, x = (s[k][:,None] for k in ('P', 'T', 'mf_' + m))
+        per = ATM_PER_KT*(1. if self.path is None else self.path)*self._scale[m]*P/T   # amount at x = 1
+        W = [outer(bP, bT, bx*per*x)]
+        for k in by or ():
+            if k == 'P': d = outer(dP + bP/P, bT, bx*per*x)
+            elif k == 'T': d = outer(bP, dT - bT/T, bx*per*x)
+            else: d = outer(bP, bT, (dx*x + bx)*per) if k == 'mf_' + m else torch.zeros_like(W[0])
+            W.append(d*self._unit[k][0])
+        blocks.append(W[0] if by is None else torch.stack(W, 1))
+    return torch.cat(blocks, -1)
+
+@patch
+def _position(self:LineByLine, theta):
+    "Where each sample lies on the table's grid (B,N), float64."
+    s = self._state(theta)
     a, b = (s.get(k) for k in (*self.grid.names, '')[:2])
     pos = (self.grid.c.to(theta.device) - self._nu0)/self._h
     if a is not None: pos = pos + (a/self._h)[:,None]
-    if b is not None: pos = pos + (b/self._h)[:,None]*self.grid.t.to(theta.device)
-    return interpolate(tab, pos.expand(len(theta), -1))
+    if b is not None: pos = torch.addcmul(pos, (b/self._h)[:,None], self.grid.t.to(theta.device))
+    return pos.expand(len(theta), -1)
+
+@patch
+def _from_table(self:LineByLine, theta):
+    "Optical depth (B,N) by one matrix product and one interpolation."
+    return interpolate(self._weights(theta).to(self._tab.dtype) @ self._tab, self._position(theta))
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #78bea751
+@patch
+def jacobian(self:LineByLine, theta:Tensor, cols=None)->tuple: # signal (B,N), derivatives by the parameters `cols` (B,k,N)
+    "Signal and its derivatives by physical parameters."
+    names = self.space.names if cols is None else [self.space.names[i] for i in cols]
+    gas = [k for k in names if k not in self._base and (self.method == 'exact' or k not in self.grid.names)]
+    if self.method == 'exact': tau, d = jacobian(self.optical_depth, theta, [self.space.index(k) for k in gas]) if gas else (self.optical_depth(theta), None)
+    else:
+        tabs = self._weights(theta, gas).to(self._tab.dtype) @ self._tab
+        y, slope = interpolate(tabs, self._position(theta), slope=True)
+        tau, d = y[:,0], y[:,1:]
+    signal = self._signal(theta, tau)
+    gain = -signal if self.quantity == 'transmittance' else torch.full_like(signal, 1/(self.path or 1.))
+    J = signal.new_empty(len(theta), len(names), signal.shape[1])
+    for j, k in enumerate(names):
+        if k in self._base: torch.mul(self._basis[self._base.index(k)].to(J.dtype), (-tau).exp() if self.quantity == 'transmittance' else 1., out=J[:,j])
+        elif k in gas: torch.mul(gain, d[:,gas.index(k)], out=J[:,j])
+        else: torch.mul(gain*slope, (self.grid.t if k == self.grid.names[-1] and len(self.grid.names) > 1 else torch.ones(1)).to(J.dtype)*(self._unit[k][0]/self._h), out=J[:,j])
+    return signal, J
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #8dd9b78f
 @patch
