@@ -2,6 +2,7 @@
 and spectra that another program computed.
 """
 import argparse, math, time
+from dataclasses import replace
 import numpy as np
 import torch
 from _table import bar, data_folder, save
@@ -144,6 +145,14 @@ def unknown(exact, sim, n, m):
                sd_P=p[:,3].median().item(), shift_median=shift.median().item(), shift_max=shift.max().item(), not_ok=int((~e['ok']).sum()), n=n, m=m)
     return rows, raw
 
+def wider(space):
+    "Ranges three times as wide about their middle, methane ten times to either side, so that no state of the file lies near an end; P and T are given, water is not seen."
+    out = {}
+    for k, p in space.items():
+        mid, half = (p.lo + p.hi)/2, 3*(p.hi - p.lo)/2
+        out[k] = p if k in ('P', 'T', 'mf_H2O') else replace(p, lo=p.lo/10, hi=p.hi*10) if p.log else replace(p, lo=mid - half, hi=mid + half)
+    return space.replace(**out)
+
 def independent(n):
     "HAPI's spectra: bias of ln CH4 over its bound at each state, and what remains with the exact model's spectra and the same noise."
     data = np.load(data_folder()/'reference'/'hapi_spectra.npz', allow_pickle=False)
@@ -151,6 +160,7 @@ def independent(n):
     lines = read_par(folder/'ch4_3035_3136.par').select(numin=3060, numax=3112, min_sw=1e-25) + read_par(folder/'h2o_3035_3136.par').select(numin=3060, numax=3112, min_sw=1e-26)
     sim, exact = (preset('reference').simulator(lines, method=m) for m in ('table', 'exact'))
     space, j = sim.space, sim.space.index('mf_CH4')
+    wide = preset('reference').simulator(lines, method='table', space=wider(space))
     rename = dict(dsig='step')
     names = [rename.get(k, k) for k in data['param_names'].tolist()]
     rows = []
@@ -164,9 +174,12 @@ def independent(n):
             e = fits(sim, noisy(signal.expand(n, 1, -1), 'benchmark independent', int(s)), known, f'state {s}, {name}')
             err.append((e['theta'][:,j]/theta[0,j]).log()/bound)
             if name == 'HAPI': bad, steps = int((~e['ok']).sum()), e['steps'].mean().item()
+        freely = fits(wide, noisy(torch.tensor(data['signal'][s], dtype=torch.float64).expand(n, 1, -1), 'benchmark independent', int(s)), known, f'state {s}, wide ranges')
+        loose = (crlb(wide, theta, LIKE, known=dict(P=(0., 0.), T=(0., 0.)), how='range')[0,j]/theta[0,j]).item()
+        free = (freely['theta'][:,j]/theta[0,j]).log()/loose
         z = space.probit(theta)[0].clone(); z[[space.index('P'), space.index('T')]] = 0.
         far = int(z.abs().argmax())
-        rows.append([int(s), 1e6*theta[0,j].item(), 100*bound, err[0].mean().item(), err[0].std().item(), (err[0] - err[1]).mean().item(), f'{space.names[far]}, z = {z[far]:.1f}', bad, steps])
+        rows.append([int(s), 1e6*theta[0,j].item(), 100*bound, err[0].mean().item(), err[0].std().item(), (err[0] - err[1]).mean().item(), free.mean().item(), free.std().item(), f'{space.names[far]}, z = {z[far]:.1f}', bad + int((~freely['ok']).sum()), steps])
     return rows
 
 def main():
@@ -183,25 +196,27 @@ def main():
     r1, g = given(exact, sim, a.n)
     r2, u = unknown(exact, sim, a.unknown, a.draws)
     bias, stat, share = max(abs(r[3]) for r in r3), 1/math.sqrt(a.noise_draws), max(abs(r[5]) for r in r3)
-    near = max(abs(r[3]) for r in r3 if abs(float(r[6].split('=')[1])) < 1.5)
-    bars = [bar('P, T given: RMS error over the bound with ranges', '<= 1.05', f"{g['range']['rms']:.3f}", g['range']['rms'] <= 1.05),
+    near, wide = max(abs(r[3]) for r in r3 if abs(float(r[8].split('=')[1])) < 1.5), max(abs(r[6]) for r in r3)
+    third = max(r[3] for r in r1 if 'bound with ranges' in r[0] and 'map' in r[0])
+    bars = [bar('P, T given: RMS error over the bound with ranges, the worst third of ln CH4', '<= 1.03', f'{third:.3f}', third <= 1.03),
             bar('P, T given: failures (not ok, or beyond 5 bounds)', '0', str(g['not_ok'] + g['range']['beyond']), g['not_ok'] + g['range']['beyond'] == 0),
             bar('P, T unknown: RMS error of CH4 over the exact posterior', '<= 1.15', f"{u['map'][0]:.3f}", u['map'][0] <= 1.15), bar('P, T unknown: the same of P', '<= 1.15', f"{u['map'][1]:.3f}", u['map'][1] <= 1.15),
-            bar("HAPI's spectra: largest bias of CH4", '< 0.2 σ', f'{bias:.2f} σ (statistical error of one state {stat:.2f})', bias < .2),
-            bar('the same, states with no parameter beyond |z| = 1.5', '< 0.2 σ', f'{near:.2f} σ', near < .2), bar("HAPI's spectra: bias that the exact model's spectra do not have", '< 0.2 σ', f'{share:.3f} σ', share < .2)]
+            bar("HAPI's spectra, no state near the end of a range: largest bias of CH4", '< 0.2 σ', f'{wide:.2f} σ (statistical error of one state {stat:.2f})', wide < .2),
+            bar("the same within the preset's ranges", '< 0.2 σ', f'{bias:.2f} σ (statistical error of one state {stat:.2f})', bias < .2),
+            bar('of these, states with no parameter beyond z = ±1.5', '< 0.2 σ', f'{near:.2f} σ', near < .2), bar("HAPI's spectra: bias that the exact model's spectra do not have", '< 0.2 σ', f'{share:.3f} σ', share < .2)]
     head1 = ['estimate, over', 'part', 'spectra', 'RMS', 'bias', 'largest', 'beyond 5']
     t1 = (f"Errors of ln CH4 over the bound at each state. {g['not_ok']} of {g['n']} were not ok; {g['steps']:.1f} evaluations of the simulator on average. Median bound: {100*g['joint']['bound_median']:.2f} % textbook, "
           f"{100*g['range']['bound_median']:.2f} % with ranges. The textbook bound does not know that baseline and axis are confined to their ranges, so an estimate that does may fall below it; the other counts a range as a normal distribution of the same width.")
-    t2 = (f"RMS over {u['n']} spectra of (estimate - truth) over the exact posterior's standard deviation of that spectrum (median: CH4 {100*u['sd_ch4']:.2f} %, P {u['sd_P']:.1f} mbar). Twice the draws move a posterior mean by "
+    t2 = (f"RMS over {u['n']} spectra of (estimate - truth) over the exact posterior's standard deviation of that spectrum (median: CH4 {100*u['sd_ch4']:.2f} %, P {u['sd_P']:.1f} mbar); {u['not_ok']} fits were not ok, and they count. Twice the draws move a posterior mean by "
           f"{u['shift_median']:.3f} sd (median; {u['shift_max']:.2f} at most). The posterior mean's RMS is 1 by construction, within {1/math.sqrt(2*u['n']):.2f}. map_estimate cannot reach it: the signal leaves one direction "
           'of (ln CH4, P, T) free, and there the posterior is what the box of ranges cuts from a line, a skewed and often flat piece. Its mean weighs the whole piece. A maximum looks at one point, and in probit coordinates it takes the '
-          f"flat ranges for bell curves in z. A bell curve of the range's width leaves the errors of the best linear estimate, here {u['linear'][0]:.2f} (CH4) and {u['linear'][1]:.2f} (P) posterior standard deviations; "
-          'what the edges of the box add is known to the posterior alone.')
+          f"flat ranges for bell curves in z. A bell curve of the range's width leaves the errors of the best linear estimate, here {u['linear'][0]:.2f} (CH4) and {u['linear'][1]:.2f} (P) posterior standard deviations, and map_estimate stays near them; "
+          'what the edges of the box add, only an average over the box can use. So 1.05 to 1.15 is what to expect where P and T are unknown, and the posterior mean is the estimator to take where that matters.')
     t3 = ('States are fixed here, so an estimate that uses the ranges is biased towards the middle where a parameter lies near an end of its range (z is its distance from the middle in standard deviations of the prior). '
-          "The fit of the exact model's own spectra with the same noise has the same bias; the difference is what simulator and table owe to HAPI.")
+          "The fit of the exact model's own spectra with the same noise has the same bias; the difference is what simulator and table owe to HAPI. With wide ranges (three times as wide, methane ten times to either side) no state lies near an end, and the bias that is left is that of the fit itself.")
     text = f'Reference preset, embedded lines, white noise of {NOISE} of the signal, start in the middle of the ranges. Spectra come from the exact model (or HAPI), fits use the table.'
     save('bound', 'Accuracy and its limits', text, [('P and T given: CH4', head1, r1, t1), ('P and T unknown', ['estimate', 'exact posterior from', 'CH4 (ln)', 'P', 'effective draws, median', '1st percentile', 'smallest'], r2, t2),
-         (f"HAPI's spectra (827 lines of CH4, 182 of H2O), P and T given, {a.noise_draws} noise draws each", ['state', 'CH4 [ppm]', 'bound with ranges [%]', 'bias [bound]', 'scatter [bound]', 'bias beyond that of own spectra [bound]', 'parameter nearest to an end', 'not ok', 'evaluations'], r3, t3)],
+         (f"HAPI's spectra (827 lines of CH4, 182 of H2O), P and T given, {a.noise_draws} noise draws each", ['state', 'CH4 [ppm]', 'bound with ranges [%]', 'bias [bound]', 'scatter [bound]', 'bias beyond that of own spectra [bound]', 'bias, wide ranges [bound]', 'scatter, wide ranges [bound]', 'parameter nearest to an end', 'not ok', 'evaluations'], r3, t3)],
          bars, given=g, unknown=u)
 
 if __name__ == '__main__': main()

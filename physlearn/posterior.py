@@ -47,7 +47,7 @@ def _signal(sim, theta, cols, cond):
     if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
     return jacobian(lambda t: sim(t, **cond), theta, cols)
 
-# %% ../nbs/00_core/08_posterior.ipynb #0dd3ee3f
+# %% ../nbs/00_core/08_posterior.ipynb #a9f0abe3
 class Knowledge:
     "Coordinates z in which what is known beforehand is N(0,1); exactly known parameters have none."
     def __init__(self,
@@ -80,6 +80,12 @@ class Knowledge:
         sub = self.space.only(*self.free)
         s = sub.slope(sub.phi(z), 'p')*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
         return torch.where(self.ranged, s, torch.tensor([self.sd.get(k, 0.) for k in self.free], dtype=z.dtype))
+
+    def move(self, z:Tensor, step:Tensor)->Tensor:
+        "z after a step that is straight in the prior's probability, and goes at most half the way to an end of the range."
+        side = torch.where(step > 0, -1., 1.)                                      # seen from the end ahead, whose probability is small
+        p, density = torch.special.ndtr(side*z), torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
+        return torch.where(self.ranged, side*torch.special.ndtri(torch.maximum(p - step.abs()*density, .5*p)), z + step)
 
     def z(self, theta:Tensor)->Tensor:
         "Coordinates (n,k) of physical values (n,d)."
@@ -198,7 +204,7 @@ class Estimate:
         cols = [t[i].tolist() for t in (self.theta, self.sd, self.sd_stat, self.sd_known, self.ratio)]
         return [dict(name=k, unit=p.unit, value=v, sd=s, sd_stat=a, sd_known=b, ratio=r) for (k, p), v, s, a, b, r in zip(self.space.items(), *cols)]
 
-# %% ../nbs/00_core/08_posterior.ipynb #adfb1c3d
+# %% ../nbs/00_core/08_posterior.ipynb #246b3c05
 def _residuals(sim, like, K, z, y, rows, cond):
     "Whitened residual (n,M), float64, and its derivative by z (n,k,M), in the simulator's precision; y (n,M)."
     mu, J = _signal(sim, K.theta(z, rows), K.cols, cond)
@@ -211,46 +217,48 @@ def _normal(J, r):
     "J Jᵀ (n,k,k) and J r (n,k) of the whitened problem, float64."
     return (J @ J.mT).double(), (J @ r.to(J.dtype)[...,None])[...,0].double()
 
-def _hessian(K, A, pull, z):
-    "Of the objective: Gauss-Newton, the prior, and the curvature of the probit map itself."
-    return A + torch.diag_embed(1 + (pull*z*K.ranged).clamp_min(0))
+def _hessian(K, A, z):
+    "Of the objective in coordinates that are straight in the prior's probability: Gauss-Newton, and the prior z²/2 seen from there."
+    return A + torch.diag_embed(1 + z*z*K.ranged)
 
 def _solve(H, g, lam):
     D = H.diagonal(dim1=1, dim2=2)
     return torch.cholesky_solve(g[...,None], torch.linalg.cholesky(H + torch.diag_embed(lam[:,None]*D)))[...,0]
 
-# %% ../nbs/00_core/08_posterior.ipynb #0afee2c2
+# %% ../nbs/00_core/08_posterior.ipynb #121bcaef
 def _descend(sim, y, like, K, z, max_steps, tol, cond):
     "Levenberg-Marquardt from z (B,k): final z, objective (B,), converged (B,), evaluations (B,)."
     n = len(z)
-    lam, cost, steps, done = torch.full((n,), 1e-4, dtype=torch.float64), torch.full((n,), math.inf, dtype=torch.float64), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+    lam, cost, steps, done = torch.full((n,), 1e-2, dtype=torch.float64), torch.full((n,), math.inf, dtype=torch.float64), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+    grow = torch.full((n,), 2., dtype=torch.float64)
     z, trial, pred, act = z.clone(), z.clone(), torch.ones(n, dtype=torch.float64), torch.arange(n)
     H, g = (z.new_zeros(n, *s) for s in ((z.shape[1],)*2, (z.shape[1],)))
     for _ in range(max_steps):
         r, J = _residuals(sim, like, K, trial[act], y[act], act, cond)
         new = .5*(r*r).sum(1) + .5*(trial[act]**2).sum(1)
         good = new < cost[act] + 1e-5*new                                         # a float32 signal blurs the objective that much; NaN is not good
-        a = act[good]
+        a, b = act[good], act[~good]
         A, pull = _normal(J[good], r[good])
         gain = torch.where(cost[a].isinf(), .5, (cost[a] - new[good])/pred[a].clamp_min(1e-300))
-        lam[a] = (lam[a]*torch.where(gain > .75, .1, torch.where(gain > .25, .3, 3.))).clamp_min(1e-9)
-        lam[act[~good]] = lam[act[~good]]*20
+        lam[a] = (lam[a]*torch.where(gain > .75, .1, torch.where(gain > .25, .5, 2.))).clamp_min(1e-9)
+        lam[b], grow[a], grow[b] = (lam[b]*grow[b]).clamp_min(1e-3), 4., grow[b]*2    # ever faster while nothing is gained (Nielsen 1999)
         z[a], cost[a] = trial[a], new[good]
-        H[a], g[a] = _hessian(K, A, pull, z[a]), pull - z[a]
+        H[a], g[a] = _hessian(K, A, z[a]), pull - z[a]
         steps[act] += 1
         newton = _solve(H[act], g[act], torch.zeros_like(lam[act]))
         size = (newton*g[act]).sum(1).clamp_min(0).sqrt()
         done[act] = (size < tol) & cost[act].isfinite()
-        z[act[done[act]]] += newton[done[act]]                                     # the last step costs nothing more
+        last = act[done[act]]
+        z[last] = K.move(z[last], newton[done[act]])                               # the last step costs nothing more
         act = act[~(done[act] | (lam[act] > 1e12))]
         if not len(act): break
         step = _solve(H[act], g[act], lam[act])
-        step = step*(2/step.abs().amax(1).clamp_min(2))[:,None]                   # at most two prior widths at once
+        step = step*(4/step.abs().amax(1).clamp_min(4))[:,None]                   # at most four prior widths at once
         pred[act] = (step*g[act]).sum(1) - .5*(step*(H[act] @ step[...,None])[...,0]).sum(1)
-        trial[act] = z[act] + step
+        trial[act] = K.move(z[act], step)
     return z, cost, done, steps
 
-# %% ../nbs/00_core/08_posterior.ipynb #94ab1ae4
+# %% ../nbs/00_core/08_posterior.ipynb #f13603f9
 def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  like:Gaussian,       # noise
                  start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
@@ -266,9 +274,14 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
     like = replace(like, **{k: v.expand(shape).flatten() for k, v in vars(like).items() if torch.is_tensor(v)})   # signals are flat from here
     K = Knowledge(sim.space, known, n)
     z = torch.zeros(n, len(K.free), dtype=torch.float64) if start is None else K.z(start.double().expand(n, -1).clone()).clamp(-4, 4)
+    first = 0.
     limit = 1 + 5*math.sqrt(2/y.shape[1])
     with torch.no_grad():
+        if start is None and any(K.sd.values()):                                   # what is measured with an error is first taken as exact
+            fixed = Knowledge(sim.space, K.value, n)
+            z[:,K.ranged], _, _, first = _descend(sim, y, like, fixed, z[:,K.ranged], max_steps, tol, cond)
         z, cost, done, steps = _descend(sim, y, like, K, z, max_steps, tol, cond)
+        steps = steps + first
         for s in range(1, starts):
             bad = (~done | (2*cost/y.shape[1] > limit + (z**2).sum(1)/y.shape[1])).nonzero()[:,0]
             if not len(bad): break
@@ -280,7 +293,7 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
             steps[bad] += sb
         return _measured(sim, y, like, K, z, done, steps, limit, known, cond)
 
-# %% ../nbs/00_core/08_posterior.ipynb #cdf7b8f1
+# %% ../nbs/00_core/08_posterior.ipynb #d9ec53e6
 def _spread(K, z, s, nodes=24):
     "Standard deviation of theta (n,d) when each coordinate is N(z, s²) by itself."
     t, w = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
@@ -292,7 +305,7 @@ def _spread(K, z, s, nodes=24):
 def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     r, J = _residuals(sim, like, K, z, y, slice(None), cond)
     A, pull = _normal(J, r)
-    H = _hessian(K, A, pull, z)
+    H = _hessian(K, A, z)
     C = _inv_sym(H)
     slope = K.slope(z)
     d, cols = len(K.space), torch.tensor(K.cols)

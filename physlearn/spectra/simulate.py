@@ -6,8 +6,9 @@
 __all__ = ['PROFILES', 'T0', 'ATM_PER_KT', 'POLY_FREQUENCY', 'PRESETS', 'shape_parameters', 'cross_section', 'Grid', 'Baseline',
            'expand', 'interpolate', 'LineByLine', 'Preset', 'preset']
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #b58612d3
+# %% ../../nbs/10_spectra/13_simulate.ipynb #9c3c3aed
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 import numpy as np
 import torch
@@ -90,7 +91,15 @@ def _multipole(f, nu0, s, S, nu, reach, mixing):
     if nu.shape[1] <= 256: return y + _sum(f, *part(rest), nu, None if (whole | ~rest).all() else reach, mixing)
     return y + torch.cat([_multipole(f, *part(rest), piece, reach, mixing) for piece in nu.split(-(-nu.shape[1]//4), 1)], 1)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #f8750e3e
+# %% ../../nbs/10_spectra/13_simulate.ipynb #c4db912b
+@contextmanager
+def _one_thread():
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(n)
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #f2e81f22
 def cross_section(lines:LineList,   # lines of one molecule
                   Q:PartitionSums,  # its partition sums
                   nu:Tensor,        # wavenumbers (B,N), or (1,N) for all states, best in order [cm⁻¹], float64
@@ -105,7 +114,7 @@ def cross_section(lines:LineList,   # lines of one molecule
     s = shape_parameters(lines, P, T, x)
     s = {k: s[k] for k in ('dnu0', 'gamma_d', 'gamma0', 'Y', *PROFILES[profile])}
     nu0 = torch.as_tensor(lines.nu, dtype=torch.float64, device=nu.device)
-    return _multipole(_profile(profile), nu0, s, line_strength(lines, T, Q), nu, math.inf if wing is None else wing, mixing)
+    with _one_thread(): return _multipole(_profile(profile), nu0, s, line_strength(lines, T, Q), nu, math.inf if wing is None else wing, mixing)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #9eabe517
 @dataclass(frozen=True, eq=False)
@@ -202,12 +211,13 @@ def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F), or several functions
     first = lambda v: v[:,0] if tab.dim() == 3 else v
     return y, first(c1) + first(t)*(2*first(d2) + 3*first(t)*first(d3))
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #0c138ac1
+# %% ../../nbs/10_spectra/13_simulate.ipynb #b56f870c
 _CANON = dict(P='atm', T='K', sig0='1/cm', step='1/cm', centre='1/cm', span='1/cm', shift='1/cm')
 ATM_PER_KT = 101325e-6/1.380649e-23           # N [cm⁻³] = ATM_PER_KT * P [atm] / T [K]; k_B exact (SI 2019)
 
 class LineByLine(nn.Module):
     "Spectra of a gas: theta (B,d) in the units of `space` to signals (B,1,N)."
+    cond = None                # nothing is told besides theta
     def __init__(self, lines:LineList, # lines of all molecules
                  space:ParamSpace,     # P, T, mf_CH4 (one mf_ for each molecule), axis and baseline parameters
                  grid:Grid,            # the axis
@@ -430,7 +440,7 @@ def _from_table(self:LineByLine, theta):
     "Optical depth (B,N) by one matrix product and one interpolation."
     return interpolate(self._weights(theta).to(self._tab.dtype) @ self._tab, self._position(theta))
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #78bea751
+# %% ../../nbs/10_spectra/13_simulate.ipynb #23d999ff
 @patch
 def jacobian(self:LineByLine, theta:Tensor, cols=None)->tuple: # signal (B,N), derivatives by the parameters `cols` (B,k,N)
     "Signal and its derivatives by physical parameters."
@@ -443,11 +453,12 @@ def jacobian(self:LineByLine, theta:Tensor, cols=None)->tuple: # signal (B,N), d
         tau, d = y[:,0], y[:,1:]
     signal = self._signal(theta, tau)
     gain = -signal if self.quantity == 'transmittance' else torch.full_like(signal, 1/(self.path or 1.))
+    light, by_axis = (-tau).exp(), (torch.ones_like(self.grid.t), self.grid.t)
     J = signal.new_empty(len(theta), len(names), signal.shape[1])
     for j, k in enumerate(names):
-        if k in self._base: torch.mul(self._basis[self._base.index(k)].to(J.dtype), (-tau).exp() if self.quantity == 'transmittance' else 1., out=J[:,j])
-        elif k in gas: torch.mul(gain, d[:,gas.index(k)], out=J[:,j])
-        else: torch.mul(gain*slope, (self.grid.t if k == self.grid.names[-1] and len(self.grid.names) > 1 else torch.ones(1)).to(J.dtype)*(self._unit[k][0]/self._h), out=J[:,j])
+        if k in self._base: J[:,j] = self._basis[self._base.index(k)].to(J.dtype)*(light if self.quantity == 'transmittance' else 1.)
+        elif k in gas: J[:,j] = gain*d[:,gas.index(k)]
+        else: J[:,j] = gain*slope*(by_axis[self.grid.names.index(k)]*(self._unit[k][0]/self._h)).to(J.dtype)
     return signal, J
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #8dd9b78f
