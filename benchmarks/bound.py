@@ -146,11 +146,11 @@ def unknown(exact, sim, n, m):
     return rows, raw
 
 def wider(space):
-    "Ranges three times as wide about their middle, methane ten times to either side, so that no state of the file lies near an end; P and T are given, water is not seen."
+    "Ranges three times as wide about their middle, methane three times to either side, so that no state of the file lies near an end; P and T are given, water is not seen."
     out = {}
     for k, p in space.items():
         mid, half = (p.lo + p.hi)/2, 3*(p.hi - p.lo)/2
-        out[k] = p if k in ('P', 'T', 'mf_H2O') else replace(p, lo=p.lo/10, hi=p.hi*10) if p.log else replace(p, lo=mid - half, hi=mid + half)
+        out[k] = p if k in ('P', 'T', 'mf_H2O') else replace(p, lo=p.lo/3, hi=p.hi*3) if p.log else replace(p, lo=mid - half, hi=mid + half)
     return space.replace(**out)
 
 def independent(n):
@@ -213,7 +213,7 @@ def main():
           f"flat ranges for bell curves in z. A bell curve of the range's width leaves the errors of the best linear estimate, here {u['linear'][0]:.2f} (CH4) and {u['linear'][1]:.2f} (P) posterior standard deviations, and map_estimate stays near them; "
           'what the edges of the box add, only an average over the box can use. So 1.05 to 1.15 is what to expect where P and T are unknown, and the posterior mean is the estimator to take where that matters.')
     t3 = ('States are fixed here, so an estimate that uses the ranges is biased towards the middle where a parameter lies near an end of its range (z is its distance from the middle in standard deviations of the prior). '
-          "The fit of the exact model's own spectra with the same noise has the same bias; the difference is what simulator and table owe to HAPI. With wide ranges (three times as wide, methane ten times to either side) no state lies near an end, and the bias that is left is that of the fit itself.")
+          "The fit of the exact model's own spectra with the same noise has the same bias; the difference is what simulator and table owe to HAPI. With wide ranges (three times as wide, methane three times to either side) no state lies near an end, and the bias that is left is that of the fit itself.")
     text = f'Reference preset, embedded lines, white noise of {NOISE} of the signal, start in the middle of the ranges. Spectra come from the exact model (or HAPI), fits use the table.'
     save('bound', 'Accuracy and its limits', text, [('P and T given: CH4', head1, r1, t1), ('P and T unknown', ['estimate', 'exact posterior from', 'CH4 (ln)', 'P', 'effective draws, median', '1st percentile', 'smallest'], r2, t2),
          (f"HAPI's spectra (827 lines of CH4, 182 of H2O), P and T given, {a.noise_draws} noise draws each", ['state', 'CH4 [ppm]', 'bound with ranges [%]', 'bias [bound]', 'scatter [bound]', 'bias beyond that of own spectra [bound]', 'bias, wide ranges [bound]', 'scatter, wide ranges [bound]', 'parameter nearest to an end', 'not ok', 'evaluations'], r3, t3)],

@@ -116,7 +116,7 @@ def cross_section(lines:LineList,   # lines of one molecule
     nu0 = torch.as_tensor(lines.nu, dtype=torch.float64, device=nu.device)
     with _one_thread(): return _multipole(_profile(profile), nu0, s, line_strength(lines, T, Q), nu, math.inf if wing is None else wing, mixing)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #9eabe517
+# %% ../../nbs/10_spectra/13_simulate.ipynb #8510e222
 @dataclass(frozen=True, eq=False)
 class Grid:
     "Wavenumber axis `a + b t + c` of parameters a and b."
@@ -137,7 +137,7 @@ class Grid:
     @classmethod
     def points(cls, nu):
         "The user's own points [cm⁻¹], moved together by `shift`."
-        nu = torch.tensor(np.array(nu), dtype=torch.float64)
+        nu = nu.double() if torch.is_tensor(nu) else torch.tensor(np.array(nu), dtype=torch.float64)
         return cls(('shift',), torch.zeros_like(nu), nu)
 
     def __len__(self): return len(self.t)
