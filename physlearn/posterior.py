@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['Gaussian', 'jacobian', 'Knowledge', 'fisher', 'crlb', 'Identifiability', 'identifiable', 'Estimate', 'map_estimate']
 
-# %% ../nbs/00_core/08_posterior.ipynb #1c9be972
+# %% ../nbs/00_core/08_posterior.ipynb #c927ed0c
 import math
 from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 from .params import ParamSpace
 
@@ -47,7 +48,7 @@ def _signal(sim, theta, cols, cond):
     if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
     return jacobian(lambda t: sim(t, **cond), theta, cols)
 
-# %% ../nbs/00_core/08_posterior.ipynb #a9f0abe3
+# %% ../nbs/00_core/08_posterior.ipynb #5641e4e6
 class Knowledge:
     "Coordinates z in which what is known beforehand is N(0,1); exactly known parameters have none."
     def __init__(self,
@@ -67,32 +68,38 @@ class Knowledge:
         self.cols = [space.index(k) for k in self.free]
         self.ranged = torch.tensor([k not in known for k in self.free])
 
-    def theta(self, z:Tensor, rows=None)->Tensor:
-        "Physical values (n,d) from coordinates (n,k); `rows` says which spectra they belong to."
-        rows = slice(None) if rows is None else rows
-        full = z.new_zeros(z.shape[0], len(self.space)).index_copy(1, torch.tensor(self.cols), z)
-        out = list(self.space.phi(full).unbind(1))
-        for k, v in self.value.items(): out[self.space.index(k)] = v[rows] + self.sd[k]*full[:,self.space.index(k)]
-        return torch.stack(out, 1)
+# %% ../nbs/00_core/08_posterior.ipynb #fed10102
+@patch
+def theta(self:Knowledge, z:Tensor, rows=None)->Tensor:
+    "Physical values (n,d) from coordinates (n,k); `rows` says which spectra they belong to."
+    rows = slice(None) if rows is None else rows
+    full = z.new_zeros(z.shape[0], len(self.space)).index_copy(1, torch.tensor(self.cols), z)
+    out = list(self.space.phi(full).unbind(1))
+    for k, v in self.value.items(): out[self.space.index(k)] = v[rows] + self.sd[k]*full[:,self.space.index(k)]
+    return torch.stack(out, 1)
 
-    def slope(self, z:Tensor)->Tensor:
-        "Derivative (n,k) of each free parameter by its coordinate."
-        sub = self.space.only(*self.free)
-        s = sub.slope(sub.phi(z), 'p')*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
-        return torch.where(self.ranged, s, torch.tensor([self.sd.get(k, 0.) for k in self.free], dtype=z.dtype))
+@patch
+def slope(self:Knowledge, z:Tensor)->Tensor:
+    "Derivative (n,k) of each free parameter by its coordinate."
+    sub = self.space.only(*self.free)
+    s = sub.slope(sub.phi(z), 'p')*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
+    return torch.where(self.ranged, s, torch.tensor([self.sd.get(k, 0.) for k in self.free], dtype=z.dtype))
 
-    def move(self, z:Tensor, step:Tensor)->Tensor:
-        "z after a step that is straight in the prior's probability, and goes at most half the way to an end of the range."
-        side = torch.where(step > 0, -1., 1.)                                      # seen from the end ahead, whose probability is small
-        p, density = torch.special.ndtr(side*z), torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
-        return torch.where(self.ranged, side*torch.special.ndtri(torch.maximum(p - step.abs()*density, .5*p)), z + step)
+# %% ../nbs/00_core/08_posterior.ipynb #52cd42f7
+@patch
+def move(self:Knowledge, z:Tensor, step:Tensor)->Tensor:
+    "z after a step that is straight in the prior's probability, and goes at most half the way to an end of the range."
+    side = torch.where(step > 0, -1., 1.)                                      # seen from the end ahead, whose probability is small
+    p, density = torch.special.ndtr(side*z), torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
+    return torch.where(self.ranged, side*torch.special.ndtri(torch.maximum(p - step.abs()*density, .5*p)), z + step)
 
-    def z(self, theta:Tensor)->Tensor:
-        "Coordinates (n,k) of physical values (n,d)."
-        out = self.space.probit(theta)
-        for k, s in self.sd.items():
-            if s: out[:,self.space.index(k)] = (theta[:,self.space.index(k)] - self.value[k])/s
-        return out[:,self.cols]
+@patch
+def z(self:Knowledge, theta:Tensor)->Tensor:
+    "Coordinates (n,k) of physical values (n,d)."
+    out = self.space.probit(theta)
+    for k, s in self.sd.items():
+        if s: out[:,self.space.index(k)] = (theta[:,self.space.index(k)] - self.value[k])/s
+    return out[:,self.cols]
 
 # %% ../nbs/00_core/08_posterior.ipynb #2d5a5753
 def fisher(sim,          # simulator with `.space`

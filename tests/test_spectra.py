@@ -2,9 +2,11 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+import numpy as np
 import pytest
 import torch
-from physlearn.posterior import jacobian
+from physlearn.params import normals
+from physlearn.posterior import Gaussian, crlb, jacobian, map_estimate
 from physlearn.spectra.hitran import demo_lines, read_lines, read_partition_sums
 from physlearn.spectra.simulate import PRESETS, preset
 
@@ -36,6 +38,22 @@ def test_planted_errors_are_seen(spoil):
     a, b = (preset('reference').simulator(l) for l in (lines, replace(lines, **{spoil: wrong})))
     theta = a.space.quantile(torch.full((1, len(a.space)), .9, dtype=torch.float64))
     assert distance(b.optical_depth(theta), a.optical_depth(theta)) > 5e-5
+
+@pytest.mark.parametrize('state', [2, 7, 8, 12])
+def test_spectra_of_another_program_are_read_without_bias(state):
+    "hitran-api's signal and 400 draws of noise; `benchmarks/bound.py` does all states, and says what happens at the end of a range."
+    if not DATA: pytest.skip('PHYSLEARN_DATA is not set: the reference spectra are not in the package')
+    folder, ref = Path(DATA)/'hitran', np.load(Path(DATA)/'reference/hapi_spectra.npz', allow_pickle=False)
+    lines = read_lines(folder/'ch4_3035_3136.par').select(numin=3060, numax=3112, min_sw=1e-25) + read_lines(folder/'h2o_3035_3136.par').select(numin=3060, numax=3112, min_sw=1e-26)
+    sim, like = preset('reference').simulator(lines, method='table'), Gaussian(relative=.002)
+    i = np.flatnonzero(ref['kind'] == 'random')[state]
+    truth = dict(zip(['step' if k == 'dsig' else k for k in ref['param_names'].tolist()], ref['params'][i].tolist()))
+    y = torch.tensor(ref['signal'][i])*(1 + .002*normals(400, 800, 'bias', state, dtype=torch.float64))
+    known, j = {k: truth[k] for k in 'PT'}, sim.space.index('mf_CH4')
+    e = map_estimate(sim, y[:,None], like, known=known)
+    bound = crlb(sim, torch.tensor([[truth[k] for k in sim.space]], dtype=torch.float64), like, {k: (v, 0.) for k, v in known.items()}, how='range')[0,j]
+    z = (e.theta[:,j] - truth['mf_CH4'])/bound
+    assert e.ok.float().mean() > .99 and abs(z.mean()) < .2 and .85 < z.std() < 1.15, (z.mean(), z.std())
 
 def test_plain_loop_without_fastai():
     "The simulator is a torch module: a plain loop finds a mole fraction."

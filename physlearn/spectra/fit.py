@@ -68,7 +68,7 @@ def _pick(data, path, given, names, what):
         if n in data: return data[n]
     raise FileError(path, f"columns {', '.join(data)[:200]}", f"a column {given!r}" if given else f"a column of the {what} called {' or '.join(names)}", remedy=f"name the column of the {what}")
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #d9b73feb
+# %% ../../nbs/10_spectra/14_fit.ipynb #e0ec48d3
 def read_spectrum(path,               # CSV, TSV, HDF5 or NPZ file
                   quantity:str=None, # one of QUANTITIES; the file's header if None
                   axis:str=None,     # one of AXES; the file's header if None
@@ -95,6 +95,7 @@ def read_spectrum(path,               # CSV, TSV, HDF5 or NPZ file
     if nu is not None and nu[0] > nu[-1] and not unsorted: nu, val, sigma = nu[::-1].copy(), val[::-1].copy(), None if sigma is None else sigma[::-1].copy()
     return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta))
 
+# %% ../../nbs/10_spectra/14_fit.ipynb #d72c8e78
 def _axis(data, path, axis, text, medium, x, val, unsorted):
     "Vacuum wavenumbers from the axis column."
     raw = validate(_pick(data, path, x, [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x'], axis), path, x or axis, shape=val.shape, lo=1e-9, lines=data.lines)
@@ -153,7 +154,7 @@ def _noise(spec, noise):
     if not (math.isfinite(v) and v > 0): raise ValueError(f"noise {noise!r} must be positive")
     return Gaussian(v) if spec.quantity == 'absorption' else Gaussian(relative=v), False
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #cea35774
+# %% ../../nbs/10_spectra/14_fit.ipynb #8de84946
 @dataclass(eq=False)
 class Fit:
     "A spectrum, what was found in it, and how well."
@@ -169,6 +170,7 @@ class Fit:
     residual = property(lambda self: self.spectrum.y - self.model, doc="Data minus model (N,)")
     nu = property(lambda self: self.sim.wavenumber(self.estimate.theta)[0].numpy(), doc="Fitted axis (N,) [cm⁻¹]")
 
+# %% ../../nbs/10_spectra/14_fit.ipynb #c75e7ef1
 def fit_spectrum(spec:Spectrum,
                  setup,               # Preset, or a simulator of your own (then lines, ranges and kw are not used)
                  known=None,          # {name: '305±0.5K', or value, or (value, sd) in the space's units}

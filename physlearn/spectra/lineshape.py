@@ -63,7 +63,7 @@ def faddeeva(z:Tensor # points of the upper half plane, complex128, any shape
     "The Faddeeva function, differentiable once in forward and reverse mode."
     return _Faddeeva.apply(z)[0]
 
-# %% ../../nbs/10_spectra/12_lineshape.ipynb #6cd6c41b
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #ee0817f2
 def _tail_real(x, y):
     "Re w and Im w by the Gauss-Hermite sum, in real arithmetic."
     p, q = torch.addcmul(x*x, y, y, value=-1), 2*x*y
@@ -75,6 +75,7 @@ def _tail_real(x, y):
     si = q*si                                                     # S = sr - i si
     return torch.addcmul(x*si, y, sr, value=-1), torch.addcmul(x*sr, y, si)
 
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #5f693435
 class _Voigt(torch.autograd.Function):
     @staticmethod
     def forward(x, y):

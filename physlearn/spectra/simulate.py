@@ -400,7 +400,7 @@ def _store(sim, C, box, h, nu0):
     sim.register_buffer('_tab', tab.to(sim.dtype), persistent=False)
     sim._degree, sim._box, sim._h, sim._nu0 = {m: c.shape[:3] for m, c in C.items()}, box, h, nu0
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #47404d39
+# %% ../../nbs/10_spectra/13_simulate.ipynb #0ffc1dd4
 @patch
 def _weights(self:LineByLine,
              theta,
@@ -425,6 +425,7 @@ def _weights(self:LineByLine,
         blocks.append(W[0] if by is None else torch.stack(W, 1))
     return torch.cat(blocks, -1)
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #71eaa90c
 @patch
 def _position(self:LineByLine, theta):
     "Where each sample lies on the table's grid (B,N), float64."
