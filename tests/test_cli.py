@@ -79,17 +79,21 @@ def pickled(d):
 def lines_needed(d): return ['identifiable', 'spectra', '--preset', 'leak'], 'needs the lines of'
 def flag(d): return ['fit', 'spectra', str(example_spectrum()), '--nose', '3'], '--nose'
 def number(d): return ['simulate', 'spectra', str(d/'x.csv'), '--noise', 'loud'], 'loud'
+def out_is_a_file(d):
+    (d/'r').write_text('mine')
+    return ['fit', 'spectra', str(example_spectrum()), *KNOWN, '--out', str(d/'r')], 'is a file'
+def negative_path(d): return ['fit', 'spectra', str(example_spectrum()), '--path', '-3m'], 'positive'
 def no_folder(d): return ['simulate', 'spectra', str(d/'no/where.csv')], 'no folder'
 def verb(d): return ['fly', 'spectra'], "no verb 'fly'"
 def system(d): return ['fit', 'moons', 'x'], "'moons'"
 
-BAD = [cut_par, nan, text, unsorted, outside, unit_of_axis, unit_of_known, unit_of_path, unstated, missing, preset, unknown_known, outside_known, pickled, lines_needed, flag, number, no_folder, verb, system]
+BAD = [cut_par, nan, text, unsorted, outside, unit_of_axis, unit_of_known, unit_of_path, unstated, missing, preset, unknown_known, outside_known, pickled, lines_needed, flag, number, out_is_a_file, negative_path, no_folder, verb, system]
 
 @pytest.mark.parametrize('case', BAD, ids=lambda f: f.__name__)
 def test_bad_input(case, tmp_path, capsys):
     args, says = case(tmp_path)
     before = sorted(tmp_path.rglob('*'))
-    if args[0] == 'fit' and 'moons' not in args: args += ['--out', str(tmp_path/'out')]
+    if args[0] == 'fit' and 'moons' not in args and '--out' not in args: args += ['--out', str(tmp_path/'out')]
     assert main(args) == 2
     out, err = capsys.readouterr()
     assert says in err and err.count('\n') == 1 and 'Traceback' not in err and out == '', err

@@ -42,7 +42,7 @@ def read_ranges(items, space):
         except ValueError as e: raise ValueError(f"range {k}: {e}") from None
     return out
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #d0fb5617
+# %% ../../nbs/10_spectra/18_commands.ipynb #3e7aaa50
 def _lines(files, sums):
     "Line list and partition sums of the user's files; None where nothing is given."
     if not files: return None, {}
@@ -61,15 +61,15 @@ def _setup(r):
     p = preset(r.preset)
     return p, lines, kw | (dict(path=r.path) if r.path else {}) | dict(profile=r.profile, mixing=r.mixing)
 
-def _out_folder(path):
+def _out_folder(path, make=True):
     "The folder to write to, made if its parent is there; FileError otherwise."
     path = Path(path)
     if path.exists() and not path.is_dir(): raise FileError(path, 'is a file', 'a folder to write to', remedy='give another --out')
     if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
-    path.mkdir(exist_ok=True)
+    if make: path.mkdir(exist_ok=True)
     return path
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #94919b69
+# %% ../../nbs/10_spectra/18_commands.ipynb #1999c080
 @dataclass
 class FitSpectra:
     "Fit one spectrum file by physics: pressure, temperature, mole fractions with error bars."
@@ -100,11 +100,12 @@ class FitSpectra:
         return fit_spectrum(spec, p, pairs(self.known, 'known'), self.noise, lines, read_ranges(self.range, p.space), **kw)
     def run(self):
         "Fit, print, write."
+        if self.out: _out_folder(self.out, make=False)                         # said before the work, not after it
         fit = self.fit()
         print(fit)
         if self.out: print('wrote', *fit.save(_out_folder(self.out)/Path(self.file).name.split('.')[0]))
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #e47494ef
+# %% ../../nbs/10_spectra/18_commands.ipynb #547ec87a
 @dataclass
 class SimulateSpectra:
     "Draw states from the ranges and write their spectra with their parameters."
@@ -139,6 +140,7 @@ class SimulateSpectra:
         kind = Path(self.out).suffix
         if kind not in ('.csv', '.h5', '.hdf5'): raise ValueError(f"out={self.out!r}: the name ends in .csv (one spectrum) or .h5")
         if kind == '.csv' and self.n > 1: raise ValueError(f"{self.n} spectra do not fit into one CSV file: write to NAME.h5")
+        if not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
         sim, theta, nu, y = self.spectra()
         meta = dict(quantity='signal', axis='wavenumber', unit='1/cm', simulator=sim.extra_repr(), seed=self.seed, noise=self.noise)
         if kind == '.csv': write_table(self.out, dict(wavenumber=nu[0].numpy(), signal=y[0].numpy()), meta | {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(sim.space.items(), theta[0].tolist())})
@@ -170,7 +172,7 @@ class IdentifiableSpectra:
         return identifiable(space, p.simulator(lines, space=space, **kw), Gaussian(relative=self.noise), known)
     def run(self): print(self.table())
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #65940597
+# %% ../../nbs/10_spectra/18_commands.ipynb #2d33cc38
 @dataclass
 class DemoSpectra:
     "From the embedded line list to pressure and concentration of the example spectrum, and a report."
@@ -179,7 +181,7 @@ class DemoSpectra:
 
     def run(self):
         "Say each step, then write everything."
-        folder = Path(self.out)
+        folder = _out_folder(self.out, make=False)
         print('1/4  building the simulator from the embedded HITRAN lines')
         sim = preset('reference').simulator()
         print('    ', sim.extra_repr())

@@ -247,7 +247,7 @@ class LineByLine(nn.Module):
         self.register_buffer('_basis', basis.double(), persistent=False)
         if method == 'table': _build_table(self)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #bb52f069
+# %% ../../nbs/10_spectra/13_simulate.ipynb #63fe7181
 def _check(sim):
     "One sentence for each way to put a simulator together wrongly."
     space, have = sim.space, set(sim.lines.molecules)
@@ -259,7 +259,8 @@ def _check(sim):
     if set(mf) - have: raise ValueError(f"no lines of {', '.join(sorted(set(mf) - have))}: the line list has {', '.join(have)}")
     if sim.method not in ('exact', 'table'): raise ValueError(f"method is 'exact' or 'table', not {sim.method!r}")
     if sim.quantity not in ('transmittance', 'absorption'): raise ValueError(f"quantity is 'transmittance' or 'absorption', not {sim.quantity!r}")
-    if sim.quantity == 'transmittance' and not (sim.path and sim.path > 0): raise ValueError("a transmittance needs the length of the gas path: path='15.12 m'")
+    if sim.path is not None and not 0 < sim.path < math.inf: raise ValueError(f"the gas path is {sim.path:g} cm long: it must be positive")
+    if sim.quantity == 'transmittance' and sim.path is None: raise ValueError("a transmittance needs the length of the gas path: path='15.12 m'")
     known = {'P', 'T', *sim.grid.names, *('mf_' + m for m in mf), *sim.baseline.fringe_names()}
     odd = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].isdigit())]
     if odd: raise ValueError(f"the space names {', '.join(odd)}, which this simulator does not know; it knows {', '.join(sorted(known))} and baseline0, baseline1, ...")
