@@ -60,7 +60,7 @@ class Param:
         if self.log and b: raise ValueError(f"a logarithmic range in {self.unit!r} is not logarithmic in {new!r}")
         return replace(self, lo=a*self.lo + b, hi=a*self.hi + b, unit=new)
 
-# %% ../nbs/00_core/00_params.ipynb #b2246b66
+# %% ../nbs/00_core/00_params.ipynb #231f585c
 _NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?'
 _MEASURED = re.compile(rf'\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*({_NUMBER}))?\s*(.*?)\s*')
 
@@ -71,6 +71,8 @@ def measured(text:str,     # like '305±0.5K', '500 mbar', '1.8+-0.1ppm', '7'
     "Read a value, its standard deviation (0 if not given) and its unit."
     m = _MEASURED.fullmatch(str(text))
     if not m: raise ValueError(f"{name}={text!r} is not a number with a unit: write it like '500mbar' or '305±0.5K'")
+    if float(m[2] or 0) < 0: raise ValueError(f"{name}={text!r}: an uncertainty is not negative")
+    if not math.isfinite(float(m[1])): raise ValueError(f"{name}={text!r} is not finite")
     try: a, b = affine(m[3] or to, to)
     except ValueError as e: raise ValueError(f"{name}={text!r}: {e}") from None
     return a*float(m[1]) + b, abs(a*float(m[2] or 0))

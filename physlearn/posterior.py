@@ -85,7 +85,7 @@ def slope(self:Knowledge, z:Tensor)->Tensor:
     s = sub.slope(sub.phi(z), 'p')*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
     return torch.where(self.ranged, s, torch.tensor([self.sd.get(k, 0.) for k in self.free], dtype=z.dtype))
 
-# %% ../nbs/00_core/08_posterior.ipynb #52cd42f7
+# %% ../nbs/00_core/08_posterior.ipynb #52dae84e
 @patch
 def move(self:Knowledge, z:Tensor, step:Tensor)->Tensor:
     "z after a step that is straight in the prior's probability, and goes at most half the way to an end of the range."
@@ -96,7 +96,9 @@ def move(self:Knowledge, z:Tensor, step:Tensor)->Tensor:
 @patch
 def z(self:Knowledge, theta:Tensor)->Tensor:
     "Coordinates (n,k) of physical values (n,d)."
-    out = self.space.probit(theta)
+    ranged = [k for k in self.space if k not in self.value]                        # a measured value may lie outside its range
+    out = torch.zeros_like(theta)
+    if ranged: out[:,[self.space.index(k) for k in ranged]] = self.space.only(*ranged).probit(theta[:,[self.space.index(k) for k in ranged]])
     for k, s in self.sd.items():
         if s: out[:,self.space.index(k)] = (theta[:,self.space.index(k)] - self.value[k])/s
     return out[:,self.cols]

@@ -42,7 +42,7 @@ def read_ranges(items, space):
         except ValueError as e: raise ValueError(f"range {k}: {e}") from None
     return out
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #3e7aaa50
+# %% ../../nbs/10_spectra/18_commands.ipynb #9903c4e0
 def _lines(files, sums):
     "Line list and partition sums of the user's files; None where nothing is given."
     if not files: return None, {}
@@ -59,6 +59,7 @@ def _setup(r):
     "Preset with the recipe's path, lines, ranges, as keywords of Preset.simulator."
     lines, kw = _lines(r.lines, r.partition_sums)
     p = preset(r.preset)
+    if r.path and not r.path.strip()[-1:].isalpha(): raise ValueError(f"path={r.path!r} has no unit: write it like '15.12m'")
     return p, lines, kw | (dict(path=r.path) if r.path else {}) | dict(profile=r.profile, mixing=r.mixing)
 
 def _out_folder(path, make=True):
@@ -105,7 +106,7 @@ class FitSpectra:
         print(fit)
         if self.out: print('wrote', *fit.save(_out_folder(self.out)/Path(self.file).name.split('.')[0]))
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #547ec87a
+# %% ../../nbs/10_spectra/18_commands.ipynb #72d7d804
 @dataclass
 class SimulateSpectra:
     "Draw states from the ranges and write their spectra with their parameters."
@@ -131,7 +132,9 @@ class SimulateSpectra:
         space = p.space.replace(**read_ranges(self.range, p.space))
         sim = p.simulator(lines, space=space, method=self.method, **kw)
         theta = space.sample(self.n, 'simulate', self.seed)
-        for k, v in pairs(self.set, 'value').items(): theta[:,space.index(k)] = measured(v, space[k].unit, k)[0]
+        for k, v in pairs(self.set, 'value').items():
+            theta[:,space.index(k)], sd = measured(v, space[k].unit, k)
+            if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
         space.check(theta)
         with torch.no_grad(): y = torch.cat([sim(theta[i:i+32])[:,0].double() for i in _range(0, self.n, 32)])
         return sim, theta, sim.wavenumber(theta), y*(1 + self.noise*normals(self.n, y.shape[1], 'noise', self.seed, dtype=torch.float64))

@@ -112,7 +112,7 @@ def example_spectrum()->Path:
     from importlib import resources
     return Path(str(resources.files('physlearn.spectra')/'data'/'example_spectrum.csv'))
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #3d2994fe
+# %% ../../nbs/10_spectra/14_fit.ipynb #988eea87
 def simulator_for(spec:Spectrum,
                   setup:Preset,       # ranges and path
                   lines=None,         # LineList; the embedded one where the preset allows it
@@ -128,6 +128,9 @@ def simulator_for(spec:Spectrum,
         space = space.only(*(k for k in space if k not in setup.grid.names))
         grid, P = Grid.points(spec.nu), dict(shift=Param(-shift, shift, '1/cm', doc='error of the axis'))
     base = setup.baseline
+    if spec.quantity == 'transmittance':
+        P |= dict(baseline0=Param(.9, 1.1, doc='baseline at the first point'), baseline1=Param(-.1, .1, doc='its slope, over the axis'), baseline2=Param(-.1, .1, doc='its curvature, over the axis'))
+        base = Baseline('unit')
     if spec.quantity == 'absorption':
         space = space.only(*(k for k in space if not k.startswith('baseline')))
         top = float(spec.y.max() - spec.y.min())
@@ -154,7 +157,7 @@ def _noise(spec, noise):
     if not (math.isfinite(v) and v > 0): raise ValueError(f"noise {noise!r} must be positive")
     return Gaussian(v) if spec.quantity == 'absorption' else Gaussian(relative=v), False
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #8de84946
+# %% ../../nbs/10_spectra/14_fit.ipynb #e202eb30
 @dataclass(eq=False)
 class Fit:
     "A spectrum, what was found in it, and how well."
@@ -167,16 +170,17 @@ class Fit:
     scatter_chi2: float  # reduced chi-squared against the scatter from point to point
     auto: bool           # the noise was found from the residual
 
+    trusted = property(lambda self: self.estimate.ok.item() and (not self.auto or self.scatter_chi2 < 9), doc="Converged, and no residual far above noise")
     residual = property(lambda self: self.spectrum.y - self.model, doc="Data minus model (N,)")
     nu = property(lambda self: self.sim.wavenumber(self.estimate.theta)[0].numpy(), doc="Fitted axis (N,) [cm⁻¹]")
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #c75e7ef1
+# %% ../../nbs/10_spectra/14_fit.ipynb #f1f04c22
 def fit_spectrum(spec:Spectrum,
                  setup,               # Preset, or a simulator of your own (then lines, ranges and kw are not used)
                  known=None,          # {name: '305±0.5K', or value, or (value, sd) in the space's units}
                  noise=None,          # share of the signal, or [1/cm] for an absorption; 'auto'; None: the file's sigma, else auto
                  lines=None, ranges:dict=None,
-                 starts:int=8,        # starts tried where the residual is too large
+                 starts:int=4,        # starts tried where the residual is too large
                  **kw)->Fit:          # path, profile, Q, ... of LineByLine
     "Fit one spectrum by physics."
     sim = setup if isinstance(setup, LineByLine) else simulator_for(spec, setup, lines, ranges, **kw)
@@ -193,7 +197,7 @@ def fit_spectrum(spec:Spectrum,
     stray = float((((spec.y - model)/scatter(spec.y))**2).sum()/est.dof) if scatter(spec.y) > 0 else math.inf
     return Fit(spec, sim, est, like, model, crlb(sim, est.theta, like, known)[0], stray, refine)
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #9508b42e
+# %% ../../nbs/10_spectra/14_fit.ipynb #a9367466
 def _strength(sim, mf, nu):
     "Relative uncertainty of a molecule's line strengths, weighted by strength over lines in the window; None where a code is missing."
     l = sim._lines[mf[3:]].select(numin=float(nu.min()) - .5, numax=float(nu.max()) + .5)
@@ -201,7 +205,8 @@ def _strength(sim, mf, nu):
     known = np.isfinite(u)
     return None if not known.any() or l.sw[known].sum() < .9*l.sw.sum() else float((u*l.sw)[known].sum()/l.sw[known].sum())
 
-def _flag(row, known):
+def _flag(row, known, trusted):
+    if not trusted: return 'not trusted'
     if row['name'] in known and row['sd'] == 0: return 'given'
     if row['name'] in known: return 'given' if row['ratio'] > .9 else 'improved'
     return 'measured' if row['ratio'] < .5 else 'partly' if row['ratio'] < .9 else 'not determined'
@@ -214,15 +219,15 @@ def rows(self:Fit)->list:
         s = _strength(self.sim, r['name'], nu) if r['name'].startswith('mf_') else None
         lines = None if s is None else s*r['value']
         out.append(dict(name=r['name'], unit=r['unit'], value=r['value'], sd=math.hypot(r['sd'], lines or 0.), statistical=r['sd_stat'], known=r['sd_known'],
-                        lines=lines, bound=b, flag=_flag(r, self.estimate.known)))
+                        lines=lines, bound=b, flag=_flag(r, self.estimate.known, self.trusted)))
     return out
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #12ffaa51
+# %% ../../nbs/10_spectra/14_fit.ipynb #36950be7
 @patch
 def amounts(self:Fit)->list:
     "Derived amounts of each molecule: name, unit, value, sd (noise and known parameters), lines (line strengths)."
     sim, theta, cov, out = self.sim, self.estimate.theta, self.estimate.cov[0], []
-    flag = {r['name'][3:]: 'not determined' if r['flag'] == 'not determined' else 'derived' for r in self.rows()}
+    flag = {r['name'][3:]: r['flag'] if r['flag'] in ('not determined', 'not trusted') else 'derived' for r in self.rows()}
     def add(name, unit, f):
         with torch.enable_grad():
             g = torch.autograd.functional.jacobian(lambda t: f(sim._state(t))[0], theta)[0]
