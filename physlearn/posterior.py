@@ -48,7 +48,7 @@ def _signal(sim, theta, cols, cond):
     if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
     return jacobian(lambda t: sim(t, **cond), theta, cols)
 
-# %% ../nbs/00_core/08_posterior.ipynb #5641e4e6
+# %% ../nbs/00_core/08_posterior.ipynb #50624abf
 class Knowledge:
     "Coordinates z in which what is known beforehand is N(0,1); exactly known parameters have none."
     def __init__(self,
@@ -57,7 +57,10 @@ class Knowledge:
                  n:int=1):         # rows
         self.space, self.n, known = space, n, dict(known or {})
         for k in known: space[k]
-        pair = {k: v if isinstance(v, tuple) else (v, 0.) for k, v in known.items()}
+        pair = {k: tuple(v) if isinstance(v, (tuple, list)) else (v, 0.) for k, v in known.items()}
+        for k, (v, s) in pair.items():
+            if torch.is_tensor(v) and v.numel() not in (1, n): raise ValueError(f"known {k} has {v.numel()} values for {n} signals")
+            if torch.is_tensor(s) and s.numel() != 1: raise ValueError(f"known {k}: its sd is one number for all signals, not {s.numel()}")
         self.value = {k: torch.as_tensor(v, dtype=torch.float64).expand(n) for k, (v, _) in pair.items()}
         self.sd = {k: float(s) for k, (_, s) in pair.items()}
         for k, v in self.value.items():
@@ -267,7 +270,7 @@ def _descend(sim, y, like, K, z, max_steps, tol, cond):
         trial[act] = K.move(z[act], step)
     return z, cost, done, steps
 
-# %% ../nbs/00_core/08_posterior.ipynb #f13603f9
+# %% ../nbs/00_core/08_posterior.ipynb #005f6f44
 def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  like:Gaussian,       # noise
                  start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
@@ -284,6 +287,8 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
     K = Knowledge(sim.space, known, n)
     z = torch.zeros(n, len(K.free), dtype=torch.float64) if start is None else K.z(start.double().expand(n, -1).clone()).clamp(-4, 4)
     first = 0.
+    want = sim(K.theta(z[:1], slice(0, 1)), **cond).shape[1:]
+    if shape != want: raise ValueError(f"signals have shape {tuple(shape)}, the simulator makes {tuple(want)}")
     limit = 1 + 5*math.sqrt(2/y.shape[1])
     with torch.no_grad():
         if start is None and any(K.sd.values()):                                   # what is measured with an error is first taken as exact

@@ -86,10 +86,13 @@ def unitless_path(d): return ['fit', 'spectra', str(example_spectrum()), '--path
 def negative_sd(d): return ['fit', 'spectra', str(example_spectrum()), '--known', 'T=305±-1K'], 'not negative'
 def negative_path(d): return ['fit', 'spectra', str(example_spectrum()), '--path', '-3m'], 'positive'
 def no_folder(d): return ['simulate', 'spectra', str(d/'no/where.csv')], 'no folder'
+def there(d):
+    (d/'x.csv').write_text('mine')
+    return ['simulate', 'spectra', str(d/'x.csv')], 'already there'
 def verb(d): return ['fly', 'spectra'], "no verb 'fly'"
 def system(d): return ['fit', 'moons', 'x'], "'moons'"
 
-BAD = [cut_par, nan, text, unsorted, outside, unit_of_axis, unit_of_known, unit_of_path, unstated, missing, preset, unknown_known, outside_known, pickled, lines_needed, flag, number, out_is_a_file, negative_path, unitless_path, negative_sd, no_folder, verb, system]
+BAD = [cut_par, nan, text, unsorted, outside, unit_of_axis, unit_of_known, unit_of_path, unstated, missing, preset, unknown_known, outside_known, pickled, lines_needed, flag, number, out_is_a_file, negative_path, unitless_path, negative_sd, no_folder, there, verb, system]
 
 @pytest.mark.parametrize('case', BAD, ids=lambda f: f.__name__)
 def test_bad_input(case, tmp_path, capsys):

@@ -106,7 +106,7 @@ class FitSpectra:
         print(fit)
         if self.out: print('wrote', *fit.save(_out_folder(self.out)/Path(self.file).name.split('.')[0]))
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #72d7d804
+# %% ../../nbs/10_spectra/18_commands.ipynb #cb722d1b
 @dataclass
 class SimulateSpectra:
     "Draw states from the ranges and write their spectra with their parameters."
@@ -123,6 +123,7 @@ class SimulateSpectra:
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
     mixing: bool = False            # first-order line mixing
     method: str = 'exact'           # exact or table
+    overwrite: bool = False         # replace a file that is there
 
     def spectra(self):
         "Simulator, states (n,d), wavenumbers and signals (n,N)."
@@ -144,6 +145,7 @@ class SimulateSpectra:
         if kind not in ('.csv', '.h5', '.hdf5'): raise ValueError(f"out={self.out!r}: the name ends in .csv (one spectrum) or .h5")
         if kind == '.csv' and self.n > 1: raise ValueError(f"{self.n} spectra do not fit into one CSV file: write to NAME.h5")
         if not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
+        if Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
         sim, theta, nu, y = self.spectra()
         meta = dict(quantity='signal', axis='wavenumber', unit='1/cm', simulator=sim.extra_repr(), seed=self.seed, noise=self.noise)
         if kind == '.csv': write_table(self.out, dict(wavenumber=nu[0].numpy(), signal=y[0].numpy()), meta | {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(sim.space.items(), theta[0].tolist())})

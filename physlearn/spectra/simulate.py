@@ -247,7 +247,7 @@ class LineByLine(nn.Module):
         self.register_buffer('_basis', basis.double(), persistent=False)
         if method == 'table': _build_table(self)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #63fe7181
+# %% ../../nbs/10_spectra/13_simulate.ipynb #31a9dd47
 def _check(sim):
     "One sentence for each way to put a simulator together wrongly."
     space, have = sim.space, set(sim.lines.molecules)
@@ -265,7 +265,11 @@ def _check(sim):
     odd = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].isdigit())]
     if odd: raise ValueError(f"the space names {', '.join(odd)}, which this simulator does not know; it knows {', '.join(sorted(known))} and baseline0, baseline1, ...")
     for k in space:
-        if k in _CANON or k.startswith('mf_'): affine(space[k].unit, _CANON.get(k, ''))
+        if not (k in _CANON or k.startswith('mf_')): continue
+        a, b = affine(space[k].unit, _CANON.get(k, ''))
+        lo, hi = a*space[k].lo + b, a*space[k].hi + b
+        if k == 'T' and lo <= 0 or (k == 'P' or k.startswith('mf_')) and (lo < 0 or k != 'P' and hi > 1):
+            raise ValueError(f"{k}: the range {space[k].lo:g} .. {space[k].hi:g} {space[k].unit}".rstrip() + " is not physical")
     _profile(sim.profile)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #84ef187f
