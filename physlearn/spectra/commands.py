@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['pairs', 'read_ranges', 'FitSpectra', 'SimulateSpectra', 'IdentifiableSpectra', 'DemoSpectra']
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #aa4d0f7a
+# %% ../../nbs/10_spectra/18_commands.ipynb #9a76f42f
 import math
 from dataclasses import dataclass
 from pathlib import Path
 import torch
 import tyro
+from fastcore.basics import patch
 from ..files import FileError, write_hdf5, write_table, write_text
 from ..params import Param, measured, normals
 from ..posterior import Gaussian, identifiable
@@ -106,7 +107,7 @@ class FitSpectra:
         print(fit)
         if self.out: print('wrote', *fit.save(_out_folder(self.out)/Path(self.file).name.split('.')[0]))
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #cb722d1b
+# %% ../../nbs/10_spectra/18_commands.ipynb #f6896756
 @dataclass
 class SimulateSpectra:
     "Draw states from the ranges and write their spectra with their parameters."
@@ -125,34 +126,39 @@ class SimulateSpectra:
     method: str = 'exact'           # exact or table
     overwrite: bool = False         # replace a file that is there
 
-    def spectra(self):
-        "Simulator, states (n,d), wavenumbers and signals (n,N)."
-        if self.n < 1: raise ValueError(f"n={self.n}: at least one spectrum")
-        if not (math.isfinite(self.noise) and self.noise >= 0): raise ValueError(f"noise={self.noise} must be 0 or more")
-        p, lines, kw = _setup(self)
-        space = p.space.replace(**read_ranges(self.range, p.space))
-        sim = p.simulator(lines, space=space, method=self.method, **kw)
-        theta = space.sample(self.n, 'simulate', self.seed)
-        for k, v in pairs(self.set, 'value').items():
-            theta[:,space.index(k)], sd = measured(v, space[k].unit, k)
-            if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
-        space.check(theta)
-        with torch.no_grad(): y = torch.cat([sim(theta[i:i+32])[:,0].double() for i in _range(0, self.n, 32)])
-        return sim, theta, sim.wavenumber(theta), y*(1 + self.noise*normals(self.n, y.shape[1], 'noise', self.seed, dtype=torch.float64))
-    def run(self):
-        "Simulate and write."
-        kind = Path(self.out).suffix
-        if kind not in ('.csv', '.h5', '.hdf5'): raise ValueError(f"out={self.out!r}: the name ends in .csv (one spectrum) or .h5")
-        if kind == '.csv' and self.n > 1: raise ValueError(f"{self.n} spectra do not fit into one CSV file: write to NAME.h5")
-        if not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
-        if Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
-        sim, theta, nu, y = self.spectra()
-        meta = dict(quantity='signal', axis='wavenumber', unit='1/cm', simulator=sim.extra_repr(), seed=self.seed, noise=self.noise)
-        if kind == '.csv': write_table(self.out, dict(wavenumber=nu[0].numpy(), signal=y[0].numpy()), meta | {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(sim.space.items(), theta[0].tolist())})
-        else: write_hdf5(self.out, dict(wavenumber=nu.numpy(), signal=y.numpy(), **{f'theta/{k}': v.numpy() for k, v in sim.space.columns(theta).items()}), meta | {f'unit_{k}': p.unit for k, p in sim.space.items()})
-        print(f'wrote {self.n} spectr{"um" if self.n == 1 else "a"} of {y.shape[1]} points to {self.out}')
+# %% ../../nbs/10_spectra/18_commands.ipynb #498271d5
+@patch
+def spectra(self:SimulateSpectra):
+    "Simulator, states (n,d), wavenumbers and signals (n,N)."
+    if self.n < 1: raise ValueError(f"n={self.n}: at least one spectrum")
+    if not (math.isfinite(self.noise) and self.noise >= 0): raise ValueError(f"noise={self.noise} must be 0 or more")
+    p, lines, kw = _setup(self)
+    space = p.space.replace(**read_ranges(self.range, p.space))
+    sim = p.simulator(lines, space=space, method=self.method, **kw)
+    theta = space.sample(self.n, 'simulate', self.seed)
+    for k, v in pairs(self.set, 'value').items():
+        theta[:,space.index(k)], sd = measured(v, space[k].unit, k)
+        if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
+    space.check(theta)
+    with torch.no_grad(): y = torch.cat([sim(theta[i:i+32])[:,0].double() for i in _range(0, self.n, 32)])
+    return sim, theta, sim.wavenumber(theta), y*(1 + self.noise*normals(self.n, y.shape[1], 'noise', self.seed, dtype=torch.float64))
 
 _range = range   # a field of the recipe has that name
+
+# %% ../../nbs/10_spectra/18_commands.ipynb #ac468e7e
+@patch
+def run(self:SimulateSpectra):
+    "Simulate and write."
+    kind = Path(self.out).suffix
+    if kind not in ('.csv', '.h5', '.hdf5'): raise ValueError(f"out={self.out!r}: the name ends in .csv (one spectrum) or .h5")
+    if kind == '.csv' and self.n > 1: raise ValueError(f"{self.n} spectra do not fit into one CSV file: write to NAME.h5")
+    if not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
+    if Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
+    sim, theta, nu, y = self.spectra()
+    meta = dict(quantity='signal', axis='wavenumber', unit='1/cm', simulator=sim.extra_repr(), seed=self.seed, noise=self.noise)
+    if kind == '.csv': write_table(self.out, dict(wavenumber=nu[0].numpy(), signal=y[0].numpy()), meta | {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(sim.space.items(), theta[0].tolist())})
+    else: write_hdf5(self.out, dict(wavenumber=nu.numpy(), signal=y.numpy(), **{f'theta/{k}': v.numpy() for k, v in sim.space.columns(theta).items()}), meta | {f'unit_{k}': p.unit for k, p in sim.space.items()})
+    print(f'wrote {self.n} spectr{"um" if self.n == 1 else "a"} of {y.shape[1]} points to {self.out}')
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #2a157da6
 @dataclass
