@@ -126,7 +126,7 @@ class SimulateSpectra:
     method: str = 'exact'           # exact or table
     overwrite: bool = False         # replace a file that is there
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #498271d5
+# %% ../../nbs/10_spectra/18_commands.ipynb #d8c027f9
 @patch
 def spectra(self:SimulateSpectra):
     "Simulator, states (n,d), wavenumbers and signals (n,N)."
@@ -140,10 +140,8 @@ def spectra(self:SimulateSpectra):
         theta[:,space.index(k)], sd = measured(v, space[k].unit, k)
         if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
     space.check(theta)
-    with torch.no_grad(): y = torch.cat([sim(theta[i:i+32])[:,0].double() for i in _range(0, self.n, 32)])
+    with torch.no_grad(): y = torch.cat([sim(theta[i:i+32])[:,0].double() for i in range(0, self.n, 32)])
     return sim, theta, sim.wavenumber(theta), y*(1 + self.noise*normals(self.n, y.shape[1], 'noise', self.seed, dtype=torch.float64))
-
-_range = range   # a field of the recipe has that name
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #ac468e7e
 @patch
