@@ -237,14 +237,14 @@ def _solve(H, g, lam):
     D = H.diagonal(dim1=1, dim2=2)
     return torch.cholesky_solve(g[...,None], torch.linalg.cholesky(H + torch.diag_embed(lam[:,None]*D)))[...,0]
 
-# %% ../nbs/00_core/08_posterior.ipynb #121bcaef
-def _descend(sim, y, like, K, z, max_steps, tol, cond):
-    "Levenberg-Marquardt from z (B,k): final z, objective (B,), converged (B,), evaluations (B,)."
+# %% ../nbs/00_core/08_posterior.ipynb #bc5da73f
+def _descend(sim, y, like, K, z, max_steps, tol, damping, cond):
+    "Levenberg-Marquardt from z (B,k): final z, objective (B,), J Jᵀ (B,k,k), converged (B,), evaluations (B,)."
     n = len(z)
-    lam, cost, steps, done = torch.full((n,), 1e-2, dtype=torch.float64), torch.full((n,), math.inf, dtype=torch.float64), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
+    lam, cost, steps, done = torch.full((n,), damping, dtype=torch.float64), torch.full((n,), math.inf, dtype=torch.float64), torch.zeros(n), torch.zeros(n, dtype=torch.bool)
     grow = torch.full((n,), 2., dtype=torch.float64)
     z, trial, pred, act = z.clone(), z.clone(), torch.ones(n, dtype=torch.float64), torch.arange(n)
-    H, g = (z.new_zeros(n, *s) for s in ((z.shape[1],)*2, (z.shape[1],)))
+    N, g = (z.new_zeros(n, *s) for s in ((z.shape[1],)*2, (z.shape[1],)))
     for _ in range(max_steps):
         r, J = _residuals(sim, like, K, trial[act], y[act], act, cond)
         new = .5*(r*r).sum(1) + .5*(trial[act]**2).sum(1)
@@ -255,22 +255,23 @@ def _descend(sim, y, like, K, z, max_steps, tol, cond):
         lam[a] = (lam[a]*torch.where(gain > .75, .1, torch.where(gain > .25, .5, 2.))).clamp_min(1e-9)
         lam[b], grow[a], grow[b] = (lam[b]*grow[b]).clamp_min(1e-3), 4., grow[b]*2    # ever faster while nothing is gained (Nielsen 1999)
         z[a], cost[a] = trial[a], new[good]
-        H[a], g[a] = _hessian(K, A, z[a]), pull - z[a]
+        N[a], g[a] = A, pull - z[a]
         steps[act] += 1
-        newton = _solve(H[act], g[act], torch.zeros_like(lam[act]))
+        H = _hessian(K, N[act], z[act])
+        newton = _solve(H, g[act], torch.zeros_like(lam[act]))
         size = (newton*g[act]).sum(1).clamp_min(0).sqrt()
         done[act] = (size < tol) & cost[act].isfinite()
-        last = act[done[act]]
-        z[last] = K.move(z[last], newton[done[act]])                               # the last step costs nothing more
-        act = act[~(done[act] | (lam[act] > 1e12))]
+        last, more = act[done[act]], ~(done[act] | (lam[act] > 1e12))
+        z[last], cost[last] = K.move(z[last], newton[done[act]]), cost[last] - .5*size[done[act]]**2   # the last step costs nothing more
+        act, H = act[more], H[more]
         if not len(act): break
-        step = _solve(H[act], g[act], lam[act])
+        step = _solve(H, g[act], lam[act])
         step = step*(4/step.abs().amax(1).clamp_min(4))[:,None]                   # at most four prior widths at once
-        pred[act] = (step*g[act]).sum(1) - .5*(step*(H[act] @ step[...,None])[...,0]).sum(1)
+        pred[act] = (step*g[act]).sum(1) - .5*(step*(H @ step[...,None])[...,0]).sum(1)
         trial[act] = K.move(z[act], step)
-    return z, cost, done, steps
+    return z, cost, N, done, steps
 
-# %% ../nbs/00_core/08_posterior.ipynb #005f6f44
+# %% ../nbs/00_core/08_posterior.ipynb #49000200
 def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  like:Gaussian,       # noise
                  start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
@@ -278,6 +279,7 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  starts:int=4,        # starts tried for a row whose residual is too large, the first included
                  max_steps:int=40,    # evaluations per start
                  tol:float=.02,       # the last step is shorter than this [posterior standard deviations]
+                 damping:float=1e-2,  # of the first step; a trusted start may take 1e-6
                  **cond)->Estimate:
     "Maximum of the posterior for each signal, with its covariance, by batched Levenberg-Marquardt."
     if not torch.isfinite(y).all(): raise ValueError(f"the signal holds {int((~torch.isfinite(y)).sum())} values that are not finite; remove or mask them first")
@@ -293,21 +295,21 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
     with torch.no_grad():
         if start is None and any(K.sd.values()):                                   # what is measured with an error is first taken as exact
             fixed = Knowledge(sim.space, K.value, n)
-            z[:,K.ranged], _, _, first = _descend(sim, y, like, fixed, z[:,K.ranged], max_steps, tol, cond)
-        z, cost, done, steps = _descend(sim, y, like, K, z, max_steps, tol, cond)
+            z[:,K.ranged], _, _, _, first = _descend(sim, y, like, fixed, z[:,K.ranged], max_steps, tol, damping, cond)
+        z, cost, A, done, steps = _descend(sim, y, like, K, z, max_steps, tol, damping, cond)
         steps = steps + first
         for s in range(1, starts):
             bad = (~done | (2*cost/y.shape[1] > limit + (z**2).sum(1)/y.shape[1])).nonzero()[:,0]
             if not len(bad): break
             other = torch.special.ndtri(.05 + .9*K.space.cdf(K.space.sample(bad, 'start', s)))[:,K.cols]
             Kb = Knowledge(sim.space, {k: (v[bad], K.sd[k]) if K.sd[k] else v[bad] for k, v in K.value.items()}, len(bad))
-            zb, cb, db, sb = _descend(sim, y[bad], like, Kb, other, max_steps, tol, cond)
+            zb, cb, Ab, db, sb = _descend(sim, y[bad], like, Kb, other, max_steps, tol, 1e-2, cond)
             better = (cb < cost[bad] - 1e-6) | (db & ~done[bad] & (cb < cost[bad] + 1e-3))
-            z[bad[better]], cost[bad[better]], done[bad[better]] = zb[better], cb[better], db[better]
+            for old, new in ((z, zb), (cost, cb), (A, Ab), (done, db)): old[bad[better]] = new[better]
             steps[bad] += sb
-        return _measured(sim, y, like, K, z, done, steps, limit, known, cond)
+        return _measured(K, z, A, 2*cost - (z*z).sum(1), y.shape[1], done, steps, limit, known)
 
-# %% ../nbs/00_core/08_posterior.ipynb #d9ec53e6
+# %% ../nbs/00_core/08_posterior.ipynb #e673a29a
 def _spread(K, z, s, nodes=24):
     "Standard deviation of theta (n,d) when each coordinate is N(z, s²) by itself."
     t, w = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
@@ -316,9 +318,8 @@ def _spread(K, z, s, nodes=24):
     moves = z.new_zeros(len(z), len(K.space)).index_copy(1, torch.tensor(K.cols), s) > 0
     return torch.where(moves, (w*(th - (w*th).sum(0))**2).sum(0).sqrt(), 0.)
 
-def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
-    r, J = _residuals(sim, like, K, z, y, slice(None), cond)
-    A, pull = _normal(J, r)
+def _measured(K, z, A, squares, M, done, steps, limit, known):
+    "The Estimate at z, from J Jᵀ and the sum of squared residuals over M samples."
     H = _hessian(K, A, z)
     C = _inv_sym(H)
     slope = K.slope(z)
@@ -331,7 +332,7 @@ def _measured(sim, y, like, K, z, done, steps, limit, known, cond):
     sd, sd_stat = _spread(K, z, ratio), _spread(K, z, stat)
     cov = z.new_zeros(len(z), d, d)
     cov[:,cols[:,None],cols] = C*slope[:,:,None]*slope[:,None]
-    dof = y.shape[1] - (A @ C).diagonal(dim1=1, dim2=2).sum(1)
-    chi2 = (r*r).sum(1)/dof
+    dof = M - (A @ C).diagonal(dim1=1, dim2=2).sum(1)
+    chi2 = squares/dof
     ok = done & (chi2 < limit)
     return Estimate(K.space, K.theta(z), sd, sd_stat, cov, full(ratio), chi2, dof, ok, done, steps, dict(known or {}))

@@ -272,7 +272,7 @@ def _check(sim):
             raise ValueError(f"{k}: the range {space[k].lo:g} .. {space[k].hi:g} {space[k].unit}".rstrip() + " is not physical")
     _profile(sim.profile)
 
-# %% ../../nbs/10_spectra/13_simulate.ipynb #84ef187f
+# %% ../../nbs/10_spectra/13_simulate.ipynb #a4a992f4
 @patch
 def _state(self:LineByLine, theta):
     "Columns by name in canonical units: P [atm], T [K], wavenumbers [cm⁻¹], mole fractions [-]."
@@ -286,6 +286,8 @@ def wavenumber(self:LineByLine, theta:Tensor)->Tensor:
     return self.grid(*(s.get(k, zero) for k in (*self.grid.names, '')[:2]))
 
 LineByLine.axis = lambda self, theta, **cond: self.wavenumber(theta)
+LineByLine.axis_label = 'wavenumber [cm$^{-1}$]'                                       # what plots write
+LineByLine.signal_label = property(lambda self: 'signal [-]' if self.quantity == 'transmittance' else 'absorption [cm$^{-1}$]')
 
 @patch
 def columns(self:LineByLine, theta:Tensor)->dict:
