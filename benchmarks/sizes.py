@@ -183,6 +183,7 @@ def main():
     a.add_argument('--steps', type=int, default=100, help='steps of a round')
     a.add_argument('--rounds', type=int, default=5)
     a.add_argument('--variants', nargs='+', default=[*VARIANTS])
+    a.add_argument('--note', default='', help='what the machine did besides, for the text')
     a = a.parse_args()
     if a.one: print(json.dumps(one(a.one))); return
     ms, learner, same = shares(a.steps, a.rounds)
@@ -199,7 +200,7 @@ def main():
     head = ['size', 'encoder [M parameters]', 'whole model [M]', 'forward pass [Mflop]', 'training [spectra per CPU second]', f'training step, batch {BATCH} [MB]', 'of it independent of the batch [MB]', 'per spectrum of the batch [MB]']
     notes = (f'Whole model: encoder, head, three Newton refiners, denoiser. Forward pass: the encoder, one spectrum of {POINTS} points, a multiply-add being two. Training: batch {BATCH}, median of {", ".join(f"{n} ({k})" for k, n in VARIANTS.items())} steps after others. '
              f'Memory: growth of the resident memory (VmHWM, reset before) over two steps on a CPU in float32: activations, gradients, AdamW\'s moments; the weights are there before. The last two columns are the line through batches of {SMALL} and {BATCH}. On a GPU it may differ.')
-    text = ('Reference preset, embedded lines, 800 points, float32, one thread; the machine\'s other core was busy with another training, so CPU seconds are given and wall times would be about the same. '
+    text = ('Reference preset, embedded lines, 800 points, float32, one thread' + (f'; {a.note}' if a.note else '') + '. '
             'Guide: 3, 6 and 12 M parameters for s, m and l; its own code has 20.4, 36.6 and 82.7 M.')
     save('sizes', 'Sizes of the network, and the simulator\'s share', text,
          [('Encoders', head, rows, notes),

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['pick_device', 'optimizer', 'Precision', 'full_precision', 'precision_cbs', 'Accumulate', 'PhysLearner', 'Stage',
            'Freeze', 'trainable', 'flatten_opt', 'unflatten_opt', 'rng_state', 'set_rng_state', 'write_state',
-           'read_state', 'Checkpoint', 'fit_stages']
+           'read_state', 'Checkpoint', 'process', 'accelerator', 'Together', 'fit_stages', 'first_state', 'last_state']
 
-# %% ../nbs/00_core/06_train.ipynb #4512cbfc
+# %% ../nbs/00_core/06_train.ipynb #588ea7a7
 import json, math, os, random, shutil
 from dataclasses import dataclass
 from functools import partial
@@ -19,8 +19,10 @@ from fastai.callback.fp16 import MixedPrecision
 from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from .files import FileError
+from .callbacks import LossTerms
 from .data import TellEpoch
+from .files import FileError
+from .params import address_hash
 
 # %% ../nbs/00_core/06_train.ipynb #3229c900
 def pick_device(gpus:int=None, # how many GPUs are wanted; 0: the CPU; None: one if there is one
@@ -166,7 +168,7 @@ def unflatten_opt(opt, tensors, plain):
     for g, saved in zip(groups, plain['groups'], strict=True): g.update({k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
     opt.load_state_dict(dict(state=state, param_groups=groups))
 
-# %% ../nbs/00_core/06_train.ipynb #014228de
+# %% ../nbs/00_core/06_train.ipynb #c2f231e0
 def rng_state():
     "States of torch's (tensors), python's and numpy's random numbers (plain values)."
     tensors = {'rng.cpu': torch.get_rng_state()} | {f'rng.cuda{i}': s for i, s in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])}
@@ -176,8 +178,9 @@ def rng_state():
 def set_rng_state(tensors, plain):
     "Put back what `rng_state` took."
     torch.set_rng_state(tensors['rng.cpu'].cpu())
-    if torch.cuda.is_available() and 'rng.cuda0' in tensors:
-        torch.cuda.set_rng_state_all([tensors[f'rng.cuda{i}'].cpu() for i in range(sum(k.startswith('rng.cuda') for k in tensors))])
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):                                # the state may come from a machine with other GPUs
+            if f'rng.cuda{i}' in tensors: torch.cuda.set_rng_state(tensors[f'rng.cuda{i}'].cpu(), i)
     version, internal, gauss = plain['python']
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = plain['numpy']
@@ -261,7 +264,7 @@ def prune(self:Checkpoint):
     for n in _last(self.folder)[:-self.keep]:
         if not (self.best and int(n.split('-')[0]) == self.best['done']): shutil.rmtree(self.folder/n)
 
-# %% ../nbs/00_core/06_train.ipynb #3a194379
+# %% ../nbs/00_core/06_train.ipynb #e6d06ab3
 @patch
 def before_fit(self:Checkpoint):
     if self.pending is None: return
@@ -275,12 +278,91 @@ def before_fit(self:Checkpoint):
         if _has(cb, 'load_tensors'): cb.load_tensors({k.split('.', 2)[2]: v for k, v in tensors.items() if k.startswith(f'cb.{name}.')})
 
 @patch
+def after_batch(self:Checkpoint):
+    "Keep the recorder's losses as numbers: one small tensor per step, left among large ones, costs 60 kB of torn memory each."
+    if self.training: self.recorder.losses[-1] = float(self.recorder.losses[-1])
+
+@patch
 def before_train(self:Checkpoint):
     if self.pending is not None:
         set_rng_state(self.pending[0], self.pending[1]['rng'])
         self.pending = None
 
-# %% ../nbs/00_core/06_train.ipynb #24fbfc20
+# %% ../nbs/00_core/06_train.ipynb #da2ed749
+def process()->tuple: # rank, how many
+    "Which of how many processes this is."
+    d = torch.distributed
+    return (d.get_rank(), d.get_world_size()) if d.is_available() and d.is_initialized() else (0, 1)
+
+def accelerator(cpu=False): # on the CPU, where gloo connects the processes
+    "What makes accelerate's `Accelerator`; ImportError where the package is missing."
+    try: from accelerate import Accelerator
+    except ImportError: raise ImportError("training on several GPUs needs a package more: pip install accelerate") from None
+    return partial(Accelerator, cpu=cpu, mixed_precision='no')
+
+# %% ../nbs/00_core/06_train.ipynb #bb121e76
+class Together(Callback):
+    "Train as one of several processes, each with its rows of every batch; gradients are averaged."
+    order = 46   # after LossTerms has its sums, before the Recorder reads them
+    def __init__(self, cpu=False): # on the CPU
+        self.acc = accelerator(cpu)()
+        for k in ('RANK', 'WORLD_SIZE'): os.environ.pop(k, None)
+        self.rank, self.world = process()
+
+    def before_fit(self):
+        for dl in self.dls: dl.rank, dl.world = self.rank, self.world
+        self.plain, self.parallel = self.model, self.acc.prepare_model(self.model)
+    def after_fit(self): self.parallel = None; self.acc.free_memory()
+
+# %% ../nbs/00_core/06_train.ipynb #600aeedf
+@patch
+def before_batch(self:Together):
+    if not self.training: return
+    if self.iter == 0: self._seed()
+    self.learn.model = self.parallel
+
+@patch
+def after_pred(self:Together): self.learn.model = self.plain
+
+@patch
+def after_loss(self:Together):
+    if not self.training: return
+    (lo, hi), dl = self.dl.share(self.iter), self.dl
+    share = (hi - lo)*self.world/min(dl.bs, dl.n - self.iter*dl.bs)
+    self.learn.loss_grad, self.learn.loss = self.learn.loss_grad*share, self.learn.loss*share
+
+# %% ../nbs/00_core/06_train.ipynb #887d7524
+@patch
+def _seed(self:Together):
+    if self.rank: torch.manual_seed(int(address_hash(torch.tensor([self.rank]), torch.tensor([self.dl.epoch]), self.dl.seed, 'process')[0,0]))
+
+# %% ../nbs/00_core/06_train.ipynb #322a533f
+@patch
+def _sum(self:Together, *values):
+    "Sums of numbers over all processes."
+    t = torch.tensor([float(v) for v in values], dtype=torch.float64, device=self.acc.device)
+    torch.distributed.all_reduce(t)
+    return t.tolist()
+
+@patch
+def _terms(self:Together):
+    "Sums and counts of the loss's terms."
+    for cb in self.learn.cbs:
+        if isinstance(cb, LossTerms): cb.means[self.training] = {k: tuple(self._sum(*v)) for k, v in cb.means[self.training].items()}
+
+@patch
+def after_train(self:Together):
+    smooth = self.recorder.smooth_loss
+    smooth.val = torch.tensor(self._sum(smooth.val)[0]/self.world)
+    self._terms()
+
+@patch
+def after_validate(self:Together):
+    mean = self.recorder.loss
+    mean.total, mean.count = self._sum(mean.total, mean.count)
+    self._terms()
+
+# %% ../nbs/00_core/06_train.ipynb #1a06cb8b
 def _begin(learn, stage, start):
     "Prepare the learner for a stage that begins after `start` epochs; returns its callbacks."
     if stage.dls is not None: learn.dls = stage.dls
@@ -299,7 +381,7 @@ def fit_stages(learn,         # PhysLearner
                every:int=1, keep=2):
     "Train stage by stage; returns the history, one dict per epoch."
     ck = Checkpoint(folder or 'state', every, keep)
-    ck.active = folder is not None
+    ck.active = folder is not None and process()[0] == 0   # of several processes the first one writes, after all have met in before_fit
     state = _resume_from(ck) if resume else None
     if state is None: _finish(learn, ck, -1)                          # the beginning is a checkpoint too
     elif state[1]['epoch'] < 0: _weights(learn, state)
@@ -312,7 +394,7 @@ def fit_stages(learn,         # PhysLearner
         _finish(learn, ck, i)
     return ck.rows
 
-# %% ../nbs/00_core/06_train.ipynb #1f942f86
+# %% ../nbs/00_core/06_train.ipynb #9a222c91
 class _Told(Callback):
     order = 81
     def __init__(self, f, ck): self.f, self.ck = f, ck
@@ -340,3 +422,12 @@ def _finish(learn, ck, i):
     tensors = {f'model.{k}': v for k, v in learn.model.state_dict().items()} | rng_state()[0]
     write_state(ck.folder/f'{ck.done:05d}-end', tensors, dict(stage=i + 1, epoch=-1, done=ck.done, rows=ck.rows, best=ck.best, rng=rng_state()[1], threads=torch.get_num_threads()))
     ck.prune()
+
+def first_state(learn, folder): # where checkpoints go
+    "Write the state before the first epoch, from which several processes begin."
+    _finish(learn, Checkpoint(folder), -1)
+
+def last_state(folder)->tuple: # tensors, plain values
+    "Read the newest state."
+    if not _last(folder): raise FileError(folder, 'holds no checkpoint', 'at least one')
+    return read_state(Path(folder)/_last(folder)[-1])

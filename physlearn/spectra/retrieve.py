@@ -7,9 +7,9 @@ __all__ = ['net_fit', 'Answer', 'rivals', 'errors', 'bounds', 'rms', 'error_tabl
            'plot_losses', 'plot_truth', 'plot_reconstruction', 'report', 'read_signals', 'Retrieved', 'retrieve',
            'RetrieveSpectra', 'DemoSpectra']
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #1694998a
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #acb1132b
 import base64, html, io, math, time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 import numpy as np
@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..files import FileError, atomic_write, read_hdf5, validate, write_hdf5, write_table, write_text
 from ..params import measured, normals
-from ..posterior import Gaussian, crlb, identifiable, map_estimate
+from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
 from ..runs import Run
 from .commands import _out_folder, pairs
 from .fit import QUANTITIES, _CSS, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
@@ -28,17 +28,42 @@ from .physae import PhysAE
 from .simulate import preset
 from .train_physae import PRESETS, spectra_recipe
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #1b33e993
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #218c87c2
 def net_fit(model:PhysAE,
             x:Tensor,       # signals (B,1,N)
             like:Gaussian,  # noise
             known=None,     # {name: values or (values, sd)} in the space's units
             tol=10.,        # the last step is shorter than this [posterior standard deviations of all parameters together]
-            starts=4):      # starts tried where the residual is too large, the network's included
-    "The maximum of the posterior, from the encoder's guess: an Estimate."
+            starts=4,       # starts tried where the residual is too large, the network's included
+            robust=True):   # fit again without samples that do not belong, where the residual is too large
+    "The maximum of the posterior, from the encoder's guess: an Estimate, with `.left_out` (B,), the share of samples left out."
     told = {k: v[0] if isinstance(v, tuple) else v for k, v in (known or {}).items()}
     start, _ = model.estimate(x.float(), told, refine=0)
-    return map_estimate(model.sim, x, like, start=start, known=known, tol=tol, damping=1e-6, starts=starts)
+    e = map_estimate(model.sim, x, like, start=start, known=known, tol=tol, damping=1e-6, starts=1 if robust else starts)
+    e.left_out = torch.zeros(len(x))
+    if robust:
+        if len(bad := (~e.ok).nonzero()[:,0]): _without_outliers(model.sim, x, like, known or {}, start, e, bad, starts)
+        if len(bad := (~e.ok).nonzero()[:,0]) and starts > 1: _put(e, bad, map_estimate(model.sim, x[bad], like, start=start[bad], known=_some(known or {}, bad), starts=starts))
+    return e
+
+def _some(known, rows): return {k: (_some({k: v[0]}, rows)[k], v[1]) if isinstance(v, tuple) else v[rows] if torch.is_tensor(v) and v.numel() > 1 else v for k, v in known.items()}
+
+def _put(e, rows, new, more=0):
+    "Write the estimates `new` into rows of `e`; evaluations add up."
+    for f in ('theta', 'sd', 'sd_stat', 'cov', 'ratio', 'chi2', 'dof', 'ok', 'converged'): getattr(e, f)[rows] = getattr(new, f).to(getattr(e, f).dtype)
+    e.steps[rows] += new.steps + more
+
+def _without_outliers(sim, x, like, known, start, e, bad, starts):
+    "Fit the rows `bad` again without the samples that do not belong, and take what then can be trusted."
+    mask, theta = outliers(sim, x[bad], like, start[bad], _some(known, bad))
+    noise = Gaussian(torch.where(mask, torch.inf, like.std(x[bad].double())))
+    new = map_estimate(sim, x[bad], noise, start=theta, known=_some(known, bad), starts=1)
+    left = mask.flatten(1).float().mean(1)
+    good = new.ok & (left < .25)                              # a fit of what agrees with it proves little
+    picked = replace(new, **{f: getattr(new, f)[good] for f in ('theta', 'sd', 'sd_stat', 'cov', 'ratio', 'chi2', 'dof', 'ok', 'converged', 'steps')})
+    e.steps[bad[~good]] += 12 + new.steps[~good]
+    _put(e, bad[good], picked, 12)
+    e.left_out[bad[good]] = left[good]
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #d53dd044
 @dataclass
@@ -106,12 +131,17 @@ def bound_table(space, answers, truth, bound, name):
         rows.append([a.name, float(rms(z)), float(z.abs().median()), float((z.abs() > 5).double().mean()), a.failed, a.steps, a.ms])
     return dict(caption=f"{name}: error in units of its bound, {len(truth)} spectra", head=['method', 'RMS(z)', 'median |z|', 'share |z| > 5', 'fits that failed', 'evaluations of the physics', 'CPU ms'], rows=rows)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #cf776966
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #adbac449
 def validation(run:Run, n:int, *key):
     "States (n,d) and noisy signals (n,1,N) of a fixed set."
     theta = run.sim.space.sample(n, 'evaluate', *key)
     with torch.no_grad(): clean = torch.cat([run.sim(t) for t in theta.split(256)])
     return theta, clean*(1 + run.recipe.noise_rms*normals(n, clean.shape[2], 'evaluate noise', *key)[:,None]), clean
+
+def _chi2_ok(sim, x, theta, like, free, batch=256):
+    "Reduced chi-squared (n,) of reconstructions, and whether noise alone can be as large."
+    with torch.no_grad(): chi2 = torch.cat([(((y.double() - (mu := sim(t).double()))/like.std(mu))**2).flatten(1).sum(1) for y, t in zip(x.split(batch), theta.split(batch))])/(x.shape[2] - free)
+    return chi2, chi2 < 1 + 5*(2/x.shape[2])**.5
 
 def evaluate(run:Run,
              n=None,    # spectra; as many as `val_samples`, at most 1000, if None
@@ -129,7 +159,8 @@ def evaluate(run:Run,
         answers, bound = rivals(run.model, untrained, x, like, told), bounds(run.sim, theta, like, told)
         tables += [error_table(space, answers, theta, bound, given), *([bound_table(space, answers, theta, bound, gas)] if given else [])]
         last = [a for a in answers if a.name.startswith('network') and 'fit' not in a.name and 'untrained' not in a.name][-1]
-        z = rms((errors(space, last.theta, theta)/bound.clamp_min(1e-300)))
+        trusted = _chi2_ok(run.sim, x, last.theta, like, len(space) - len(given))[1]      # others will be flagged
+        z = rms((errors(space, last.theta, theta)/bound.clamp_min(1e-300))[trusted])
         scale['given' if given else 'unknown'] = {k: float(z[i]) for i, k in enumerate(space) if k not in given}
         if not given and not recipe.known: break
     for t in tables: say(f"\n{t['caption']}\n{_text(t)}")
@@ -183,7 +214,7 @@ def plot_reconstruction(fig, x, signal, clean):
     a.plot(x, '.', ms=2, label='measured'); a.plot(signal, lw=1, label='reconstruction'); a.set_ylabel('signal [-]'); a.legend(fontsize=7)
     b.plot(x - signal, '.', ms=2); b.plot(clean - signal, lw=1, label='clean - reconstruction'); b.set(xlabel='pixel', ylabel='residual [-]'); b.legend(fontsize=7)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #44355d55
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #ad4dbdd4
 def report(run:Run)->str: # self-contained HTML; figures are written beside it
     "The page of a run."
     esc = lambda s: html.escape(str(s))
@@ -200,7 +231,7 @@ def report(run:Run)->str: # self-contained HTML; figures are written beside it
     show = lambda v: f'{v:.3g}' if isinstance(v, float) else esc(v)
     tables = ''.join(f"<h3>{esc(t['caption'])}</h3><table><tr>{''.join(f'<th>{esc(c)}</th>' for c in t['head'])}</tr>{''.join('<tr>' + ''.join(f'<td>{show(v)}</td>' for v in r) + '</tr>' for r in t['rows'])}</table>" for t in run.metrics.get('tables', []))
     given = f"{' and '.join(told)} given" if told else 'nothing given'
-    body = (f"<h1>{esc(run.name)}</h1><p>{esc(run.sim.extra_repr())}<br>encoder {esc(run.recipe.encoder_variant)}, stage {esc(run.recipe.stage)}, {sum(p.numel() for p in run.model.parameters())/1e6:.2f} M parameters</p>"
+    body = (f"<h1>{esc(run.name)}</h1><p>{esc(run.sim.extra_repr())}<br>encoder {esc(run.recipe.variant)}, stage {esc(run.recipe.stage)}, {sum(p.numel() for p in run.model.parameters())/1e6:.2f} M parameters</p>"
             f"<h2>Losses</h2>{img('losses', 'Terms of the loss by epoch: dashed in training, solid in validation')}<h2>What it reaches</h2>{tables}"
             f"<p>Bound: Cramér-Rao, with the ranges as prior knowledge. Where an error equals that of the middle of the ranges, the data cannot tell.</p><h2>Estimates and truth</h2>"
             f"{img('network', f'The encoder alone, {given}')}{img('refined', f'After all refiners, {given}')}<h2>One spectrum</h2>{img('spectrum', 'Measured, reconstructed, and what is left')}{run.space._repr_html_()}")
@@ -325,7 +356,7 @@ def _by_fit(run, x, like, known):
     e = net_fit(run.model, x, like, known, tol=.1)
     return dict(theta=e.theta, sd=e.sd, ratio=e.ratio, chi2=e.chi2, ok=e.ok)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #77568efb
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #e97e38af
 def _by_net(run, x, like, known):
     if soft := [k for k, v in known.items() if isinstance(v, tuple)]: raise ValueError(f"known {soft[0]} has an uncertainty, which method net cannot use: take method map")
     space = run.sim.space
@@ -334,9 +365,8 @@ def _by_net(run, x, like, known):
     if sd is None or not scale: raise ValueError("method net needs a run with Newton refiners that was evaluated: run `physlearn evaluate RUN`, or take method map")
     scale = scale['given' if set(known) >= set(run.recipe.known) and 'given' in scale else 'unknown']
     sd = sd*torch.tensor([0. if k in known else max(1., scale.get(k, 1.)) for k in space], dtype=sd.dtype)
-    with torch.no_grad(): mu = run.sim(theta).double()
-    chi2 = (((x - mu)/like.std(mu))**2).flatten(1).sum(1)/(x.shape[2] - len(space) + len(known))
-    return dict(theta=theta, sd=sd*space.slope(theta).abs(), ratio=(sd*12**.5).clamp(max=1.), chi2=chi2, ok=chi2 < 1 + 5*(2/x.shape[2])**.5)
+    chi2, ok = _chi2_ok(run.sim, x, theta, like, len(space) - len(known))
+    return dict(theta=theta, sd=sd*space.slope(theta).abs(), ratio=(sd*12**.5).clamp(max=1.), chi2=chi2, ok=ok)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #fe5c03d6
 @dataclass

@@ -75,7 +75,7 @@ class SpectraData(Recipe):
 
 DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4))   # epochs and rate of each stage
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #51aa1dfb
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #ef9a9a31
 @dataclass
 class SpectraRecipe(SpectraData):
     "Train PhysAE: spectra simulated from HITRAN lines, read by a network with a physics decoder."
@@ -104,11 +104,20 @@ class SpectraRecipe(SpectraData):
         if self.stage not in DEFAULTS: raise ValueError(f"stage {self.stage!r}: there are {', '.join(DEFAULTS)}")
         if self.lr_scheduler in ('None', 'none', 'constant'): self.lr_scheduler = None
         if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'): raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: there are cosine_warmup, one_cycle, plateau and None")
-        if self.encoder_variant is None: self.encoder_variant = 's' if self.gpus != 0 and torch.cuda.is_available() else 'xs'
         for k, v in zip(('epochs', 'lr'), DEFAULTS[self.stage]):
             if getattr(self, k) is None: setattr(self, k, v)
+    @property
+    def variant(self):
+        "The encoder's size, chosen by the machine where it was not given."
+        return self.encoder_variant or ('s' if self.gpus != 0 and torch.cuda.is_available() else 'xs')
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #c74d83e5
+@patch
+def to_dict(self:SpectraRecipe)->dict:
+    "Options and versions; another machine has to make the same network."
+    d = super(SpectraRecipe, self).to_dict()
+    return d | dict(options=d['options'] | dict(encoder_variant=self.variant))
+
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #150fc3c1
 @patch
 def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
@@ -123,13 +132,13 @@ def simulator(self:SpectraRecipe)->LineByLine:
 @patch
 def model(self:SpectraRecipe, sim)->PhysAE:
     "The network of these options, untrained."
-    return PhysAE(sim, self.encoder_variant, self.num_cascade_refiners, self.refiner, self.shared_refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002)
+    return PhysAE(sim, self.variant, self.num_cascade_refiners, self.refiner, self.shared_refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002)
 
 @patch
 def dls(self:SpectraRecipe, sim, device='cpu'):
     "Training and validation spectra; validation has white noise of the full size."
     return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms), self.seed, device,
-                   known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None)
+                   known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None, block=64)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #f41f8148
 @patch
@@ -156,7 +165,7 @@ def stages(self:SpectraRecipe)->list:
                  one_cycle=one_cycle, plateau=None).get(self.lr_scheduler, constant)
     return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], sched, cbs=cbs, prepare=prepare)]
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #814d8a46
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #862ff131
 _LEAN = dict(encoder_variant='xs', batch_size=128, lr=3e-3, lr_scheduler='one_cycle', use_relobralo=False, lambda_spectral_angle=0., lambda_peak_weighted_mse=0., mlp_dropout=0., refiner_dropout=0.)
 PRESETS = dict(
     quick=SpectraRecipe(train_samples=1000, val_samples=100, epochs=20, batch_size=32),
@@ -168,6 +177,7 @@ PRESETS = dict(
 def spectra_recipe(name:str, **kw)->SpectraRecipe:
     "A preset with other options."
     if name not in PRESETS: raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
+    if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
     return replace(PRESETS[name], **kw)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #707f7256

@@ -1,0 +1,139 @@
+"""Two processes train what one trains: same weights but for rounding, same history, one run folder. On the CPU, where gloo connects them.
+And what a tracker is sent."""
+import shutil, sys, types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from physlearn import runs, train
+from physlearn.callbacks import EMA, EarlyStop, ReLoBRaLo, one_cycle
+from physlearn.data import White, sim_dls
+from physlearn.losses import CompositeLoss, param_mse
+from physlearn.params import Param, ParamSpace
+from physlearn.train import Stage
+
+class Decay(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.space = ParamSpace(A=Param(.5, 1.5, 'V'), k=Param(.2, 2., '1/s', log=True))
+        self.register_buffer('t', torch.linspace(0, 3, 32, dtype=torch.float64), persistent=False)
+    def forward(self, theta): return (theta[:,:1]*(-theta[:,1:]*self.t).exp())[:,None]
+
+class Reader(nn.Module):
+    def __init__(self, dropout):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(32, 16), nn.SiLU(), nn.Dropout(dropout))
+        self.head = nn.Linear(16, 2)
+    def forward(self, batch): return dict(u=self.head(self.body(batch['x'][:,0])).sigmoid())
+
+@dataclass
+class TwoStages(runs.Recipe):
+    system: ClassVar[str] = 'decay in two stages'
+    epochs: int = 3
+    lr: float = 1e-2
+    batch_size: int = 25        # 13 and 12 rows; the last batch has 15
+    accumulate: int = 2
+    threads: int|None = 1
+    dropout: float = 0.
+    def simulator(self): return Decay()
+    def model(self, sim): return Reader(self.dropout)
+    def dls(self, sim, device, bs=None): return sim_dls(sim, bs or self.batch_size, 90, 41, White(.01), self.seed, device)
+    def loss(self, sim): return CompositeLoss(params=param_mse(), first=param_mse([1., 0.]))
+    def stages(self):
+        even = self.dls(self.simulator(), 'cpu', 30)   # ReLoBRaLo takes all shares as equals
+        return [Stage('A', self.epochs, self.lr, sched=one_cycle, cbs=lambda: [EMA(.9)]),
+                Stage('B', self.epochs, self.lr/3, train=('head',), cbs=lambda: [ReLoBRaLo(), EarlyStop('train_first', 'min', patience=2, verbose=False)], dls=even)]
+
+def weights(folder): return torch.cat([v.flatten() for _, v in sorted(runs.load_file(Path(folder)/'model.safetensors').items())])
+def fit(folder, n, **kw): return runs._fit(TwoStages(**kw), Path(folder), 'cpu', n, quiet=True)
+
+@pytest.fixture(scope='module')
+def both(tmp_path_factory):
+    d = tmp_path_factory.mktemp('runs')
+    return fit(d/'one', 1, keep='all'), fit(d/'two', 2, keep='all')
+
+def test_weights(both):
+    one, two = (weights(r.path) for r in both)
+    assert (one - two).norm() < 1e-5*one.norm()
+    torch.manual_seed(0)
+    assert (one - torch.cat([p.flatten() for _, p in sorted(Reader(0.).state_dict().items())])).norm() > .05*one.norm()   # and they have moved
+
+def test_history(both):
+    one, two = (r.history for r in both)
+    assert list(one) == list(two) and {'train_loss', 'valid_first', 'lr'} <= set(one)
+    assert one['stage'].tolist() == two['stage'].tolist() == ['A']*3 + ['B']*3
+    for k in one:
+        if k != 'stage': np.testing.assert_allclose(one[k], two[k], rtol=1e-4, err_msg=k)
+
+def test_folder(both):
+    "One folder with the same files, names without a prefix, and it loads."
+    files = [sorted(str(p.relative_to(r.path)) for p in r.path.rglob('*') if p.is_file()) for r in both]
+    assert files[0] == files[1]
+    names = [set(runs.load_file(r.path/'model.safetensors')) for r in both]
+    assert names[0] == names[1] == {'body.0.weight', 'body.0.bias', 'head.weight', 'head.bias'}
+    x = dict(x=torch.rand(5, 1, 32))
+    a, b = (runs.Run.load(r.path).model(x)['u'] for r in both)
+    assert (a - b).abs().max() < 1e-5
+
+def test_resume(both, tmp_path):
+    "Everything after an epoch of stage B is lost; gone on with in two processes it ends with the same bits."
+    folder = tmp_path/'run'
+    shutil.copytree(both[1].path, folder)
+    for f in ('manifest.json', 'model.safetensors', 'history.csv'): (folder/f).unlink()
+    for s in (folder/'state').iterdir():
+        if s.name > '00004': shutil.rmtree(s)
+    runs._fit(TwoStages(keep='all'), folder, 'cpu', 2, resume=True, quiet=True)
+    for f in ('model.safetensors', 'history.csv'): assert (folder/f).read_bytes() == (both[1].path/f).read_bytes(), f
+
+def test_dropout():
+    "Processes but the first draw their own numbers, the same again after a resume."
+    def drawn(rank, epoch, seed=0):
+        one = train.Together.__new__(train.Together)
+        one.rank, one.learn = rank, types.SimpleNamespace(dl=types.SimpleNamespace(epoch=epoch, seed=seed))
+        torch.manual_seed(7); one._seed()
+        return torch.rand(4).tolist()
+    assert drawn(1, 3) == drawn(1, 3)
+    first = torch.manual_seed(7) and torch.rand(4).tolist()
+    assert drawn(0, 3) == first
+    assert len({str(d) for d in (first, drawn(1, 3), drawn(2, 3), drawn(1, 4), drawn(1, 3, seed=1))}) == 5
+
+def test_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match='15 rows for 16 ranks'): fit(tmp_path/'a', 16)
+    monkeypatch.setitem(sys.modules, 'accelerate', None)
+    with pytest.raises(ImportError, match='pip install accelerate'): fit(tmp_path/'a', 2)
+    monkeypatch.undo(); monkeypatch.setattr(TwoStages, '__module__', '__main__')
+    with pytest.raises(ValueError, match='put it into a module'): fit(tmp_path/'a', 2)
+    assert not (tmp_path/'a').exists()
+
+def test_gpus_that_are_not_there(tmp_path, capsys, monkeypatch):
+    "One sentence, and training goes on."
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
+    TwoStages(gpus=4, epochs=1).fit(tmp_path/'run', evaluate=False)
+    assert '4 GPUs asked for, none found' in capsys.readouterr().out
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip('tensorboard')
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    run = fit(tmp_path/'run', 1, track='tensorboard')
+    seen = EventAccumulator(str(run.path/'tensorboard')).Reload()
+    assert {'train_loss', 'valid_loss', 'train_params', 'train_first', 'valid_params', 'valid_first', 'lr'} <= set(seen.Tags()['scalars'])
+    for k in ('train_loss', 'valid_first'):
+        points = seen.Scalars(k)
+        assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose([p.value for p in points], run.history[k], rtol=1e-6)
+
+def test_wandb(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    with pytest.raises(ImportError, match='pip install wandb'): fit(tmp_path/'run', 1, track='wandb')
+    assert not (tmp_path/'run').exists()
+    sent, began = [], []
+    def init(**kw): began.append(kw); return types.SimpleNamespace(log=lambda row, step: sent.append((step, row)))
+    monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init))
+    monkeypatch.setattr(runs, 'find_spec', lambda name: True)
+    run = fit(tmp_path/'run', 1, track='wandb')
+    assert [s for s, _ in sent] == [1, 2, 3, 4, 5, 6] and sent[0][1]['train_first'] == run.history['train_first'][0]
+    assert len(began) == 1 and began[0]['name'] == 'run' and began[0]['config']['epochs'] == 3

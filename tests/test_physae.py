@@ -1,0 +1,67 @@
+"PhysAE belongs to nobody's training loop: plain torch trains it, fastai trains it in all sizes, ONNX carries it away."
+import subprocess, sys
+import numpy as np
+import pytest
+import torch
+
+LOOP = '''
+import sys
+sys.modules['fastai'] = None                       # import fastai fails from here on
+import torch
+from physlearn.params import normals
+from physlearn.spectra.physae import PhysAE
+from physlearn.spectra.simulate import preset
+torch.manual_seed(0)
+sim = preset('reference').simulator(method='table')
+model, steps = PhysAE(sim), 150
+opt = torch.optim.AdamW(model.parameters(), lr=3e-3)
+sched = torch.optim.lr_scheduler.OneCycleLR(opt, 3e-3, steps)
+def batch(n, *key):
+    theta = sim.space.sample(n, *key)
+    x = sim(theta)
+    return dict(x=x*(1 + .002*normals(n, x.shape[2], 'noise', *key)[:,None]), u=sim.space.encode(theta).float(), known=torch.zeros(n, len(sim.space)))
+for i in range(steps):
+    b = batch(64, 'train', i)
+    loss = ((model(b)['u'] - b['u'])**2).mean()
+    opt.zero_grad(); loss.backward(); opt.step(); sched.step()
+b, k = batch(512, 'test'), sim.space.index('mf_CH4')
+with torch.no_grad(): error = (model.eval()(b)['u'] - b['u'])[:,k]
+print(error.square().mean().sqrt().item(), b['u'][:,k].std().item(), 'fastai.basics' in sys.modules)
+'''
+
+def test_plain_torch_loop():
+    "Without fastai, methane to a third of what the ranges alone tell, a uniform's 1/sqrt(12)."
+    done = subprocess.run([sys.executable, '-c', LOOP], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rms, prior, fastai = done.stdout.split()
+    assert float(rms) < 12**-.5/3 and abs(float(prior) - 12**-.5) < .03 and fastai == 'False'
+
+@pytest.mark.parametrize('size,rows', [('s', 8), ('m', 8), ('l', 4)])
+def test_sizes(size, rows):
+    "Each encoder learns for an epoch: it and the head move, the rest does not."
+    from physlearn.spectra.train_physae import spectra_recipe
+    from physlearn.train import fit_stages
+    recipe = spectra_recipe('quick', encoder_variant=size, train_samples=rows, val_samples=4, batch_size=4, epochs=1, warmup_epochs=0, gpus=0, lr=1e-3)
+    learn = recipe.learner()
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == 'progress']); learn.logger = lambda row: None
+    before = {k: p.detach().clone() for k, p in learn.model.named_parameters()}
+    fit_stages(learn, recipe.stages())
+    assert len(learn.recorder.values) == 1 and np.isfinite(learn.recorder.values[0][:2]).all()
+    for k, p in learn.model.named_parameters(): assert p.isfinite().all() and torch.equal(p, before[k]) == (not k.startswith(('encoder', 'head'))), k
+
+def test_onnx(tmp_path):
+    "What ONNX computes is what torch computes, for any number of spectra."
+    pytest.importorskip('onnx')
+    ort = pytest.importorskip('onnxruntime')
+    from physlearn.spectra.train_physae import spectra_recipe
+    run = spectra_recipe('quick', encoder_variant='xs', train_samples=64, val_samples=32, epochs=2, num_points=96, gpus=0, lr=1e-3).fit(tmp_path/'run', quiet=True, evaluate=False)
+    file = run.export_onnx(tmp_path/'net.onnx')
+    theta = run.space.sample(7, 'onnx')
+    u, known = run.space.encode(theta).float(), torch.zeros(7, len(run.space))
+    known[:3,run.space.index('P')] = 1.
+    with torch.no_grad():
+        x = run.sim(theta).float()
+        want = run.model.guess(x, u, known).numpy()
+    got, = ort.InferenceSession(file, providers=['CPUExecutionProvider']).run(None, dict(signal=x.numpy(), u=u.numpy(), known=known.numpy()))
+    assert want.std(0).max() > 1e-3 and np.abs(got - want).max() < 1e-5
+    assert (got[:3,run.space.index('P')] == u[:3,run.space.index('P')].numpy()).all()

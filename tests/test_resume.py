@@ -1,0 +1,154 @@
+"A training killed at any moment and resumed ends in the same bytes: weights and history."
+import multiprocessing, os, random, shutil, signal, subprocess, sys, time
+from hashlib import sha256
+import pytest
+
+pytestmark = pytest.mark.skipif('forkserver' not in multiprocessing.get_all_start_methods(), reason="needs fork and SIGKILL")
+EPOCHS = 6
+TRAIN = ['train', 'spectra', 'quick', '--train_samples', '320', '--val_samples', '64', '--epochs', EPOCHS, '--batch_size', '32', '--encoder_variant', 'xs',
+         '--num_points', '400', '--gpus', '0', '--lr', '1e-3', '--use_relobralo', '--mlp_dropout', '.2', '--seed', '4']   # dropout and balance: both have a state
+
+def work(words, threads):
+    "What a process does: one command, without the measurements and the report at the end."
+    import torch
+    from physlearn.cli import main
+    from physlearn.spectra.train_physae import SpectraRecipe
+    torch.set_num_threads(threads)
+    del SpectraRecipe.evaluate, SpectraRecipe.report
+    sys.exit(main([str(w) for w in words]))
+
+@pytest.fixture(scope='module')
+def fork():
+    "Start a command in a process of its own; a server that has imported everything forks them."
+    ctx, alive = multiprocessing.get_context('forkserver'), []
+    ctx.set_forkserver_preload(['physlearn.cli', 'physlearn.spectra.retrieve', 'torch._dynamo'])
+    def start(*words, threads=1):
+        alive.append(p := ctx.Process(target=work, args=(words, threads), daemon=True)); p.start()
+        return p
+    yield start
+    for p in alive: p.kill()
+
+def states(run): return sorted(d.name for d in run.glob('state/[0-9]*'))
+def done(run): return max((int(s[:5]) for s in states(run)), default=-1)
+def result(run): return sha256((run/'model.safetensors').read_bytes()).hexdigest(), (run/'history.csv').read_text()
+
+def ends(p):
+    p.join(120)
+    assert p.exitcode == 0
+
+def wait(p, what, pause=.01):
+    "Until `what()` is true; False if the process ended before."
+    end = time.monotonic() + 120
+    while not what():
+        if not p.is_alive(): return False
+        assert time.monotonic() < end
+        time.sleep(pause)
+    return True
+
+def kill(p):
+    p.kill(); p.join(10)
+    return p.exitcode == -signal.SIGKILL
+
+@pytest.fixture(scope='module')
+def whole(fork, tmp_path_factory):
+    "The run that nobody disturbs, what it leaves, and the seconds of an epoch."
+    run = tmp_path_factory.mktemp('whole')/'run'
+    p = fork(*TRAIN, '--out', run, '--keep', 'all')
+    assert wait(p, lambda: done(run) >= 1)
+    t = time.monotonic(); ends(p); t = time.monotonic() - t
+    assert (run/'history.csv').read_text().count('\n') == 1 + EPOCHS
+    return run, result(run), t/(EPOCHS - 1)
+
+@pytest.fixture
+def killed(fork, whole):
+    "Train, or go on, until `k` epochs are written and some time more; then kill."
+    def go(run, k, wait_epochs, *words):
+        words, delay = words or [*TRAIN, '--out', run], wait_epochs*whole[2]
+        while True:
+            p = fork(*words)
+            if wait(p, lambda: done(run) >= k): time.sleep(delay)
+            if kill(p): return run
+            assert p.exitcode == 0 and words[0] == 'train'          # it was quicker than the sleep
+            shutil.rmtree(run); delay /= 2
+    return go
+
+WHEN = random.Random(20240611)
+WHEN = [divmod(WHEN.uniform(i, i + 1)*(EPOCHS - .3)/5, 1) for i in range(5)]   # epochs written, and the part of the next one
+
+@pytest.mark.parametrize('k,part', WHEN, ids=[f'{k + p:.2f}' for k, p in WHEN])
+def test_killed_at_random(k, part, fork, killed, whole, tmp_path):
+    "Anywhere in an epoch."
+    run = killed(tmp_path/'run', k, part)
+    assert not (run/'manifest.json').exists() and k <= done(run) < EPOCHS
+    ends(fork('resume', run))
+    assert result(run) == whole[1]
+
+def test_killed_again_and_again(fork, killed, whole, tmp_path):
+    "Five times in one run; a resumed run can be resumed."
+    run = tmp_path/'run'
+    for i, (k, part) in enumerate(WHEN[:-1]): killed(run, k, part, *(['resume', run] if i else []))
+    ends(fork('resume', run))
+    assert result(run) == whole[1]
+
+def test_killed_while_writing(fork, whole, tmp_path):
+    "Half a checkpoint is no checkpoint."
+    run = tmp_path/'run'
+    half = lambda: done(run) >= 2 and list(run.glob('state/.tmp-*'))
+    for attempt in range(5):
+        p = fork(*TRAIN, '--out', run)
+        while wait(p, half, 5e-4):
+            os.kill(p.pid, signal.SIGSTOP)                          # stand still, and look again
+            if half(): break
+            os.kill(p.pid, signal.SIGCONT)
+        if kill(p): break
+        shutil.rmtree(run)
+    assert half()
+    ends(fork('resume', run))
+    assert result(run) == whole[1] and not list(run.glob('state/.tmp-*'))
+
+@pytest.fixture
+def part(whole, tmp_path):
+    "The run as it was after `k` epochs."
+    def go(k):
+        run = shutil.copytree(whole[0], tmp_path/'run')
+        for f in ('manifest.json', 'model.safetensors', 'history.csv'): (run/f).unlink()
+        for s in states(run):
+            if s > f'{k:05d}': shutil.rmtree(run/'state'/s)
+        return run
+    return go
+
+def test_killed_after_the_last_epoch(fork, whole, part):
+    "All epochs are done, the weights are not written."
+    run = part(EPOCHS)
+    ends(fork('resume', run))
+    assert states(run)[-1] == f'{EPOCHS:05d}-end' and result(run) == whole[1]
+
+@pytest.mark.parametrize('file,lost', [('tensors.safetensors', 2), ('plain.json', 1), ('tensors.safetensors', 99)])
+def test_damaged_checkpoint(file, lost, fork, whole, part):
+    "One that cannot be read is skipped: the one before it serves; where none is left, the beginning."
+    run = part(5)
+    for s in states(run)[-lost:]:
+        f = run/'state'/s/file
+        f.write_bytes(f.read_bytes()[:f.stat().st_size//2])
+    ends(fork('resume', run))
+    assert result(run) == whole[1]
+
+def test_other_threads(fork, whole, part):
+    "Resumed by a process that would use two threads."
+    run = part(4)
+    ends(fork('resume', run, threads=2))
+    assert result(run) == whole[1]
+
+def test_command_line(whole, tmp_path):
+    "The same with the command itself, from fresh interpreters, to the last file."
+    run = tmp_path/'run'
+    def start(*words): return subprocess.Popen([sys.executable, '-c', 'import sys; from physlearn.cli import main; sys.exit(main())', *map(str, words)],
+                                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
+    p = start(*TRAIN, '--out', run)
+    while done(run) < 2: assert p.poll() is None; time.sleep(.01)
+    p.kill(); out, err = p.communicate()
+    assert p.returncode == -signal.SIGKILL and err == '' and not (run/'manifest.json').exists()
+    p = start('resume', run); out, err = p.communicate(timeout=120)
+    assert p.returncode == 0 and err == '' and out.endswith(f"the run is {run}, its report {run/'report.html'}\n")
+    assert result(run) == whole[1]
+    assert {f.name for f in run.iterdir()} >= {'README.md', 'report.html', 'metrics.json', 'manifest.json'}
