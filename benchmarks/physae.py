@@ -69,7 +69,7 @@ def cost(run, n=256, rounds=7):
     theta, x, _ = fresh(run.sim, n)
     given = {k: space.columns(theta)[k] for k in ('P', 'T')}
     jobs = {'network': lambda: run.model.estimate(x, given, 0), 'network + fit': lambda: net_fit(run.model, x, LIKE, given),
-            'plain fit': lambda: map_estimate(run.sim, x, LIKE, known=given), "plain fit, the network's tolerance": lambda: map_estimate(run.sim, x, LIKE, known=given, tol=10.)}
+            'plain fit': lambda: map_estimate(run.sim, x, LIKE, known=given), "plain fit, the network's tolerance": lambda: map_estimate(run.sim, x, LIKE, known=given, tol=30.)}
     times = {k: [] for k in jobs}
     for _ in range(rounds):
         for k, f in jobs.items(): t = time.process_time(); e = f(); times[k].append(1e3*(time.process_time() - t)/n)
@@ -148,7 +148,7 @@ def main():
             bar('denoiser: shift of CH4', '< 0.1 bound', f'{best[2]:.3f}', best[2] < .1)]
     text = (f'{a.n} spectra of the reference preset that no run has seen, P and T given, white noise 0.002 of the signal; z = error of ln CH4 over its bound (Cramér-Rao, ranges as prior knowledge). '
             f'Runs: preset `bound`, stage A (parameters alone, 12.8 M spectra), then B1, B2 and DEN; cards in `benchmarks/runs`. An evaluation of the physics brings its Jacobian along. '
-            f'Network + fit takes its last step, unseen, from up to 10 standard deviations of all parameters together, the plain fit from 0.02; with the same tolerance as the network the plain fit needs {loose:.2f} ms.')
+            f'Network + fit takes its last step, unseen, from up to 30 standard deviations of all parameters together, the plain fit from 0.02; with the same tolerance as the network the plain fit needs {loose:.2f} ms.')
     save('physae', 'PhysAE', text, [('White noise, stage by stage', ['method', 'RMS(z)', 'median |z|', 'share |z| > 5', 'fits that failed', 'evaluations'], rows),
         ('CPU per spectrum, batch 256, one core, median of 7', ['method', 'ms'], [[k, v] for k, v in ms.items()]),
         ('Noise that is not white', ['noise', 'method', 'RMS(z)', 'median |z|', '95 % of |z|', 'share |z| > 5', 'fits that say they failed', 'wrong by > 5 of their own sd and not said'], tough),

@@ -37,7 +37,7 @@ def _recipe(verb, system):
     module, name = RECIPES[verb, system].split(':')
     return getattr(import_module(module), name)
 
-# %% ../nbs/90_cli.ipynb #49d5757f
+# %% ../nbs/90_cli.ipynb #fe05118a
 def _parse(cls, args, prog, default=None):
     "The recipe from the words of the command line, or the sentence that says what is wrong with them."
     import contextlib, io, re
@@ -48,6 +48,7 @@ def _parse(cls, args, prog, default=None):
     except SystemExit as e:
         if not e.code: raise
         box = ' '.join(line.strip('│ ') for line in err.getvalue().splitlines() if line[:1] not in '╭╰├' and set(line) - set('│─ '))
+        box = re.sub(r'^.*?-{5,} *', '', re.sub(r'-{5,}\s*$', '', box.strip())).replace('Error parsing TrainSpectra: ', '')   # heading and rulers
         return None, f"{re.split(r'For full helptext|Perhaps you meant|Argument helptext|──', box)[0].strip(' .')}; see {prog} --help"
 
 def _sentence(e):

@@ -25,7 +25,7 @@ from .files import FileError, atomic_write, read_json, read_table, write_json, w
 from .params import ParamSpace
 from .train import Accumulate, PhysLearner, Together, accelerator, first_state, fit_stages, last_state, optimizer, pick_device, precision_cbs, process
 
-# %% ../nbs/00_core/07_runs.ipynb #debac4a7
+# %% ../nbs/00_core/07_runs.ipynb #7b15110c
 SYSTEMS = dict(spectra='physlearn.spectra.train_physae')   # where the recipe of an instrument is defined
 
 @dataclass
@@ -47,6 +47,14 @@ class Recipe:
     track: str|None = None          # tensorboard or wandb
     keep: str = '2'                 # checkpoints kept: how many of the last besides the best, or all
 
+    def check(self):
+        "ValueError for options that no training can have."
+        for k, ok, want in (('epochs', self.epochs >= 1, '1 or more'), ('lr', 0 < self.lr < math.inf, 'positive and finite'), ('weight_decay', 0 <= self.weight_decay < math.inf, '0 or more'),
+                            ('batch_size', self.batch_size >= 1, '1 or more'), ('accumulate', self.accumulate >= 1, '1 or more'), ('gradient_clip_val', self.gradient_clip_val >= 0, '0 or more'),
+                            ('num_workers', self.num_workers >= 0, '0 or more'), ('threads', self.threads is None or self.threads >= 1, '1 or more'), ('seed', 0 <= self.seed < 2**32, '0 .. 4294967295'),
+                            ('keep', self.keep == 'all' or str(self.keep).isdigit() and int(self.keep) >= 1, "a number of 1 or more, or 'all'")):
+            if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
+
     def simulator(self): raise NotImplementedError
     def model(self, sim): raise NotImplementedError
     def dls(self, sim, device): raise NotImplementedError
@@ -58,7 +66,7 @@ class Recipe:
         if cls.__dict__.get('system'): _RECIPES[cls.system] = cls      # a command that adds options is no instrument
 _RECIPES = {}
 
-# %% ../nbs/00_core/07_runs.ipynb #695da891
+# %% ../nbs/00_core/07_runs.ipynb #7855d943
 @patch
 def to_dict(self:Recipe)->dict:
     "Options and versions, for JSON."
@@ -68,7 +76,7 @@ def recipe_from_dict(d:dict, # what `to_dict` gave
                      path='recipe.json', # where it stood, for the message
                     )->Recipe: # of the instrument that it names
     "The recipe that was written."
-    if not isinstance(d, dict) or not {'system', 'options'} <= set(d): raise FileError(path, f"has {', '.join(map(str, d))[:80]}", 'a recipe with system and options')
+    if not isinstance(d, dict) or not isinstance(d.get('system'), str) or not isinstance(d.get('options'), dict): raise FileError(path, 'is no recipe', 'a system and its options')
     cls = recipe_of(d['system'], path)
     unknown = set(d['options']) - {f.name for f in fields(cls)}
     if unknown: raise FileError(path, f"option {min(unknown)!r}", f"options of {d['system']}", remedy='it was written by another version of physlearn')
@@ -121,7 +129,7 @@ class Tracker:
         self.log = self.log or dict(tensorboard=_tensorboard, wandb=_wandb)[self.name](self.folder, self.options)
         self.log({k: v for k, v in rows[-1].items() if k not in ('stage', 'epoch') and math.isfinite(v)}, len(rows))
 
-# %% ../nbs/00_core/07_runs.ipynb #e5516890
+# %% ../nbs/00_core/07_runs.ipynb #7503bde2
 def sha256(path): # a file
     "SHA-256 of a file."
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
@@ -141,18 +149,21 @@ class Run:
     @property
     def history(self): return read_table(self.path/'history.csv', text=('stage',), missing=_numeric(self.path/'history.csv'))
     @property
-    def metrics(self): return read_json(self.path/'metrics.json') if (self.path/'metrics.json').exists() else {}
+    def metrics(self):
+        d = read_json(self.path/'metrics.json') if (self.path/'metrics.json').exists() else {}
+        if not isinstance(d, dict): raise FileError(self.path/'metrics.json', 'holds no metrics', 'what `physlearn evaluate` writes')
+        return d
     @property
     def name(self): return self.path.resolve().name
     def __repr__(self): return f"Run({self.name}: {self.recipe.system}, {'finished' if (self.path/'manifest.json').exists() else 'not finished'})"
 
 def _numeric(path): return tuple(c for c in Path(path).read_text().split('\n', 1)[0].split(',') if c not in ('stage', 'epoch'))
 
-# %% ../nbs/00_core/07_runs.ipynb #19cef5e7
+# %% ../nbs/00_core/07_runs.ipynb #19d1f8fc
 def _open(path):
     "The recipe of a folder; FileError when it is no run."
     path = Path(path)
-    if not path.is_dir(): raise FileError(path, 'there is no such folder', 'the folder of a run')
+    if not path.is_dir(): raise FileError(path, 'is a file' if path.exists() else 'there is no such folder', 'the folder of a run')
     if not (path/'recipe.json').exists(): raise FileError(path, 'holds no recipe.json', 'the folder of a run')
     return recipe_from_dict(read_json(path/'recipe.json'), path/'recipe.json')
 
@@ -160,6 +171,7 @@ def _verify(path):
     "Compare every sealed file with the manifest."
     if not (path/'manifest.json').exists(): raise FileError(path, 'holds no manifest.json: this run is not finished', remedy=f"go on with `physlearn resume {path}`")
     sums = read_json(path/'manifest.json')
+    if not isinstance(sums, dict): raise FileError(path/'manifest.json', 'holds no sums', 'a SHA-256 for each file')
     for f in _SEALED:
         if not (path/f).exists(): raise FileError(path/f, 'is missing', 'a file of this run')
         if sums.get(f) != sha256(path/f): raise FileError(path/f, 'was changed after the run', f"SHA-256 {str(sums.get(f))[:12]}...", remedy='take the folder from its source again')
@@ -176,7 +188,7 @@ def load(cls:Run, path, device='cpu', system=None)->Run:
     model.load_state_dict(load_file(path/'model.safetensors'), strict=True)
     return cls(path, recipe, sim, model.to(device).eval())
 
-# %% ../nbs/00_core/07_runs.ipynb #7bea91cc
+# %% ../nbs/00_core/07_runs.ipynb #d76a9aed
 class Tell:
     "One line per epoch."
     def __init__(self, total): self.total, self.t = total, time.time()
@@ -199,13 +211,14 @@ def fit(self:Recipe,
         evaluate=True,    # measure and write metrics, card and report at the end
        )->Run:
     "Train, and write the run."
+    self.check()
+    if not str(out): raise ValueError("out='': name a folder for the run")
     if self.threads: torch.set_num_threads(self.threads)
     device, gpus, said = pick_device(self.gpus)
-    if not quiet: print(f"training on {said}")
-    return _fit(self, Path(out), device, max(gpus, 1), resume, start, quiet, evaluate)
+    return _fit(self, Path(out), device, max(gpus, 1), resume, start, quiet, evaluate, f'training on {said}')
 
-# %% ../nbs/00_core/07_runs.ipynb #70feb429
-def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True):
+# %% ../nbs/00_core/07_runs.ipynb #c07b1a80
+def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):
     "Train in n processes, and write the run."
     sim = recipe.simulator()
     learn = recipe.learner(sim, device=device if n == 1 else 'cpu')
@@ -213,6 +226,7 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     recipe.stages(), Tracker(recipe.track, out)                   # what is wrong is said before anything is written
     if n > 1: _can_share(recipe, learn, n)
     if not resume: _start(recipe, out, sim)
+    if said and not quiet: print(said)
     torch.manual_seed(recipe.seed); np.random.seed(recipe.seed)
     rows = _train(recipe, learn, out, resume, quiet) if n == 1 else _processes(recipe, learn, out, device, n, resume, quiet)
     return _seal(recipe, out, sim, learn.model, rows, evaluate, (lambda *a: None) if quiet else print)

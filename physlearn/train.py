@@ -7,8 +7,8 @@ __all__ = ['pick_device', 'optimizer', 'Precision', 'full_precision', 'precision
            'Freeze', 'trainable', 'flatten_opt', 'unflatten_opt', 'rng_state', 'set_rng_state', 'write_state',
            'read_state', 'Checkpoint', 'process', 'accelerator', 'Together', 'fit_stages', 'first_state', 'last_state']
 
-# %% ../nbs/00_core/06_train.ipynb #588ea7a7
-import json, math, os, random, shutil
+# %% ../nbs/00_core/06_train.ipynb #e6c8c0d9
+import hashlib, json, math, os, random, shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -186,11 +186,14 @@ def set_rng_state(tensors, plain):
     name, keys, *rest = plain['numpy']
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
 
-# %% ../nbs/00_core/06_train.ipynb #de20465e
+# %% ../nbs/00_core/06_train.ipynb #c5b010a1
 def _fsync(path):
     fd = os.open(path, os.O_RDONLY)
     try: os.fsync(fd)
     finally: os.close(fd)
+
+def _sha256(path):
+    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
 def write_state(folder, # to make, like 'state/0007'
                 tensors:dict, plain:dict):
@@ -200,7 +203,7 @@ def write_state(folder, # to make, like 'state/0007'
     tmp = folder.with_name('.tmp-' + folder.name)
     tmp.mkdir(parents=True)
     save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, tmp/'tensors.safetensors')
-    (tmp/'plain.json').write_text(json.dumps(plain))
+    (tmp/'plain.json').write_text(json.dumps(plain | dict(sha256=_sha256(tmp/'tensors.safetensors'))))
     for f in (tmp/'tensors.safetensors', tmp/'plain.json', tmp): _fsync(f)
     if folder.exists(): shutil.rmtree(folder)
     os.rename(tmp, folder)
@@ -210,7 +213,10 @@ def read_state(folder)->tuple: # tensors, plain values
     "Read a checkpoint; FileError when it is missing or damaged."
     folder = Path(folder)
     if not (folder/'tensors.safetensors').is_file(): raise FileError(folder, 'there is no checkpoint', 'a folder with tensors.safetensors and plain.json')
-    try: return load_file(folder/'tensors.safetensors'), json.loads((folder/'plain.json').read_text())   # NaN may stand in a history
+    try:
+        plain = json.loads((folder/'plain.json').read_text())                     # NaN may stand in a history
+        if plain['sha256'] != _sha256(folder/'tensors.safetensors'): raise ValueError('its sum is another')
+        return load_file(folder/'tensors.safetensors'), plain
     except Exception as e: raise FileError(folder/'tensors.safetensors', f'is damaged ({e})', 'a safetensors file', remedy='delete this folder; the checkpoint before it serves') from None
 
 # %% ../nbs/00_core/06_train.ipynb #fc9ba130
@@ -236,19 +242,19 @@ class Checkpoint(Callback):
                     recorder=[list(map(float, v)) for v in r.values], smooth=[float(r.smooth_loss.val), r.smooth_loss.count], threads=torch.get_num_threads(),
                     cbs={name: c.state_dict() for name, c in _named(self.cbs) if _has(c, 'state_dict')})
 
-# %% ../nbs/00_core/06_train.ipynb #10732f96
+# %% ../nbs/00_core/06_train.ipynb #31aabe51
 def _last(folder):
     "Names of the states in a folder, oldest first; '00007-end' is the end of a stage, after '00007'."
     return sorted(p.name for p in Path(folder).glob('[0-9]*') if (p/'plain.json').is_file())
 
 @patch
 def after_epoch(self:Checkpoint):
-    if not self.active: return
     names = self.recorder.metric_names[1:-1]
     row = dict(stage=self.stage_name, epoch=self.epoch, **dict(zip(names, map(float, self.recorder.values[-1]))), lr=float(self.opt.hypers[-1]['lr']))
     self.rows.append(row); self.done += 1
     value = row.get(self.monitor, math.nan)
-    if self.best is None or value < self.best['value'] or self.best['stage'] != self.stage: self.best = dict(stage=self.stage, done=self.done, value=value)
+    if self.best is None or math.isnan(self.best['value']) or value < self.best['value'] or self.best['stage'] != self.stage: self.best = dict(stage=self.stage, done=self.done, value=value)
+    if not self.active: return
     if self.done%self.every == 0 or self.epoch + 1 == self.n_epoch or self.best['done'] == self.done: self.save()
 
 @patch
@@ -264,12 +270,17 @@ def prune(self:Checkpoint):
     for n in _last(self.folder)[:-self.keep]:
         if not (self.best and int(n.split('-')[0]) == self.best['done']): shutil.rmtree(self.folder/n)
 
-# %% ../nbs/00_core/06_train.ipynb #e6d06ab3
+# %% ../nbs/00_core/06_train.ipynb #2645fa25
+def _take(model, tensors):
+    "Load a checkpoint's weights; ValueError when they belong to another network."
+    try: model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, strict=True)
+    except RuntimeError as e: raise ValueError(f"the checkpoint does not fit the network of this recipe, whose options may have been changed: {' '.join(str(e).split())[:160]}") from None
+
 @patch
 def before_fit(self:Checkpoint):
     if self.pending is None: return
     tensors, plain = self.pending
-    self.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, strict=True)
+    _take(self.model, tensors)
     unflatten_opt(self.opt, tensors, plain['opt'])
     self.recorder.values = [list(v) for v in plain['recorder']]
     self.recorder.smooth_loss.val, self.recorder.smooth_loss.count = torch.tensor(plain['smooth'][0]), plain['smooth'][1]
@@ -394,7 +405,7 @@ def fit_stages(learn,         # PhysLearner
         _finish(learn, ck, i)
     return ck.rows
 
-# %% ../nbs/00_core/06_train.ipynb #9a222c91
+# %% ../nbs/00_core/06_train.ipynb #a4001fcc
 class _Told(Callback):
     order = 81
     def __init__(self, f, ck): self.f, self.ck = f, ck
@@ -412,7 +423,7 @@ def _resume_from(ck):
 
 def _weights(learn, state):
     "Load the weights alone, for a stage that begins with them; RNG too. Nothing is left pending."
-    learn.model.load_state_dict({k[6:]: v for k, v in state[0].items() if k.startswith('model.')}, strict=True)
+    _take(learn.model, state[0])
     set_rng_state(state[0], state[1]['rng'])
 
 def _finish(learn, ck, i):

@@ -153,6 +153,12 @@ poly_frequency:
     assert cli('train', 'spectra', 'quick', '--recipe', tmp_path/'run/recipe.json', '--out', tmp_path/'again') == 0
     assert sha256(tmp_path/'run/model.safetensors') == sha256(tmp_path/'again/model.safetensors')
 
+def test_rate_in_a_file(tmp_path):
+    "A rate as the guide writes it."
+    from physlearn.spectra.train_physae import read_recipe
+    (tmp_path/'r.yaml').write_text('lr: 1e-4')
+    assert read_recipe(tmp_path/'r.yaml')['lr'] == 1e-4
+
 @pytest.mark.parametrize('method', ['map', 'net'])
 def test_retrieve(method, run, spectrum, tmp_path, capsys):
     "A table with a row for each file."
@@ -169,10 +175,10 @@ def test_evaluate(run, capsys):
     assert cli('evaluate', run) == 0 and rms((run/'metrics.json').read_text()) == rms(before)
     assert 'RMS error' in capsys.readouterr().out
 
-def spectrum_of(d, y=None, **meta):
-    "A file beside the run's copy."
-    good = read_table(d/'s.csv')['signal']
-    write_table(d/'x.csv', dict(pixel=np.arange(len(good if y is None else y)), signal=good if y is None else y(good)), dict(quantity='signal', axis='pixel') | meta)
+def spectrum_of(d, change, **meta):
+    "A file beside the run's copy, its signal changed."
+    y = change(read_table(d/'s.csv')['signal'])
+    write_table(d/'x.csv', dict(pixel=np.arange(len(y)), signal=y), dict(quantity='signal', axis='pixel') | meta)
     return d/'x.csv'
 
 def edit(file, f): d = json.loads(file.read_text()); f(d); file.write_text(json.dumps(d))
@@ -201,4 +207,156 @@ def file(name, s, *words):
         return train('--recipe', d/name, *words)(d)
     return make
 
-BAD = {}
+
+def spoilt(spoil, words):
+    "A command after the run's copy is spoilt."
+    def make(d): spoil(d/'run'); return words(d)
+    return make
+
+def begin(*words): return lambda d: ['train', 'spectra', '--from', d/'run', '--stage', 'B1', '--epochs', 1, '--out', d/'out', *words]
+def unfinished(*more): return lambda run: [f(run) for f in (gone('manifest.json', 'model.safetensors'), *more)]
+def to(name, *words): return lambda d: train('--out', d/name, *words)(d)
+def options(**kw): return lambda run: edit(run/'recipe.json', lambda d: d['options'].update(kw))
+
+BAD = dict(
+    # train: words
+    stage=(train('--stage', 'C'), "stage 'C': there are A, B1, B2, DEN"),
+    encoder=(train('--encoder_variant', 'xl'), "encoder_variant 'xl': there are xs, s, m, l"),
+    preset=(lambda d: ['train', 'spectra', 'quik', '--out', d/'out'], "no preset 'quik': there are quick, default, high, bound, demo"),
+    ranges=(train('--preset', 'refrence'), "no preset 'refrence'"),
+    lines_needed=(train('--preset', 'leak'), 'needs the lines of'),
+    option=(train('--epoch', 3), '--epoch'),
+    number=(train('--epochs', 'many'), "'many'"),
+    no_value=(train('--lr'), '--lr'),
+    epochs_0=(train('--epochs', 0), 'epochs=0'),
+    epochs_negative=(train('--epochs', -3), 'epochs=-3'),
+    lr_0=(train('--lr', 0), 'lr=0'),
+    lr_negative=(train('--lr', '-1e-3'), 'lr=-0.001'),
+    lr_nan=(train('--lr', 'nan'), 'lr=nan'),
+    batch_0=(train('--batch_size', 0), '=0: expected 1 or more'),
+    no_samples=(train('--train_samples', 0), '=0: expected 1 or more'),
+    no_validation=(train('--val_samples', 0), '=0: expected 1 or more'),
+    num_points=(train('--num_points', 10), 'num_points=10: at least 64'),
+    precision=(train('--precision', '64'), "precision '64'"),
+    optimizer=(train('--optimizer', 'sgd'), "optimizer 'sgd'"),
+    noise=(train('--noise', 'loud'), "noise 'loud'"),
+    noise_rms=(train('--noise_rms', '-1'), 'noise_rms=-1.0'),
+    accumulate=(train('--accumulate', 0), 'accumulate=0'),
+    gpus=(train('--gpus', -1), 'gpus=-1'),
+    refiners=(train('--num_refiners', 6), 'num_cascade_refiners=6: 0 to 5'),
+    refiner=(train('--refiner', 'magic'), "refiner 'magic'"),
+    no_refiners=(train('--stage', 'B1', '--num_refiners', 0), 'stage B1 trains refiners'),
+    scheduler=(train('--lr_scheduler', 'steps'), "lr_scheduler 'steps'"),
+    track=(train('--track', 'abacus'), "track 'abacus'"),
+    known=(train('--known', 'Q'), "no parameter 'Q'"),
+    hide=(train('--hide', 2), 'hide=2.0'),
+    range_unit=(train('--range', 'P=400..600K'), "unit 'K'"),
+    range_form=(train('--range', 'P=400'), 'not of the form P=LO..HI'),
+    range_reversed=(train('--range', 'P=600..400mbar'), 'lower end must be below'),
+    range_name=(train('--range', 'Q=1..2'), 'Q'),
+    range_of_sums=(train('--range', 'T=3..5000K'), 'outside the partition sum'),
+    path=(train('--path', '15'), 'no unit'),
+    lines=(train('--lines', 'gone.par'), 'gone.par'),
+    weight=(train('--lambda_params_mse', -1), 'lambda_params_mse=-1.0: expected 0 or more'),
+    out_is_a_run=(to('run'), 'holds a run already'),
+    out_is_a_file=(to('s.csv'), 'is a file'),
+    # train: a recipe file
+    recipe_missing=(train('--recipe', 'gone.yaml'), 'gone.yaml: cannot be opened'),
+    recipe_yaml=(file('r.yaml', 'epochs: [1, 2'), 'is not YAML'),
+    recipe_empty=(file('r.yaml', ''), 'r.yaml: is empty'),
+    recipe_option=(file('r.yaml', 'epoch: 3'), "option 'epoch'"),
+    recipe_text=(file('r.yaml', 'batch_size: many'), "r.yaml, batch_size: 'many'; expected a whole number"),
+    recipe_range=(file('r.yaml', 'ranges:\n  P: 400 mbar'), 'ranges, P'),
+    recipe_range_unit=(file('r.yaml', 'ranges:\n  P: 400..600 K'), "unit 'K'"),
+    recipe_axes=(file('r.yaml', 'poly_frequency:\n  CH4: [1, 2]\n  H2O: [1, 3]'), 'different polynomials for CH4, H2O'),
+    # train: another run's weights
+    from_missing=(lambda d: ['train', 'spectra', '--from', d/'gone', '--stage', 'B1', '--out', d/'out'], 'there is no such folder'),
+    from_no_run=(lambda d: ['train', 'spectra', '--from', d, '--stage', 'B1', '--out', d/'out'], 'holds no recipe.json'),
+    from_other_size=(begin('--encoder_variant', 's'), 'start with the options of that run'),
+    from_other_points=(begin('--num_points', 128), 'start with the options of that run'),
+    from_other_system=(spoilt(system, begin()), "instrument 'canopy'"),
+    from_changed=(spoilt(flip, begin()), 'model.safetensors: was changed'),
+    from_unfinished=(spoilt(gone('manifest.json'), begin()), 'not finished'),
+    # a verb and a run
+    resume_finished=(on_run('resume', lambda run: None), 'is a finished run'),
+    resume_nothing=(on_run('resume', unfinished(gone('state'))), 'holds no checkpoint'),
+    resume_missing=(lambda d: ['resume', d/'gone'], 'there is no such folder'),
+    resume_without=(lambda d: ['resume'], 'needs the folder of a run'),
+    resume_more=(lambda d: ['resume', d/'run', '--epochs'], "found '--epochs'"),
+    resume_other_system=(on_run('resume', unfinished(system)), "instrument 'canopy'"),
+    evaluate_no_run=(lambda d: ['evaluate', d], 'holds no recipe.json'),
+    evaluate_file=(lambda d: ['evaluate', d/'s.csv'], 'is a file'),
+    evaluate_other_system=(on_run('evaluate', system), "instrument 'canopy'"),
+    evaluate_changed=(on_run('evaluate', flip), 'model.safetensors: was changed'),
+    evaluate_space=(on_run('evaluate', lambda run: (run/'space.json').write_text((run/'space.json').read_text().replace('600', '601'))), 'space.json: was changed'),
+    evaluate_recipe=(on_run('evaluate', options(noise_rms=.1)), 'recipe.json: was changed'),
+    evaluate_option=(on_run('evaluate', options(colour=1)), "option 'colour'"),
+    evaluate_unfinished=(on_run('evaluate', gone('manifest.json')), 'not finished'),
+    evaluate_no_weights=(on_run('evaluate', gone('model.safetensors')), 'model.safetensors: is missing'),
+    evaluate_not_json=(on_run('evaluate', text('recipe.json', '{')), 'recipe.json, line 1'),
+    retrieve_no_run=(lambda d: ['retrieve', d/'gone', d/'s.csv'], 'there is no such folder'),
+    retrieve_other_system=(on_run('retrieve', system), "instrument 'canopy'"),
+    retrieve_changed=(on_run('retrieve', flip), 'model.safetensors: was changed'),
+    retrieve_unfinished=(on_run('retrieve', gone('manifest.json')), 'not finished'),
+    # retrieve: files and words
+    nan=(signal(lambda y: put(y, 5, np.nan)), 'not finite'),
+    length=(signal(lambda y: y[:90]), '90 samples; expected 96'),
+    percent=(signal(lambda y: 100*y), 'where no spectrum of the trained ranges comes near'),
+    wrong_way=(signal(lambda y: y[::-1]), 'direction of the axis'),
+    quantity=(signal(lambda y: y, quantity='loudness'), "quantity 'loudness'"),
+    axis=(retrieve('--axis', 'furlong'), "axis 'furlong'"),
+    column=(retrieve('--y', 'z'), "a column 'z'"),
+    known_name=(retrieve('--known', 'Q=3'), "no parameter 'Q'"),
+    known_unit=(retrieve('--known', 'P=500K'), 'cannot become'),
+    known_outside=(retrieve('--known', 'P=5atm'), 'outside its range'),
+    known_form=(retrieve('--known', 'P'), 'NAME=VALUE'),
+    known_twice=(retrieve('--known', 'P=500mbar', 'P=501mbar'), 'given twice'),
+    known_uncertain=(retrieve('--known', 'P=500±1mbar', '--method', 'net'), 'take method map'),
+    method=(retrieve('--method', 'magic'), "method 'magic'"),
+    noise_text=(retrieve('--noise', 'loud'), "noise 'loud'"),
+    noise_0=(retrieve('--noise', '0'), 'must be positive'),
+    missing=(lambda d: ['retrieve', d/'run', d/'gone.csv'], 'gone.csv'),
+    one_missing=(lambda d: ['retrieve', d/'run', d/'s.csv', d/'gone.csv', '--out', d/'t.csv'], 'gone.csv'),
+    no_files=(lambda d: ['retrieve', d/'run'], 'no files to retrieve'),
+    out_there=(retrieve('--out', 's.csv'), 'already there'),
+    out_suffix=(retrieve('--out', 't.txt'), 'ends in .csv or .h5'),
+    out_no_folder=(retrieve('--out', 'no/t.csv'), 'no folder'),
+    unmeasured=(spoilt(gone('metrics.json'), retrieve('--method', 'net')), 'physlearn evaluate RUN'))
+
+# not refused yet, or refused late, or in words nobody understands
+BAD |= dict(
+    lr_inf=(train('--lr', 'inf'), 'lr=inf'),
+    keep=(train('--keep', 'some'), 'keep'),
+    threads=(train('--threads', -1), 'threads'),
+    seed=(train('--seed', -1), 'seed'),
+    clip=(train('--gradient_clip_val', -1), 'gradient_clip_val'),
+    warmup=(train('--warmup_epochs', -1), 'warmup_epochs=-1'),
+    all_weights_0=(train('--lambda_params_mse', 0, '--lambda_spectral_angle', 0, '--lambda_peak_weighted_mse', 0), 'every weight is 0'),
+    no_refiners_b2=(train('--stage', 'B2', '--num_refiners', 0), 'num_cascade_refiners is 0'),
+    poly_nan=(train('--poly_frequency', 'nan'), 'poly_frequency'),
+    out_empty=(train('--out', ''), 'out'),
+    recipe_bool=(file('r.yaml', 'use_relobralo: maybe'), 'use_relobralo'),
+    recipe_float=(file('r.yaml', 'batch_size: 32.5'), 'batch_size'),
+    recipe_known=(file('r.yaml', 'known: P'), 'known'),
+    recipe_ranges=(file('r.yaml', 'ranges: 5'), 'ranges'),
+    recipe_poly=(file('r.yaml', 'poly_frequency:\n  CH4: 3'), 'poly_frequency'),
+    recipe_other_system=(file('r.json', '{"system": "canopy", "options": {}}'), 'canopy'),
+    recipe_options=(file('r.json', '{"options": 3}'), 'options'),
+    resume_other_options=(on_run('resume', unfinished(options(encoder_variant='s'))), 'recipe'),
+    evaluate_manifest=(on_run('evaluate', text('manifest.json', '[]')), 'manifest.json'),
+    evaluate_number=(on_run('evaluate', text('recipe.json', '5')), 'recipe.json'),
+    bad_metrics=(spoilt(text('metrics.json', '[]'), retrieve('--method', 'net')), 'metrics.json'))
+
+@pytest.mark.parametrize('name', BAD)
+def test_bad_input(name, run, spectrum, tmp_path, capsys, monkeypatch):
+    "Exit code 2, one sentence, and everything is as it was."
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, tmp_path/'run'); shutil.copy(spectrum, tmp_path/'s.csv')
+    make, says = BAD[name]
+    words = make(tmp_path)
+    state = lambda: {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}
+    before = state()
+    assert cli(*words) == 2
+    out, err = capsys.readouterr()
+    assert says in err and err.startswith('physlearn: ') and err.count('\n') == 1 and 'Traceback' not in err, err
+    assert (not out or words[0] == 'resume') and state() == before

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..layers import MLP, ConvBlock, FusedMBConv, MBConv, Residual
 from ..posterior import Gaussian
 
-# %% ../../nbs/10_spectra/15_physae.ipynb #b5dc9ddd
+# %% ../../nbs/10_spectra/15_physae.ipynb #173ca2b5
 class Standardise(nn.Module):
     "Signals (B,1,N) to zero mean and unit variance over the simulator's ranges; and their level (B,1)."
     def __init__(self, sim, n=256): # n states give the mean and the variance
@@ -33,7 +33,7 @@ class Standardise(nn.Module):
         span = torch.stack([x.amin(0), x.amax(0)])
         self.register_buffer('span', span + (span[1] - span[0]).max()*torch.tensor([[-.2], [.2]]))   # what spectra of these ranges look like, with room
     def _flat(self, x):
-        if not self.levels: return x, torch.zeros(len(x), 1, device=x.device)
+        if not self.levels: return x, torch.zeros_like(x[:,:1])
         level = x.topk(self.top, 1).values.mean(1, keepdim=True)/self.bright
         return x/level, level.log()
     def forward(self, x):                                   # (B,1,N)
@@ -112,7 +112,7 @@ def newton(sim,           # simulator with `.jacobian`
         room = torch.where(step > 0, 1 - v, v)
         return v + step.sign()*torch.minimum(step.abs(), room/2), sd, r, after
 
-# %% ../../nbs/10_spectra/15_physae.ipynb #5869bb77
+# %% ../../nbs/10_spectra/15_physae.ipynb #696dc1b8
 class NewtonRefiner(nn.Module):
     "A Gauss-Newton step and a learned correction of at most one standard deviation."
     def __init__(self, sim, noise=.002, hidden=64, dropout=0., bins=25):
@@ -126,8 +126,8 @@ class NewtonRefiner(nn.Module):
         pooled = nn.functional.adaptive_avg_pool1d(after.float()[:,None], self.bins)[:,0]*math.sqrt(after.shape[1]/self.bins)   # unit variance for white noise
         move = ((new - u.detach())/sd).float().clamp(-5, 5)
         delta = self.net(torch.cat([new.float() - .5, known, move, sd.float().log().clamp(-12, 0)/6 + 1, pooled.clamp(-5, 5)], 1)).tanh()
-        room = torch.where(delta > 0, 1 - new, new)/2
-        return torch.where(known > 0, u, (new + delta.sign()*torch.minimum(delta.abs().double()*sd, room)).float()), sd
+        move = (delta.double()*sd).clamp(-new/2, (1 - new)/2)               # at most half of the way to an end
+        return torch.where(known > 0, u, (new + move).float()), sd
 
 def _like(sim, noise): return Gaussian(relative=noise) if sim.quantity == 'transmittance' else Gaussian(noise)
 

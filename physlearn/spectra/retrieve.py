@@ -28,12 +28,12 @@ from .physae import PhysAE
 from .simulate import preset
 from .train_physae import PRESETS, spectra_recipe
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #218c87c2
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #e29f3c13
 def net_fit(model:PhysAE,
             x:Tensor,       # signals (B,1,N)
             like:Gaussian,  # noise
             known=None,     # {name: values or (values, sd)} in the space's units
-            tol=10.,        # the last step is shorter than this [posterior standard deviations of all parameters together]
+            tol=30.,        # the last step is shorter than this [posterior standard deviations of all parameters together]
             starts=4,       # starts tried where the residual is too large, the network's included
             robust=True):   # fit again without samples that do not belong, where the residual is too large
     "The maximum of the posterior, from the encoder's guess: an Estimate, with `.left_out` (B,), the share of samples left out."

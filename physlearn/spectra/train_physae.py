@@ -26,15 +26,16 @@ from .commands import _lines, pairs, read_ranges
 from .physae import PhysAE
 from .simulate import Grid, LineByLine, preset
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #ea093a5e
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
 def noise_model(name:str, # 'white', 'guide' or 'none'
                 rms:float,# largest standard deviation of the white noise, as a share of the signal [-]
+                full=False, # always the largest
                ):         # a noise model of `physlearn.data`
     "Noise by name."
     if name not in ('white', 'guide', 'none'): raise ValueError(f"noise {name!r}: there are white, guide and none")
     if not (math.isfinite(rms) and rms >= 0): raise ValueError(f"noise_rms={rms} must be 0 or more")
     if name == 'none' or (name == 'white' and rms == 0): return None
-    if name == 'white': return White(0., (0., rms))
+    if name == 'white': return White(0., rms if full else (0., rms))
     return Chain(White((0., .005), (0., .005)), Drift(), Fringes(), Spikes(), Clip(0., 1.5))
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #ff27b63a
@@ -75,7 +76,7 @@ class SpectraData(Recipe):
 
 DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4))   # epochs and rate of each stage
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #ef9a9a31
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #daec26a9
 @dataclass
 class SpectraRecipe(SpectraData):
     "Train PhysAE: spectra simulated from HITRAN lines, read by a network with a physics decoder."
@@ -106,6 +107,17 @@ class SpectraRecipe(SpectraData):
         if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'): raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: there are cosine_warmup, one_cycle, plateau and None")
         for k, v in zip(('epochs', 'lr'), DEFAULTS[self.stage]):
             if getattr(self, k) is None: setattr(self, k, v)
+    def check(self):
+        super().check()
+        weights = self.lambda_params_mse, self.lambda_spectral_angle, self.lambda_peak_weighted_mse
+        for k, ok, want in (('train_samples', self.train_samples >= 1, '1 or more'), ('val_samples', self.val_samples >= 1, '1 or more'), ('mf_weight', self.mf_weight > 0, 'positive'),
+                            ('mlp_dropout', 0 <= self.mlp_dropout < 1, '0 to below 1'), ('refiner_dropout', 0 <= self.refiner_dropout < 1, '0 to below 1'), ('hide', 0 <= self.hide <= 1, '0 to 1'),
+                            ('warmup_epochs', self.warmup_epochs >= 0, '0 or more'), ('t_0', self.t_0 > 0, 'positive'), ('t_mult', self.t_mult >= 1, '1 or more'), ('eta_min_ratio', 0 <= self.eta_min_ratio <= 1, '0 to 1'),
+                            *((k, getattr(self, k) >= 0, '0 or more') for k in ('lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'))):
+            if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
+        if self.stage != 'DEN' and not sum(weights): raise ValueError("every weight is 0: lambda_params_mse, lambda_spectral_angle and lambda_peak_weighted_mse leave nothing to minimise")
+        if self.stage in ('B1', 'B2') and not self.num_cascade_refiners: raise ValueError(f"stage {self.stage} trains refiners, and num_cascade_refiners is 0")
+
     @property
     def variant(self):
         "The encoder's size, chosen by the machine where it was not given."
@@ -117,17 +129,23 @@ def to_dict(self:SpectraRecipe)->dict:
     d = super(SpectraRecipe, self).to_dict()
     return d | dict(options=d['options'] | dict(encoder_variant=self.variant))
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #150fc3c1
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #43836a3d
 @patch
 def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
     lines, kw = _lines(self.lines, self.partition_sums)
     p = preset(self.preset)
     if self.num_points < 64: raise ValueError(f"num_points={self.num_points}: at least 64")
-    grid = p.grid.resized(self.num_points) if self.poly_frequency is None else Grid.steps(self.num_points, self.poly_frequency)
+    grid = p.grid.resized(self.num_points) if self.poly_frequency is None else Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
     if self.path and not self.path.strip()[-1:].isalpha(): raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
     space = p.space.replace(**read_ranges(self.range, p.space))
     return p.simulator(lines, space=space, grid=grid, profile=self.profile, mixing=self.mixing, method='table', **kw, **(dict(path=self.path) if self.path else {}))
+
+def _calibration(poly, n):
+    "Refuse what is no small correction of an axis."
+    bend = sum(abs(c)*n**(k + 2) for k, c in enumerate(poly))
+    if not bend < 10: raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; expected less than 10")
+    return poly
 
 @patch
 def model(self:SpectraRecipe, sim)->PhysAE:
@@ -137,10 +155,10 @@ def model(self:SpectraRecipe, sim)->PhysAE:
 @patch
 def dls(self:SpectraRecipe, sim, device='cpu'):
     "Training and validation spectra; validation has white noise of the full size."
-    return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms), self.seed, device,
+    return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms, self.stage != 'A'), self.seed, device,
                    known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None, block=64)
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #f41f8148
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #5371c752
 @patch
 def loss(self:SpectraRecipe, sim)->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
@@ -155,7 +173,6 @@ TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'r
 @patch
 def stages(self:SpectraRecipe)->list:
     "The one stage of this recipe."
-    if self.stage == 'B1' and not self.num_cascade_refiners: raise ValueError("stage B1 trains refiners, and num_cascade_refiners is 0")
     def prepare(learn):
         m = learn.model
         m.active = 0 if self.stage == 'A' else len(m.refiners)
@@ -180,7 +197,7 @@ def spectra_recipe(name:str, **kw)->SpectraRecipe:
     if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
     return replace(PRESETS[name], **kw)
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #707f7256
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #af71db04
 def read_recipe(path, # YAML or JSON
                )->dict: # options of SpectraRecipe
     "Options from a file; FileError names what does not belong there."
@@ -190,12 +207,15 @@ def read_recipe(path, # YAML or JSON
         try: d = yaml.safe_load(read_text(path))
         except yaml.YAMLError as e: raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options of a recipe') from None
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
-    d = d.get('options', d) if set(d) <= {'system', 'options', 'versions'} else d     # a run's recipe.json serves too
+    if set(d) <= {'system', 'options', 'versions'}:                                   # a run's recipe.json serves too
+        if d.get('system') != 'spectra' or not isinstance(d.get('options'), dict): raise FileError(path, f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}", "system 'spectra' and its options")
+        d = d['options']
     names = {f.name for f in fields(SpectraRecipe)}
     if unknown := sorted(map(str, set(d) - names - {'ranges'})): raise FileError(path, f"option {unknown[0]!r}", f"options of `physlearn train spectra`, or ranges")
     out = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items() if k != 'ranges'}
+    if not isinstance(d.get('ranges', {}), dict): raise FileError(path, f"{d['ranges']!r}", "lines like 'P: 400..600 mbar'", 'ranges')
     if 'ranges' in d: out['range'] = tuple(_range(path, k, v) for k, v in (d['ranges'] or {}).items()) + tuple(out.get('range', ()))
-    if isinstance(p := d.get('poly_frequency'), dict): out['poly_frequency'] = _poly(path, p)
+    if (p := d.get('poly_frequency')) is not None: out['poly_frequency'] = _poly(path, p if isinstance(p, dict) else {'all': p})
     return _typed(path, out)
 
 def _range(path, k, v):
@@ -205,15 +225,24 @@ def _range(path, k, v):
 
 def _poly(path, p):
     "The guide gives one polynomial for each molecule; an instrument has one axis."
+    if not p or not all(isinstance(v, (list, tuple)) and all(isinstance(c, (int, float)) or _float(c) is not None for c in v) for v in p.values()): raise FileError(path, f"{p}", 'a list of numbers for each molecule', 'poly_frequency')
     if len({tuple(v) for v in p.values()}) != 1: raise FileError(path, f"different polynomials for {', '.join(p)}", 'one, since an instrument has one axis', 'poly_frequency')
-    return tuple(map(float, next(iter(p.values()))))
+    return tuple(float(c) for c in next(iter(p.values())))
+
+def _float(v):
+    "YAML reads 1e-4, without a dot, as text."
+    try: return float(v) if isinstance(v, (str, int, float)) and not isinstance(v, bool) else None
+    except ValueError: return None
 
 def _typed(path, out):
-    "Refuse text where a number belongs."
-    default = SpectraRecipe()
+    "Values of the types that the fields have; FileError otherwise."
+    kinds = {f.name: str(f.type) for f in fields(SpectraRecipe)}
     for k, v in out.items():
-        want = getattr(default, k)
-        if isinstance(want, (int, float)) and not isinstance(want, bool) and not isinstance(v, (int, float)): raise FileError(path, f"{v!r}", 'a number', k)
+        kind = kinds[k]
+        none, what = 'None' in kind and v is None, next((w for w in ('bool', 'tuple', 'str', 'float', 'int') if w in kind), 'str')
+        if what in ('float', 'int') and (n := _float(v)) is not None: v = out[k] = int(n) if n == int(n) and 'int' in kind else n
+        ok = dict(bool=isinstance(v, bool), tuple=isinstance(v, tuple), str=isinstance(v, (str, int)), float=isinstance(v, (int, float)), int=isinstance(v, int))[what]
+        if not (ok or none): raise FileError(path, f"{v!r}", dict(bool='true or false', tuple='a list', str='a word', float='a number', int='a whole number')[what], k)
     return out
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #c4a2a765
