@@ -16,7 +16,7 @@ from physlearn.spectra.train_physae import spectra_recipe
 torch.set_num_threads(1)
 keep_memory()
 
-NOISE = .002
+NOISE, TOL = .002, 30.                                   # the fit's last step begins within TOL standard deviations, unseen
 LIKE = Gaussian(relative=NOISE)
 LATER = dict(train_samples=64_000, threads=1, gpus=0)
 STAGES = {'A': ({}, None), 'B1': (dict(epochs=8, lr=1e-3), 'A'), 'B2': (dict(epochs=4, lr=1e-5), 'B1'), 'DEN': (dict(train_samples=16_000, epochs=6, lr=3e-3), 'B2')}
@@ -57,7 +57,7 @@ def white(runs, n):
     bound = bounds(sim, theta, LIKE, given)
     with torch.random.fork_rng(devices=[]): torch.manual_seed(runs['A'].recipe.seed); untrained = runs['A'].recipe.model(sim).eval()
     for stage in ('A', 'B1', 'B2'):
-        for a in rivals(runs[stage].model, untrained, x, LIKE, given):
+        for a in rivals(runs[stage].model, untrained, x, LIKE, given, tol=TOL):
             if stage != 'A' and ('untrained' in a.name or a.name in ('middle of the ranges', 'plain fit') or stage == 'B1' and a.name == 'network'): continue
             rows.append(score(f'{stage}: {a.name}' if a.name.startswith('network') and 'untrained' not in a.name else a.name, a.theta, theta, bound, j, (a.failed, a.steps)))
         print(f'  white noise, stage {stage} done', flush=True)
@@ -68,8 +68,8 @@ def cost(run, n=256, rounds=7):
     space = run.sim.space
     theta, x, _ = fresh(run.sim, n)
     given = {k: space.columns(theta)[k] for k in ('P', 'T')}
-    jobs = {'network': lambda: run.model.estimate(x, given, 0), 'network + fit': lambda: net_fit(run.model, x, LIKE, given),
-            'plain fit': lambda: map_estimate(run.sim, x, LIKE, known=given), "plain fit, the network's tolerance": lambda: map_estimate(run.sim, x, LIKE, known=given, tol=30.)}
+    jobs = {'network': lambda: run.model.estimate(x, given, 0), 'network + fit': lambda: net_fit(run.model, x, LIKE, given, TOL),
+            'plain fit': lambda: map_estimate(run.sim, x, LIKE, known=given), "plain fit, the network's tolerance": lambda: map_estimate(run.sim, x, LIKE, known=given, tol=TOL)}
     times = {k: [] for k in jobs}
     for _ in range(rounds):
         for k, f in jobs.items(): t = time.process_time(); e = f(); times[k].append(1e3*(time.process_time() - t)/n)
@@ -94,7 +94,7 @@ def hard(run, n):
         bound = bounds(sim, theta, LIKE, given)
         parts = [(x[i:i+256], {k: v[i:i+256] for k, v in given.items()}) for i in range(0, n, 256)]
         fits = {'network': lambda x, g: (run.model.estimate(x, g, 0)[0], torch.full_like(x[:,0,:len(space)], torch.inf), torch.zeros(len(x), dtype=torch.bool)),
-                'network + fit': lambda x, g: (lambda e: (e.theta, e.sd, e.ok))(net_fit(run.model, x, LIKE, g)), 'plain fit': lambda x, g: (lambda e: (e.theta, e.sd, e.ok))(map_estimate(sim, x, LIKE, known=g))}
+                'network + fit': lambda x, g: (lambda e: (e.theta, e.sd, e.ok))(net_fit(run.model, x, LIKE, g, TOL)), 'plain fit': lambda x, g: (lambda e: (e.theta, e.sd, e.ok))(map_estimate(sim, x, LIKE, known=g))}
         for who, f in fits.items():
             est, sd, ok = (torch.cat(v) for v in zip(*(f(*p) for p in parts)))
             z, own = (errors(space, est, theta)/bound)[:,j], ((est - theta)/sd)[:,j]

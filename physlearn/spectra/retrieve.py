@@ -28,12 +28,12 @@ from .physae import PhysAE
 from .simulate import preset
 from .train_physae import PRESETS, spectra_recipe
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #e29f3c13
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #218c87c2
 def net_fit(model:PhysAE,
             x:Tensor,       # signals (B,1,N)
             like:Gaussian,  # noise
             known=None,     # {name: values or (values, sd)} in the space's units
-            tol=30.,        # the last step is shorter than this [posterior standard deviations of all parameters together]
+            tol=10.,        # the last step is shorter than this [posterior standard deviations of all parameters together]
             starts=4,       # starts tried where the residual is too large, the network's included
             robust=True):   # fit again without samples that do not belong, where the residual is too large
     "The maximum of the posterior, from the encoder's guess: an Estimate, with `.left_out` (B,), the share of samples left out."
@@ -65,7 +65,7 @@ def _without_outliers(sim, x, like, known, start, e, bad, starts):
     _put(e, bad[good], picked, 12)
     e.left_out[bad[good]] = left[good]
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #d53dd044
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #0a38c534
 @dataclass
 class Answer:
     "Estimates of one method."
@@ -86,7 +86,9 @@ def rivals(model:PhysAE,
            x:Tensor,        # signals (n,1,N)
            like:Gaussian,
            given:dict,      # {name: true values (n,)}
-           batch=256)->list:# Answers
+           batch=256,
+           tol=10.,         # of `net_fit`
+          )->list:          # Answers
     "What the middle of the ranges, networks and fits say about the same spectra."
     space, n = model.sim.space, len(x)
     mid = space.quantile(torch.full((n, len(space)), .5, dtype=torch.float64))
@@ -99,7 +101,7 @@ def rivals(model:PhysAE,
     add('network, untrained', lambda x, g: untrained.estimate(x, g, 0), 0)
     for k in range(len(model.refiners) + 1): add('network' if k == 0 else f'network, {k} refiner{"s"*(k > 1)}', lambda x, g: model.estimate(x, g, k), k)
     add('network, untrained + fit', lambda x, g: map_estimate(model.sim, x, like, start=untrained.estimate(x, g, 0)[0], known=g))
-    add('network + fit', lambda x, g: net_fit(model, x, like, g))
+    add('network + fit', lambda x, g: net_fit(model, x, like, g, tol))
     add('plain fit', lambda x, g: map_estimate(model.sim, x, like, known=g))
     return out
 
