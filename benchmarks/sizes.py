@@ -12,10 +12,12 @@ import torch
 from fastai.basics import Callback
 from _table import bar, save
 from physlearn.callbacks import ReLoBRaLo
+from physlearn.cli import keep_memory
 from physlearn.layers import flops
 from physlearn.spectra.train_physae import spectra_recipe
 from physlearn.train import fit_stages
 torch.set_num_threads(1)
+keep_memory()
 
 POINTS, BATCH, SMALL = 800, 64, 16
 VARIANTS = dict(xs=100, s=4, m=3, l=2)                     # steps that are timed, after others that are not

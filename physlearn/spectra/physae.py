@@ -86,7 +86,7 @@ class Head(nn.Module):
         guess = self.net(torch.cat([h, level, (u - .5)*known, known], 1)).sigmoid()
         return torch.where(known > 0, u, guess)                         # (B,d)
 
-# %% ../../nbs/10_spectra/15_physae.ipynb #01a5f363
+# %% ../../nbs/10_spectra/15_physae.ipynb #64363be2
 def newton(sim,           # simulator with `.jacobian`
            x:Tensor,      # signals (B,1,N)
            u:Tensor,      # unit coordinates (B,d)
@@ -110,7 +110,7 @@ def newton(sim,           # simulator with `.jacobian`
         sd = torch.cholesky_inverse(L).diagonal(dim1=1, dim2=2).sqrt()
         after = r - (J*step.to(J.dtype)[:,:,None]).sum(1)
         room = torch.where(step > 0, 1 - v, v)
-        return v + step.sign()*torch.minimum(step.abs(), room/2), sd, r, after
+        return v + step.sign()*torch.minimum(step.abs(), .9*room), sd, r, after
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #696dc1b8
 class NewtonRefiner(nn.Module):

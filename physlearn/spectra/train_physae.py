@@ -129,7 +129,7 @@ def to_dict(self:SpectraRecipe)->dict:
     d = super(SpectraRecipe, self).to_dict()
     return d | dict(options=d['options'] | dict(encoder_variant=self.variant))
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #43836a3d
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #3ba88992
 @patch
 def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
@@ -156,7 +156,7 @@ def model(self:SpectraRecipe, sim)->PhysAE:
 def dls(self:SpectraRecipe, sim, device='cpu'):
     "Training and validation spectra; validation has white noise of the full size."
     return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms, self.stage != 'A'), self.seed, device,
-                   known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None, block=64)
+                   known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None, block=256)   # larger blocks simulate faster; four batches share one
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #5371c752
 @patch
