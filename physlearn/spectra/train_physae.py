@@ -76,7 +76,7 @@ class SpectraData(Recipe):
 
 DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4))   # epochs and rate of each stage
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #daec26a9
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #935383e7
 @dataclass
 class SpectraRecipe(SpectraData):
     "Train PhysAE: spectra simulated from HITRAN lines, read by a network with a physics decoder."
@@ -107,21 +107,25 @@ class SpectraRecipe(SpectraData):
         if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'): raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: there are cosine_warmup, one_cycle, plateau and None")
         for k, v in zip(('epochs', 'lr'), DEFAULTS[self.stage]):
             if getattr(self, k) is None: setattr(self, k, v)
-    def check(self):
-        super().check()
-        weights = self.lambda_params_mse, self.lambda_spectral_angle, self.lambda_peak_weighted_mse
-        for k, ok, want in (('train_samples', self.train_samples >= 1, '1 or more'), ('val_samples', self.val_samples >= 1, '1 or more'), ('mf_weight', self.mf_weight > 0, 'positive'),
-                            ('mlp_dropout', 0 <= self.mlp_dropout < 1, '0 to below 1'), ('refiner_dropout', 0 <= self.refiner_dropout < 1, '0 to below 1'), ('hide', 0 <= self.hide <= 1, '0 to 1'),
-                            ('warmup_epochs', self.warmup_epochs >= 0, '0 or more'), ('t_0', self.t_0 > 0, 'positive'), ('t_mult', self.t_mult >= 1, '1 or more'), ('eta_min_ratio', 0 <= self.eta_min_ratio <= 1, '0 to 1'),
-                            *((k, getattr(self, k) >= 0, '0 or more') for k in ('lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'))):
-            if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
-        if self.stage != 'DEN' and not sum(weights): raise ValueError("every weight is 0: lambda_params_mse, lambda_spectral_angle and lambda_peak_weighted_mse leave nothing to minimise")
-        if self.stage in ('B1', 'B2') and not self.num_cascade_refiners: raise ValueError(f"stage {self.stage} trains refiners, and num_cascade_refiners is 0")
 
-    @property
-    def variant(self):
-        "The encoder's size, chosen by the machine where it was not given."
-        return self.encoder_variant or ('s' if self.gpus != 0 and torch.cuda.is_available() else 'xs')
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #161198d1
+@patch
+def check(self:SpectraRecipe):
+    "ValueError for options that no training can have."
+    super(SpectraRecipe, self).check()
+    weights = self.lambda_params_mse, self.lambda_spectral_angle, self.lambda_peak_weighted_mse
+    for k, ok, want in (('train_samples', self.train_samples >= 1, '1 or more'), ('val_samples', self.val_samples >= 1, '1 or more'), ('mf_weight', self.mf_weight > 0, 'positive'),
+                        ('mlp_dropout', 0 <= self.mlp_dropout < 1, '0 to below 1'), ('refiner_dropout', 0 <= self.refiner_dropout < 1, '0 to below 1'), ('hide', 0 <= self.hide <= 1, '0 to 1'),
+                        ('warmup_epochs', self.warmup_epochs >= 0, '0 or more'), ('t_0', self.t_0 > 0, 'positive'), ('t_mult', self.t_mult >= 1, '1 or more'), ('eta_min_ratio', 0 <= self.eta_min_ratio <= 1, '0 to 1'),
+                        *((k, getattr(self, k) >= 0, '0 or more') for k in ('lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'))):
+        if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
+    if self.stage != 'DEN' and not sum(weights): raise ValueError("every weight is 0: lambda_params_mse, lambda_spectral_angle and lambda_peak_weighted_mse leave nothing to minimise")
+    if self.stage in ('B1', 'B2') and not self.num_cascade_refiners: raise ValueError(f"stage {self.stage} trains refiners, and num_cascade_refiners is 0")
+
+@patch(as_prop=True)
+def variant(self:SpectraRecipe):
+    "The encoder's size, chosen by the machine where it was not given."
+    return self.encoder_variant or ('s' if self.gpus != 0 and torch.cuda.is_available() else 'xs')
 
 @patch
 def to_dict(self:SpectraRecipe)->dict:
@@ -197,7 +201,7 @@ def spectra_recipe(name:str, **kw)->SpectraRecipe:
     if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
     return replace(PRESETS[name], **kw)
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #af71db04
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #ed95dee6
 def read_recipe(path, # YAML or JSON
                )->dict: # options of SpectraRecipe
     "Options from a file; FileError names what does not belong there."
@@ -218,6 +222,7 @@ def read_recipe(path, # YAML or JSON
     if (p := d.get('poly_frequency')) is not None: out['poly_frequency'] = _poly(path, p if isinstance(p, dict) else {'all': p})
     return _typed(path, out)
 
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #2fc62479
 def _range(path, k, v):
     if isinstance(v, str) and '..' in v: return f"{k}={v}"
     if isinstance(v, list) and len(v) in (2, 3): return f"{k}={v[0]}..{v[1]}{v[2] if len(v) == 3 else ''}"
