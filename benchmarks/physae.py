@@ -19,12 +19,14 @@ keep_memory()
 NOISE, TOL = .002, 30.                                   # the fit's last step begins within TOL standard deviations, unseen
 LIKE = Gaussian(relative=NOISE)
 LATER = dict(train_samples=64_000, threads=1, gpus=0)
-STAGES = {'A': ({}, None), 'B1': (dict(epochs=8, lr=1e-3), 'A'), 'B2': (dict(epochs=4, lr=1e-5), 'B1'), 'DEN': (dict(train_samples=16_000, epochs=6, lr=3e-3), 'B2')}
+STAGES = {'A': ({}, None), 'B1': (dict(epochs=8, lr=1e-3), 'A'), 'B2': (dict(epochs=4, lr=1e-5), 'B1'), 'DEN': (dict(train_samples=16_000, epochs=6, lr=3e-3), 'B2'),
+          'POST': (dict(epochs=8, lr=3e-3, batch_size=512, val_samples=2048), 'B2')}
 
-def trained(folder):
-    "The four runs, trained where they are missing."
-    out = {}
-    for stage, (options, before) in STAGES.items():
+def trained(folder, want=('A', 'B1', 'B2', 'DEN')):
+    "Runs of these stages, trained where they are missing, with those that they begin with."
+    out, need = {}, lambda s: [*(need(STAGES[s][1]) if STAGES[s][1] else []), s]
+    for stage in dict.fromkeys(s for w in want for s in need(w)):
+        options, before = STAGES[stage]
         path = folder/f'bound-{stage}'
         if not (path/'manifest.json').exists():
             if (path/'state').exists(): Run.resume(path)

@@ -6,12 +6,13 @@
 __all__ = ['VARIANTS', 'REFINERS', 'Standardise', 'EncoderXS', 'EfficientNet1d', 'encoder', 'Head', 'newton', 'NewtonRefiner',
            'LearnedRefiner', 'Denoiser', 'PhysAE', 'Exported']
 
-# %% ../../nbs/10_spectra/15_physae.ipynb #cbed6ab2
+# %% ../../nbs/10_spectra/15_physae.ipynb #2e6cf2d3
 import math
 from functools import partial
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
+from ..flows import BoxFlow, box_order
 from ..layers import MLP, ConvBlock, FusedMBConv, MBConv, Residual
 from ..posterior import Gaussian
 
@@ -162,16 +163,17 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.net[-1].weight); nn.init.zeros_(self.net[-1].bias)
     def forward(self, r): return self.net(r)
 
-# %% ../../nbs/10_spectra/15_physae.ipynb #68c1afe4
+# %% ../../nbs/10_spectra/15_physae.ipynb #9766b098
 class PhysAE(nn.Module):
-    "Encoder, head, refiners, denoiser; the decoder is the simulator."
+    "Encoder, head, refiners, denoiser, posterior; the decoder is the simulator."
     def __init__(self, sim,
                  encoder_variant='xs',  # xs, s, m or l
                  num_cascade_refiners=3,# 0 to 5
                  refiner='newton',      # newton or learned
                  shared=False,          # one refiner, used again and again
                  mlp_dropout=0., refiner_dropout=0.,
-                 noise=.002):           # standard deviation of the noise that the refiners assume: share of the signal, or [1/cm] of an absorption
+                 noise=.002,            # standard deviation of the noise that the refiners assume: share of the signal, or [1/cm] of an absorption
+                 flow=0):               # splines of the posterior's flow; 0: none
         super().__init__()
         if not 0 <= num_cascade_refiners <= 5: raise ValueError(f"num_cascade_refiners={num_cascade_refiners}: 0 to 5")
         if refiner not in REFINERS: raise ValueError(f"refiner {refiner!r}: there are {', '.join(REFINERS)}")
@@ -182,6 +184,7 @@ class PhysAE(nn.Module):
         kinds = [REFINERS[refiner](sim, noise, dropout=refiner_dropout) for _ in range(min(1, num_cascade_refiners) if shared else num_cascade_refiners)]
         self.refiners = nn.ModuleList(kinds*(num_cascade_refiners if shared else 1))
         self.denoiser = Denoiser()
+        self.posterior = BoxFlow(sim.space, box_order(sim, _like(sim, noise)), flow) if flow else None
         self.active, self.decode, self.denoise = 0, False, False   # how many refiners work; is the signal reconstructed; is it denoised
 
     def guess(self, x, u, known):
@@ -190,6 +193,7 @@ class PhysAE(nn.Module):
         return self.head(self.encoder(x), level, u, known)
 
     def forward(self, batch):
+        if 'w' in batch: return dict(log_prob=self.posterior.head.log_prob(batch['w'], batch['f']))     # a batch of `FitSource`
         x, known = batch['x'], batch['known']
         us, sds = [self.guess(x, batch['u'], known)], []
         with torch.autocast(x.device.type, enabled=False):

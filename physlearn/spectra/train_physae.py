@@ -6,24 +6,26 @@
 __all__ = ['DEFAULTS', 'TRAINS', 'PRESETS', 'noise_model', 'bound_loss', 'denoised_mse', 'SpectraData', 'SpectraRecipe',
            'spectra_recipe', 'read_recipe', 'TrainSpectra']
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #5557aed4
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #a8ca55f2
 import json, math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 import torch
 import tyro
+from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Plateau, ReLoBRaLo, constant, cosine_warmup, one_cycle
-from ..data import Chain, Clip, Drift, Fringes, Spikes, White, noise_from_dict, sim_dls
+from ..data import Chain, Clip, Drift, Fringes, SeedDL, Spikes, White, noise_from_dict, sim_dls
 from ..files import FileError, read_json, read_text
+from ..flows import BoxFlow, FitSource, box_order, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
 from ..params import Param
 from ..runs import Recipe, Run, _open
 from ..train import Stage
 from .commands import _lines, pairs, read_ranges
-from .physae import PhysAE
+from .physae import PhysAE, _like
 from .simulate import Grid, LineByLine, preset
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
@@ -54,7 +56,7 @@ def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
     "Term: mean square of what the denoiser leaves."
     return 1e6*((out['denoised'] - batch['clean'])**2).mean()
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #ff7c34ee
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #01dceee1
 @dataclass
 class SpectraData(Recipe):
     "What is simulated: ranges, lines, axis and noise."
@@ -74,20 +76,21 @@ class SpectraData(Recipe):
     known: tuple[str, ...] = ('P', 'T') # parameters that may be told to the network
     hide: float = .5                # how often they are not told
 
-DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4))   # epochs and rate of each stage
+DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3))   # epochs and rate of each stage
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #935383e7
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #b02dda16
 @dataclass
 class SpectraRecipe(SpectraData):
     "Train PhysAE: spectra simulated from HITRAN lines, read by a network with a physics decoder."
     system: ClassVar[str] = 'spectra'
-    stage: str = 'A'                # A encoder, B1 refiners, B2 both, DEN denoiser
-    epochs: int|None = None         # not given: 100 (A), 40 (B1), 25 (B2), 30 (DEN)
-    lr: float|None = None           # peak learning rate; not given: 1e-4 (A, DEN), 1e-5 (B1), 1e-6 (B2)
+    stage: str = 'A'                # A encoder, B1 refiners, B2 both, DEN denoiser, POST posterior
+    epochs: int|None = None         # not given: 100 (A), 40 (B1), 25 (B2), 30 (DEN), 10 (POST)
+    lr: float|None = None           # peak learning rate; not given: 1e-4 (A, DEN), 1e-5 (B1), 1e-6 (B2), 1e-3 (POST)
     encoder_variant: str|None = None# xs, s, m or l; not given: xs on a CPU, s on a GPU
     num_cascade_refiners: Annotated[int, tyro.conf.arg(aliases=['--num-refiners'])] = 3 # refiners, 0 to 5
     refiner: str = 'newton'         # newton or learned
     shared_refiners: bool = False   # one refiner, used again and again
+    flow: int = 0                   # splines of the posterior's flow; 0: none, and 3 where stage POST trains them
     mlp_dropout: float = .1         # in the head
     refiner_dropout: float = .05    # in the refiners
     use_relobralo: bool = True      # balance the terms of the loss; the three weights are then where it starts
@@ -107,8 +110,9 @@ class SpectraRecipe(SpectraData):
         if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'): raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: there are cosine_warmup, one_cycle, plateau and None")
         for k, v in zip(('epochs', 'lr'), DEFAULTS[self.stage]):
             if getattr(self, k) is None: setattr(self, k, v)
+        if self.stage == 'POST' and not self.flow: self.flow = 3
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #161198d1
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #f87215c2
 @patch
 def check(self:SpectraRecipe):
     "ValueError for options that no training can have."
@@ -116,10 +120,10 @@ def check(self:SpectraRecipe):
     weights = self.lambda_params_mse, self.lambda_spectral_angle, self.lambda_peak_weighted_mse
     for k, ok, want in (('train_samples', self.train_samples >= 1, '1 or more'), ('val_samples', self.val_samples >= 1, '1 or more'), ('mf_weight', self.mf_weight > 0, 'positive'),
                         ('mlp_dropout', 0 <= self.mlp_dropout < 1, '0 to below 1'), ('refiner_dropout', 0 <= self.refiner_dropout < 1, '0 to below 1'), ('hide', 0 <= self.hide <= 1, '0 to 1'),
-                        ('warmup_epochs', self.warmup_epochs >= 0, '0 or more'), ('t_0', self.t_0 > 0, 'positive'), ('t_mult', self.t_mult >= 1, '1 or more'), ('eta_min_ratio', 0 <= self.eta_min_ratio <= 1, '0 to 1'),
+                        ('warmup_epochs', self.warmup_epochs >= 0, '0 or more'), ('flow', 0 <= self.flow <= 8, '0 to 8'), ('t_0', self.t_0 > 0, 'positive'), ('t_mult', self.t_mult >= 1, '1 or more'), ('eta_min_ratio', 0 <= self.eta_min_ratio <= 1, '0 to 1'),
                         *((k, getattr(self, k) >= 0, '0 or more') for k in ('lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'))):
         if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
-    if self.stage != 'DEN' and not sum(weights): raise ValueError("every weight is 0: lambda_params_mse, lambda_spectral_angle and lambda_peak_weighted_mse leave nothing to minimise")
+    if self.stage in ('A', 'B1', 'B2') and not sum(weights): raise ValueError("every weight is 0: lambda_params_mse, lambda_spectral_angle and lambda_peak_weighted_mse leave nothing to minimise")
     if self.stage in ('B1', 'B2') and not self.num_cascade_refiners: raise ValueError(f"stage {self.stage} trains refiners, and num_cascade_refiners is 0")
 
 @patch(as_prop=True)
@@ -133,7 +137,7 @@ def to_dict(self:SpectraRecipe)->dict:
     d = super(SpectraRecipe, self).to_dict()
     return d | dict(options=d['options'] | dict(encoder_variant=self.variant))
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #3ba88992
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #878715d6
 @patch
 def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
@@ -154,34 +158,41 @@ def _calibration(poly, n):
 @patch
 def model(self:SpectraRecipe, sim)->PhysAE:
     "The network of these options, untrained."
-    return PhysAE(sim, self.variant, self.num_cascade_refiners, self.refiner, self.shared_refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002)
+    return PhysAE(sim, self.variant, self.num_cascade_refiners, self.refiner, self.shared_refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002, self.flow)
 
 @patch
 def dls(self:SpectraRecipe, sim, device='cpu'):
-    "Training and validation spectra; validation has white noise of the full size."
+    "Training and validation spectra; validation has white noise of the full size. Stage POST takes fits of them."
+    if self.stage == 'POST':
+        like = _like(sim, self.noise_rms or .002)
+        source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like, known=[k for k in self.known if k in sim.space])
+        return DataLoaders(*(SeedDL(source, self.batch_size, n, self.seed, split, device, block=256) for n, split in ((self.train_samples, 'train'), (self.val_samples, 'valid'))), device=torch.device(device))
     return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms, self.stage != 'A'), self.seed, device,
                    known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None, block=256)   # larger blocks simulate faster; four batches share one
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #5371c752
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #eb967bce
 @patch
 def loss(self:SpectraRecipe, sim)->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
     w = [self.mf_weight if k.startswith('mf_') else 1. for k in sim.space]
     refining, den = self.stage in ('B1', 'B2'), self.stage == 'DEN'
     weights = dict(params=self.lambda_params_mse, angle=self.lambda_spectral_angle, peak=self.lambda_peak_weighted_mse, bound=float(refining and self.refiner == 'newton'), denoised=0.)
+    if self.stage == 'POST': return CompositeLoss(nll=nll)
     if den: weights = {k: float(k == 'denoised') for k in weights}
     return CompositeLoss(weights, params=param_mse(w), angle=spectral_angle, peak=peak_mse, bound=bound_loss, denoised=denoised_mse)
 
-TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',))
+TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',), POST=('posterior',))
 
 @patch
 def stages(self:SpectraRecipe)->list:
     "The one stage of this recipe."
     def prepare(learn):
         m = learn.model
+        if self.stage == 'POST':
+            for dl in learn.dls: dl.source.flow = m.posterior            # the order of its coordinates goes with its weights
         m.active = 0 if self.stage == 'A' else len(m.refiners)
-        m.decode, m.denoise = self.stage != 'DEN' and self.lambda_spectral_angle + self.lambda_peak_weighted_mse > 0, self.stage == 'DEN'
-    cbs = lambda: [*([ReLoBRaLo(seed=self.seed)] if self.use_relobralo and self.stage != 'DEN' else []), *([Plateau('valid_loss', 'min')] if self.lr_scheduler == 'plateau' else [])]
+        m.decode, m.denoise = self.stage not in ('DEN', 'POST') and self.lambda_spectral_angle + self.lambda_peak_weighted_mse > 0, self.stage == 'DEN'
+    cbs = lambda: [*([ReLoBRaLo(seed=self.seed)] if self.use_relobralo and self.stage not in ('DEN', 'POST') else []), *([Plateau('valid_loss', 'min')] if self.lr_scheduler == 'plateau' else [])]
     sched = dict(cosine_warmup=lambda lr: cosine_warmup(lr, warmup_epochs=self.warmup_epochs, t_0=self.t_0, t_mult=self.t_mult, eta_min_ratio=self.eta_min_ratio),
                  one_cycle=one_cycle, plateau=None).get(self.lr_scheduler, constant)
     return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], sched, cbs=cbs, prepare=prepare)]
