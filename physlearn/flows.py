@@ -308,7 +308,7 @@ def sample_posterior(sim, y:Tensor,     # signals (n,C,...)
     prior = -.5*(c[:,:,~box.ranged]**2).sum(2) - _SQ*int((~box.ranged).sum())
     return weigh(sim, y, like, box.theta(c), prior - log_q - bend, **cond)
 
-# %% ../nbs/00_core/08b_flows.ipynb #07007bc8
+# %% ../nbs/00_core/08b_flows.ipynb #6439c861
 @patch
 def plot(self:Samples, fig,     # matplotlib Figure
          i:int=0,               # which signal
@@ -321,16 +321,19 @@ def plot(self:Samples, fig,     # matplotlib Figure
     cols = [self.space.index(k) for k in names]
     x, w = self.theta[i][:,cols].numpy(), self.weights[i].numpy()
     shift = [float(f'{v:.6g}') if abs(v) > 1e3*s else 0. for v, s in zip(x.mean(0), x.std(0))]
+    scale = [10.**math.floor(math.log10(v)) if 0 < v < 1e-2 else 1. for v in abs(x - shift).max(0)]                    # small numbers are told in powers of ten
+    put, line = lambda c: (x[:,c] - shift[c])/scale[c], lambda c: (truth[cols[c]] - shift[c])/scale[c]
+    label = lambda k: f"{names[k]}{f' - {shift[k]:g}' if shift[k] else ''} [{f'{scale[k]:g} ' if scale[k] != 1 else ''}{self.space[names[k]].unit or ('-' if scale[k] == 1 else '')}]"
     for r in range(len(names)):
         for c in range(len(names)):
             ax = axs[r,c]; ax.tick_params(labelsize=6)
             if c > r: ax.axis('off'); continue
-            if r == c: ax.hist(x[:,c] - shift[c], bins, weights=w, histtype='step', color='k'); ax.set_yticks([])
-            else: ax.hist2d(x[:,c] - shift[c], x[:,r] - shift[r], bins, weights=w, cmap='Greys')
-            if truth is not None: ax.axvline(truth[cols[c]] - shift[c], color='r', lw=.7)
-            if truth is not None and r != c: ax.axhline(truth[cols[r]] - shift[r], color='r', lw=.7)
+            if r == c: ax.hist(put(c), bins, weights=w, histtype='step', color='k'); ax.set_yticks([])
+            else: ax.hist2d(put(c), put(r), bins, weights=w, cmap='Greys')
+            if truth is not None: ax.axvline(line(c), color='r', lw=.7)
+            if truth is not None and r != c: ax.axhline(line(r), color='r', lw=.7)
             for side, k, set_label in ((r == len(names) - 1, c, ax.set_xlabel), (c == 0 and r > 0, r, ax.set_ylabel)):
-                if side: set_label(f"{names[k]}{f' - {shift[k]:g}' if shift[k] else ''} [{self.space[names[k]].unit or '-'}]", fontsize=7)
+                if side: set_label(label(k), fontsize=7)
             if r < len(names) - 1: ax.set_xticklabels([])
             if c > 0: ax.set_yticklabels([])
 

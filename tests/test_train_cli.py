@@ -97,28 +97,32 @@ def test_guide(name, tmp_path, capsys):
     for k, v in said.items(): assert o[k] == SMALL.get(k, type(o[k])(v)), k
     shutil.rmtree(tmp_path/'run')                                             # l with its optimizer's state: two gigabytes
 
-def test_stages_follow(quick, run, tmp_path, capsys, monkeypatch):
-    "A, B1, B2, DEN: each begins with the weights of the one before and trains its own part; the last one is reported in full."
-    before, parts = run, dict(B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',))
+def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
+    "A, B1, B2, DEN, POST: each begins with the weights of the one before and trains its own part; the last one is reported in full."
+    before, parts = run, dict(B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',), POST=('posterior',))
     for stage, moved in parts.items():
         out = tmp_path/stage
-        if stage == 'DEN': monkeypatch.setattr('physlearn.spectra.retrieve.report', quick)
+        if stage == 'POST': monkeypatch.setattr('physlearn.spectra.retrieve.report', quick)
         assert cli('train', 'spectra', '--from', before, '--stage', stage, '--epochs', 1, '--lr', '1e-3', '--out', out) == 0
         a, b = Run.load(before).model.state_dict(), Run.load(out)
         o = b.recipe
         assert (o.stage, o.encoder_variant, o.num_points, o.train_samples, o.epochs) == (stage, 'xs', 96, 64, 1)      # options are the first run's
-        changed = {k.split('.')[0] for k, v in b.model.state_dict().items() if not torch.equal(v, a[k])}
+        changed = {k.split('.')[0] for k, v in b.model.state_dict().items() if k not in a or not torch.equal(v, a[k])}
         assert changed == set(moved), stage
         assert set(b.history['stage']) == {stage} and np.isfinite(b.history['valid_loss']).all()
         before = out
     page = (before/'report.html').read_text()
-    assert '<h2>Losses</h2>' in page and page.count('data:image/png;base64,') == 4 and 'bound' in (before/'README.md').read_text()
+    assert '<h2>Losses</h2>' in page and page.count('data:image/png;base64,') == 8 and 'hold the truth' in page and 'bound' in (before/'README.md').read_text()
+    assert cli('retrieve', before, spectrum, '--method', 'posterior', '--draws', 200, '--known', 'T=306±0.5K', '--out', tmp_path/'t.csv', '--corner', tmp_path/'c.png') == 0
+    t = read_table(tmp_path/'t.csv', text=('file', 'misfit', *[f'{k}_flag' for k in Run.load(before).space]))
+    assert 100 < t['effective_draws'][0] <= 200 and (tmp_path/'c.png').read_bytes()[1:4] == b'PNG'
+    for k, p in Run.load(before).space.items(): assert t[f'{k}_low95'][0] < t[k][0] < t[f'{k}_high95'][0] and (k == 'T' or p.lo <= t[f'{k}_low95'][0] and t[f'{k}_high95'][0] <= p.hi), k
     assert capsys.readouterr().err == ''
 
 def test_defaults_of_a_stage(run):
     "Epochs and rates of the guide, where none are given."
     from physlearn.spectra.train_physae import TrainSpectra
-    for stage, want in dict(B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4)).items():
+    for stage, want in dict(B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3)).items():
         d, rest = TrainSpectra.defaults(['--from', str(run), '--stage', stage])
         assert (d.stage, d.epochs, d.lr) == (stage, *want) and rest
 
@@ -163,7 +167,7 @@ def test_rate_in_a_file(tmp_path):
 def test_retrieve(method, run, spectrum, tmp_path, capsys):
     "A table with a row for each file."
     assert cli('retrieve', run, spectrum, spectrum, '--method', method, '--known', 'T=306K', 'P=487mbar', '--out', tmp_path/'t.csv') == 0
-    t = read_table(tmp_path/'t.csv', text=('file', *(f'{k}_flag' for k in Run.load(run).space)), missing=('row',))
+    t = read_table(tmp_path/'t.csv', text=('file', 'misfit', *(f'{k}_flag' for k in Run.load(run).space)), missing=('row',))
     assert list(t['file']) == ['s.csv']*2 and t['mf_CH4'][0] == t['mf_CH4'][1] > 0 and set(t['T']) == {306.} and set(t['P_flag']) <= {'given', 'not trusted'}
     out, err = capsys.readouterr()
     assert 'mf_CH4' in out and err == ''

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['follow']
 
-# %% ../../nbs/10_spectra/17b_follow.ipynb #0425d1b7
+# %% ../../nbs/10_spectra/17b_follow.ipynb #3e9e73b7
 import contextlib, csv, glob, io, os, tempfile, time
 from pathlib import Path
 import h5py
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from ..files import FileError, _door, _parsing, _size, _step, read_table, validate, write_text
 from ..runs import Run
-from .fit import QUANTITIES, _format
-from .retrieve import Retrieved, read_signals, retrieve, validation
+from .fit import _format
+from .retrieve import Retrieved, _kind, read_signals, retrieve, validation
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #7747c8cf
 def _text(got):
@@ -95,21 +95,13 @@ def _rows(path, name, first, most, skip=()):
     if _stamp(path) != before: raise FileError(path, 'changed while it was read', 'a moment of rest')
     return got, n, meta, fill
 
-# %% ../../nbs/10_spectra/17b_follow.ipynb #40618e92
+# %% ../../nbs/10_spectra/17b_follow.ipynb #236d757d
 def _fault(run, y):
     "Why a signal is none of this run's, or ''."
     if len(y) != (n := len(run.sim.grid)): return f"{len(y)} samples; expected {n}, as the run was trained with"
     if not np.isfinite(y).all(): return f"{int((~np.isfinite(y)).sum())} samples are not finite"
     out = float(run.model.norm.outside(torch.tensor(y)[None,None].float())[0])
     return f"{100*out:.0f} % of the samples lie where no spectrum of the trained ranges comes near" if out > .05 else ''
-
-def _kind(path, run, quantity, meta):
-    "FileError where the quantity is not stated or is not the run's."
-    said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
-    kind = quantity or said
-    if kind is None: raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}", remedy='say what the numbers are, for example --quantity signal')
-    if quantity and said and quantity != said: raise FileError(path, f"the file says quantity {said}", f"{quantity}, as was asked for")
-    if kind != want: raise FileError(path, f"quantity {kind!r}", f"{want!r}, as the run was trained with")
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #2b2c0b98
 class _Growing:

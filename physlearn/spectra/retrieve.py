@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['METHODS', 'net_fit', 'Answer', 'rivals', 'errors', 'bounds', 'rms', 'error_table', 'bound_table', 'validation',
            'evaluate', 'plot_losses', 'plot_truth', 'plot_reconstruction', 'plot_calibration', 'report', 'read_signals',
-           'Retrieved', 'retrieve', 'posterior', 'RetrieveSpectra', 'DemoSpectra']
+           'Retrieved', 'retrieve', 'posterior', 'RetrieveSpectra', 'write_corner', 'DemoSpectra']
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #ea1970fa
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #3f0cc6d4
 import base64, html, io, math, time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..params import measured, normals
 from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
 from ..runs import Run
 from .commands import _out_folder, pairs
-from .fit import QUANTITIES, _CSS, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
+from .fit import ALPHA, QUANTITIES, _CSS, between, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
 from .fit import report as spectrum_report
 from .physae import PhysAE
 from .simulate import preset
@@ -136,7 +136,7 @@ def bound_table(space, answers, truth, bound, name):
         rows.append([a.name, float(rms(z)), float(z.abs().median()), float((z.abs() > 5).double().mean()), a.failed, a.steps, a.ms])
     return dict(caption=f"{name}: error in units of its bound, {len(truth)} spectra", head=['method', 'RMS(z)', 'median |z|', 'share |z| > 5', 'fits that failed', 'evaluations of the physics', 'CPU ms'], rows=rows)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #63de435f
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #8401299b
 def validation(run:Run, n:int, *key):
     "States (n,d) and noisy signals (n,1,N) of a fixed set."
     theta = run.sim.space.sample(n, 'evaluate', *key)
@@ -171,7 +171,7 @@ def evaluate(run:Run,
     true = _calibrations(run, theta, x, like)
     tables += [_calibration_table(k, c) for k, (c, _) in true.items()]
     for t in tables: say(f"\n{t['caption']}\n{_text(t)}")
-    return dict(n=n, tables=tables, refined_over_bound=scale, calibration={k: c.to_dict() | dict(conformal=f.to_dict()) for k, (c, f) in true.items()})
+    return dict(n=n, tables=tables, refined_over_bound=scale, calibration={k: c.to_dict() | dict(conformal=f and f.to_dict()) for k, (c, f) in true.items()})
 
 def _text(t):
     "A table for a terminal."
@@ -180,11 +180,11 @@ def _text(t):
     w = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     return '\n'.join('  '.join(c.ljust(k) for c, k in zip(r, w)).rstrip() for r in rows)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #8eddc8a0
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #f609fc70
 def _calibrations(run, theta, x, like, draws=512, batch=64):
-    "{method, case: (Calibration, Conformal of the 95 % intervals)}; what is given has no error bar to judge."
+    "{method, case: (Calibration, Conformal of the 95 % intervals, or None with fewer than 20 spectra)}; what is given has no error bar to judge."
     out, space = {}, run.sim.space
-    for given in ([k for k in run.recipe.known if k in space], []):
+    for given in ([k for k in space if k in run.recipe.known], []):
         free, parts = [k for k in space if k not in given], {}
         cols = [space.index(k) for k in free]
         for i in range(0, len(x), batch):
@@ -198,7 +198,7 @@ def _calibrations(run, theta, x, like, draws=512, batch=64):
             t, w = (torch.cat(v) for v in zip(*p))
             t, truth, sub = t[:,:,cols], theta[:,cols], space.only(*free)
             ends = sub.encode(weighted_quantile(t, (.025, .975), w))
-            out[f"{method}, {' and '.join(given) + ' given' if given else 'nothing given'}"] = calibrate(sub, t, truth, w), Conformal.fit(ends[:,0], ends[:,1], sub.encode(truth), .95)
+            out[f"{method}, {' and '.join(given) + ' given' if given else 'nothing given'}"] = calibrate(sub, t, truth, w), Conformal.fit(ends[:,0], ends[:,1], sub.encode(truth), .95) if len(truth) >= 20 else None
         if not given: break
     return out
 
@@ -284,33 +284,40 @@ def report(run:Run)->str: # self-contained HTML; figures are written beside it
             f"{img('network', f'The encoder alone, {given}')}{img('refined', f'After all refiners, {given}')}<h2>Are the error bars true?</h2>{true}<h2>One spectrum</h2>{img('spectrum', 'Measured, reconstructed, and what is left')}{run.space._repr_html_()}")
     return f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{esc(run.name)}</title><style>{_CSS}body{{max-width:75em}}figure{{margin:1em 0}}figcaption{{color:#666;font-size:13px}}</style></head><body>{body}</body></html>"
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #52c0cbd5
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #1fcec9a7
 def read_signals(path, run:Run, quantity=None, axis=None, y=None, **kw):
     "Signals (n,1,N) of one file, checked against what the run was trained on."
-    N, want = len(run.sim.grid), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
-    many = None
+    N, many = len(run.sim.grid), None
     if str(path).lower().endswith(('.h5', '.hdf5')):
         data = read_hdf5(path)
         name = y or ('signal' if 'signal' in data else None)
         if name in data and data[name].ndim == 2:
-            kind = quantity or data.meta.get('quantity')
-            if kind is None: raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}", remedy='say what the numbers are, for example --quantity signal')
+            _kind(path, run, quantity, data.meta)
             many = validate(data[name], path, name, shape=(None, N))
+            if not len(many): raise FileError(path, 'holds no spectra', 'at least one row', name)
             axes = validate(data['wavenumber'], path, 'wavenumber', shape=many.shape) if 'wavenumber' in data and data['wavenumber'].ndim == 2 else None
             if axes is not None:
                 for nu in axes: _check_axis(path, run, nu)
     if many is None:
         s = read_spectrum(path, quantity, axis, y=y, **kw)
-        kind, many = s.quantity, s.y[None]
+        many = s.y[None]
+        _kind(path, run, None, dict(quantity=s.quantity))
         if s.nu is not None and len(s) == N: _check_axis(path, run, s.nu)
     if many.shape[1] != N: raise FileError(path, f"{many.shape[1]} samples", f"{N}, as the run was trained with", remedy='train a run with --num_points, or use `physlearn fit spectra`')
-    if kind != want: raise FileError(path, f"quantity {kind!r}", f"{want!r}, as the run was trained with")
     x = torch.tensor(many)[:,None]
     out = run.model.norm.outside(x.float())
     if (out > .05).any():
         i = int(out.argmax())
         raise FileError(path, f"{100*out[i]:.0f} % of the samples lie where no spectrum of the trained ranges comes near", 'a spectrum of this instrument', f'spectrum {i}' if len(x) > 1 else '', 'check quantity, unit and direction of the axis')
     return x
+
+def _kind(path, run, quantity, meta):
+    "FileError where the quantity is not stated, or is not the run's."
+    said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
+    kind = quantity or said
+    if kind is None: raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}", remedy='say what the numbers are, for example --quantity signal')
+    if quantity and said and quantity != said: raise FileError(path, f"the file says quantity {said}", f"{quantity}, as was asked for")
+    if kind != want: raise FileError(path, f"quantity {kind!r}", f"{want!r}, as the run was trained with")
 
 def _check_axis(path, run, nu):
     "A stated axis has to be one of those the run knows."
@@ -321,7 +328,7 @@ def _check_axis(path, run, nu):
     bad = [f"{k} = {v:.6g} (range {space[k].lo:.6g} .. {space[k].hi:.6g})" for k, v in zip(g.names, fit) if k in space and not space[k].lo - 1e-3*(space[k].hi - space[k].lo) <= v <= space[k].hi + 1e-3*(space[k].hi - space[k].lo)]
     if bad or off > 1e-3*np.ptp(nu): raise FileError(path, f"the axis {'has ' + ', '.join(bad) if bad else f'departs by {off:.2g} cm-1 from the trained calibration'}", 'an axis within the ranges of the run', remedy='use `physlearn fit spectra`, which takes any axis')
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #5ade3ca9
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #0db4e75c
 @dataclass(eq=False)
 class Retrieved:
     "Estimates of many spectra, one row each."
@@ -337,7 +344,7 @@ class Retrieved:
     misfit: Misfit    # does the residual look like noise?
     ess: Tensor       # effective draws (n,); nan where none were made
     known: dict = field(default_factory=dict)
-    alpha: float = .01 # false alarms of the misfit test that are accepted
+    alpha: float = ALPHA # false alarms of the misfit test that are accepted
     def __len__(self): return len(self.theta)
 
     def flag(self, i, j):
@@ -354,7 +361,7 @@ class Retrieved:
 
     def __repr__(self):
         head = ['spectrum', 'parameter', 'unit', 'value ± sd', '95 % interval', 'bound', 'flag']
-        rows = [[f'{Path(f).name}{f" {r}" if r is not None else ""}' if j == 0 else '', q['name'], q['unit'], significant(q['value'], q['sd']), _between(q), f"{q['bound']:.2g}" if q['bound'] else '', q['flag']]
+        rows = [[f'{Path(f).name}{f" {r}" if r is not None else ""}' if j == 0 else '', q['name'], q['unit'], significant(q['value'], q['sd']), between(q['low'], q['high']), f"{q['bound']:.2g}" if q['bound'] else '', q['flag']]
                 for i, (f, r) in enumerate(self.source[:5]) for j, q in enumerate(self.rows(i))]
         more = f'\n... and {len(self) - 5} more' if len(self) > 5 else ''
         return '\n'.join([self.summary(), _text(dict(head=head, rows=rows))]) + more
@@ -366,21 +373,16 @@ class Retrieved:
         drawn = f", effective draws {self.ess.median():.0f} (median), {self.ess.min():.0f} (smallest)" if self.ess.isfinite().all() else ''
         return f"{int(self.ok.sum())} of {len(self)} spectra trusted, median reduced chi-squared {self.chi2.median():.3f}{drawn}{said}"
 
-def _between(q):
-    "`low .. high` with as many digits as the width has."
-    if not math.isfinite(q['low']) or q['high'] <= q['low']: return ''
-    d = max(0, 2 - math.floor(math.log10((q['high'] - q['low'])/max(abs(q['low']), abs(q['high'])))))
-    return f"{q['low']:.{d}g} .. {q['high']:.{d}g}"
-
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #29876196
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #0a17fdce
 @patch
 def save(self:Retrieved, path):
     "Write CSV or HDF5: a row per spectrum; value, sd, 95 % interval, bound and flag of each parameter."
     cols = dict(file=[Path(f).name for f, _ in self.source], row=[-1 if r is None else r for _, r in self.source], chi2=self.chi2.numpy(), trusted=[int(v) for v in self.ok],
                 misfit_p=self.misfit.p.numpy(), misfit=[k if p < self.alpha else 'none' for k, p in zip(self.misfit.kind, self.misfit.p)])
     if self.ess.isfinite().all(): cols |= dict(effective_draws=self.ess.numpy())
+    ends = lambda j, k: {f'{k}_low95': self.interval[:,0,j].numpy(), f'{k}_high95': self.interval[:,1,j].numpy()} if self.interval.isfinite().all() else {}
     for j, k in enumerate(self.space):
-        cols |= {k: self.theta[:,j].numpy(), f'{k}_sd': self.sd[:,j].numpy(), f'{k}_low95': self.interval[:,0,j].numpy(), f'{k}_high95': self.interval[:,1,j].numpy(), f'{k}_bound': self.bound[:,j].numpy(), f'{k}_flag': [self.flag(i, j) for i in range(len(self))]}
+        cols |= {k: self.theta[:,j].numpy(), f'{k}_sd': self.sd[:,j].numpy(), **ends(j, k), f'{k}_bound': self.bound[:,j].numpy(), f'{k}_flag': [self.flag(i, j) for i in range(len(self))]}
     meta = {f'unit_{k}': p.unit or '-' for k, p in self.space.items()}
     if str(path).endswith('.csv'): write_table(path, cols, meta)
     else: write_hdf5(path, {k: np.asarray(v) for k, v in cols.items()}, meta)
@@ -393,8 +395,14 @@ def _noise(run, noise, x):
     except ValueError: raise ValueError(f"noise {noise!r} is neither a number nor 'auto'") from None
     if not (math.isfinite(v) and v > 0): raise ValueError(f"noise {noise!r} must be positive")
     return Gaussian(relative=v)
+def _known(run, known):
+    "Values and uncertainties of what is known, in the units of the space."
+    space = run.sim.space
+    known = {k: measured(v, space[k].unit, k) if isinstance(v, str) else v if isinstance(v, tuple) else (v, 0.) for k, v in (known or {}).items()}
+    for k, (v, _) in known.items(): space.only(k).check(torch.tensor([[float(v)]], dtype=torch.float64))
+    return known
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #f13c227f
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #e17b289a
 def retrieve(run:Run,
              x:Tensor,        # signals (n,1,N)
              method='map',    # 'map': a fit from the network's guess; 'posterior': draws about it; 'net': the network and its refiners
@@ -410,8 +418,7 @@ def retrieve(run:Run,
     if method == 'posterior' and run.model.posterior is None: raise ValueError(f"run {run.name} has no posterior head: train one with `physlearn train spectra --stage POST --from {run.path} --out ...`, or take method map")
     if not len(x): raise ValueError("there are no spectra to retrieve")
     space = run.sim.space
-    known = {k: measured(v, space[k].unit, k) if isinstance(v, str) else v if isinstance(v, tuple) else (v, 0.) for k, v in (known or {}).items()}
-    for k, (v, _) in known.items(): space.only(k).check(torch.tensor([[float(v)]], dtype=torch.float64))
+    known = _known(run, known)
     like, parts = _noise(run, noise, x), []
     exact = {k: v if v[1] else v[0] for k, v in known.items()}
     for i in progress(range(0, len(x), batch)): parts.append(METHODS[method](run, x[i:i+batch], like, exact, draws, parts, scaled=noise == 'auto'))
@@ -425,7 +432,7 @@ def _conformal(run, method, known, ends):
     "Interval ends, corrected where the run's calibration says that coverage fails."
     exact, space = [k for k, v in known.items() if not v[1]], run.sim.space
     d = run.metrics.get('calibration', {}).get(f"{method}, {' and '.join(k for k in space if k in exact) + ' given' if exact else 'nothing given'}")
-    if d is None or all(r['passed'] is not False for r in d['table'] if r['check'].startswith('coverage')): return ends
+    if d is None or not d['conformal'] or all(r['passed'] is not False for r in d['table'] if r['check'].startswith('coverage')): return ends
     f, cols = Conformal.from_dict(d['conformal']), [space.index(k) for k in d['names']]
     ends, sub = ends.clone(), space.only(*d['names'])
     ends[:,:,cols] = sub.decode(torch.stack(f.apply(*sub.encode(ends[:,:,cols]).unbind(1)), 1).clamp(0, 1))
@@ -485,12 +492,12 @@ def _by_net(run, x, like, known, draws=0, parts=(), scaled=False):
 
 METHODS = dict(map=_by_fit, posterior=_by_posterior, net=_by_net)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #0bbb4de4
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #65158978
 @dataclass
 class RetrieveSpectra:
     "Estimate the parameters of spectra with a trained run."
     folder: tyro.conf.Positional[str]          # the run
-    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, NPZ or HDF5; HDF5 may hold many
+    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, NPZ, HDF5, JCAMP-DX, SPC or OPUS; HDF5 may hold many
     method: str = 'map'             # map: a fit from the network's guess; posterior: draws about it; net: the network and its refiners
     draws: int = 1000               # of method posterior, for each spectrum
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
@@ -503,9 +510,14 @@ class RetrieveSpectra:
     y: str|None = None              # column or data set of the values
     out: str|None = None            # table to write, .csv or .h5
     overwrite: bool = False         # replace a table that is there
+    corner: str|None = None         # picture of the first spectrum's posterior to write, .png; with method posterior
+    follow: bool = False            # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
+    idle: float|None = None         # with --follow: end after so many seconds without anything new
 
     def run(self):
         "Read, retrieve, print, write."
+        if self.corner and (self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir()): raise ValueError(f"corner={self.corner!r}: a name that ends in .png, in a folder that is there, with --method posterior")
+        if self.follow: return self.watch()
         if self.out and not self.out.endswith(('.csv', '.h5', '.hdf5')): raise ValueError(f"out={self.out!r}: the name ends in .csv or .h5")
         if self.out and not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
         if self.out and Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
@@ -514,9 +526,29 @@ class RetrieveSpectra:
         for f in self.files:
             parts.append(read_signals(f, run, self.quantity, self.axis, self.y, unit=self.unit, medium=self.medium, x=self.x))
             source += [(f, i if len(parts[-1]) > 1 else None) for i in range(len(parts[-1]))]
-        got = retrieve(run, torch.cat(parts), self.method, pairs(self.known, 'known'), self.noise, source, progress=_bar)
+        got = retrieve(run, torch.cat(parts), self.method, pairs(self.known, 'known'), self.noise, source, self.draws, progress=_bar)
         print(got)
         if self.out: got.save(self.out); print('wrote', self.out)
+        if self.corner: print('wrote', write_corner(self.corner, run, parts[0][:1], pairs(self.known, 'known'), self.noise, self.draws))
+
+@patch
+def watch(self:RetrieveSpectra):
+    "Retrieve as spectra arrive, until nothing comes any more or the user ends it."
+    from physlearn.spectra.follow import follow
+    if len(self.files) != 1: raise ValueError(f"--follow takes one file, folder or pattern, not {len(self.files)}")
+    if not self.out: raise ValueError("--follow needs --out, a table that ends in .csv")
+    run = Run.load(self.folder, system='spectra')
+    reading = dict(quantity=self.quantity, axis=self.axis, unit=self.unit, medium=self.medium, x=self.x, y=self.y)
+    for got in follow(run, self.files[0], self.out, idle=self.idle, method=self.method, known=pairs(self.known, 'known'), noise=self.noise, **reading): print(got.summary(), flush=True)
+
+def write_corner(path, run, x, known, noise, draws):
+    "Corner plot of one spectrum's posterior, of what is free."
+    known = _known(run, known)
+    s, _ = posterior(run, x, _noise(run, noise, x), {k: v if v[1] else v[0] for k, v in known.items()}, draws)
+    names = [k for k in run.sim.space if k not in known or known[k][1]]
+    png = _figure(lambda f: s.plot(f, names=names), (1.3*len(names), 1.3*len(names)))
+    with atomic_write(path) as tmp: tmp.write_bytes(png)
+    return path
 
 def _bar(it):
     "A progress bar where there is a terminal and something to wait for."
