@@ -118,7 +118,7 @@ def truths(run, n, given, draws=512):
         ends = lambda x, w: weighted_quantile(x[:,:,cols], q, w)
         plain = space.phi(space.probit(e.theta.clamp(space.lo, space.hi)).clamp(-6, 6)[:,None] + e.ratio[:,None]*torch.special.ndtri(torch.tensor(q, dtype=torch.float64))[None,:,None])[:,:,cols]
         keep = i < 10_000                                                      # all checks on ten thousand, coverage on all
-        for k, v in (('fit, normal in z', (plain, None, None)), ('fit', (ends(x, w), x[:,:,cols].float(), w)), ('posterior', (ends(s.theta, s.weights), s.theta[:,:,cols].float(), s.weights))):
+        for k, v in (('fit, normal in z', (plain, None, None)), ('fit', (ends(x, w), x[:,:,cols], w)), ('posterior', (ends(s.theta, s.weights), s.theta[:,:,cols], s.weights))):
             parts[k].append((v[0], *(v[1:] if keep else (None, None))))
         if i//BATCH%20 == 0: print(f'  {given or "unknown"}: {i} of {n}, {1e3*(time.process_time() - t0)/(i + BATCH):.1f} ms each', flush=True)
     third, truth, out = (3*space.encode(theta)[:,space.index('mf_CH4')]).long().clamp(0, 2), theta[:,cols], {}
@@ -128,7 +128,7 @@ def truths(run, n, given, draws=512):
         out[k] = dict(cover=cover)
         if p[0][1] is not None:
             x, w = (torch.cat([v[c] for v in p if v[c] is not None]) for c in (1, 2))
-            cal = calibrate(sub, x.double(), truth[:len(x)], w)
+            cal = calibrate(sub, x, truth[:len(x)], w)
             out[k] |= dict(calibration=cal.to_dict())
             print(f'  {k}, {given}: {cal.sentence}', flush=True)
     return dict(names=list(sub), n=n, cases=out, thirds=[int((third == c).sum()) for c in range(3)])

@@ -115,3 +115,10 @@ def test_prior_is_normal_in_z(tasks, name):
     assert all(stats.kstest(z[:,k].numpy(), 'norm').pvalue > .001 for k in range(task.d))
     assert torch.allclose(task.from_z(z).float(), theta, atol=1e-5) and bool(task.inside(task.from_z(50*z)).all())
     assert torch.equal(x[:100], task.draws(100, 'test')[1]) and not torch.equal(x[:100], task.draws(100, 'other')[1])
+
+@pytest.mark.parametrize('name, side', [('two_moons', lambda t: t[:,:1] + t[:,1:]), ('slcp', lambda t: t[:,2:4])])
+def test_mirror_images_are_equally_likely(tasks, name, side):
+    "The sign of t1 + t2, and those of t3 and t4, cannot be seen; chains do not cross from one side to the other."
+    for i in (0, 6):
+        share = (side(tasks[name].reference(tasks[name].observation(i)[1], 10_000, 'test')) > 0).double().mean(0)
+        assert float((share - .5).abs().max()) < 4*.005
