@@ -28,11 +28,11 @@ def spectra(n, *key, theta=None):
     with torch.no_grad(): mu = torch.cat([exact(t) for t in theta.split(64)]).double()
     return theta, mu*(1 + NOISE*normals(n, mu.shape[2], 'benchmark posterior noise', *key).double()[:,None])
 
-def brute(sim, y, m, wide=1.25):
+def brute(sim, y, m, wide=1.25, skip=0):
     "Draws (m,d) and weights (m,) of the exact posterior of each signal: ranges for what is hardly known, a linear model with an estimate at three temperatures for the rest."
     space = sim.space
     free, tied, centre, B, h0, L = proposal(sim, y, len(y))
-    for i in range(len(y)):
+    for i in range(skip, len(y)):
         u = uniforms(m, len(space), 'brute', i)
         x = torch.special.ndtri(u[:,tied])*wide
         full = u.clone()
@@ -69,24 +69,25 @@ def means(run, n, m):
     half = ref[:500,1].mean(0).sqrt()
     return [[k, *((v - truth).square().mean(0).sqrt()/sd).tolist(), *((v - truth)[:500].square().mean(0).sqrt()/half).tolist(), *((v - ref[:,0]).square().mean(0).sqrt()/sd).tolist()] for k, v in answers.items()]
 
-def against_brute(run, n, m=60_000, many=10_000, few=2_000):
+def against_brute(run, n, path, m=60_000, many=10_000, few=2_000):
     "C2ST of each spectrum's draws against brute force: weighted, before weights, and the fit's linear posterior; chance level and prior beside them."
-    sim, space, rows = run.sim, run.sim.space, []
+    sim, space, rows = run.sim, run.sim.space, json.loads(path.read_text()) if path.exists() else []
     theta, y = spectra(n, 'c2st')
-    for i, (t, w) in enumerate(brute(sim, y, m)):
+    for i, (t, w) in enumerate(brute(sim, y, m, skip=len(rows)), len(rows)):
         e = net_fit(run.model, y[i:i+1], LIKE, tol=.1).theta
         flow, box = (sample_posterior(sim, y[i:i+1], LIKE, 3*many, theta=e, head=h, key=('c2st', k, i)) for k, h in (('flow', run.model.posterior), ('box', None)))
         row = dict(ppm=1e6*theta[i,space.index('mf_CH4')].item(), brute=(1/(w*w).sum()).item()/m, box=box.ess.item()/(3*many), flow=flow.ess.item()/(3*many))
-        for k in (few, many) if i < 3 else (few,):
+        for k in (few, many) if i >= n - 3 else (few,):
             ref = space.encode(equal(t, w, k, i))
             test = lambda x: c2st(space.encode(x), ref)
             row |= {f'weighted {k}': test(flow.equal(k, ('c2st', i))[0]), f'before {k}': test(flow.theta[0,:k])}
-            if k == few and i < 10: row |= {f'linear {k}': test(box.theta[0,:k]), f'itself {k}': test(equal(t, w, 2*k, ('other', i))[:k]), f'prior {k}': test(space.sample(k, 'prior', i))}
+            if k == few and i < 4: row |= {f'linear {k}': test(box.theta[0,:k]), f'itself {k}': test(equal(t, w, 2*k, ('other', i))[:k]), f'prior {k}': test(space.sample(k, 'prior', i))}
         rows.append(row)
+        path.write_text(json.dumps(rows))                                       # a classifier takes a minute: go on from here
         print('  C2ST', {k: round(v, 3) for k, v in row.items()}, flush=True)
     return rows
 
-def long_chains(run, n=3, m=4000, steps=300):
+def long_chains(run, n=3, m=4000, steps=1200):
     "A second brute force, without any linear model: long chains from wide starts. Means and sds of ln CH4 and P apart, in sds."
     sim, space, rows = run.sim, run.sim.space, []
     pick = lambda t: torch.stack([t[:,space.index('mf_CH4')].log(), t[:,space.index('P')]], 1)
@@ -160,6 +161,15 @@ def cost(run, n=256, rounds=3):
         for k, f in jobs.items(): t = time.process_time(); f(); times[k].append(1e3*(time.process_time() - t)/n)
     return [[k, sorted(v)[len(v)//2]] for k, v in times.items()]
 
+def gain(run):
+    "What training brings the flow: mean rise of the log-density of the true parameters of the run's validation fits, and its standard error [nat]."
+    dls, up = run.recipe.dls(run.sim), []
+    for dl in dls: dl.source.flow = run.model.posterior
+    with torch.no_grad():
+        for b, _ in dls.valid: up.append(run.model(b)['log_prob'] + .5*(b['w']**2).sum(1) + .5*b['w'].shape[1]*math.log(2*math.pi))
+    up = torch.cat(up)
+    return [up.mean().item(), up.std().item()/len(up)**.5, len(up)]
+
 def main():
     a = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     a.add_argument('--runs', type=Path, default=Path('runs'))
@@ -167,19 +177,19 @@ def main():
     a.add_argument('--n', type=int, default=30_000, help='spectra for coverage')
     a.add_argument('--means', type=int, default=2000)
     a.add_argument('--c2st', type=int, default=50)
+    a.add_argument('--write-now', action='store_true', help='write the tables with the spectra that C2ST has judged so far')
     a.add_argument('--only', nargs='*', help='sections to measure now, nothing is written to results')
     a = a.parse_args()
     run = trained(a.runs, ('POST',))['POST']
     a.work.mkdir(parents=True, exist_ok=True)
-    sections = dict(cost=lambda: cost(run), gauges=lambda: gauges(run), means=lambda: means(run, a.means, 20_000), unknown=lambda: truths(run, a.n, ()), given=lambda: truths(run, a.n, ('P', 'T')),
-                    chains=lambda: long_chains(run), c2st=lambda: against_brute(run, a.c2st))
+    sections = dict(cost=lambda: cost(run), gain=lambda: gain(run), gauges=lambda: gauges(run), means=lambda: means(run, a.means, 20_000), unknown=lambda: truths(run, a.n, ()), given=lambda: truths(run, a.n, ('P', 'T')),
+                    chains=lambda: long_chains(run), c2st=lambda: against_brute(run, a.c2st, a.work/'c2st_rows.json'))
     got = {}
     for k, f in sections.items():
         if a.only and k not in a.only: continue
         path = a.work/f'{k}.json'
-        if not path.exists():
-            r = f()
-            path.write_text(json.dumps(r))
+        if k == 'c2st' and a.write_now: got[k] = json.loads((a.work/'c2st_rows.json').read_text()); continue
+        if not path.exists(): path.write_text(json.dumps(f()))
         got[k] = json.loads(path.read_text())
         print(f'{k} done', flush=True)
     if not a.only: write(got)
@@ -205,19 +215,20 @@ def write(got):
     share = [['brute force', *quart(col('brute'))], ["fit's linear posterior", *quart(col('box'))], ['flow', *quart(col('flow'))]]
     g, ms, mean = {tuple(r[:2]): r[2:] for r in got['gauges']}, dict(got['cost']), {r[0]: r[1:] for r in got['means']}
     three = max(abs(worst(got[k], case)[0]) for k in ('unknown', 'given') for case in ('fit', 'posterior'))
-    failed = [f"{k} {case}: {r['check']}" for k in ('unknown', 'given') for case in ('fit', 'posterior') for r in got[k]['cases'][case]['calibration']['table'] if r['passed'] is False]
+    failed = [f"{k}: {r['check']}" for k in ('unknown', 'given') for case in ('posterior',) for r in got[k]['cases'][case]['calibration']['table'] if r['passed'] is False]
     pm = mean['posterior mean']
     bars = [bar('posterior mean, P and T unknown: RMSE over the root of the mean variance of the reference posterior, CH4, P; 500 spectra', '<= 1.03', f'{pm[2]:.3f}, {pm[3]:.3f}', max(pm[2:4]) <= 1.03),
             bar('the same, 2000 spectra', '<= 1.03', f'{pm[0]:.3f}, {pm[1]:.3f}', max(pm[:2]) <= 1.03),
-            bar('C2ST after weights, mean of 50 spectra', '<= 0.53', f"{col('weighted 2000').mean():.3f}", col('weighted 2000').mean() <= .53), bar('C2ST before weights', '<= 0.60', f"{col('before 2000').mean():.3f}", col('before 2000').mean() <= .60),
+            bar(f'C2ST after weights, mean of {len(c)} spectra', '<= 0.53', f"{col('weighted 2000').mean():.3f}", col('weighted 2000').mean() <= .53), bar('C2ST before weights', '<= 0.60', f"{col('before 2000').mean():.3f}", col('before 2000').mean() <= .60),
             bar('coverage by parameter and third, fit and posterior: largest departure', '<= 0.02', f'{three:.4f}', three <= .02),
-            bar('SBC and TARP', 'pass', 'pass' if not failed else '; '.join(failed), not failed),
+            bar('SBC and TARP of the posterior', 'pass', 'pass' if not failed else '; '.join(failed), not failed),
             bar('gauges with errors: coverage of CH4 at 68 %, told / not told (posterior)', '0.68 ± 0.03', f"{g['posterior', 'told'][1]:.3f} / {g['posterior', 'not told'][1]:.3f}", abs(g['posterior', 'told'][1] - .68) < .032),
             bar('CPU of the posterior, 1,000 draws, batch 256, one core', '<= 50 ms', f"{ms['posterior, 1,000 draws']:.1f} ms", ms['posterior, 1,000 draws'] <= 50)]
     text = ('Reference preset, white noise 0.002 of the signal, spectra of the exact simulator that no run has seen; the posteriors are those of the table simulator. '
             "`fit`: the linear posterior in its box of ranges, made at the fit without further simulation. `fit, normal in z`: what a covariance alone would say. `posterior`: draws bent by the flow of the run `bound-POST`, weighted by the likelihood. "
             'Brute force: importance draws from the ranges (T, water, baseline0) and a linear model given them; long chains that use no linear model agree (last table). '
-            'The linear posterior is nearly exact here, so that the flow has almost nothing to add: its likelihood of unseen parameters rises by hundredths of a nat.')
+            "The fit's linear posterior covers within 0.02 everywhere, and yet ten thousand ranks tell it from the exact one. It is so near that the flow has almost nothing to add: "
+            f"training raises the log-density of unseen parameters by {got['gain'][0]:.3f} ± {got['gain'][1]:.3f} nat ({got['gain'][2]} fits).")
     save('posterior', 'Error bars', text, [('Posterior means, P and T unknown: RMSE over the root of the mean variance of the brute-force posterior', ['estimate', 'CH4 (ln), 2000', 'P, 2000', 'CH4, first 500', 'P, first 500', 'CH4 from brute-force mean', 'P from brute-force mean'], got['means'], 'The last two columns are without the scatter of the truths: how far the estimate is from the exact posterior mean.'),
         ('C2ST against as many draws by brute force', ['draws', 'how many', 'mean', 'smallest', 'largest', 'spectra'], summary), ('Effective share of draws, the same spectra', ['proposal', 'smallest', '10 %', 'median'], share),
         ('Coverage: largest departure among thirds of ln CH4, four levels and all parameters', ['known', 'intervals', 'spectra', 'departure', 'where', 'largest, all spectra together'], rows),

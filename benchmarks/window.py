@@ -72,7 +72,7 @@ def main():
             bar('T in the window found: RMS of error over stated sd, posterior mean', '<= 1.05', f"{T['z']:.3f}", T['z'] <= 1.05), bar('the same over the bound with ranges', '<= 1.05', f"{T['over']:.3f}", T['over'] <= 1.05), bar('error of T, beside the reference window and the middle of the range [K]', 'smallest', f"{T['error']:.1f}; {T_ref['error']:.1f}; {T['middle']:.1f}", T['error'] < min(T_ref['error'], T['middle']))]
     text = (f'The reference instrument (span 1.1 cm⁻¹, 800 points, 15.12 m, noise {NOISE} of the signal, P 400 to 600 mbar unknown) moved over 3035 to 3136 cm⁻¹, 1659 lines of CH4 and 1397 of H2O; CH4 1.9 to 29 ppm, T 275 to 325 K. '
             f'{told} of {len(windows)} windows (a tenth of a span apart) tell T, P and CH4 together. Within the preset\'s own ranges (302.65 to 312.65 K, 0.1 ppm on) none does: the best leaves {100*narrow.best["score"]:.0f} % of what is not known of the worst, T: {narrow.best["bound"]["T"]:.2f} K, '
-            'so temperature is only worth reading where it may vary by tens of kelvins, or with a tenth of the noise.')
+            'so temperature is only worth reading where it may vary by tens of kelvins.')
     save('window', 'A window in which temperature can be read', text,
          [('The best windows that overlap by less than half: standard deviations with ranges, median over states', ['centre [1/cm]', 'depth', 'T [K]', 'P [mbar]', 'CH4 [%]', 'after/before of T', 'verdict'], shown),
           (f'{a.n} noisy spectra of the exact sum, P, T and CH4 unknown, start in the middle of the ranges', ['window', 'parameter', 'estimate', 'unit', 'said', 'ratio', 'z', 'over', 'error', 'median', 'middle'], rows,

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'ON_RUNS', 'RECIPES', 'keep_memory', 'main']
 
-# %% ../nbs/90_cli.ipynb #f25dca10
+# %% ../nbs/90_cli.ipynb #a82c75fc
 import sys
 
 COMMANDS = {'fit': 'fit measured data by physics alone', 'simulate': 'draw states and write their signals',
-            'identifiable': 'say what data can tell, before there are any', 'train': 'train a network with a physics decoder',
+            'identifiable': 'say what data can tell, before there are any', 'windows': 'say where an instrument should look to tell what is wanted', 'train': 'train a network with a physics decoder',
             'demo': 'the main job on an example, with a report'}
 ON_RUNS = {'evaluate': 'measure a run again, beside its rivals; writes its report', 'retrieve': 'estimate parameters of measured data with a run',
            'resume': 'go on with an interrupted training'}
 RECIPES = {('fit', 'spectra'): 'physlearn.spectra.commands:FitSpectra', ('simulate', 'spectra'): 'physlearn.spectra.commands:SimulateSpectra',
-           ('identifiable', 'spectra'): 'physlearn.spectra.commands:IdentifiableSpectra',
+           ('identifiable', 'spectra'): 'physlearn.spectra.commands:IdentifiableSpectra', ('windows', 'spectra'): 'physlearn.spectra.commands:WindowsSpectra',
            ('train', 'spectra'): 'physlearn.spectra.train_physae:TrainSpectra', ('retrieve', 'spectra'): 'physlearn.spectra.retrieve:RetrieveSpectra',
            ('demo', 'spectra'): 'physlearn.spectra.retrieve:DemoSpectra'}
 

@@ -308,7 +308,7 @@ def sample_posterior(sim, y:Tensor,     # signals (n,C,...)
     prior = -.5*(c[:,:,~box.ranged]**2).sum(2) - _SQ*int((~box.ranged).sum())
     return weigh(sim, y, like, box.theta(c), prior - log_q - bend, **cond)
 
-# %% ../nbs/00_core/08b_flows.ipynb #6439c861
+# %% ../nbs/00_core/08b_flows.ipynb #80f0327d
 @patch
 def plot(self:Samples, fig,     # matplotlib Figure
          i:int=0,               # which signal
@@ -323,7 +323,7 @@ def plot(self:Samples, fig,     # matplotlib Figure
     shift = [float(f'{v:.6g}') if abs(v) > 1e3*s else 0. for v, s in zip(x.mean(0), x.std(0))]
     scale = [10.**math.floor(math.log10(v)) if 0 < v < 1e-2 else 1. for v in abs(x - shift).max(0)]                    # small numbers are told in powers of ten
     put, line = lambda c: (x[:,c] - shift[c])/scale[c], lambda c: (truth[cols[c]] - shift[c])/scale[c]
-    label = lambda k: f"{names[k]}{f' - {shift[k]:g}' if shift[k] else ''} [{f'{scale[k]:g} ' if scale[k] != 1 else ''}{self.space[names[k]].unit or ('-' if scale[k] == 1 else '')}]"
+    label = lambda k: f"{names[k]}{f' - {shift[k]:g}' if shift[k] else ''} [{' '.join(filter(None, (f'{scale[k]:g}' if scale[k] != 1 else '', self.space[names[k]].unit))) or '-'}]"
     for r in range(len(names)):
         for c in range(len(names)):
             ax = axs[r,c]; ax.tick_params(labelsize=6)

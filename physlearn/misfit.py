@@ -77,7 +77,7 @@ class Null:
         x = -each.amin(1).clamp_min(1e-300).log()
         return _rank(x, self.low, (-x, -self.low[-(len(self.low)//50)])), each
 
-# %% ../nbs/00_core/08d_misfit.ipynb #94b151fb
+# %% ../nbs/00_core/08d_misfit.ipynb #2d3af5e5
 KINDS = 'noise level', 'one sample', 'bump', 'slow wave', 'period'
 
 @dataclass(eq=False)
@@ -87,6 +87,7 @@ class Misfit:
     each: Tensor   # the same of each look (n,5)
     where: Tensor  # sample of the spike, of the bump, periods over the signal (n,5)
     null: Null     # what they were compared with
+    scaled: bool = False # the noise was taken from the residual itself
 
     kind = property(lambda self: [KINDS[i] for i in self.each.argmin(1)], doc="The strangest look of each")
     def __len__(self): return len(self.p)
@@ -94,17 +95,17 @@ class Misfit:
     @classmethod
     def join(cls, parts):
         "Of several batches."
-        return cls(*(torch.cat([getattr(m, k) for m in parts]) for k in ('p', 'each', 'where')), parts[0].null)
+        return cls(*(torch.cat([getattr(m, k) for m in parts]) for k in ('p', 'each', 'where')), parts[0].null, parts[0].scaled)
 
     def sentence(self, i=0, alpha=.01)->str:
         "What to tell the reader of signal `i`."
         p = f"p = {self.p[i]:.2g}" if self.p[i] > 1e-9 else 'p < 1e-9'
         if self.p[i] >= alpha: return f"the residual looks like noise ({p})"
         j = int(self.each[i].argmin())
-        what = ('it is larger than the noise', f"sample {int(self.where[i,1])} stands out", f"a bump near sample {int(self.where[i,2])}", 'a slow wave, as of a baseline that the model does not have', f"a period of 1/{self.where[i,4]:.3g} of the signal")[j]
+        what = ('it is larger than the scatter from sample to sample' if self.scaled else 'it is larger than the noise', f"sample {int(self.where[i,1])} stands out", f"a bump near sample {int(self.where[i,2])}", 'a slow wave, as of a baseline that the model does not have', f"a period of 1/{self.where[i,4]:.3g} of the signal")[j]
         return f"this signal does not come from this instrument as described ({p}): {what}"
 
-# %% ../nbs/00_core/08d_misfit.ipynb #1a1aa565
+# %% ../nbs/00_core/08d_misfit.ipynb #8613abb0
 def _scatter(r):
     "Scatter from sample to sample (n,1), by the median of third differences."
     return r.diff(n=3).abs().median(1, keepdim=True).values/(.6744898*math.sqrt(20))
@@ -141,7 +142,7 @@ def misfit(sim, y:Tensor,    # signals (n,C,...)
         if null is None: null = _null(J, used, dof, draws, key, scaled)
         s, where = looks(r/_scatter(r) if scaled else r)
         p, each = null(s, dof)
-    return Misfit(p, each, where, null)
+    return Misfit(p, each, where, null, scaled)
 
 def _null(J, used, dof, draws, key, scaled):
     "The null distribution of these fits; a few of them stand for all."
