@@ -497,7 +497,7 @@ def _by_net(run, x, like, known, draws=0, parts=(), scaled=False):
 
 METHODS = dict(map=_by_fit, posterior=_by_posterior, net=_by_net)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #65158978
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #629b6a21
 @dataclass
 class RetrieveSpectra:
     "Estimate the parameters of spectra with a trained run."
@@ -519,23 +519,26 @@ class RetrieveSpectra:
     follow: bool = False            # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
     idle: float|None = None         # with --follow: end after so many seconds without anything new
 
-    def run(self):
-        "Read, retrieve, print, write."
-        if self.corner and (self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir()): raise ValueError(f"corner={self.corner!r}: a name that ends in .png, in a folder that is there, with --method posterior")
-        if self.follow: return self.watch()
-        if self.out and not self.out.endswith(('.csv', '.h5', '.hdf5')): raise ValueError(f"out={self.out!r}: the name ends in .csv or .h5")
-        if self.out and not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
-        if self.out and Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
-        if not self.files: raise ValueError("there are no files to retrieve: name at least one")
-        run, parts, source = Run.load(self.folder, system='spectra'), [], []
-        for f in self.files:
-            parts.append(read_signals(f, run, self.quantity, self.axis, self.y, unit=self.unit, medium=self.medium, x=self.x))
-            source += [(f, i if len(parts[-1]) > 1 else None) for i in range(len(parts[-1]))]
-        got = retrieve(run, torch.cat(parts), self.method, pairs(self.known, 'known'), self.noise, source, self.draws, progress=_bar)
-        print(got)
-        if self.out: got.save(self.out); print('wrote', self.out)
-        if self.corner: print('wrote', write_corner(self.corner, run, parts[0][:1], pairs(self.known, 'known'), self.noise, self.draws))
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #0d4b9b11
+@patch
+def run(self:RetrieveSpectra):
+    "Read, retrieve, print, write."
+    if self.corner and (self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir()): raise ValueError(f"corner={self.corner!r}: a name that ends in .png, in a folder that is there, with --method posterior")
+    if self.follow: return self.watch()
+    if self.out and not self.out.endswith(('.csv', '.h5', '.hdf5')): raise ValueError(f"out={self.out!r}: the name ends in .csv or .h5")
+    if self.out and not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
+    if self.out and Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
+    if not self.files: raise ValueError("there are no files to retrieve: name at least one")
+    run, parts, source = Run.load(self.folder, system='spectra'), [], []
+    for f in self.files:
+        parts.append(read_signals(f, run, self.quantity, self.axis, self.y, unit=self.unit, medium=self.medium, x=self.x))
+        source += [(f, i if len(parts[-1]) > 1 else None) for i in range(len(parts[-1]))]
+    got = retrieve(run, torch.cat(parts), self.method, pairs(self.known, 'known'), self.noise, source, self.draws, progress=_bar)
+    print(got)
+    if self.out: got.save(self.out); print('wrote', self.out)
+    if self.corner: print('wrote', write_corner(self.corner, run, parts[0][:1], pairs(self.known, 'known'), self.noise, self.draws))
 
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #f86e5582
 @patch
 def watch(self:RetrieveSpectra):
     "Retrieve as spectra arrive, until nothing comes any more or the user ends it."
