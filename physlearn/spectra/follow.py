@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['follow']
 
-# %% ../../nbs/10_spectra/17b_follow.ipynb #3e9e73b7
-import contextlib, csv, glob, io, os, tempfile, time
+# %% ../../nbs/10_spectra/17b_follow.ipynb #57dd62a2
+import contextlib, glob, os, tempfile, time
 from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from ..files import FileError, _door, _parsing, _size, _step, read_table, validate, write_text
+from ..files import FileError, _door, _parsing, _size, _step, read_table, write_text
 from ..runs import Run
 from .fit import _format
-from .retrieve import Retrieved, _kind, read_signals, retrieve, validation
+from .retrieve import _kind, read_signals, retrieve, validation
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #7747c8cf
 def _text(got):

@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['NORTON_BEER', 'SLITS', 'SHAPES', 'PAD', 'line_shape', 'Instrument', 'through']
 
-# %% ../../nbs/10_spectra/13b_instrument.ipynb #c547e3eb
+# %% ../../nbs/10_spectra/13b_instrument.ipynb #22a4a141
 import math
-import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn

@@ -5,12 +5,10 @@
 # %% auto #0
 __all__ = ['moved', 'Windows', 'find_windows']
 
-# %% ../../nbs/10_spectra/19_window.ipynb #10c49d75
+# %% ../../nbs/10_spectra/19_window.ipynb #ff43313f
 import math
 from dataclasses import dataclass, replace
 import torch
-from torch import Tensor
-from ..params import Param
 from ..posterior import Knowledge, _inv_sym, jacobian
 from .hitran import LineList, line_strength
 from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, _narrowest, interpolate
