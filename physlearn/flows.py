@@ -6,7 +6,7 @@
 __all__ = ['least_known', 'BoxPosterior', 'box_posterior', 'box_order', 'log_likelihood', 'Samples', 'weigh', 'sample_posterior',
            'chains', 'log_posterior', 'FlowHead', 'NPE', 'nll', 'BoxFlow', 'FitSource']
 
-# %% ../nbs/00_core/08b_flows.ipynb #faf583a8
+# %% ../nbs/00_core/08b_flows.ipynb #bd28465f
 import math
 from copy import copy
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from .calibration import weighted_quantile
 from .params import normals, uniforms
-from .posterior import Gaussian, Knowledge, _flat, _inv_sym, _normal, _residuals, _rows, map_estimate
+from .posterior import Gaussian, Knowledge, _each, _flat, _inv_sym, _normal, _residuals, _rows, map_estimate
 
 # %% ../nbs/00_core/08b_flows.ipynb #b11b7a6f
 def _sweep(A, g, c0, pi, mid):
@@ -261,7 +261,7 @@ def _repr_html_(self:Samples):
     tr = lambda r, tag: '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in r) + '</tr>'
     return f"<p>posterior of the first of {len(self)} signals, {self.ess[0]:.0f} effective draws of {self.theta.shape[1]}</p><table>{tr(head, 'th')}{''.join(tr(r, 'td') for r in body)}</table>"
 
-# %% ../nbs/00_core/08b_flows.ipynb #0b35118b
+# %% ../nbs/00_core/08b_flows.ipynb #46101d35
 def weigh(sim, y:Tensor, like:Gaussian,
           theta:Tensor,   # draws (n,S,d)
           log_ratio:Tensor, # log of prior over proposal at the draws (n,S)
@@ -274,7 +274,8 @@ def weigh(sim, y:Tensor, like:Gaussian,
     with torch.no_grad():
         for i in range(n):
             one, yi = _rows(flat, slice(i, i + 1)), y[i]
-            parts = [log_likelihood(one, yi.to(mu.dtype), mu) for mu in (sim(t, **cond).flatten(1) for t in theta[i].split(chunk))]
+            own = _each(cond, i, n)
+            parts = [log_likelihood(one, yi.to(mu.dtype), mu) for mu in (sim(t, **own).flatten(1) for t in theta[i].split(chunk))]
             ll, chi2[i] = (torch.cat(v) for v in zip(*parts))
             logw[i] = ll + log_ratio[i]
     w = (logw - logw.amax(1, keepdim=True)).exp()

@@ -217,14 +217,18 @@ class Estimate:
         cols = [t[i].tolist() for t in (self.theta, self.sd, self.sd_stat, self.sd_known, self.ratio)]
         return [dict(name=k, unit=p.unit, value=v, sd=s, sd_stat=a, sd_known=b, ratio=r) for (k, p), v, s, a, b, r in zip(self.space.items(), *cols)]
 
-# %% ../nbs/00_core/08_posterior.ipynb #8021830f
+# %% ../nbs/00_core/08_posterior.ipynb #866f504b
 def _rows(like, rows):
     "The noise of some signals, where each has its own."
     return replace(like, **{k: v[rows] for k, v in vars(like).items() if torch.is_tensor(v) and v.ndim == 2})
 
+def _each(cond, rows, n):
+    "Conditions of some of n signals, where each has its own."
+    return {k: v[rows] if torch.is_tensor(v) and v.ndim and len(v) == n else v for k, v in cond.items()}
+
 def _residuals(sim, like, K, z, y, rows, cond):
     "Whitened residual (n,M), float64, and its derivative by z (n,k,M), in the simulator's precision; y (n,M)."
-    mu, J = _signal(sim, K.theta(z, rows), K.cols, cond)
+    mu, J = _signal(sim, K.theta(z, rows), K.cols, _each(cond, rows, K.n))
     slope = K.slope(z)
     mu = mu.double()
     w = 1/_rows(like, rows).std(mu)
@@ -276,7 +280,7 @@ def _descend(sim, y, like, K, z, max_steps, tol, damping, cond):
         trial[act] = K.move(z[act], step)
     return z, cost, N, done, steps
 
-# %% ../nbs/00_core/08_posterior.ipynb #3fcdfa1a
+# %% ../nbs/00_core/08_posterior.ipynb #ad46063f
 def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  like:Gaussian,       # noise
                  start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
@@ -285,7 +289,8 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
                  max_steps:int=40,    # evaluations per start
                  tol:float=.02,       # the last step is shorter than this [posterior standard deviations]
                  damping:float=1e-2,  # of the first step; a trusted start may take 1e-6
-                 **cond)->Estimate:
+                 **cond,              # what else the simulator is told; a tensor (B,) has one value for each signal
+                )->Estimate:
     "Maximum of the posterior for each signal, with its covariance, by batched Levenberg-Marquardt."
     if not torch.isfinite(y).all(): raise ValueError(f"the signal holds {int((~torch.isfinite(y)).sum())} values that are not finite; remove or mask them first")
     shape, n = y.shape[1:], len(y)
@@ -294,7 +299,7 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
     K = Knowledge(sim.space, known, n)
     z = torch.zeros(n, len(K.free), dtype=torch.float64) if start is None else K.z(start.double().expand(n, -1).clone()).clamp(-4, 4)
     first = 0.
-    want = sim(K.theta(z[:1], slice(0, 1)), **cond).shape[1:]
+    want = sim(K.theta(z[:1], slice(0, 1)), **_each(cond, slice(0, 1), n)).shape[1:]
     if shape != want: raise ValueError(f"signals have shape {tuple(shape)}, the simulator makes {tuple(want)}")
     used = torch.isfinite(like.std(torch.ones_like(y))).sum(1)                  # an infinite sigma leaves a sample out
     limit = 1 + 5*(2/used).sqrt()
@@ -309,7 +314,7 @@ def map_estimate(sim, y:Tensor,       # signals (B,C,...)
             if not len(bad): break
             other = torch.special.ndtri(.05 + .9*K.space.cdf(K.space.sample(bad, 'start', s)))[:,K.cols]
             Kb = Knowledge(sim.space, {k: (v[bad], K.sd[k]) if K.sd[k] else v[bad] for k, v in K.value.items()}, len(bad))
-            zb, cb, Ab, db, sb = _descend(sim, y[bad], _rows(like, bad), Kb, other, max_steps, tol, 1e-2, cond)
+            zb, cb, Ab, db, sb = _descend(sim, y[bad], _rows(like, bad), Kb, other, max_steps, tol, 1e-2, _each(cond, bad, n))
             better = (cb < cost[bad] - 1e-6) | (db & ~done[bad] & (cb < cost[bad] + 1e-3))
             for old, new in ((z, zb), (cost, cb), (A, Ab), (done, db)): old[bad[better]] = new[better]
             steps[bad] += sb
