@@ -191,7 +191,7 @@ class Watch(InTraining):
         "Is `a` better than `b` by more than `by`?"
         return b is None or (b - a if self.mode == 'min' else a - b) > by
 
-# %% ../nbs/00_core/05_callbacks.ipynb #c591f54a
+# %% ../nbs/00_core/05_callbacks.ipynb #bb21cf14
 class EarlyStop(Watch):
     "End the run when a value has stopped improving, and take the best weights back."
     def __init__(self,
@@ -201,9 +201,10 @@ class EarlyStop(Watch):
                  min_delta:float=1e-4,   # the least change that counts as improvement [unit of the value]
                  baseline:float=None,    # a value to beat from the start [unit of the value]
                  restore_best:bool=True, # end with the weights of the best epoch
-                 verbose:bool=True):     # say what happens
+                 verbose:bool=True,      # say what happens
+                 begin:int=0):           # epochs before this one do not count, such as those of a ramp
         super().__init__(monitor, mode, patience, min_delta)
-        self.baseline, self.restore_best, self.verbose = baseline, restore_best, verbose
+        self.baseline, self.restore_best, self.verbose, self.begin = baseline, restore_best, verbose, begin
         self.best, self.best_epoch, self.mark, self.wait, self.reason, self.saved = None, None, baseline, 0, None, {}
 
     def say(self, text):
@@ -214,10 +215,10 @@ class EarlyStop(Watch):
     def tensors(self): return dict(self.saved)                  # weights of the best epoch, {name: tensor}
     def load_tensors(self, d): self.saved = dict(d)
 
-# %% ../nbs/00_core/05_callbacks.ipynb #95e47676
+# %% ../nbs/00_core/05_callbacks.ipynb #196c2d79
 @patch
 def after_validate(self:EarlyStop):
-    if self.learn.lock.locked(): return                          # get_preds inside of an epoch
+    if self.learn.lock.locked() or self.epoch < self.begin: return   # get_preds inside of an epoch
     v = self.value()
     if v is None or not math.isfinite(v):
         self.reason = f'{self.monitor} is {v} in epoch {self.epoch}'

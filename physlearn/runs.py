@@ -231,7 +231,7 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     rows = _train(recipe, learn, out, resume, quiet) if n == 1 else _processes(recipe, learn, out, device, n, resume, quiet)
     return _seal(recipe, out, sim, learn.model, rows, evaluate, (lambda *a: None) if quiet else print)
 
-# %% ../nbs/00_core/07_runs.ipynb #9033c37e
+# %% ../nbs/00_core/07_runs.ipynb #bd0b3523
 def _train(recipe, learn, out, resume, quiet):
     "Train the stages; the first process writes and tells."
     stages, first = recipe.stages(), process()[0] == 0
@@ -241,7 +241,7 @@ def _train(recipe, learn, out, resume, quiet):
     def after(rows):
         write_history(out/'history.csv', rows); track(rows)
         if not quiet: tell(rows)
-    return fit_stages(learn, stages, out/'state', resume, after if first else None, keep=recipe.keep if recipe.keep == 'all' else int(recipe.keep))
+    return fit_stages(learn, stages, out/'state', resume, after if first else None, keep=recipe.keep if recipe.keep == 'all' else int(recipe.keep), tell=None if quiet or not first else print)
 
 # %% ../nbs/00_core/07_runs.ipynb #b88dd4bc
 def _can_share(recipe, learn, n):

@@ -99,7 +99,7 @@ class PhysLearner(Learner):
             self.epoch = epoch
             self._with_events(self._do_epoch, 'epoch', CancelEpochException)
 
-# %% ../nbs/00_core/06_train.ipynb #20e7a33e
+# %% ../nbs/00_core/06_train.ipynb #b7a3bae5
 @dataclass
 class Stage:
     "One part of a training."
@@ -112,6 +112,7 @@ class Stage:
     cbs: object = None    # () -> callbacks of this stage alone
     dls: object = None    # its own data; None takes the learner's
     prepare: object = None# called with the learner before the stage
+    say: str = ''         # what is told when it begins
 
     def __post_init__(self):
         if self.epochs < 1: raise ValueError(f"stage {self.name}: epochs={self.epochs} must be 1 or more")
@@ -373,7 +374,7 @@ def after_validate(self:Together):
     mean.total, mean.count = self._sum(mean.total, mean.count)
     self._terms()
 
-# %% ../nbs/00_core/06_train.ipynb #1a06cb8b
+# %% ../nbs/00_core/06_train.ipynb #5fee12f8
 def _begin(learn, stage, start):
     "Prepare the learner for a stage that begins after `start` epochs; returns its callbacks."
     if stage.dls is not None: learn.dls = stage.dls
@@ -389,7 +390,8 @@ def fit_stages(learn,         # PhysLearner
                folder=None,   # where checkpoints go; None: nowhere
                resume=False,  # go on from the last checkpoint in the folder
                after=None,    # called with (rows of the history) after each epoch that was written
-               every:int=1, keep=2):
+               every:int=1, keep=2,
+               tell=None):    # called with what a stage says when it begins
     "Train stage by stage; returns the history, one dict per epoch."
     ck = Checkpoint(folder or 'state', every, keep)
     ck.active = folder is not None and process()[0] == 0   # of several processes the first one writes, after all have met in before_fit
@@ -400,6 +402,7 @@ def fit_stages(learn,         # PhysLearner
     for i, stage in enumerate(stages):
         if i < at: continue
         cbs, ck.stage, ck.stage_name = _begin(learn, stage, sum(s.epochs for s in stages[:i])), i, stage.name
+        if tell and stage.say: tell(stage.say)
         learn.first_epoch, ck.pending = (epoch + 1, state if epoch >= 0 else None) if i == at else (0, None)
         learn.fit(stage.epochs, lr=stage.lr, cbs=[*cbs, ck, *([_Told(after, ck)] if after else [])])
         _finish(learn, ck, i)

@@ -6,8 +6,8 @@
 __all__ = ['QUANTITIES', 'AXES', 'OTHERS', 'ALPHA', 'Spectrum', 'air_to_vacuum', 'read_spectrum', 'example_spectrum',
            'simulator_for', 'scatter', 'Fit', 'fit_spectrum', 'significant', 'between', 'report']
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #cdcbf50b
-import base64, contextlib, html, io, logging, math, re, struct, warnings
+# %% ../../nbs/10_spectra/14_fit.ipynb #1745dba2
+import contextlib, html, io, logging, math, re, struct, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..files import Arrays, FileError, check_unit, read_bytes, read_hdf5, read_npz, read_table, validate, write_json
 from ..flows import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
+from ..pages import img, page, png
 from ..params import Param, ParamSpace, measured, unit
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from .instrument import through
@@ -518,7 +519,7 @@ def plot(self:Fit, axs=None):
     axs[1].set_ylabel('data - model'); axs[1].set_xlabel(f'wavenumber - {origin} [cm$^{{-1}}$]')
     return axs
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #4aca0d04
+# %% ../../nbs/10_spectra/14_fit.ipynb #3452b713
 @patch
 def to_dict(self:Fit)->dict:
     "Everything for JSON: parameters, amounts, covariance, how the fit went."
@@ -528,28 +529,19 @@ def to_dict(self:Fit)->dict:
                 noise_from_residual=self.auto, converged=e.converged.item(), ok=e.ok.item(), misfit=dict(p=self.misfit.p.item(), says=self.misfit.sentence(0, ALPHA)), steps=int(e.steps.item()), known={k: list(v) if isinstance(v, tuple) else v for k, v in e.known.items()},
                 simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()})
 
-def _png(self):
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    fig = Figure(figsize=(7, 4.5), layout='constrained'); FigureCanvasAgg(fig)
-    self.plot(fig.subplots(2, 1, sharex=True, height_ratios=(2, 1)))
-    out = io.BytesIO(); fig.savefig(out, dpi=130)
-    return out.getvalue()
+def _png(self): return png(lambda f: self.plot(f.subplots(2, 1, sharex=True, height_ratios=(2, 1))), (7, 4.5))
 
 @patch
 def save(self:Fit,
          stem): # path without ending; .json and .png are written
     "Write the result as JSON and its picture as PNG; returns both paths."
     from physlearn.files import atomic_write
-    paths, png = [Path(f'{stem}.json'), Path(f'{stem}.png')], _png(self)
+    paths, picture = [Path(f'{stem}.json'), Path(f'{stem}.png')], _png(self)
     write_json(paths[0], self.to_dict())
-    with atomic_write(paths[1]) as tmp: tmp.write_bytes(png)
+    with atomic_write(paths[1]) as tmp: tmp.write_bytes(picture)
     return paths
 
-# %% ../../nbs/10_spectra/14_fit.ipynb #9c13a96b
-_CSS = "body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0;font-size:14px}td,th{padding:.25em .8em;text-align:left;border-bottom:1px solid #ddd}img{max-width:100%}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}"
-
+# %% ../../nbs/10_spectra/14_fit.ipynb #e2b68ce2
 def report(fit:Fit,
            title:str,           # heading
            before=None,         # Identifiability of the same simulator
@@ -559,7 +551,7 @@ def report(fit:Fit,
     esc = lambda s: html.escape(str(s))
     tr = lambda r, tag='td': '<tr>' + ''.join(f'<{tag}>{esc(c)}</{tag}>' for c in r) + '</tr>'
     parts = [f"<h1>{esc(title)}</h1><p>{esc(fit.spectrum)}<br>{esc(fit.sim.extra_repr())}<br>{esc(fit.summary())}</p>",
-             f"<img alt='spectrum, model and residual' src='data:image/png;base64,{base64.b64encode(_png(fit)).decode()}'>", '<h2>What was found</h2>', fit._repr_html_().split('</p>', 1)[1],
+             img(_png(fit), 'spectrum, model and residual'), '<h2>What was found</h2>', fit._repr_html_().split('</p>', 1)[1],
              "<p>sd: standard deviation from noise (statistical) and from the uncertainty of what was given (known) together; lines: what the line strengths may be off (HITRAN's codes, upper edge), to be added in square; bound: the smallest statistical and known part that any unbiased method could reach (Cramér-Rao), the ranges not used.</p>"]
     if truth: parts += ['<h2>Beside the truth</h2><table>', tr(['parameter', 'unit', 'estimate', 'truth', 'difference / sd', 'middle of the range'], 'th'), *(
         tr([r['name'], r['unit'], significant(r['value'], math.hypot(r['statistical'], r['known'])), f"{truth[r['name']]:.8g}",
@@ -567,4 +559,4 @@ def report(fit:Fit,
     if before is not None: parts += ['<h2>What could be known, before anything was fitted</h2>', before._repr_html_(), '<p>Medians over the ranges. alone: all else known; jointly: all unknown, ranges not used; known after: ranges used.</p>']
     meta = fit.sim.lines.meta
     if meta: parts += [f"<h2>Line data</h2><p>{'<br>'.join(esc(f'{k}: {v}') for k, v in meta.items())}</p>"]
-    return f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{esc(title)}</title><style>{_CSS}</style></head><body>{''.join(parts)}</body></html>"
+    return page(title, ''.join(parts))

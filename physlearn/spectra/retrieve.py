@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ENOUGH', 'METHODS', 'net_fit', 'Answer', 'rivals', 'errors', 'bounds', 'rms', 'error_table', 'bound_table',
-           'validation', 'evaluate', 'plot_losses', 'plot_truth', 'plot_reconstruction', 'plot_calibration', 'report',
-           'read_signals', 'Retrieved', 'retrieve', 'posterior', 'RetrieveSpectra', 'write_corner', 'DemoSpectra']
+           'validation', 'evaluate', 'plot_reconstruction', 'report', 'read_signals', 'Retrieved', 'retrieve',
+           'posterior', 'RetrieveSpectra', 'write_corner', 'DemoSpectra']
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #3f0cc6d4
-import base64, html, io, math, time
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #4ce6dc20
+import html, math, time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,8 @@ from ..params import measured, normals
 from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
 from ..runs import Run
 from .commands import _out_folder, pairs
-from .fit import ALPHA, QUANTITIES, _CSS, between, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
+from ..pages import calibration_table, html_table, img, page, plot_calibration, plot_losses, plot_truth, png, text_table
+from .fit import ALPHA, QUANTITIES, between, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
 from .fit import report as spectrum_report
 from .physae import PhysAE
 from .simulate import preset
@@ -136,7 +137,7 @@ def bound_table(space, answers, truth, bound, name):
         rows.append([a.name, float(rms(z)), float(z.abs().median()), float((z.abs() > 5).double().mean()), a.failed, a.steps, a.ms])
     return dict(caption=f"{name}: error in units of its bound, {len(truth)} spectra", head=['method', 'RMS(z)', 'median |z|', 'share |z| > 5', 'fits that failed', 'evaluations of the physics', 'CPU ms'], rows=rows)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #8401299b
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #2b94d306
 def validation(run:Run, n:int, *key):
     "States (n,d) and noisy signals (n,1,N) of a fixed set."
     theta = run.sim.space.sample(n, 'evaluate', *key)
@@ -169,18 +170,11 @@ def evaluate(run:Run,
         scale['given' if given else 'unknown'] = {k: float(z[i]) for i, k in enumerate(space) if k not in given}
         if not given and not recipe.known: break
     true = _calibrations(run, theta, x, like)
-    tables += [_calibration_table(k, c) for k, (c, _) in true.items()]
-    for t in tables: say(f"\n{t['caption']}\n{_text(t)}")
+    tables += [calibration_table(k, c) for k, (c, _) in true.items()]
+    for t in tables: say(f"\n{t['caption']}\n{text_table(t)}")
     return dict(n=n, tables=tables, refined_over_bound=scale, calibration={k: c.to_dict() | dict(conformal=f and f.to_dict()) for k, (c, f) in true.items()})
 
-def _text(t):
-    "A table for a terminal."
-    show = lambda v: f'{v:.3g}' if isinstance(v, float) else str(v)
-    rows = [t['head'], *[[show(v) for v in r] for r in t['rows']]]
-    w = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    return '\n'.join('  '.join(c.ljust(k) for c, k in zip(r, w)).rstrip() for r in rows)
-
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #f609fc70
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #b394cb61
 def _calibrations(run, theta, x, like, draws=512, batch=64):
     "{method, case: (Calibration, Conformal of the 95 % intervals, or None with fewer than 20 spectra)}; what is given has no error bar to judge."
     out, space = {}, run.sim.space
@@ -202,64 +196,14 @@ def _calibrations(run, theta, x, like, draws=512, batch=64):
         if not given: break
     return out
 
-def _calibration_table(name, c):
-    return dict(caption=f"Error bars, method {name}, {len(c)} spectra: {c.sentence}", head=['check', 'worst', 'of', 'rule', 'passes'],
-                rows=[[r['check'], r['value'], r['parameter'], r['rule'], {True: 'yes', False: 'NO', None: 'too few cases' if r['rule'] else ''}[r['passed']]] for r in c.table()])
-
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #09c26598
-def _figure(draw, size=(7, 3)):
-    "PNG bytes of what `draw(fig)` draws."
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    fig = Figure(figsize=size, layout='constrained'); FigureCanvasAgg(fig); draw(fig)
-    out = io.BytesIO(); fig.savefig(out, dpi=110)
-    return out.getvalue()
-
-def plot_losses(fig, history):
-    "Terms of the loss over epochs, and beside them their balancing weights, if there are any."
-    lam = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
-    axs = np.atleast_1d(fig.subplots(1, 1 + bool(lam)))
-    for k in history:
-        if k.split('_')[0] in ('train', 'valid') and np.isfinite(history[k]).any() and (history[k] > 0).any(): axs[0].semilogy(1 + np.arange(len(history[k])), history[k], '--' if k.startswith('train') else '-', label=k, lw=1.2)
-    axs[0].set(xlabel='epoch', ylabel='loss [-]'); axs[0].legend(fontsize=7)
-    if lam:
-        for k in lam: axs[1].plot(1 + np.arange(len(history[k])), history[k], label=k[4:])
-        axs[1].set(xlabel='epoch', ylabel='balancing weight [-]'); axs[1].legend(fontsize=7)
-
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #7f5e2b92
-def plot_truth(fig, space, found, truth):
-    "Estimates against truth, a panel for each parameter."
-    axs = fig.subplots(-(-len(space)//3), 3).ravel()
-    for ax in axs[len(space):]: ax.axis('off')
-    for i, (k, p) in enumerate(space.items()):
-        ax, shift = axs[i], 0.
-        a, b = truth[:,i].numpy(), found[:,i].numpy()
-        if not p.log and p.hi - p.lo < 1e-2*abs(p.hi): shift = float(f'{p.lo:.6g}')      # an offset that can be read
-        ax.plot(a - shift, b - shift, '.', ms=1.5); ax.plot([p.lo - shift, p.hi - shift], [p.lo - shift, p.hi - shift], 'k', lw=.6)
-        if p.log: ax.set(xscale='log', yscale='log')
-        ax.set_title(f"{k}{f' - {shift:g}' if shift else ''} [{p.unit or '-'}]", fontsize=8); ax.tick_params(labelsize=6)
-        for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set_fontsize(6)
-    fig.supxlabel('truth', fontsize=9); fig.supylabel('estimate', fontsize=9)
-
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #2322c36b
 def plot_reconstruction(fig, x, signal, clean):
     "A spectrum with its reconstruction, and what is left."
     a, b = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     a.plot(x, '.', ms=2, label='measured'); a.plot(signal, lw=1, label='reconstruction'); a.set_ylabel('signal [-]'); a.legend(fontsize=7)
     b.plot(x - signal, '.', ms=2); b.plot(clean - signal, lw=1, label='clean - reconstruction'); b.set(xlabel='pixel', ylabel='residual [-]'); b.legend(fontsize=7)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #540a4429
-def plot_calibration(fig, d):
-    "Coverage of each parameter beside its level, and ranks of the truth, from the numbers of metrics.json."
-    left, right = fig.subplots(1, 2)
-    levels = [(float(r['check'].split()[1])/100, r['by']) for r in d['table'] if r['check'].startswith('coverage')]
-    for k in d['names']:
-        left.plot([100*a for a, _ in levels], [100*(by[k] - a) for a, by in levels], 'o-', ms=3, lw=1, label=k)
-        h = np.array(d['ranks'][k])
-        right.stairs(h*len(h)/h.sum(), np.linspace(0, 1, len(h) + 1), lw=1, baseline=None)
-    left.axhline(0, color='k', lw=.6); left.set(xlabel='level of the interval [%]', ylabel='holds the truth, beyond it [%]', ylim=(-8, 8)); right.set(xlabel='rank of the truth [-]', ylabel='density [-]', ylim=(0, 2))
-    fig.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=min(9, len(d['names'])), fontsize=7, frameon=False)
-
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #a38f1a1b
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #4af4059b
 def report(run:Run)->str: # self-contained HTML; figures are written beside it
     "The page of a run."
     esc = lambda s: html.escape(str(s))
@@ -267,22 +211,21 @@ def report(run:Run)->str: # self-contained HTML; figures are written beside it
     told = {k: run.space.columns(theta)[k] for k in run.recipe.known if k in run.space}
     found = {k: run.model.estimate(x, told, k)[0] for k in {0, len(run.model.refiners)}}
     with torch.no_grad(): signal = run.sim(found[len(run.model.refiners)][:1]).float()
-    figures = dict(losses=_figure(lambda f: plot_losses(f, run.history)), network=_figure(lambda f: plot_truth(f, run.space, found[0], theta), (7, 6)),
-                   refined=_figure(lambda f: plot_truth(f, run.space, found[len(run.model.refiners)], theta), (7, 6)), spectrum=_figure(lambda f: plot_reconstruction(f, x[0,0], signal[0,0], clean[0,0]), (7, 4)))
-    figures |= {f'calibration_{i}': _figure(lambda f: plot_calibration(f, d), (7, 3)) for i, d in enumerate(run.metrics.get('calibration', {}).values())}
+    figures = dict(losses=png(lambda f: plot_losses(f, run.history)), network=png(lambda f: plot_truth(f, run.space, found[0], theta), (7, 6)),
+                   refined=png(lambda f: plot_truth(f, run.space, found[len(run.model.refiners)], theta), (7, 6)), spectrum=png(lambda f: plot_reconstruction(f, x[0,0], signal[0,0], clean[0,0]), (7, 4)))
+    figures |= {f'calibration_{i}': png(lambda f: plot_calibration(f, d), (7, 3)) for i, d in enumerate(run.metrics.get('calibration', {}).values())}
     (run.path/'figures').mkdir(exist_ok=True)
-    for k, png in figures.items():
-        with atomic_write(run.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(png)
-    img = lambda k, alt: f"<figure><img alt='{alt}' src='data:image/png;base64,{base64.b64encode(figures[k]).decode()}'><figcaption>{alt}</figcaption></figure>"
-    show = lambda v: f'{v:.3g}' if isinstance(v, float) else esc(v)
-    tables = ''.join(f"<h3>{esc(t['caption'])}</h3><table><tr>{''.join(f'<th>{esc(c)}</th>' for c in t['head'])}</tr>{''.join('<tr>' + ''.join(f'<td>{show(v)}</td>' for v in r) + '</tr>' for r in t['rows'])}</table>" for t in run.metrics.get('tables', []))
+    for k, picture in figures.items():
+        with atomic_write(run.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(picture)
+    show = lambda k, alt: img(figures[k], alt)
+    tables = ''.join(html_table(t) for t in run.metrics.get('tables', []))
     given = f"{' and '.join(told)} given" if told else 'nothing given'
-    true = ''.join(f"<p>{esc(k)}: {esc(d['sentence'])}</p>" + img(f'calibration_{i}', f'Coverage beyond its level, and ranks of the truth: {k}') for i, (k, d) in enumerate(run.metrics.get('calibration', {}).items()))
+    true = ''.join(f"<p>{esc(k)}: {esc(d['sentence'])}</p>" + show(f'calibration_{i}', f'Coverage beyond its level, and ranks of the truth: {k}') for i, (k, d) in enumerate(run.metrics.get('calibration', {}).items()))
     body = (f"<h1>{esc(run.name)}</h1><p>{esc(run.sim.extra_repr())}<br>encoder {esc(run.recipe.variant)}, stage {esc(run.recipe.stage)}, {sum(p.numel() for p in run.model.parameters())/1e6:.2f} M parameters</p>"
-            f"<h2>Losses</h2>{img('losses', 'Terms of the loss by epoch: dashed in training, solid in validation')}<h2>What it reaches</h2>{tables}"
+            f"<h2>Losses</h2>{show('losses', 'Terms of the loss by epoch: dashed in training, solid in validation')}<h2>What it reaches</h2>{tables}"
             f"<p>Bound: Cramér-Rao, with the ranges as prior knowledge. Where an error equals that of the middle of the ranges, the data cannot tell.</p><h2>Estimates and truth</h2>"
-            f"{img('network', f'The encoder alone, {given}')}{img('refined', f'After all refiners, {given}')}<h2>Are the error bars true?</h2>{true}<h2>One spectrum</h2>{img('spectrum', 'Measured, reconstructed, and what is left')}{run.space._repr_html_()}")
-    return f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{esc(run.name)}</title><style>{_CSS}body{{max-width:75em}}figure{{margin:1em 0}}figcaption{{color:#666;font-size:13px}}</style></head><body>{body}</body></html>"
+            f"{show('network', f'The encoder alone, {given}')}{show('refined', f'After all refiners, {given}')}<h2>Are the error bars true?</h2>{true}<h2>One spectrum</h2>{show('spectrum', 'Measured, reconstructed, and what is left')}{run.space._repr_html_()}")
+    return page(run.name, body, 75)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #1fcec9a7
 def read_signals(path, run:Run, quantity=None, axis=None, y=None, **kw):
@@ -328,7 +271,7 @@ def _check_axis(path, run, nu):
     bad = [f"{k} = {v:.6g} (range {space[k].lo:.6g} .. {space[k].hi:.6g})" for k, v in zip(g.names, fit) if k in space and not space[k].lo - 1e-3*(space[k].hi - space[k].lo) <= v <= space[k].hi + 1e-3*(space[k].hi - space[k].lo)]
     if bad or off > 1e-3*np.ptp(nu): raise FileError(path, f"the axis {'has ' + ', '.join(bad) if bad else f'departs by {off:.2g} cm-1 from the trained calibration'}", 'an axis within the ranges of the run', remedy='use `physlearn fit spectra`, which takes any axis')
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #d529e9c8
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #ff69d7c3
 @dataclass(eq=False)
 class Retrieved:
     "Estimates of many spectra, one row each."
@@ -365,7 +308,7 @@ class Retrieved:
         rows = [[f'{Path(f).name}{f" {r}" if r is not None else ""}' if j == 0 else '', q['name'], q['unit'], significant(q['value'], q['sd']), between(q['low'], q['high']), f"{q['bound']:.2g}" if q['bound'] else '', q['flag']]
                 for i, (f, r) in enumerate(self.source[:5]) for j, q in enumerate(self.rows(i))]
         more = f'\n... and {len(self) - 5} more' if len(self) > 5 else ''
-        return '\n'.join([self.summary(), _text(dict(head=head, rows=rows))]) + more
+        return '\n'.join([self.summary(), text_table(dict(head=head, rows=rows))]) + more
 
     def summary(self):
         "How many can be trusted, and the first that does not look like this instrument."
@@ -538,7 +481,7 @@ def run(self:RetrieveSpectra):
     if self.out: got.save(self.out); print('wrote', self.out)
     if self.corner: print('wrote', write_corner(self.corner, run, parts[0][:1], pairs(self.known, 'known'), self.noise, self.draws))
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #f86e5582
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #d76419bb
 @patch
 def watch(self:RetrieveSpectra):
     "Retrieve as spectra arrive, until nothing comes any more or the user ends it."
@@ -554,8 +497,8 @@ def write_corner(path, run, x, known, noise, draws):
     known = _known(run, known)
     s, _ = posterior(run, x, _noise(run, noise, x), {k: v if v[1] else v[0] for k, v in known.items()}, draws)
     names = [k for k in run.sim.space if k not in known or known[k][1]]
-    png = _figure(lambda f: s.plot(f, names=names), (1.3*len(names), 1.3*len(names)))
-    with atomic_write(path) as tmp: tmp.write_bytes(png)
+    picture = png(lambda f: s.plot(f, names=names), (1.3*len(names), 1.3*len(names)))
+    with atomic_write(path) as tmp: tmp.write_bytes(picture)
     return path
 
 def _bar(it):
