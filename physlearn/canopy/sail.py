@@ -102,21 +102,21 @@ def geometry(tts:Tensor,  # sun zenith (B,) [deg]
     near = ((ts - to)**2 + 4*ts*to*(psi/2).sin()**2).clamp_min(1e-24).sqrt()          # no slope at the hot spot itself
     return Geometry(torch.stack(torch.broadcast_tensors(area_s/cs, area_o/co))[:,None,None], (lidf*ttl.cos()**2).sum(0), math.pi*rho/(cs*co), math.pi*tau/(cs*co), near)
 
-# %% ../../nbs/20_canopy/22_sail.ipynb #66612024
+# %% ../../nbs/20_canopy/22_sail.ipynb #753903aa
 class _Decay(torch.autograd.Function):
     "φ(x); its own slope, since the quotient rule loses all digits near 0."
     @staticmethod
     def forward(x):
-        x = torch.where(x.abs() < 1e-20, 1e-20, x)
+        x = x + 1e-30                                          # 0 becomes a number that divides itself
         return torch.expm1(-x).neg_().div_(x)
     @staticmethod
     def setup_context(ctx, inputs, output): ctx.save_for_backward(*inputs, output); ctx.save_for_forward(*inputs, output)
     @staticmethod
     def _slope(ctx):
         x, f = ctx.saved_tensors
-        near = x.abs() < .3
-        series = _horner([(-1)**n*n/math.factorial(n + 1) for n in range(8 if x.dtype == torch.float32 else 14, 0, -1)], x)
-        return torch.where(near, series, (1 - f - x*f)/torch.where(near, 1., x))
+        edge, terms = (.1, 5) if x.dtype == torch.float32 else (.3, 14)
+        series = _horner([(-1)**n/math.factorial(n + 2) for n in range(terms - 1, -1, -1)], x)
+        return torch.where(x.abs() < edge, series, ((1 - f)/x)).sub_(f)          # φ' = (1 - φ)/x - φ
     @staticmethod
     def backward(ctx, g): return g*_Decay._slope(ctx)
     @staticmethod
@@ -154,7 +154,7 @@ def medium(rho:Tensor, # leaf reflectance (L,B) [-]
     q = along + across
     return Medium(g.k, m, r, along - across, q, q/(g.k + m), g.w_rho*rho + g.w_tau*tau)
 
-# %% ../../nbs/20_canopy/22_sail.ipynb #8c5c6f66
+# %% ../../nbs/20_canopy/22_sail.ipynb #e72d533a
 class Layers:
     "Canopies of one medium with leaf areas L (S,1,B); fields computed when asked for."
     def __init__(self,
@@ -167,24 +167,25 @@ class Layers:
         self.re = c.r*self.e
         self.inv = 1/(1 - self.re*self.re)
         self.J1 = (lai*self.e)*decay((c.k - c.m)*lai)              # (2,S,L,B)
-        self.P, self.Q = c.p[:,None,0]*self.J1, c.h[:,None,0]*(1 - self.direct*self.e)
+        self.P, self.Q = c.p*self.J1, c.h*(1 - self.direct*self.e)
         self.through = (self.P - self.re*self.Q)*self.inv          # (2,S,L,B): sun to diffuse, diffuse to view, downwards
 
     @cached_property
-    def back(self): return (self.Q - self.re*self.P)*self.inv      # (2,S,L,B): the same, upwards
+    def back(self): return (self.Q - self.re*self.P)*self.inv      # (2,S,L,B): sun to diffuse, diffuse to view, upwards
     @cached_property
     def rdd(self): return self.medium.r*(1 - self.e*self.e)*self.inv
     @cached_property
     def tdd(self): return (1 - self.medium.r**2)*self.e*self.inv
 
-    def multiple(self, s=slice(None))->Tensor: # (S,L,B)
-        "Bidirectional reflectance by two or more scatterings, of the layers `s`."
-        c, (Ps, Po), (Qs, Qo), (Js, Jo), (ts, to) = self.medium, self.P[:,s], self.Q[:,s], self.J1[:,s], self.direct[:,s]
-        lai = self.lai[s]
-        Z = lai*decay((c.k[0] + c.k[1])*lai)
-        once = (c.p[0]*c.h[1])*(Z - Js*to) + (c.p[1]*c.h[0])*(Z - Jo*ts)
-        again = Qs*Qo + Ps*Po - self.re[s]*(Po*Qs + Ps*Qo)
-        return (once - c.r*self.inv[s]*again)/(1 - c.r*c.r)
+    def multiple(self)->Tensor: # (S,L,B)
+        "Bidirectional reflectance by two or more scatterings."
+        c = self.medium
+        (ks, ko), (ps, po), (hs, ho), (ts, to) = (v.unbind() for v in (c.k, c.p, c.h, self.direct))
+        (Ps, Po), (Qs, Qo), (Js, Jo), through = *(v.unbind() for v in (self.P, self.Q, self.J1)), self.through[1]
+        Z = self.lai*decay((ks + ko)*self.lai)
+        once = (ps*ho)*(Z - Js*to) + (po*hs)*(Z - Jo*ts)
+        again = Qs*((Qo - self.re*Po)*self.inv) + Ps*through
+        return (once - c.r*again)/(1 - c.r*c.r)
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #650a22d9
 STEPS = 20
