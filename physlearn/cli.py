@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'ON_RUNS', 'RECIPES', 'keep_memory', 'main']
 
-# %% ../nbs/90_cli.ipynb #a82c75fc
+# %% ../nbs/90_cli.ipynb #cc3cb061
 import sys
 
 COMMANDS = {'fit': 'fit measured data by physics alone', 'simulate': 'draw states and write their signals',
@@ -16,6 +16,7 @@ ON_RUNS = {'evaluate': 'measure a run again, beside its rivals; writes its repor
 RECIPES = {('fit', 'spectra'): 'physlearn.spectra.commands:FitSpectra', ('simulate', 'spectra'): 'physlearn.spectra.commands:SimulateSpectra',
            ('identifiable', 'spectra'): 'physlearn.spectra.commands:IdentifiableSpectra', ('windows', 'spectra'): 'physlearn.spectra.commands:WindowsSpectra',
            ('train', 'spectra'): 'physlearn.spectra.train_physae:TrainSpectra', ('retrieve', 'spectra'): 'physlearn.spectra.retrieve:RetrieveSpectra',
+           ('train', 'canopy'): 'physlearn.canopy.train_physvae:TrainCanopy', ('retrieve', 'canopy'): 'physlearn.canopy.retrieve:RetrieveCanopy',
            ('demo', 'spectra'): 'physlearn.spectra.retrieve:DemoSpectra'}
 
 # %% ../nbs/90_cli.ipynb #16f90a11

@@ -25,8 +25,8 @@ from .files import FileError, atomic_write, read_json, read_table, write_json, w
 from .params import ParamSpace
 from .train import Accumulate, PhysLearner, Together, accelerator, first_state, fit_stages, last_state, optimizer, pick_device, precision_cbs, process
 
-# %% ../nbs/00_core/07_runs.ipynb #7b15110c
-SYSTEMS = dict(spectra='physlearn.spectra.train_physae')   # where the recipe of an instrument is defined
+# %% ../nbs/00_core/07_runs.ipynb #0491e887
+SYSTEMS = dict(spectra='physlearn.spectra.train_physae', canopy='physlearn.canopy.train_physvae')   # where the recipe of an instrument is defined
 
 @dataclass
 class Recipe:
