@@ -6,19 +6,18 @@
 __all__ = ['RESIDUALS', 'Normal', 'divergence', 'kl_parts', 'NoResidual', 'Gated', 'Orthogonal', 'seen_part', 'Bands', 'PhysVAE',
            'target_mse', 'rec', 'divergences', 'gate', 'proposal']
 
-# %% ../../nbs/20_canopy/24_physvae.ipynb #98cd58df
+# %% ../../nbs/20_canopy/24_physvae.ipynb #4af2490b
 import math
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from fastcore.basics import patch
 from ..flows import FlowHead
 from ..layers import MLP
-from ..losses import normal_kl, soft_bound
-from ..params import ParamSpace, normals
-from ..posterior import Gaussian, jacobian
+from ..losses import soft_bound
+from ..params import normals
+from ..posterior import jacobian
 
-# %% ../../nbs/20_canopy/24_physvae.ipynb #5b61335b
+# %% ../../nbs/20_canopy/24_physvae.ipynb #6c90234a
 class Normal(nn.Module):
     "A Gaussian of k coordinates that depends on features; draws and densities as `FlowHead` has them."
     def __init__(self, k:int,       # coordinates
@@ -44,8 +43,6 @@ class Normal(nn.Module):
         mu, L = self.moments(h)
         e = torch.linalg.solve_triangular(L, (z - mu)[...,None], upper=False)[...,0]
         return -.5*(e*e + math.log(2*math.pi)).sum(1) - L.diagonal(dim1=1, dim2=2).log().sum(1)
-
-    def mean(self, h:Tensor)->Tensor: return self.moments(h)[0]
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #7f433671
 _LOG2PI = math.log(2*math.pi)

@@ -6,14 +6,13 @@
 __all__ = ['validation', 'lookup', 'recovery', 'explained', 'components', 'reconstruction', 'evaluate', 'plot_traces',
            'plot_bands', 'report', 'RetrieveCanopy']
 
-# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #213a2987
-import html, math, sys
+# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #e86d767a
+import html, math
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from fastcore.basics import patch
 from ..calibration import calibrate
 from .train_physvae import share, sides
 from .traits import arrays, net_traits, read_canopy

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'Canopies', 'Anchored', 'sides', 'CanopyRecipe', 'Traces', 'share', 'canopy_recipe', 'TrainCanopy']
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #1e022635
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #1cfb7de3
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, ClassVar
@@ -21,7 +21,7 @@ from .traits import arrays, read_canopy
 from ..data import FileSource, Rows, SeedDL, SimSource, White
 from ..flows import nll
 from ..losses import CompositeLoss
-from ..params import ParamSpace, uniforms
+from ..params import uniforms
 from ..runs import Recipe, Run
 from ..train import Stage
 

@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['PRODUCTS', 'read_canopy', 'arrays', 'products', 'Traits', 'summarise', 'net_traits']
 
-# %% ../../nbs/20_canopy/24b_traits.ipynb #eaac3937
-import math
+# %% ../../nbs/20_canopy/24b_traits.ipynb #3ced0b21
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
