@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['least_known', 'BoxPosterior', 'box_posterior', 'box_order', 'log_likelihood', 'Samples', 'weigh', 'sample_posterior',
-           'chains', 'log_posterior', 'FlowHead', 'NPE', 'nll', 'BoxFlow', 'FitSource']
+           'chains', 'log_posterior', 'smc_posterior', 'FlowHead', 'NPE', 'nll', 'BoxFlow', 'FitSource']
 
 # %% ../nbs/00_core/08b_flows.ipynb #bd28465f
 import math
@@ -338,7 +338,15 @@ def plot(self:Samples, fig,     # matplotlib Figure
             if r < len(names) - 1: ax.set_xticklabels([])
             if c > 0: ax.set_yticklabels([])
 
-# %% ../nbs/00_core/08b_flows.ipynb #fba8dca9
+# %% ../nbs/00_core/08b_flows.ipynb #51519a6b
+def _difference(z, u): # particles (...,m,k), uniform numbers (...,m,2)
+    "For each particle the difference of two others."
+    m = z.shape[-2]
+    a = (torch.arange(m) + 1 + (u[...,0]*(m - 1)).long())%m                              # another particle, and one more
+    b = (a + 1 + (u[...,1]*(m - 2)).long())%m
+    pick = lambda i: z.gather(-2, i[...,None].expand(z.shape))
+    return pick(a) - pick(b)
+
 def chains(log_p,          # log-density (m,k) -> (m,), batched
            start:Tensor,   # where the chains begin (m,k); wider than the posterior
            steps:int,      # per chain
@@ -349,10 +357,8 @@ def chains(log_p,          # log-density (m,k) -> (m,), batched
     z, lp = start.clone(), log_p(start)
     for t in range(steps):
         u = uniforms(m, 4, *key, t)
-        a = (torch.arange(m) + 1 + (u[:,0]*(m - 1)).long())%m                        # another chain, and one more
-        b = (a + 1 + (u[:,1]*(m - 2)).long())%m
         gamma = torch.where(u[:,2] < .1, 1., 2.38/math.sqrt(2*k))[:,None]            # a whole difference may change modes
-        new = z + gamma*(z[a] - z[b]) + 1e-4*normals(m, k, 'jitter', *key, t).double()
+        new = z + gamma*_difference(z, u[:,:2]) + 1e-4*normals(m, k, 'jitter', *key, t).double()
         lq = log_p(new)
         take = u[:,3].log() < lq - lp
         z, lp = torch.where(take[:,None], new, z), torch.where(take, lq, lp)
@@ -366,6 +372,60 @@ def log_posterior(sim, y:Tensor, # one signal (1,C,...)
     def log_p(z):
         with torch.no_grad(): return torch.cat([log_likelihood(flat, y.flatten(1), sim(t, **cond).flatten(1))[0] for t in place(z).split(256)]) - .5*(z*z).sum(1)
     return log_p, place
+
+# %% ../nbs/00_core/08b_flows.ipynb #cde06d4e
+def smc_posterior(sim, y:Tensor,   # signals (n,C,...)
+                  like:Gaussian,   # noise
+                  n:int=512,       # particles of each
+                  known=None,      # {name: value or (value, sd)}
+                  moves:int=10,    # of each particle at each temperature
+                  last:int=40,     # and at the end
+                  key=('smc',),    # draws are a function of it
+                  chunk:int=1024,  # simulated at once
+                  **cond)->Samples:
+    "Draws from the posterior of each signal, without fit, training or linearisation."
+    if n < 16: raise ValueError(f"n={n} particles: at least 16")
+    K, N, flat = Knowledge(sim.space, known, len(y)), len(y), _flat(like, len(y), y.shape[1:])
+    rows, y = torch.arange(N).repeat_interleave(n), y.double().flatten(1)
+    def tell(z): # (N,n,k); log-likelihood and chi-squared (N,n)
+        part = lambda z, r: log_likelihood(_rows(flat, r), y[r], sim(K.theta(z, r), **_each(cond, r, N)).flatten(1))
+        with torch.no_grad(): return [torch.cat(v).view(N, n) for v in zip(*map(part, z.flatten(0, 1).split(chunk), rows.split(chunk)))]
+    z, stage, beta = normals(N*n, len(K.free), *key, 'prior').double().view(N, n, -1), 0, torch.zeros(N, dtype=torch.float64)
+    state = z, *tell(z)
+    while (beta < 1).any():
+        beta, state = _resampled(beta, state, (*key, stage))
+        state = _moved(tell, beta, state, moves if (beta < 1).any() else last, (*key, stage))
+        stage += 1
+    z, _, chi2 = state
+    used = torch.isfinite(flat.std(torch.ones_like(y))).sum(1)
+    return Samples(sim.space, K.theta(z.flatten(0, 1), rows).view(N, n, -1), torch.full_like(chi2, 1/n), chi2, used)
+
+# %% ../nbs/00_core/08b_flows.ipynb #f2dba893
+def _resampled(beta, state, key, share=.5): # powers (N,), [z (N,n,k), log-likelihood (N,n), chi-squared (N,n)]
+    "The next power for each signal, at which a share of the particles counts, and the particles resampled for it."
+    (N, n), ll = state[1].shape, state[1]
+    weights = lambda b: ((b - beta)[:,None]*ll).softmax(1)
+    enough = lambda b: 1/weights(b).square().sum(1) > share*n
+    lo, hi = beta, torch.ones_like(beta)
+    for _ in range(30): mid = (lo + hi)/2; lo, hi = torch.where(enough(mid), mid, lo), torch.where(enough(mid), hi, mid)
+    new = torch.where(enough(torch.ones_like(beta)), 1., torch.where(lo > beta, lo, hi))
+    at = (torch.arange(n) + uniforms(N, 1, *key, 'resample'))/n
+    i = torch.searchsorted(weights(new).cumsum(1), at).clamp_max(n - 1)
+    i = i.gather(1, uniforms(N*n, 1, *key, 'shuffle').view(N, n).argsort(1))                  # copies of one shall not stand together
+    return new, [v.gather(1, i.view(N, n, *(1,)*(v.ndim - 2)).expand(v.shape)) for v in state]
+
+def _moved(tell, beta, state, steps, key):
+    "Particles after moves that leave their density unchanged."
+    z, ll, chi2 = state
+    N, n, k = z.shape
+    for t in range(steps):
+        u = uniforms(N*n, 4, *key, 'move', t).view(N, n, 4)
+        gamma = torch.where(u[...,2] < .1, 1., 1.19/math.sqrt(2*k))[...,None]
+        new = z + gamma*_difference(z, u[...,:2]) + 1e-4*normals(N*n, k, *key, 'jitter', t).double().view(N, n, k)
+        there = tell(new)
+        take = u[...,3].log() < beta[:,None]*(there[0] - ll) + .5*(z*z - new*new).sum(2)
+        z, ll, chi2 = torch.where(take[...,None], new, z), torch.where(take, there[0], ll), torch.where(take, there[1], chi2)
+    return [z, ll, chi2]
 
 # %% ../nbs/00_core/08b_flows.ipynb #1957131a
 class FlowHead(nn.Module):

@@ -6,8 +6,9 @@
 __all__ = ['RESIDUALS', 'Normal', 'divergence', 'kl_parts', 'NoResidual', 'Gated', 'Orthogonal', 'seen_part', 'Bands', 'PhysVAE',
            'target_mse', 'rec', 'divergences', 'gate', 'proposal']
 
-# %% ../../nbs/20_canopy/24_physvae.ipynb #4af2490b
+# %% ../../nbs/20_canopy/24_physvae.ipynb #dd0ae28e
 import math
+import numpy as np
 import torch
 from torch import Tensor, nn
 from fastcore.basics import patch
@@ -110,7 +111,7 @@ def seen_part(v:Tensor,        # vectors (B,M) [σ]
 
 RESIDUALS = dict(none=NoResidual, gated=Gated, orthogonal=Orthogonal)
 
-# %% ../../nbs/20_canopy/24_physvae.ipynb #af1096a3
+# %% ../../nbs/20_canopy/24_physvae.ipynb #75c3c5c3
 class Bands(nn.Module):
     "Signals, mask and conditions to inputs of a network of zero mean and unit variance over the simulator's ranges."
     def __init__(self, sim, n=512, floor=1e-3): # n states give mean and variance; smaller signals count as `floor`
@@ -121,13 +122,16 @@ class Bands(nn.Module):
         for k, v in (('', x), ('log_', self._log(x))): self.register_buffer(k + 'mean', v.mean(0)); self.register_buffer(k + 'std', v.std(0))
         self.width = 2*x.shape[1] + len(self.cond or ())
     def _log(self, x): return x.clamp_min(self.floor).log()
+    def measured(self, x): # reflectances (n,M), NaN where missing
+        "Mean and variance of the bands themselves are those of measured spectra from now on; the logarithms, which the encoder sees, keep theirs."
+        for k, f in (('mean', np.nanmean), ('std', np.nanstd)): getattr(self, k).copy_(torch.from_numpy(f(x, 0)))
     def forward(self, batch)->Tensor: # x (B,1,M), mask (B,M) if bands are missing, conditions (B,); (B,width)
         x = batch['x'][:,0].float()
         there = batch['mask'].to(x.dtype) if 'mask' in batch else torch.ones_like(x)
         told = [2*self.cond.encode(torch.stack([batch[k].double() for k in self.cond], 1)).float() - 1] if self.cond else []
         return torch.cat([(self._log(x) - self.log_mean)/self.log_std*there, 1 - there, *told], 1)
 
-# %% ../../nbs/20_canopy/24_physvae.ipynb #9e55e382
+# %% ../../nbs/20_canopy/24_physvae.ipynb #0bb8d731
 class PhysVAE(nn.Module):
     "Encoder, posterior of physical and auxiliary latents, simulator, residual, model error."
     def __init__(self, sim,
@@ -137,6 +141,7 @@ class PhysVAE(nn.Module):
                  residual='orthogonal',       # none, gated or orthogonal
                  width:int=256, depth:int=3,  # of the encoder
                  physics=True,                # False: all latents auxiliary, and a network in the simulator's place
+                 error:float=.1,              # largest model error [standard deviation of a band]
                  **kw):                       # rank, share and seen of the orthogonal residual
         super().__init__()
         if posterior not in ('flow', 'full', 'diagonal'): raise ValueError(f"posterior {posterior!r}: there are flow, full and diagonal")
@@ -149,9 +154,9 @@ class PhysVAE(nn.Module):
         self.aux = Normal(aux, width) if aux else None
         self.residual = RESIDUALS[residual if physics else 'none'](M, d, aux, **kw)
         self.decoder = None if physics else MLP([aux, 16, 32, 64, M], act=nn.ELU)
-        self.log_error = None if noise is None else nn.Parameter(torch.full((M,), -.3))    # a tenth of the model error's logarithm [band's standard deviation], so that one rate of learning suits all
+        self.most, self.error_at = error, None if noise is None else nn.Parameter(torch.full((M,), -.3))     # times ten, so that one rate of learning suits all
 
-    error = property(lambda self: torch.zeros_like(self.norm.std) if self.log_error is None else self.norm.std*(10*self.log_error).exp(), doc="Model error of each band (M,) [unit of the signal]")
+    error = property(lambda self: torch.zeros_like(self.norm.std) if self.error_at is None else self.most*self.norm.std*(10*self.error_at).sigmoid(), doc="Model error of each band (M,) [unit of the signal]")
     def told(self, batch): return {k: batch[k] for k in self.norm.cond or ()}
     def forward(self, batch):
         h = self.encoder(self.norm(batch))

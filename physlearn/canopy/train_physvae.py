@@ -7,11 +7,10 @@ __all__ = ['PRESETS', 'Canopies', 'Anchored', 'sides', 'CanopyRecipe', 'Traces',
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #1cfb7de3
 import math
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 import numpy as np
 import torch
-import tyro
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from ..callbacks import Anneal, Column, EarlyStop, InTraining, constant, cosine_warmup, one_cycle
@@ -22,7 +21,7 @@ from ..data import FileSource, Rows, SeedDL, SimSource, White
 from ..flows import nll
 from ..losses import CompositeLoss
 from ..params import uniforms
-from ..runs import Recipe, Run
+from ..runs import Recipe, Run, Train
 from ..train import Stage
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #7d8d8532
@@ -57,7 +56,7 @@ def sides(r,              # Reflectance
     u = np.array([float(uniforms(1, 1, 'side', k)) for k in kinds])[at]
     return dict(train=u < .64, valid=(u >= .64) & (u < .8), test=u >= .8)
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #deeaf2c0
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #9253e386
 @dataclass
 class CanopyRecipe(Recipe):
     "Train PhysVAE: canopy traits from reflectances, by a network with a radiative-transfer decoder."
@@ -78,6 +77,7 @@ class CanopyRecipe(Recipe):
     residual: str = 'orthogonal'    # none, gated or orthogonal
     rank: int = 4                   # of the orthogonal residual
     share: float = .3               # largest length of the residual over the signal's
+    error: float = .1               # largest model error, a share of each band's standard deviation
     seen: float = 1.                # singular value from which a direction belongs to the physics; 0: all directions
     physics: bool = True            # False: a network in the simulator's place
     width: int = 256                # of the encoder
@@ -93,14 +93,14 @@ class CanopyRecipe(Recipe):
     balance_gate: float = 1e-3      # weight of the mean gate
     balance_residual: float = 1e-4  # weight of the proposal's mean square
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #fccd5013
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #871f00de
 @patch
 def check(self:CanopyRecipe):
     "ValueError for options that no training can have; FileError for a table that cannot be read."
     super(CanopyRecipe, self).check()
     for k, ok, want in (('epochs_pretrain', self.epochs_pretrain >= 0, '0 or more'), ('kl_warmup_epochs', self.kl_warmup_epochs >= 1, '1 or more'), ('noise', self.noise is None or 0 < self.noise < 1, 'between 0 and 1'),
                         ('understorey', .01 < self.understorey <= 10, 'above 0.01 and up to 10'), ('aux', self.aux >= 0, '0 or more'), ('share', 0 < self.share <= 1, 'above 0 and up to 1'), ('rank', 1 <= self.rank <= 11, '1 to 11'),
-                        ('seen', self.seen >= 0, '0 or more'), ('balance_gate', self.balance_gate >= 0, '0 or more'), ('balance_residual', self.balance_residual >= 0, '0 or more'),
+                        ('seen', self.seen >= 0, '0 or more'), ('error', 0 < self.error <= 1, 'above 0 and up to 1'), ('balance_gate', self.balance_gate >= 0, '0 or more'), ('balance_residual', self.balance_residual >= 0, '0 or more'),
                         ('pretrain_samples', self.pretrain_samples >= 1, '1 or more'), ('val_samples', self.val_samples >= 1, '1 or more'), ('lr_pretrain', self.lr_pretrain is None or self.lr_pretrain > 0, 'positive'),
                         ('sched_pretrain', self.sched_pretrain in ('constant', 'one_cycle'), 'constant or one_cycle'), ('pretrain_loss', self.pretrain_loss in ('density', 'mean'), 'density or mean'),
                         ('pretrain_loss', self.pretrain_loss == 'density' or self.posterior != 'flow', 'density, for a flow has no mean to train'),
@@ -124,7 +124,7 @@ def simulator(self:CanopyRecipe)->Inform:
 def model(self:CanopyRecipe, sim)->PhysVAE:
     "The network of these options, untrained."
     kw = dict(rank=self.rank, share=self.share, seen=self.seen) if self.residual == 'orthogonal' else {}
-    return PhysVAE(sim, self.noise, self.aux, self.posterior, self.residual, self.width, physics=self.physics, **kw)
+    return PhysVAE(sim, self.noise, self.aux, self.posterior, self.residual, self.width, physics=self.physics, error=self.error, **kw)
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #3d142f76
 @patch
@@ -160,7 +160,7 @@ def measured(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
         return SeedDL(Anchored(source, self.simulated(sim)) if self.physics and self.anchor else source, self.batch_size, None, self.seed, k, device, block=self.batch_size)
     return DataLoaders(*map(loader, ('train', 'valid')), device=torch.device(device))
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #29519dc7
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #eab35870
 @patch
 def stages(self:CanopyRecipe)->list:
     "Pretraining, and training on the table."
@@ -168,7 +168,10 @@ def stages(self:CanopyRecipe)->list:
     def prepare(pretraining):
         def f(learn):
             learn.loss_func.weights.update(self._weights(pretraining))
-            if not pretraining and self.epochs_pretrain: learn.dls = self.measured(learn.model.sim, next(learn.model.parameters()).device)
+            if pretraining: return
+            if self.epochs_pretrain: learn.dls = self.measured(learn.model.sim, next(learn.model.parameters()).device)
+            r = self.rows()
+            learn.model.norm.measured(r[sides(r)['train']].x)
         return f
     pre = Stage('pretrain', self.epochs_pretrain, lr, sched=dict(constant=constant, one_cycle=one_cycle)[self.sched_pretrain], prepare=prepare(True)) if self.epochs_pretrain else None
     if not self.table: return [pre]
@@ -231,20 +234,6 @@ def canopy_recipe(name:str, **kw)->CanopyRecipe:
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #3a8ffc1a
 @dataclass
-class TrainCanopy(CanopyRecipe):
+class TrainCanopy(Train, CanopyRecipe):
     "Train PhysVAE. A preset comes first: default, quick, guide, physics_only or no_physics; `default` if none is named."
-    out: str|None = None            # folder of the run; runs/canopy-PRESET if not given
-    start: Annotated[str|None, tyro.conf.arg(name='from')] = None # run whose weights are taken to start with
-
-    @classmethod
-    def defaults(cls, words): # the words of the command line
-        "What the options are where they are not given, and the words that are left."
-        name = words[0] if words and not words[0].startswith('-') else 'default'
-        if name not in PRESETS: raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
-        return cls(**asdict(PRESETS[name]), out=f"runs/canopy-{name}"), words[1:] if words and words[0] == name else words
-
-    def run(self):
-        "Train, evaluate, and say where everything is."
-        recipe = CanopyRecipe(**{f.name: getattr(self, f.name) for f in fields(CanopyRecipe)})
-        run = recipe.fit(self.out, start=Run.load(self.start, system='canopy') if self.start else None)
-        print(f"the run is {run.path}, its report {run.path/'report.html'}")
+    presets: ClassVar[dict] = PRESETS
