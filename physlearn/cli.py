@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['COMMANDS', 'ON_RUNS', 'RECIPES', 'keep_memory', 'main']
 
-# %% ../nbs/90_cli.ipynb #cc3cb061
+# %% ../nbs/90_cli.ipynb #437a2c9d
 import sys
 
 COMMANDS = {'fit': 'fit measured data by physics alone', 'simulate': 'draw states and write their signals',
@@ -16,16 +16,17 @@ ON_RUNS = {'evaluate': 'measure a run again, beside its rivals; writes its repor
 RECIPES = {('fit', 'spectra'): 'physlearn.spectra.commands:FitSpectra', ('simulate', 'spectra'): 'physlearn.spectra.commands:SimulateSpectra',
            ('identifiable', 'spectra'): 'physlearn.spectra.commands:IdentifiableSpectra', ('windows', 'spectra'): 'physlearn.spectra.commands:WindowsSpectra',
            ('train', 'spectra'): 'physlearn.spectra.train_physae:TrainSpectra', ('retrieve', 'spectra'): 'physlearn.spectra.retrieve:RetrieveSpectra',
+           ('fit', 'canopy'): 'physlearn.canopy.commands:FitCanopy', ('simulate', 'canopy'): 'physlearn.canopy.commands:SimulateCanopy', ('identifiable', 'canopy'): 'physlearn.canopy.commands:IdentifiableCanopy',
            ('train', 'canopy'): 'physlearn.canopy.train_physvae:TrainCanopy', ('retrieve', 'canopy'): 'physlearn.canopy.retrieve:RetrieveCanopy',
            ('demo', 'spectra'): 'physlearn.spectra.retrieve:DemoSpectra'}
 
-# %% ../nbs/90_cli.ipynb #16f90a11
+# %% ../nbs/90_cli.ipynb #349791ad
 def _help():
     systems = lambda v: ', '.join(s for k, s in RECIPES if k == v)
     return '\n'.join(['usage: physlearn VERB INSTRUMENT [options]', '', 'Physics-informed learning on instrument data.', '', 'verbs:',
                       *(f'  {v:13} {doc} ({systems(v)})' for v, doc in COMMANDS.items()), '',
                       'physlearn VERB RUN, with the folder of a run:', '', *(f'  {v:13} {doc}' for v, doc in ON_RUNS.items()), '',
-                      'physlearn VERB INSTRUMENT --help lists the options of one command; --version tells the version.'])
+                      'physlearn VERB INSTRUMENT --help lists the options of one command, physlearn retrieve RUN --help those for a run; --version tells the version.'])
 
 def _fail(sentence):
     "One sentence, exit code 2."
@@ -38,7 +39,7 @@ def _recipe(verb, system):
     module, name = RECIPES[verb, system].split(':')
     return getattr(import_module(module), name)
 
-# %% ../nbs/90_cli.ipynb #fe05118a
+# %% ../nbs/90_cli.ipynb #6938cc25
 def _parse(cls, args, prog, default=None):
     "The recipe from the words of the command line, or the sentence that says what is wrong with them."
     import contextlib, io, re
@@ -49,8 +50,9 @@ def _parse(cls, args, prog, default=None):
     except SystemExit as e:
         if not e.code: raise
         box = ' '.join(line.strip('│ ') for line in err.getvalue().splitlines() if line[:1] not in '╭╰├' and set(line) - set('│─ '))
-        box = re.sub(r'^.*?-{5,} *', '', re.sub(r'-{5,}\s*$', '', box.strip())).replace('Error parsing TrainSpectra: ', '')   # heading and rulers
-        return None, f"{re.split(r'For full helptext|Perhaps you meant|Argument helptext|──', box)[0].strip(' .')}; see {prog} --help"
+        box = re.sub(r'^.*?-{5,} *', '', re.sub(r'-{5,}\s*$', '', box.strip()))   # heading and rulers
+        box = re.sub(r'Error parsing [A-Z]\w+: ', '', re.split(r'For full helptext|Perhaps you meant|Argument helptext|──', box)[0].strip(' .'))
+        return None, f"{box}; see {prog} --help"
 
 def _sentence(e):
     "What an error says, in one line, without fastai's preface."
@@ -67,7 +69,7 @@ def keep_memory():
     except (OSError, AttributeError): return
     mallopt(-3, 32 << 20); mallopt(-1, 1 << 30)          # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD [bytes]
 
-# %% ../nbs/90_cli.ipynb #30c00771
+# %% ../nbs/90_cli.ipynb #6f9a8361
 def _work(verb, system, rest):
     "Read the words and run the recipe; returns the exit code."
     keep_memory()
@@ -91,7 +93,7 @@ def _on_run(verb, words):
     try:
         if not words or words[0].startswith('-'): raise ValueError(f"{verb} needs the folder of a run")
         if ('retrieve', system := _open(words[0]).system) not in RECIPES: raise FileError(words[0], f"is a run of {system}", 'an instrument of the command line')
-        if verb == 'retrieve': return _work(verb, system, words)
+        if verb == 'retrieve': return _work(verb, system, ['--help'] if {'-h', '--help'} & set(words) else words)
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         run = Run.load(words[0]) if verb == 'evaluate' else Run.resume(words[0])
         if verb == 'evaluate': run.evaluate()
@@ -101,7 +103,7 @@ def _on_run(verb, words):
     except KeyboardInterrupt: return 130
     return 0
 
-# %% ../nbs/90_cli.ipynb #dcf65ddc
+# %% ../nbs/90_cli.ipynb #8a91cf9b
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
     args = sys.argv[1:] if args is None else list(args)
@@ -112,7 +114,6 @@ def main(args=None)->int: # exit code
     verb, system, rest = args[0], args[1] if len(args) > 1 else '', args[2:]
     if verb not in COMMANDS and verb not in ON_RUNS: return _fail(f"there is no verb {verb!r}: there are {', '.join([*COMMANDS, *ON_RUNS])}")
     if system in ('-h', '--help'): print(_help()); return 0
-    if verb == 'retrieve' and {'-h', '--help'} & set(rest): return _work(verb, 'spectra', ['--help'])
     if verb in ON_RUNS: return _on_run(verb, args[1:])
     have = [s for v, s in RECIPES if v == verb]
     if system not in have: return _fail(f"{verb} needs an instrument, not {system!r}: there are {', '.join(have)}")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FileError', 'read_bytes', 'read_text', 'Arrays', 'read_table', 'validate', 'check_unit', 'read_npz', 'read_hdf5',
-           'read_json', 'atomic_write', 'write_text', 'write_json', 'write_table', 'write_hdf5']
+           'read_json', 'atomic_write', 'ready_to_write', 'write_text', 'write_json', 'write_table', 'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, gzip, io, json, math, os, re, secrets, stat, subprocess, sys, time, zipfile, zlib
@@ -380,6 +380,17 @@ def atomic_write(path): # file to write; its folder has to exist
         os.replace(tmp, path)
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too
     finally: tmp.unlink(missing_ok=True)
+
+# %% ../nbs/00_core/01_files.ipynb #965bcaab
+def ready_to_write(path,            # file to write
+                   endings=('.csv',), # what its name may end in
+                   overwrite=False, # a file that is there may be replaced
+                  ):
+    "ValueError where a file could not be written, in one sentence."
+    if not str(path).endswith(tuple(endings)): raise ValueError(f"out={str(path)!r}: the name ends in {' or '.join(endings)}")
+    if not Path(path).parent.is_dir(): raise FileError(path, f"there is no folder {Path(path).parent}", remedy='create it first')
+    if Path(path).is_dir(): raise FileError(path, 'is a folder', 'a file to write')
+    if Path(path).exists() and not overwrite: raise FileError(path, 'is already there', remedy='give another name, or --overwrite')
 
 # %% ../nbs/00_core/01_files.ipynb #74c7d23c
 def write_text(path,      # file to write

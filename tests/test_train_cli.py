@@ -159,9 +159,10 @@ poly_frequency:
 
 def test_rate_in_a_file(tmp_path):
     "A rate as the guide writes it."
-    from physlearn.spectra.train_physae import read_recipe
+    from physlearn.runs import read_recipe
+    from physlearn.spectra.train_physae import SpectraRecipe
     (tmp_path/'r.yaml').write_text('lr: 1e-4')
-    assert read_recipe(tmp_path/'r.yaml')['lr'] == 1e-4
+    assert read_recipe(tmp_path/'r.yaml', SpectraRecipe)['lr'] == 1e-4
 
 @pytest.mark.parametrize('method', ['map', 'net'])
 def test_retrieve(method, run, spectrum, tmp_path, capsys):

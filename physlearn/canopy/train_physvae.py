@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'Canopies', 'Anchored', 'sides', 'CanopyRecipe', 'Traces', 'share', 'canopy_recipe', 'TrainCanopy']
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #1cfb7de3
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #5babb7f4
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -56,7 +56,7 @@ def sides(r,              # Reflectance
     u = np.array([float(uniforms(1, 1, 'side', k)) for k in kinds])[at]
     return dict(train=u < .64, valid=(u >= .64) & (u < .8), test=u >= .8)
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #9253e386
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #a046bbcd
 @dataclass
 class CanopyRecipe(Recipe):
     "Train PhysVAE: canopy traits from reflectances, by a network with a radiative-transfer decoder."
@@ -75,7 +75,7 @@ class CanopyRecipe(Recipe):
     aux: int = 2                    # auxiliary latents
     posterior: str = 'flow'         # flow, full or diagonal
     residual: str = 'orthogonal'    # none, gated or orthogonal
-    rank: int = 4                   # of the orthogonal residual
+    rank: int = 6                   # of the orthogonal residual
     share: float = .3               # largest length of the residual over the signal's
     error: float = .1               # largest model error, a share of each band's standard deviation
     seen: float = 1.                # singular value from which a direction belongs to the physics; 0: all directions
@@ -219,12 +219,13 @@ def report(self:CanopyRecipe, run:Run)->str:
     from physlearn.canopy.retrieve import report
     return report(run)
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #c5d9065b
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #2b6da134
+_OURS = dict(epochs=160, lr=5e-4, epochs_pretrain=60, pretrain_samples=102_400, lr_pretrain=1e-3, sched_pretrain='one_cycle', kl_warmup_epochs=30)
 PRESETS = dict(
-    default=CanopyRecipe(lr=1e-3, sched_pretrain='one_cycle'),
+    default=CanopyRecipe(**_OURS),
     quick=CanopyRecipe(epochs=12, lr=1e-3, epochs_pretrain=6, pretrain_samples=6400, val_samples=1024, kl_warmup_epochs=3, width=64, posterior='full'),
     guide=CanopyRecipe(noise=None, posterior='diagonal', residual='gated', pretrain_loss='mean', anchor=0., weight_decay=1e-4),
-    physics_only=CanopyRecipe(lr=1e-3, sched_pretrain='one_cycle', residual='none', aux=0),
+    physics_only=CanopyRecipe(**_OURS, residual='none', aux=0, error=1.),
     no_physics=CanopyRecipe(lr=1e-3, physics=False, residual='none', epochs_pretrain=0, anchor=0.))
 
 def canopy_recipe(name:str, **kw)->CanopyRecipe:
@@ -232,7 +233,7 @@ def canopy_recipe(name:str, **kw)->CanopyRecipe:
     if name not in PRESETS: raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
     return replace(PRESETS[name], **kw)
 
-# %% ../../nbs/20_canopy/25_train_physvae.ipynb #3a8ffc1a
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #9bf61217
 @dataclass
 class TrainCanopy(Train, CanopyRecipe):
     "Train PhysVAE. A preset comes first: default, quick, guide, physics_only or no_physics; `default` if none is named."

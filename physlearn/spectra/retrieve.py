@@ -18,14 +18,14 @@ import tyro
 from fastcore.basics import patch
 from torch import Tensor
 from ..calibration import Conformal, calibrate, weighted_quantile
-from ..files import FileError, atomic_write, read_hdf5, validate, write_hdf5, write_table, write_text
+from ..files import FileError, atomic_write, read_hdf5, ready_to_write, validate, write_hdf5, write_table, write_text
 from ..flows import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
-from ..params import measured, normals
+from ..params import measured, normals, pairs
 from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
 from ..runs import Run
-from .commands import _out_folder, pairs
-from ..pages import calibration_table, html_table, img, page, plot_calibration, plot_losses, plot_truth, png, text_table
+from .commands import _out_folder
+from ..pages import bar, calibration_table, html_table, img, page, plot_calibration, plot_losses, plot_truth, png, text_table
 from .fit import ALPHA, QUANTITIES, between, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
 from .fit import report as spectrum_report
 from .physae import PhysAE
@@ -468,15 +468,13 @@ def run(self:RetrieveSpectra):
     "Read, retrieve, print, write."
     if self.corner and (self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir()): raise ValueError(f"corner={self.corner!r}: a name that ends in .png, in a folder that is there, with --method posterior")
     if self.follow: return self.watch()
-    if self.out and not self.out.endswith(('.csv', '.h5', '.hdf5')): raise ValueError(f"out={self.out!r}: the name ends in .csv or .h5")
-    if self.out and not Path(self.out).parent.is_dir(): raise FileError(self.out, f"there is no folder {Path(self.out).parent}", remedy='create it first')
-    if self.out and Path(self.out).exists() and not self.overwrite: raise FileError(self.out, 'is already there', remedy='give another name, or --overwrite')
+    if self.out: ready_to_write(self.out, ('.csv', '.h5', '.hdf5'), self.overwrite)
     if not self.files: raise ValueError("there are no files to retrieve: name at least one")
     run, parts, source = Run.load(self.folder, system='spectra'), [], []
     for f in self.files:
         parts.append(read_signals(f, run, self.quantity, self.axis, self.y, unit=self.unit, medium=self.medium, x=self.x))
         source += [(f, i if len(parts[-1]) > 1 else None) for i in range(len(parts[-1]))]
-    got = retrieve(run, torch.cat(parts), self.method, pairs(self.known, 'known'), self.noise, source, self.draws, progress=_bar)
+    got = retrieve(run, torch.cat(parts), self.method, pairs(self.known, 'known'), self.noise, source, self.draws, progress=bar)
     print(got)
     if self.out: got.save(self.out); print('wrote', self.out)
     if self.corner: print('wrote', write_corner(self.corner, run, parts[0][:1], pairs(self.known, 'known'), self.noise, self.draws))
@@ -500,13 +498,6 @@ def write_corner(path, run, x, known, noise, draws):
     picture = png(lambda f: s.plot(f, names=names), (1.3*len(names), 1.3*len(names)))
     with atomic_write(path) as tmp: tmp.write_bytes(picture)
     return path
-
-def _bar(it):
-    "A progress bar where there is a terminal and something to wait for."
-    import sys
-    if len(it) < 4 or not sys.stderr.isatty(): return it
-    from fastprogress.fastprogress import progress_bar
-    return progress_bar(it)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #e855ad16
 @dataclass

@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'TRAINS', 'PRESETS', 'noise_model', 'bound_loss', 'denoised_mse', 'SpectraData', 'SpectraRecipe',
-           'spectra_recipe', 'read_recipe', 'TrainSpectra']
+           'spectra_recipe', 'TrainSpectra']
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #a8ca55f2
-import json, math
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #1ecdab2d
+import math
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 import torch
 import tyro
@@ -18,13 +17,12 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Plateau, ReLoBRaLo, constant, cosine_warmup, one_cycle
 from ..data import Chain, Clip, Drift, Fringes, SeedDL, Spikes, White, noise_from_dict, sim_dls
-from ..files import FileError, read_json, read_text
+from ..files import FileError
 from ..flows import BoxFlow, FitSource, box_order, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
-from ..params import Param
-from ..runs import Recipe, Run, _open
+from ..runs import Recipe, Run, Train, said_of
 from ..train import Stage
-from .commands import _lines, pairs, read_ranges
+from .commands import _lines, read_ranges
 from .physae import PhysAE, _like
 from .simulate import Grid, LineByLine, preset
 
@@ -212,28 +210,16 @@ def spectra_recipe(name:str, **kw)->SpectraRecipe:
     if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
     return replace(PRESETS[name], **kw)
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #ed95dee6
-def read_recipe(path, # YAML or JSON
-               )->dict: # options of SpectraRecipe
-    "Options from a file; FileError names what does not belong there."
-    if str(path).endswith('.json'): d = read_json(path)
-    else:
-        import yaml
-        try: d = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as e: raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options of a recipe') from None
-    if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
-    if set(d) <= {'system', 'options', 'versions'}:                                   # a run's recipe.json serves too
-        if d.get('system') != 'spectra' or not isinstance(d.get('options'), dict): raise FileError(path, f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}", "system 'spectra' and its options")
-        d = d['options']
-    names = {f.name for f in fields(SpectraRecipe)}
-    if unknown := sorted(map(str, set(d) - names - {'ranges'})): raise FileError(path, f"option {unknown[0]!r}", f"options of `physlearn train spectra`, or ranges")
-    out = {k: tuple(v) if isinstance(v, list) else v for k, v in d.items() if k != 'ranges'}
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #3ecd1ea2
+@patch(cls_method=True)
+def from_file(cls:SpectraRecipe, path, d:dict)->dict: # what a file says; options
+    "Ranges with units, and the calibration as the guide writes it, as options."
+    out = {k: v for k, v in d.items() if k != 'ranges'}
     if not isinstance(d.get('ranges', {}), dict): raise FileError(path, f"{d['ranges']!r}", "lines like 'P: 400..600 mbar'", 'ranges')
-    if 'ranges' in d: out['range'] = tuple(_range(path, k, v) for k, v in (d['ranges'] or {}).items()) + tuple(out.get('range', ()))
+    if 'ranges' in d: out['range'] = [_range(path, k, v) for k, v in (d['ranges'] or {}).items()] + list(out.get('range', ()))
     if (p := d.get('poly_frequency')) is not None: out['poly_frequency'] = _poly(path, p if isinstance(p, dict) else {'all': p})
-    return _typed(path, out)
+    return out
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #2fc62479
 def _range(path, k, v):
     if isinstance(v, str) and '..' in v: return f"{k}={v}"
     if isinstance(v, list) and len(v) in (2, 3): return f"{k}={v[0]}..{v[1]}{v[2] if len(v) == 3 else ''}"
@@ -241,25 +227,9 @@ def _range(path, k, v):
 
 def _poly(path, p):
     "The guide gives one polynomial for each molecule; an instrument has one axis."
-    if not p or not all(isinstance(v, (list, tuple)) and all(isinstance(c, (int, float)) or _float(c) is not None for c in v) for v in p.values()): raise FileError(path, f"{p}", 'a list of numbers for each molecule', 'poly_frequency')
+    if not p or not all(isinstance(v, (list, tuple)) and all(isinstance(c, (str, int, float)) for c in v) for v in p.values()): raise FileError(path, f"{p}", 'a list of numbers for each molecule', 'poly_frequency')
     if len({tuple(v) for v in p.values()}) != 1: raise FileError(path, f"different polynomials for {', '.join(p)}", 'one, since an instrument has one axis', 'poly_frequency')
-    return tuple(float(c) for c in next(iter(p.values())))
-
-def _float(v):
-    "YAML reads 1e-4, without a dot, as text."
-    try: return float(v) if isinstance(v, (str, int, float)) and not isinstance(v, bool) else None
-    except ValueError: return None
-
-def _typed(path, out):
-    "Values of the types that the fields have; FileError otherwise."
-    kinds = {f.name: str(f.type) for f in fields(SpectraRecipe)}
-    for k, v in out.items():
-        kind = kinds[k]
-        none, what = 'None' in kind and v is None, next((w for w in ('bool', 'tuple', 'str', 'float', 'int') if w in kind), 'str')
-        if what in ('float', 'int') and (n := _float(v)) is not None: v = out[k] = int(n) if n == int(n) and 'int' in kind else n
-        ok = dict(bool=isinstance(v, bool), tuple=isinstance(v, tuple), str=isinstance(v, (str, int)), float=isinstance(v, (int, float)), int=isinstance(v, int))[what]
-        if not (ok or none): raise FileError(path, f"{v!r}", dict(bool='true or false', tuple='a list', str='a word', float='a number', int='a whole number')[what], k)
-    return out
+    return next(iter(p.values()))
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #c4a2a765
 @patch
@@ -274,36 +244,17 @@ def report(self:SpectraRecipe, run:Run)->str:
     from physlearn.spectra.retrieve import report
     return report(run)
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #6e4b1532
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #823491c0
 @dataclass
-class TrainSpectra(SpectraRecipe):
+class TrainSpectra(Train, SpectraRecipe):
     "Train PhysAE. A preset comes first: quick, default, high (the guide's), bound (this project's tables) or demo; `default` if none is named."
-    out: str|None = None            # folder of the run; runs/spectra-PRESET-STAGE if not given
-    start: Annotated[str|None, tyro.conf.arg(name='from')] = None # run whose weights and options are taken to start with
-    recipe: str|None = None         # YAML or JSON file with options, and ranges with units
+    presets: ClassVar[dict] = PRESETS
 
     @classmethod
     def defaults(cls, words): # the words of the command line
-        "What the options are where they are not given, and the words that are left."
-        name = words[0] if words and not words[0].startswith('-') else 'default'
-        if name not in PRESETS: raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
-        said = _said(words)
-        d = asdict(_open(said['from']) if 'from' in said else PRESETS[name])
-        if 'recipe' in said: d |= read_recipe(said['recipe'])
-        stage = said.get('stage', d['stage'])
-        if 'from' in said or stage != d['stage']: d |= dict(stage=stage, epochs=None, lr=None) if 'recipe' not in said else dict(stage=stage)
-        return cls(**d, out=f"runs/spectra-{Path(said['from']).name if 'from' in said else name}-{stage}"), words[1:] if words and words[0] == name else words
-
-    def run(self):
-        "Train, evaluate, and say where everything is."
-        recipe = SpectraRecipe(**{f.name: getattr(self, f.name) for f in fields(SpectraRecipe)})
-        run = recipe.fit(self.out, start=Run.load(self.start, system='spectra') if self.start else None)
-        print(f"the run is {run.path}, its report {run.path/'report.html'}")
-
-def _said(words):
-    "Values of the words that decide over the defaults of others."
-    out = {}
-    for i, w in enumerate(words):
-        k, eq, v = w.lstrip('-').partition('=')
-        if w.startswith('--') and k in ('stage', 'from', 'recipe'): out[k] = v if eq else words[i+1] if i + 1 < len(words) else ''
-    return out
+        "As of any training; another stage has its own epochs and rate, and a run of its own."
+        made, rest = super().defaults(words)
+        said = said_of(words, 'stage', 'from', 'recipe')
+        stage = said.get('stage', made.stage)
+        kw = dict(epochs=None, lr=None) if ('from' in said or stage != made.stage) and 'recipe' not in said else {}
+        return replace(made, stage=stage, out=f"{made.out}-{stage}", **kw), rest
