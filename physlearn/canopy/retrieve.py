@@ -88,7 +88,7 @@ def reconstruction(run, side='test')->dict:
                  rows=[[b, *(float(c[i]) if math.isfinite(c[i]) else None for c in cols)] for i, b in enumerate(r.bands)])
     return dict(table=table, test=test, got=got, traits=None if run.model.physics is None else net_traits(run.model, test, 256))
 
-# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #24982aa5
+# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #ab0cb362
 SHOWN = 'CCC', 'cab', 'LAI_total', 'fc'
 
 def told_table(names, told:dict, errors=None)->dict: # traits; {'simulated': (n,k), 'measured': (m,k)}; RMS errors on simulated rows (k,) [prior sd]
@@ -107,7 +107,7 @@ def plot_told(fig, names, told:dict):
     for j, (what, v) in enumerate(told.items()):
         at = x + .24*j - .12*(len(told) - 1)
         ax.vlines(at, *np.quantile(v.numpy(), [.1, .9], 0), color=f'C{j}', lw=2, alpha=.6); ax.plot(at, v.square().mean(0).sqrt(), 'o', color=f'C{j}', ms=5, label=f'{what} rows')
-    ax.set(xticks=x, xticklabels=names, ylabel='posterior sd over prior sd [-]', ylim=(0, max(1.15, 1.05*max(float(v.quantile(.9, 0).max()) for v in told.values()))), xlim=(-.5, len(names) + .6)); ax.legend(fontsize=7, loc='lower left', ncols=2)
+    ax.set(xticks=x, xticklabels=names, ylabel='posterior sd over prior sd [-]', ylim=(0, max(1.15, 1.05*max(float(v.quantile(.9, 0).max()) for v in told.values()))), xlim=(-.5, len(names) + .6)); ax.legend(fontsize=7, loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #d5c886cc
 def labels(r)->dict: # Reflectance; {'month', 'class'}: text (n,), as far as the table has them
@@ -232,7 +232,7 @@ def plot_season(fig, rec):
     for ax in axs[2:]: ax.set_xlabel('date'); ax.tick_params(axis='x', rotation=30)
     fig.legend(*axs[0].get_legend_handles_labels(), loc='outside right center', fontsize=7, frameon=False)
 
-# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #2d8ebc03
+# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #6814172c
 def plot_latents(fig, rec, most=3000):
     "Posterior means of test rows, coloured by month and by class."
     a, t, tell = rec['got']['a'].numpy(), rec['traits'], labels(rec['test']) or {'': np.zeros(len(rec['test']), str)}
@@ -243,7 +243,7 @@ def plot_latents(fig, rec, most=3000):
     for axs, (what, g) in zip(fig.subplots(len(tell), len(pairs), squeeze=False), tell.items()):
         kinds, at = np.unique(g, return_inverse=True)
         for ax, (v, names) in zip(axs, pairs):
-            dots = ax.scatter(v[0][some], v[1][some], c=at[some], s=4, lw=0, cmap='viridis' if what == 'month' else 'tab20', vmin=0, vmax=max(1, len(kinds) - 1))
+            dots = ax.scatter(v[0][some], v[1][some], c=at[some], s=4, lw=0, cmap='viridis' if what == 'month' else 'tab10' if len(kinds) < 11 else 'tab20', vmin=0, vmax=max(1, len(kinds) - 1) if what == 'month' else 9 if len(kinds) < 11 else 19)
             ax.set(xlabel=names[0], ylabel=names[1]); ax.tick_params(labelsize=7)
         if what: axs[-1].legend(dots.legend_elements(num=None)[0], kinds[np.unique(at[some])], title=what, title_fontsize=7, fontsize=6, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
 
