@@ -130,7 +130,7 @@ def measured(folder, name):
     "What a run says of the test rows: R2 by band, share of the residual, traits, what seasons and indices say."
     run = trained(folder, name)
     test, _ = test_rows(run)
-    got = run.model.estimate({k: torch.from_numpy(v) for k, v in arrays(test).items()}, 64)
+    got = run.model.estimate({k: torch.from_numpy(v) for k, v in arrays(test).items()}, 256)
     out = dict(residual=explained(test.x, got['signal'].numpy(), test.mask).tolist(), physics=explained(test.x, got['physics'].numpy(), test.mask).tolist(), share=share(got['physics'], got['signal'] - got['physics'], run.model.norm.std),
                error=(run.model.error/run.model.norm.std).tolist(), noise=run.model.sd(got['signal'], error=False).mean(0).tolist(), suspect=float((got['p'] < 1e-3).double().mean()), bands=list(test.bands))
     if run.model.physics is not None:
@@ -152,10 +152,17 @@ def rival(folder, what):
     both = torch.cat([theta, products(run.sim.space, theta)], 1)
     return dict(traits=dict(zip([*run.sim.space, 'LAI_total', 'CCC'], both.T.tolist())))
 
+def of_leaves(test): return np.array([any(k in c for k in LEAFY) for c in test.others['class'].astype(str)])
+
+def curve(test, v):
+    "Dates, and quartiles of a quantity over deciduous plots."
+    dates, leafy = test.others['date'].astype(str), of_leaves(test)
+    days = sorted(set(dates))
+    return days, [np.quantile(np.asarray(v)[leafy & (dates == d)], [.25, .5, .75]).tolist() for d in days]
+
 def seasons(test, v):
     "Deciduous plots in which a quantity is higher in July than in April and in October, and its medians."
-    dates, plots = test.others['date'].astype(str), test.others['sample_id']
-    leafy = np.array([any(k in c for k in LEAFY) for c in test.others['class'].astype(str)])
+    dates, plots, leafy = test.others['date'].astype(str), test.others['sample_id'], of_leaves(test)
     ids = np.unique(plots[leafy])
     at = {d: np.array([np.asarray(v)[(plots == i) & (dates == d)][0] for i in ids]) for d in (APRIL, JULY, OCTOBER)}
     return [len(ids), float((at[JULY] > at[APRIL]).mean()), float((at[JULY] > at[OCTOBER]).mean()), *(float(np.median(x)) for x in at.values())]
@@ -172,7 +179,7 @@ def compare(got, test):
     who = [n for n in ('orthogonal', 'physics', 'gated', 'free', 'guide', 'guide-physics', 'plain', 'lookup') if n in got]
     index = [[n, *(rank(got[n]['traits'][k], lai) for k in ('fc', 'LAI_total', 'CCC'))] for n in who] + [[k, rank(v, lai), '', ''] for k, v in got['indices']['traits'].items()] + [['fc of orthogonal, rows shuffled', rank(shuffled(got['orthogonal']['traits']['fc']), lai), '', '']]
     year = [[n, k, *seasons(test, got[n]['traits'][k])] for n in who for k in ('CCC', 'cab')] + [[k, '', *seasons(test, v)] for k, v in got['indices']['traits'].items()]
-    return dict(traits=names, meaning=meaning, index=index, seasons=year)
+    return dict(traits=names, meaning=meaning, index=index, seasons=year, curves={n: curve(test, got[n]['traits']['CCC']) for n in ('orthogonal', 'physics', 'guide', 'guide-physics')})
 
 SECTIONS = 'identify', 'recovery', 'coverage', 'compare'
 
@@ -202,6 +209,25 @@ def main():
     got = {k: kept(k, f) for k, f in todo.items() if not a.only or k in a.only}
     if not a.only: write(got)
 
+def picture(m):
+    "What reconstructions explain, and what becomes of chlorophyll."
+    import matplotlib
+    matplotlib.use('agg')
+    from matplotlib import pyplot as plt
+    from matplotlib.dates import DateFormatter
+    fig, (a, b) = plt.subplots(1, 2, figsize=(9, 3.2), layout='constrained')
+    for k, c, label in (('orthogonal', 'C0', 'residual that cannot imitate physics'), ('guide', 'C3', "the guide's gated residual")):
+        a.plot(m['got'][k]['bands'], m['got'][k]['residual'], 'o-', c=c, ms=4, label=label)
+        a.plot(m['got'][k]['bands'], m['got'][k]['physics'], 'x--', c=c, ms=4, lw=1, label='its physics alone')
+    a.set(xlabel='band', ylabel='R2 of measured reflectance [-]', ylim=(-.1, 1.03)); a.tick_params(axis='x', rotation=60, labelsize=7); a.legend(fontsize=7)
+    for k, style, label in (('physics', 'C0--', 'physics alone'), ('orthogonal', 'C0-', 'with residual'), ('guide-physics', 'C3--', "the guide's, physics alone"), ('guide', 'C3-', "the guide's, gated residual")):
+        days, q = m['curves'][k]
+        days, q = np.array(days, dtype='datetime64[D]'), np.array(q)
+        b.plot(days, q[:,1], style, label=label)
+        if not style.endswith('--'): b.fill_between(days, q[:,0], q[:,2], color=style[:2], alpha=.2, lw=0)
+    b.set(xlabel='2018', ylabel='canopy chlorophyll of 131 deciduous plots [g/m2]', ylim=(0, None)); b.yaxis.label.set_size(8); b.xaxis.set_major_formatter(DateFormatter('%b')); b.legend(fontsize=7)
+    fig.savefig(HERE/'results/physvae.png', dpi=150)
+
 def write(g):
     "The tables."
     bars, c, r, m = [], g['coverage'], g['recovery'], g['compare']
@@ -228,6 +254,7 @@ def write(g):
             "the guide's gated one, and that without simulated spectra beside the measured ones. `guide` is the reference guide's trainer, `guide-physics` the same without a residual. Test rows are 2,828 of 202 other plots. The LAI of the satellite product is no truth: it is another estimate from the same bands. "
             'A trait is its posterior mean. ' + ' '.join(f'{k}: {v}' for k, v in c['checks'].items() if k in ('simulated',)))
     traits = m['traits']
+    picture(m)
     save('physvae', 'Canopies: traits and their meaning', text, [
         ('What eleven bands tell: standard deviations over those of the prior', ['largest understorey LAI', 'trait', 'linear bound (median)', 'posterior (root mean square)'], g['identify'], 'Sun at 30°, nadir view, 200 stands, particles from the prior. The linear bound exceeds the range where the posterior is a bent ridge.'),
         (f"Simulated truth: RMSE over the root of the mean variance of the reference posterior, {r['n']} spectra", ['answer', *r['names']], r['rows'], f"Reference: 256 chains of 100 steps for each spectrum that begin at weighted draws of the flow (effective draws of 8,192: {r['ess'][0]:.0f}, {r['ess'][1]:.0f}, {r['ess'][2]:.0f} at 1, 10, 50 %)."),
