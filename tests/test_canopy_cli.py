@@ -112,8 +112,10 @@ def test_evaluate(quick, run, tmp_path, capsys, monkeypatch):
     assert cli('evaluate', tmp_path/'run') == 0
     out, err = capsys.readouterr()
     assert err == '' and 'look-up table' in out and 'six principal components' in out
-    assert (tmp_path/'run/report.html').read_text().count('<img') == 5 and 'Simulated truth' in (tmp_path/'run/README.md').read_text()
-    assert len(json.loads((tmp_path/'run/metrics.json').read_text())['tables']) == 3
+    figures = {p.stem for p in (tmp_path/'run/figures').iterdir()}
+    assert figures >= {'losses', 'traces', 'truth', 'calibration', 'bands'} and (tmp_path/'run/report.html').read_text().count('<img') == len(figures)
+    tables = json.loads((tmp_path/'run/metrics.json').read_text())['tables']
+    assert len(tables) >= 3 and 'Simulated truth' in tables[0]['caption'] and all(t['caption'] in (tmp_path/'run/README.md').read_text() for t in tables)
 
 def test_retrieve_table(run, plots, tmp_path, capsys):
     "A row for each row; what was there is kept."
