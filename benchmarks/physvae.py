@@ -227,7 +227,7 @@ def picture(m):
         days, q = np.array(days, dtype='datetime64[D]'), np.array(q)
         b.plot(days, q[:,1], style, label=label)
         if not style.endswith('--'): b.fill_between(days, q[:,0], q[:,2], color=style[:2], alpha=.2, lw=0)
-    b.set(xlabel='2018', ylabel='canopy chlorophyll of 131 deciduous plots [g/m2]', ylim=(0, None)); b.yaxis.label.set_size(8); b.xaxis.set_major_formatter(DateFormatter('%b')); b.legend(fontsize=7)
+    b.set(xlabel='month of 2018', ylabel='canopy chlorophyll [g/m2]', title='131 deciduous plots: median and quartiles', ylim=(0, None)); b.title.set_size(9); b.xaxis.set_major_formatter(DateFormatter('%b')); b.legend(fontsize=7, loc='center', bbox_to_anchor=(.37, .45))
     fig.savefig(HERE/'results/physvae.png', dpi=150)
 
 def write(g):
