@@ -61,14 +61,14 @@ def page(title:str, # of the window; plain text
     "A page that can be mailed: no file beside it, nothing from the net."
     return f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title><style>{_CSS}body{{max-width:{width}em}}</style></head><body>{body}</body></html>"
 
-# %% ../nbs/00_core/07b_pages.ipynb #82fb50d5
+# %% ../nbs/00_core/07b_pages.ipynb #78a201c7
 def plot_losses(fig, history):
     "Terms of the loss over epochs, and beside them their balancing weights, if there are any."
     lam = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
     axs = np.atleast_1d(fig.subplots(1, 1 + bool(lam)))
-    for k in history:
-        if k.split('_')[0] in ('train', 'valid') and np.isfinite(history[k]).any() and (history[k] > 0).any(): axs[0].semilogy(1 + np.arange(len(history[k])), history[k], '--' if k.startswith('train') else '-', label=k, lw=1.2)
-    axs[0].set(xlabel='epoch', ylabel='loss [-]'); axs[0].legend(fontsize=7)
+    terms = {k: v for k, v in history.items() if k.split('_')[0] in ('train', 'valid') and np.nan_to_num(v).any()}
+    for k, v in terms.items(): axs[0].plot(1 + np.arange(len(v)), v, '--' if k.startswith('train') else '-', label=k, lw=1.2)
+    axs[0].set(xlabel='epoch', ylabel='loss [-]', yscale='symlog' if any((v < 0).any() for v in terms.values()) else 'log'); axs[0].legend(fontsize=7)     # a log-density has both signs
     if lam:
         for k in lam: axs[1].plot(1 + np.arange(len(history[k])), history[k], label=k[4:])
         axs[1].set(xlabel='epoch', ylabel='balancing weight [-]'); axs[1].legend(fontsize=7)
