@@ -286,7 +286,7 @@ def log_density(self:ParamSpace,
     dp = torch.where(flat, 1/_on(self.hi - self.lo, y), du)                       # dp/dtheta
     return torch.where(inside, (dp if coords == 'theta' else dp/du).log().sum(-1), -math.inf)
 
-# %% ../nbs/00_core/00_params.ipynb #59e129e8
+# %% ../nbs/00_core/00_params.ipynb #8963fe80
 @patch
 def sample(self:ParamSpace,
            rows,        # how many, or row numbers (n,)
@@ -295,3 +295,17 @@ def sample(self:ParamSpace,
           )->Tensor:    # physical values, float64 (n,d)
     "Draw from the prior; row i depends on (key, i) alone."
     return self.quantile(uniforms(rows, [_word(k) for k in self], *key, device=device))
+
+@patch
+def states(self:ParamSpace,
+           rows,        # as in `sample`
+           fixed,       # words like 'T=300K' for values that are not drawn
+           *key,        # as in `sample`
+          )->Tensor:    # physical values, float64 (n,d)
+    "Draw from the prior, some values fixed by words; ValueError for a word that is no exact value within its range."
+    theta = self.sample(rows, *key)
+    for k, v in pairs(fixed, 'value').items():
+        theta[:,self.index(k)], sd = measured(v, self[k].unit, k)
+        if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
+    self.check(theta)
+    return theta

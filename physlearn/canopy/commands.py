@@ -42,7 +42,7 @@ class SimulateCanopy:
     seed: int = 0                   # row i is a function of (seed, i)
     overwrite: bool = False         # replace a table that is there
 
-# %% ../../nbs/20_canopy/27_commands.ipynb #42eea766
+# %% ../../nbs/20_canopy/27_commands.ipynb #75926a19
 @patch
 def table(self:SimulateCanopy)->tuple: # columns by name; what stands above them
     "Reflectances, angles and true traits, each (n,)."
@@ -50,11 +50,7 @@ def table(self:SimulateCanopy)->tuple: # columns by name; what stands above them
         if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
     sim = _forest(self.understorey, bands=self.bands, route='bands', dtype=torch.float64)
     space = sim.space
-    theta = space.sample(self.n, 'simulate', self.seed)
-    for k, v in pairs(self.set, 'value').items():
-        theta[:,space.index(k)], sd = measured(v, space[k].unit, k)
-        if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
-    space.check(theta)
+    theta = space.states(self.n, self.set, 'simulate', self.seed)
     drawn = SUN.lo + (SUN.hi - SUN.lo)*uniforms(self.n, 1, 'simulate', 'sun', self.seed)[:,0]
     angles = {k: drawn if v is None else torch.full((self.n,), float(v), dtype=torch.float64) for k, v in dict(tts=self.tts, tto=self.tto, psi=self.psi).items()}
     for k, v in angles.items(): sim.cond.only(k).check(v[:,None])

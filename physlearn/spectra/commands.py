@@ -127,7 +127,7 @@ class SimulateSpectra:
     method: str = 'exact'           # exact or table
     overwrite: bool = False         # replace a file that is there
 
-# %% ../../nbs/10_spectra/18_commands.ipynb #bf2937f8
+# %% ../../nbs/10_spectra/18_commands.ipynb #0558d63a
 @patch
 def spectra(self:SimulateSpectra):
     "Simulator, states (n,d), wavenumbers and signals (n,N)."
@@ -135,11 +135,7 @@ def spectra(self:SimulateSpectra):
     if not (math.isfinite(self.noise) and self.noise >= 0): raise ValueError(f"noise={self.noise} must be 0 or more")
     sim = _simulator(self, method=self.method)
     space = sim.space
-    theta = space.sample(self.n, 'simulate', self.seed)
-    for k, v in pairs(self.set, 'value').items():
-        theta[:,space.index(k)], sd = measured(v, space[k].unit, k)
-        if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
-    space.check(theta)
+    theta = space.states(self.n, self.set, 'simulate', self.seed)
     with torch.no_grad(): y = torch.cat([sim(theta[i:i+32])[:,0].double() for i in range(0, self.n, 32)])
     return sim, theta, sim.wavenumber(theta), y*(1 + self.noise*normals(self.n, y.shape[1], 'noise', self.seed, dtype=torch.float64))
 
