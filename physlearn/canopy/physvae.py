@@ -111,7 +111,7 @@ def seen_part(v:Tensor,        # vectors (B,M) [σ]
 
 RESIDUALS = dict(none=NoResidual, gated=Gated, orthogonal=Orthogonal)
 
-# %% ../../nbs/20_canopy/24_physvae.ipynb #75c3c5c3
+# %% ../../nbs/20_canopy/24_physvae.ipynb #35501d06
 class Bands(nn.Module):
     "Signals, mask and conditions to inputs of a network of zero mean and unit variance over the simulator's ranges."
     def __init__(self, sim, n=512, floor=1e-3): # n states give mean and variance; smaller signals count as `floor`
@@ -123,8 +123,11 @@ class Bands(nn.Module):
         self.width = 2*x.shape[1] + len(self.cond or ())
     def _log(self, x): return x.clamp_min(self.floor).log()
     def measured(self, x): # reflectances (n,M), NaN where missing
-        "Mean and variance of the bands themselves are those of measured spectra from now on; the logarithms, which the encoder sees, keep theirs."
-        for k, f in (('mean', np.nanmean), ('std', np.nanstd)): getattr(self, k).copy_(torch.from_numpy(f(x, 0)))
+        "Mean and variance of the bands themselves are those of measured spectra from now on; the logarithms, which the encoder sees, keep theirs, and so does a band that was never measured or never varies."
+        seen = np.isfinite(x).any(0)
+        for k, f in (('mean', np.nanmean), ('std', np.nanstd)):
+            v = np.where(seen, f(np.where(seen, x, 0.), 0), 0.)
+            getattr(self, k).copy_(torch.where(torch.from_numpy(v) > 0, torch.from_numpy(v), getattr(self, k)))
     def forward(self, batch)->Tensor: # x (B,1,M), mask (B,M) if bands are missing, conditions (B,); (B,width)
         x = batch['x'][:,0].float()
         there = batch['mask'].to(x.dtype) if 'mask' in batch else torch.ones_like(x)
