@@ -130,23 +130,102 @@ def rautian(dnu:Tensor,     # distance from the shifted line centre (...) [cm⁻
 
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #a625bbaa
 def _series(q):
-    "E(q) and D(q) for |q| < 1/7, from w(i/q) = q/√π (1 - q²/2 + 3q⁴/4 - ...) (DLMF 7.12.1)."
-    q2, h, k = -q*q/2, torch.ones_like(q), torch.full_like(q, 0.)
+    """E, D and their derivatives for |q| < 1/7, from w(i/q) = q/√π (1 - q²/2 + 3q⁴/4 - ...) (DLMF 7.12.1)."""
+    half, h, k, qdk = -q*q/2, torch.ones_like(q), torch.zeros_like(q), torch.zeros_like(q)
     term = torch.ones_like(q)
     for n in range(1, 17):
-        k = k + term*(2*n - 1)*-.5                                # k = (h - 1)/q²
-        term = term*(2*n - 1)*q2
+        part = term*(2*n - 1)*-.5
+        k, qdk = k + part, qdk + (2*n - 2)*part                  # k = (h - 1)/q², and q dk/dq
+        term = term*(2*n - 1)*half
         h = h + term
-    return q*h, q*(h - k)
+    return q*h, q*(h - k), -2*k, -3*k - qdk
+
+def _closed(q):
+    "The same from w itself, for |q| ≥ 1/7."
+    E = SQRT_PI*faddeeva(1j/q)
+    k = (E/q - 1)/(q*q)
+    return E, E - q*k, -2*k, -2*k - (1 - 2*k)/(q*q) + 2*E/(q*q*q)
 
 def _ED(q):
-    "E(q) and D(q); the series where q is small, w elsewhere."
+    "E(q), D(q) and their derivatives; each point by one of the two."
     small = q.abs() < 1/7
-    safe = torch.where(small, torch.full_like(q, .5), q)          # keeps the unused branch finite, also in its gradient
-    E = SQRT_PI*faddeeva(1j/safe)
-    D = E - (E/safe - 1)/safe
-    Es, Ds = _series(torch.where(small, q, torch.zeros_like(q)))
-    return torch.where(small, Es, E), torch.where(small, Ds, D)
+    if small.all(): return _series(q)
+    if not small.any(): return _closed(q)
+    out = tuple(torch.empty_like(q) for _ in range(4))
+    for where, values in ((small, _series(q[small])), (~small, _closed(q[~small]))):
+        for o, v in zip(out, values): o[where] = v
+    return out
+
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f1
+def _parts(dnu, gamma_d, gamma0, gamma2, delta2, nuvc, eta):
+    "The five quantities that the profile is a function of, and C0 - 3/2 C2 and C2."
+    c, c2 = SQRT_LN2/gamma_d, torch.complex(gamma2, delta2)
+    c0 = gamma0 - 1.5*c2                                          # the shift Δ0 is already in dnu
+    return (c, (1 - eta)*c0 + nuvc - 1j*dnu, (1 - eta)*c2, nuvc - eta*c0, eta*c2), c0, c2
+
+def _arguments(c, a, c2t):
+    "s, q and r."
+    root = (1 + 4*c*c*c2t*a).sqrt()
+    return root, (root + 1)/(2*c*a), 2*c*c2t/(root + 1)
+
+def _complex_profile(c, a, c2t, n, m):
+    "f, of which the real part is the absorption."
+    _, q, r = _arguments(c, a, c2t)
+    (Eq, Dq, *_), (Er, Dr, *_) = _ED(q), _ED(r)
+    A = c*(Eq - Er)
+    return A/(1 - n*A + m*c*(Dq - Dr))/math.pi
+
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f3
+def _slopes(c, a, c2t, n, m):
+    "Partial derivatives of f by each of the five."
+    root, q, r = _arguments(c, a, c2t)
+    (Eq, Dq, dEq, dDq), (Er, Dr, dEr, dDr) = _ED(q), _ED(r)
+    A, B = c*(Eq - Er), c*(Dq - Dr)
+    by_root = 1/(2*c*a), -r/(root + 1)                            # of q and r
+    d_root = [4*c*c2t*a/root, 2*c*c*c2t/root, 2*c*c*a/root]       # by c, a, c2t
+    own_q, own_r = (-q/c, -q/a, 0.), (r/c, 0., 2*c/(root + 1))
+    den = 1 - n*A + m*B
+    scale = 1/(math.pi*den*den)
+    out = []
+    for j in range(3):
+        dq, dr = own_q[j] + by_root[0]*d_root[j], own_r[j] + by_root[1]*d_root[j]
+        dA, dB = c*(dEq*dq - dEr*dr), c*(dDq*dq - dDr*dr)
+        if j == 0: dA, dB = dA + A/c, dB + B/c
+        out.append(scale*(dA*(den + n*A) - A*m*dB))
+    return *out, scale*A*A, -scale*A*B
+
+def _partials(inputs):
+    "Partial derivatives of f by dnu, gamma_d, gamma0, gamma2, delta2, nuvc and eta."
+    five, c0, c2 = _parts(*inputs)
+    by_c, by_a, by_c2t, by_n, by_m = _slopes(*five)
+    eta = inputs[6]
+    by_c2 = (1 - eta)*(by_c2t - 1.5*by_a) + eta*(1.5*by_n + by_m)
+    return (-1j*by_a, -five[0]/inputs[1]*by_c, (1 - eta)*by_a - eta*by_n, by_c2, 1j*by_c2, by_a + by_n,
+            c2*(by_m - by_c2t) - c0*(by_a + by_n))
+
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f4
+class _HartmannTran(torch.autograd.Function):
+    @staticmethod
+    def forward(*inputs):
+        f = _complex_profile(*_parts(*inputs)[0])
+        return f.real.clone(), f.imag.clone()
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+    @staticmethod
+    def backward(ctx, g_re, g_im):
+        return tuple(g_re*d.real + g_im*d.imag for d in _partials(ctx.saved_tensors))
+    @staticmethod
+    def jvp(ctx, *tangents):
+        re = im = 0.
+        for d, t in zip(_partials(ctx.saved_tensors), tangents):
+            if t is not None: re, im = re + d.real*t, im + d.imag*t
+        return re, im
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        rows = (v.movedim(d, 0) if d is not None else v[None] for v, d in zip(inputs, in_dims))
+        return _HartmannTran.apply(*torch.broadcast_tensors(*rows)), (0, 0)
 
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #ea4b91bd
 def hartmann_tran(dnu:Tensor,     # distance from the shifted line centre (...) [cm⁻¹]
@@ -158,13 +237,6 @@ def hartmann_tran(dnu:Tensor,     # distance from the shifted line centre (...) 
                   eta=0.,         # correlation of velocity- and state-changing collisions (...) [-]
                  )->tuple:        # real and imaginary part of the profile, each (...) [cm]
     "Partially correlated quadratic-speed-dependent hard-collision profile."
-    gamma2, delta2, nuvc, eta = (torch.as_tensor(v, dtype=torch.float64, device=dnu.device) for v in (gamma2, delta2, nuvc, eta))
-    c, c2 = SQRT_LN2/gamma_d, torch.complex(*torch.broadcast_tensors(gamma2, delta2))
-    c0 = gamma0 - 1.5*c2                                          # the shift Δ0 is already in dnu
-    c2t = (1 - eta)*c2
-    a = (1 - eta)*c0 + nuvc - 1j*dnu
-    s1 = (1 + 4*c*c*c2t*a).sqrt() + 1
-    (Eq, Dq), (Er, Dr) = _ED(s1/(2*c*a)), _ED(2*c*c2t/s1 + 0*a)
-    A, B = c*(Eq - Er), c*(Dq - Dr)
-    f = A/(1 - (nuvc - eta*c0)*A + eta*c2*B)/math.pi
-    return f.real, f.imag
+    args = (torch.as_tensor(v, dtype=torch.float64, device=dnu.device)
+            for v in (dnu, gamma_d, gamma0, gamma2, delta2, nuvc, eta))
+    return _HartmannTran.apply(*torch.broadcast_tensors(*args))
