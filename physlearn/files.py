@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FileError', 'read_bytes', 'read_text', 'Arrays', 'read_table', 'validate', 'check_unit', 'read_npz', 'read_hdf5',
-           'read_json', 'atomic_write', 'ready_to_write', 'write_text', 'write_json', 'write_table', 'write_hdf5']
+           'read_json', 'atomic_write', 'ready_to_write', 'output_folder', 'write_text', 'write_json', 'write_table',
+           'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, gzip, io, json, math, os, re, secrets, stat, subprocess, sys, time, zipfile, zlib
@@ -391,6 +392,18 @@ def ready_to_write(path,            # file to write
     if not Path(path).parent.is_dir(): raise FileError(path, f"there is no folder {Path(path).parent}", remedy='create it first')
     if Path(path).is_dir(): raise FileError(path, 'is a folder', 'a file to write')
     if Path(path).exists() and not overwrite: raise FileError(path, 'is already there', remedy='give another name, or --overwrite')
+
+# %% ../nbs/00_core/01_files.ipynb #c082779d
+def output_folder(path,      # folder for results
+                  make=True, # make it, if its parent is there
+                 )->Path:
+    "The folder to write to; FileError in one sentence where that cannot be."
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise FileError(path, 'is a file', 'a folder to write to', remedy='give another --out')
+    if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
+    if make: path.mkdir(exist_ok=True)
+    return path
 
 # %% ../nbs/00_core/01_files.ipynb #74c7d23c
 def write_text(path,      # file to write

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from physlearn.cli import main
 from physlearn.files import read_table, write_table
-from physlearn.spectra.fit import example_spectrum
+from physlearn.spectra.files import example_spectrum
 
 KNOWN = ['--known', 'T=306±0.5K', 'P=487±1mbar']
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from physlearn.cli import main
 from physlearn.files import FileError, write_table
-from physlearn.spectra.fit import OTHERS, Spectrum, fit_spectrum, read_spectrum, simulator_for
+from physlearn.spectra.files import OTHERS, Spectrum, read_spectrum
+from physlearn.spectra.fit import fit_spectrum, simulator_for
 from physlearn.spectra.simulate import preset
 from test_files import mutants
 

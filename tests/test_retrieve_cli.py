@@ -6,7 +6,7 @@ import pytest
 import torch
 from physlearn.cli import main
 from physlearn.files import read_table, write_hdf5, write_table
-from physlearn.spectra.fit import example_spectrum
+from physlearn.spectra.files import example_spectrum
 from physlearn.spectra.retrieve import validation
 from physlearn.spectra.train_physae import spectra_recipe
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 import tyro
 from fastcore.basics import patch
-from ..files import FileError, ready_to_write, write_hdf5, write_table, write_text
+from ..files import output_folder, ready_to_write, write_hdf5, write_table, write_text
 from ..params import Param, measured, normals, pairs
 from ..posterior import Gaussian, identifiable
-from .fit import Fit, example_spectrum, fit_spectrum, read_spectrum, report
-from .hitran import PartitionSums, demo_lines, read_lines, read_partition_sums, tips
-from .instrument import through
+from .files import example_spectrum, read_spectrum
+from .fit import Fit, fit_spectrum, report
+from .hitran import demo_lines, read_line_data
+from .resolution import through
 from .simulate import PRESETS, preset
 from .window import find_windows
 
@@ -36,21 +37,9 @@ def read_ranges(items, space):
     return out
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #ef1e8302
-def _lines(files, sums):
-    "Line list and partition sums of the user's files; None where nothing is given."
-    if not files: return None, {}
-    lines = read_lines(files[0])
-    for f in files[1:]: lines = lines + read_lines(f)
-    if not sums: return lines, dict(Q=tips(lines))
-    Q = PartitionSums()
-    for s in sums:
-        name, _, edition = str(s).partition(':')
-        Q = Q | read_partition_sums(name, edition=edition or None)
-    return lines, dict(Q=Q)
-
 def _setup(r):
     "Preset with the recipe's path, lines, ranges, as keywords of Preset.simulator."
-    lines, kw = _lines(r.lines, r.partition_sums)
+    lines, kw = read_line_data(r.lines, r.partition_sums)
     p = preset(r.preset)
     if r.path and not r.path.strip()[-1:].isalpha(): raise ValueError(f"path={r.path!r} has no unit: write it like '15.12m'")
     return p, lines, kw | (dict(path=r.path) if r.path else {}) | dict(profile=r.profile, mixing=r.mixing)
@@ -61,14 +50,6 @@ def _simulator(r, **more):
     ranges = read_ranges(r.range, p.space)
     width = ranges.pop('ils', None)
     return through(p.simulator(lines, space=p.space.replace(**ranges), **kw, **more), r.ils, width)
-
-def _out_folder(path, make=True):
-    "The folder to write to, made if its parent is there; FileError otherwise."
-    path = Path(path)
-    if path.exists() and not path.is_dir(): raise FileError(path, 'is a file', 'a folder to write to', remedy='give another --out')
-    if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
-    if make: path.mkdir(exist_ok=True)
-    return path
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #adb27407
 @dataclass
@@ -102,10 +83,10 @@ class FitSpectra:
         return fit_spectrum(spec, p, pairs(self.known, 'known'), self.noise, lines, read_ranges(self.range, p.space), ils=self.ils, **kw)
     def run(self):
         "Fit, print, write."
-        if self.out: _out_folder(self.out, make=False)                         # said before the work, not after it
+        if self.out: output_folder(self.out, make=False)                         # said before the work, not after it
         fit = self.fit()
         print(fit)
-        if self.out: print('wrote', *fit.save(_out_folder(self.out)/Path(self.file).name.split('.')[0]))
+        if self.out: print('wrote', *fit.save(output_folder(self.out)/Path(self.file).name.split('.')[0]))
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #1c07468b
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from ..files import FileError, _door, _parsing, _size, _step, read_table, write_text
 from ..runs import Run
-from .fit import _format
+from .files import file_format
 from .retrieve import _kind, read_signals, retrieve, validation
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #7747c8cf
@@ -134,7 +134,7 @@ class _Arriving:
     def __init__(self, path, run, **reading): self.path, self.run, self.reading, self.seen, self.settled, self.name = Path(path), run, reading, {}, {}, str(path)
 
     def files(self):
-        if self.path.is_dir(): found = [p for p in self.path.iterdir() if p.is_file() and not p.name.startswith('.') and (p.suffix.lower() in _READ or _format(p))]
+        if self.path.is_dir(): found = [p for p in self.path.iterdir() if p.is_file() and not p.name.startswith('.') and (p.suffix.lower() in _READ or file_format(p))]
         else: found = [Path(p) for p in glob.glob(self.name) if os.path.isfile(p)]
         if len({p.name for p in found}) < len(found): raise FileError(self.path, 'two files have one name', 'names that differ, since the table knows files by them')
         return sorted(found, key=lambda p: (_stamp(p)[1], p.name))

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['C_LIGHT', 'H_PLANCK', 'K_B', 'U_KG', 'C2', 'T_REF', 'Isotopologue', 'isotopologues', 'molecule_id', 'LineList',
            'read_par', 'read_lines_csv', 'read_lines', 'fetch_lines', 'demo_lines', 'PartitionSum', 'PartitionSums',
-           'read_partition_sums', 'tips', 'demo_partition_sums', 'line_strength', 'doppler_hwhm', 'lorentz_hwhm',
-           'pressure_shift']
+           'read_partition_sums', 'tips', 'demo_partition_sums', 'read_line_data', 'line_strength', 'doppler_hwhm',
+           'lorentz_hwhm', 'pressure_shift']
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #91284289
 import contextlib, io, re
@@ -450,6 +450,21 @@ def tips(which,         # LineList, or pairs (molecule number, isotopologue numb
 def demo_partition_sums()->PartitionSums:
     "TIPS-2021 for the isotopologues of `demo_lines`, 100 to 500 K."
     return read_partition_sums(_package_file('demo_partition_sums.csv'))
+
+# %% ../../nbs/10_spectra/11_hitran.ipynb #1ada888d
+def read_line_data(files,             # line lists, .par or CSV; their lines are taken together
+                   partition_sums=(), # tables of Q(T), FILE or FILE:EDITION; through hitran-api if none is given
+                  )->tuple:           # LineList and keywords of LineByLine: dict(Q=PartitionSums); (None, {}) without files
+    "Line list and partition sums of a user's files."
+    if not files: return None, {}
+    lines = read_lines(files[0])
+    for f in files[1:]: lines = lines + read_lines(f)
+    if not partition_sums: return lines, dict(Q=tips(lines))
+    Q = PartitionSums()
+    for item in partition_sums:
+        name, _, edition = str(item).partition(':')
+        Q = Q | read_partition_sums(name, edition=edition or None)
+    return lines, dict(Q=Q)
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1f226d09
 def line_strength(lines:LineList,   # (L)

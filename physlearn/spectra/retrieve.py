@@ -18,15 +18,15 @@ import tyro
 from fastcore.basics import patch
 from torch import Tensor
 from ..calibration import Conformal, calibrate, weighted_quantile
-from ..files import FileError, atomic_write, read_hdf5, ready_to_write, validate, write_hdf5, write_table, write_text
+from ..files import FileError, atomic_write, output_folder, read_hdf5, ready_to_write, validate, write_hdf5, write_table, write_text
 from ..flows import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
 from ..params import measured, normals, pairs
 from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
 from ..runs import Run
-from .commands import _out_folder
 from ..pages import bar, calibration_table, html_table, img, page, plot_calibration, plot_losses, plot_truth, png, text_table
-from .fit import ALPHA, QUANTITIES, between, example_spectrum, fit_spectrum, read_spectrum, scatter, significant
+from .files import QUANTITIES, example_spectrum, read_spectrum
+from .fit import ALPHA, between, fit_spectrum, scatter, significant
 from .fit import report as spectrum_report
 from .physae import PhysAE
 from .simulate import preset
@@ -511,7 +511,7 @@ class DemoSpectra:
 
     def run(self):
         "Say each step, then write everything."
-        folder = _out_folder(self.out, make=False)
+        folder = output_folder(self.out, make=False)
         print('1/5  building the simulator from the embedded HITRAN lines')
         sim = preset('reference').simulator()
         print('    ', sim.extra_repr())
@@ -521,7 +521,7 @@ class DemoSpectra:
         print('3/5  fitting the example spectrum, which hitran-api computed, by physics alone')
         fit = fit_spectrum(read_spectrum(example_spectrum()), preset('reference'), self.KNOWN, self.noise)
         print(fit)
-        folder = _out_folder(folder)
+        folder = output_folder(folder)
         truth = {k[6:]: float(v) for k, v in fit.spectrum.meta.items() if k.startswith('truth_')}
         write_text(folder/'report.html', spectrum_report(fit, 'A spectrum, read by physics alone', before, truth)); fit.save(folder/'example_spectrum')
         self.network(folder, truth)

@@ -22,7 +22,8 @@ from ..flows import BoxFlow, FitSource, box_order, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
 from ..runs import Recipe, Run, Train, said_of
 from ..train import Stage
-from .commands import _lines, read_ranges
+from .commands import read_ranges
+from .hitran import read_line_data
 from .physae import PhysAE, _like
 from .simulate import Grid, LineByLine, preset
 
@@ -139,7 +140,7 @@ def to_dict(self:SpectraRecipe)->dict:
 @patch
 def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
-    lines, kw = _lines(self.lines, self.partition_sums)
+    lines, kw = read_line_data(self.lines, self.partition_sums)
     p = preset(self.preset)
     if self.num_points < 64: raise ValueError(f"num_points={self.num_points}: at least 64")
     grid = p.grid.resized(self.num_points) if self.poly_frequency is None else Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))

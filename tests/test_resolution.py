@@ -4,7 +4,7 @@ import pytest
 import torch
 from physlearn.params import Param, normals
 from physlearn.posterior import Gaussian, crlb, identifiable, map_estimate
-from physlearn.spectra.instrument import SHAPES, SLITS, Instrument, line_shape
+from physlearn.spectra.resolution import SHAPES, SLITS, InstrumentLineShape, line_shape
 from physlearn.spectra.simulate import preset
 
 N = 200
@@ -12,12 +12,12 @@ LIKE = Gaussian(relative=.002)
 
 @pytest.fixture(scope='module')
 def seen():
-    return Instrument(preset('reference').simulator(method='table'), 'gaussian', Param(.005, .04, '1/cm'))
+    return InstrumentLineShape(preset('reference').simulator(method='table'), 'gaussian', Param(.005, .04, '1/cm'))
 
 @pytest.fixture(scope='module')
 def data(seen):
     "States with methane of 1 to 29 ppm and widths in the middle of their range, noisy signals of the exact sum, gauges."
-    draws = Instrument(preset('reference').simulator(space=seen.bare.space.replace(mf_CH4=Param(1e-6, 2.9e-5, log=True))), 'gaussian', Param(.015, .03, '1/cm'))
+    draws = InstrumentLineShape(preset('reference').simulator(space=seen.bare.space.replace(mf_CH4=Param(1e-6, 2.9e-5, log=True))), 'gaussian', Param(.015, .03, '1/cm'))
     theta = draws.space.sample(N, 'test instrument')
     with torch.no_grad(): y = torch.cat([draws(t) for t in theta.split(25)]).double()
     return theta, y*(1 + .002*normals(N, 800, 'test instrument', dtype=torch.float64)[:,None]), {k: v for k, v in draws.space.columns(theta).items() if k in 'PT'}
@@ -44,7 +44,7 @@ def test_without_the_line_shape_methane_is_wrong(seen, data):
 def test_a_shape_of_the_wrong_kind_is_a_smaller_error(seen, data):
     "Triangle for Gaussian: a fitted width takes most of it up, and the strongest spectra still tell."
     theta, y, known = data
-    other = Instrument(preset('reference').simulator(method='table'), 'triangular', Param(.005, .05, '1/cm'))
+    other = InstrumentLineShape(preset('reference').simulator(method='table'), 'triangular', Param(.005, .05, '1/cm'))
     wrong, none = (z(map_estimate(s, y, LIKE, known=known), theta, ('mf_CH4',)).square().mean().sqrt() for s in (other, seen.bare))
     assert 1.2 < wrong < .3*none, (wrong, none)
 
@@ -63,7 +63,7 @@ def test_with_pressure_unknown_the_width_takes_its_place(seen):
 def test_every_shape_against_a_sum_by_hand(kind):
     "The convolution as a plain sum over a fine grid of its own, in numpy."
     exact = preset('reference').simulator(dtype=torch.float64)
-    sim = Instrument(exact, kind, Param(.015, .025, '1/cm'))
+    sim = InstrumentLineShape(exact, kind, Param(.015, .025, '1/cm'))
     th = sim.space.quantile(torch.full((1, len(sim.space)), .5, dtype=torch.float64)); th[0,2] = 2e-5; th[0,-1] = .02
     reach = 3 if kind in SLITS else min(sim.pad, 60)
     fine = np.arange(3085.44 - reach*.02, 3086.57 + reach*.02, 1e-3)
