@@ -378,7 +378,7 @@ def test_ragged_signals_reach_a_network(tmp_path):
     longer = torch.cat([batch['x'], torch.full((50, 9, 1), float('nan'))], 1)
     mask = torch.cat([batch['mask'], torch.zeros(50, 9, dtype=torch.bool)], 1)
     assert torch.allclose(net.read(longer, mask), s, atol=1e-6)
-    assert torch.allclose(net.read(batch['x'][:1,:n[0]].flip(1)), s[:1], atol=1e-5)
+    assert torch.allclose(net.read(batch['x'][:1,:n[0]].flip(1), batch['mask'][:1,:n[0]]), s[:1], atol=1e-5)
     alone = net.read(batch['x'][:1], torch.zeros_like(batch['mask'][:1]))
     assert alone.isfinite().all()
     opt = torch.optim.Adam(net.parameters(), 1e-2)
