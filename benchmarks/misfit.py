@@ -106,7 +106,7 @@ def fringes(n, null):
 
 def sim_base(sim, theta):
     "The baseline alone (n,1,N): a fringe adds to it."
-    coef = torch.stack([sim.space.columns(theta)[k] for k in sim._base], 1)
+    coef = torch.stack([sim.space.columns(theta)[k] for k in sim.baseline_names], 1)
     return (coef @ sim._basis)[:,None]
 
 def unnoticed(run, n):

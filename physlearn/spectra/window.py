@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from ..posterior import Knowledge, _inv_sym, jacobian
 from .hitran import LineList, line_strength
-from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, _narrowest, interpolate
+from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, interpolate
 
 # %% ../../nbs/10_spectra/19_window.ipynb #82050595
 def _middle(setup):
@@ -45,7 +45,7 @@ def _everything(sim, noise, where, theta):
     "On one grid over `where` and for each state: optical depth and its derivatives by the parameters of the gas (n,1+k,F), first point, step, names."
     lines, names = _visible(sim, noise), [k for k in sim.space if k in ('P', 'T') or k.startswith('mf_')]
     names = [k for k in names if k in 'PT' or k[3:] in lines.molecules]            # of a molecule with nothing to see all derivatives are 0
-    h = min(_narrowest(lines.select(molecule=k[3:]), sim.box()) for k in names if k.startswith('mf_'))/4
+    h = min(narrowest_hwhm(lines.select(molecule=k[3:]), sim.box()) for k in names if k.startswith('mf_'))/4
     nu = where[0] + h*torch.arange(math.ceil((where[1] - where[0])/h) + 1, dtype=torch.float64)
     gas = LineByLine(lines, sim.space.only(*names), Grid.points(nu), sim.path, profile=sim.profile, Q=sim.Q, wing=sim.wing, mixing=sim.mixing)
     with torch.no_grad(): parts = [jacobian(gas.optical_depth, t) for t in theta[:,[sim.space.index(k) for k in names]].split(16)]
