@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Simulator', 'Likelihood', 'real_tensor', 'per_signal', 'Expansion', 'Gaussian', 'exponential_correlation', 'Poisson',
-           'expansion', 'rooted', 'jacobian', 'Differences', 'differentiable', 'known_pairs', 'Knowledge', 'Shared',
-           'Conditions', 'Measurement', 'Linear', 'signal_jacobian', 'measurement']
+           'expansion', 'information_root', 'rooted', 'jacobian', 'Differences', 'differentiable', 'known_pairs',
+           'Knowledge', 'Shared', 'Conditions', 'Measurement', 'Linear', 'signal_jacobian', 'measurement']
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000004
 import math, warnings
@@ -69,7 +69,7 @@ class Expansion(NamedTuple):
     log_prob: Tensor # (n,)
     squares: Tensor  # sum of squared whitened residuals (n,)
     score: Tensor    # derivative of log_prob by mu (n,C,...)
-    root: Tensor     # square root of the Fisher information about mu: (n,C,...), or matrices (.,M,M) where samples are correlated
+    root: Tensor     # square root of a positive curvature whose mean is the Fisher information: (n,C,...), or (n,M,M) where samples are correlated
 
 def _impossible(log_prob): return torch.where(torch.isfinite(log_prob), log_prob, -math.inf)
 
@@ -148,7 +148,7 @@ def _factor(like, M):
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000015
 @patch
 def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
-    "Log-likelihood near `mu`: value, squares, slope and the root of the information."
+    "Log-likelihood near `mu`: value, squares, slope and the root of the curvature."
     e, s, w, slope = self._terms(y, mu)
     n, M = len(mu), mu[0].numel()
     logs = s.log().flatten(1).sum(1) + .5*math.log(2*math.pi)*_points(self, mu)
@@ -156,7 +156,7 @@ def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
         squares, score, root = (e*e).flatten(1).sum(1), e*w, w
         if self.scales:
             score = score + (e*e - 1)*slope
-            root = (w*w + 2*slope*slope).sqrt()
+            root = ((w + e*slope)**2 + slope*slope).sqrt()               # far from the data more than the information, which would step too far
         return Expansion(_impossible(-.5*squares - logs), squares, score, root)
     R, inverse, half = _factor(self, M)
     flat = e.flatten(1)
@@ -168,8 +168,8 @@ def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
     if self.scales:
         d = slope.flatten(1)
         score = score + (pulled*flat - 1)*d
-        both = torch.eye(M, dtype=R.dtype) + (inverse.mT @ inverse)*R
-        root = torch.linalg.cholesky(root @ root.mT + d[:,:,None]*both*d[:,None])
+        root = (w + flat*d)[:,:,None]*inverse.mT
+        root = torch.linalg.cholesky(root @ root.mT + torch.diag_embed(d*d))
     return Expansion(_impossible(-.5*squares - logs - half), squares, score.view_as(mu), root)
 
 def _points(like, mu):
@@ -198,8 +198,13 @@ def whiten(self:Gaussian, y:Tensor, mu:Tensor)->Tensor:
 @patch
 def information(self:Gaussian, mu:Tensor)->Tensor:
     "Fisher information about `mu`, same shape; of correlated samples (B,M,M)."
-    root = self.expansion(mu, mu).root
-    return root*root if self.corr is None else root @ root.mT
+    _, _, w, d = self._terms(mu, mu)
+    if self.corr is None: return w*w + 2*d*d if self.scales else w*w
+    R, inverse, _ = _factor(self, mu[0].numel())
+    root = w.flatten(1)[:,:,None]*inverse.mT
+    if not self.scales: return root @ root.mT
+    d = d.flatten(1)
+    return root @ root.mT + torch.diag_embed(d*d) + d[:,:,None]*(inverse.mT @ inverse)*R*d[:,None]
 
 @patch
 def draw(self:Gaussian, mu:Tensor, draws:Tensor)->Tensor:
@@ -317,9 +322,13 @@ def expansion(like:Likelihood, y:Tensor, mu:Tensor)->Expansion: # data and noise
         at = mu.detach().requires_grad_()
         log_prob = like.log_prob(y, at)
         score, = torch.autograd.grad(log_prob.sum(), at)
+    squares = like.whiten(y, mu).flatten(1).square().sum(1)
+    return Expansion(_impossible(log_prob.detach()), squares, score, information_root(like, mu))
+
+def information_root(like:Likelihood, mu:Tensor)->Tensor: # noiseless signals (n,C,...); (n,C,...), or (.,M,M) where samples are correlated
+    "Square root of the Fisher information about `mu`."
     information = like.information(mu)
-    root = information.sqrt() if information.shape == mu.shape else torch.linalg.cholesky(information)
-    return Expansion(_impossible(log_prob.detach()), like.whiten(y, mu).flatten(1).square().sum(1), score, root)
+    return information.sqrt() if information.shape == mu.shape else torch.linalg.cholesky(information)
 
 def rooted(J:Tensor,    # derivatives of signals (n,k,M)
            root:Tensor, # of the information about them (n,C,...) or (.,M,M)
@@ -415,13 +424,14 @@ class Knowledge:
                  space:ParamSpace, # the simulator's
                  known=None,       # {name: value or (value, sd)} in the space's units; value a number or (n,)
                  n:int=1):         # signals
-        self.space, self.n, self.value, self.sd = space, n, {}, {}
+        self.space, self.n, self.value, self.sd, self._one = space, n, {}, {}, set()
         for k, (v, s) in known_pairs(known).items():
             p, v, s = space[k], real_tensor(v, f'known {k}'), real_tensor(s, f'sd of known {k}')
             if v.numel() not in (1, n): raise ValueError(f"known {k} has {v.numel()} values for {n} signals")
             if s.numel() != 1: raise ValueError(f"known {k}: its sd is one number for all signals, not {s.numel()}")
             space.only(k).check(v.reshape(-1, 1))
             self.value[k], self.sd[k] = v.reshape(-1).expand(n), s.item()
+            if not v.ndim: self._one.add(k)
             if not 0 <= self.sd[k] < p.hi - p.lo: raise ValueError(f"known {k} ± {self.sd[k]:g} {p.unit} says less than its range {p.lo:g} .. {p.hi:g}: leave it free")
         self.free = [k for k in space if self.sd.get(k, 1.) > 0]
         self.cols = [space.index(k) for k in self.free]
@@ -435,9 +445,10 @@ class Knowledge:
         return out
 
     @property
-    def known(self): 
-        "As it was given: {name: value (n,) or (value, sd)}."
-        return {k: (v, self.sd[k]) if self.sd[k] else v for k, v in self.value.items()}
+    def known(self)->dict:
+        "As it was given: {name: value or (value, sd)}, a value being a number or (n,)."
+        value = {k: v[0].item() if k in self._one else v for k, v in self.value.items()}
+        return {k: (v, self.sd[k]) if self.sd[k] else v for k, v in value.items()}
 
 # %% ../nbs/00_core/08_likelihood.ipynb #fed10102
 @patch
@@ -566,7 +577,7 @@ def _fine_enough(y, mu, like):
     "Say so where steps between float32 numbers are not small beside the noise."
     if not torch.isfinite(mu).all(): return
     step = torch.finfo(torch.float32).eps*torch.maximum(mu.abs(), y.abs()).amax().item()
-    noise = 1/expansion(like[:1], y, mu).root.abs().amax().item()
+    noise = 1/information_root(like[:1], mu).abs().amax().item()
     if step > noise/3: warnings.warn(f"the simulator returns float32, whose steps at {mu.abs().amax():.3g} are {step:.2g}, and the noise is {noise:.2g}: return float64, or signals less a constant", stacklevel=4)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000042
@@ -611,8 +622,8 @@ class Linear:
 
     @cached_property
     def white(self)->Tensor:
-        "Derivatives by z in units of the noise (n,k,M)."
-        return rooted(self.J, self.near.root, self.shape)
+        "Derivatives by z in units of the noise (n,k,M): white whiteᵀ is the Fisher information about z."
+        return rooted(self.J, information_root(self.m.like, self.mu), self.shape)
 
     @cached_property
     def scatter(self)->Tensor:
@@ -621,10 +632,11 @@ class Linear:
         return self.m.like.variance_of_squares(self.mu).flatten(1).sum(1).sqrt()
 
     def normal(self, rows=None)->tuple: # mask (n,)
-        "Fisher information about z (n,k,k) and gradient of the log-likelihood (n,k), float64."
-        J, W, s = self.J, self.white, self.near.score.flatten(1)
-        if rows is not None and not rows.all(): J, W, s = J[rows], W[rows], s[rows]
-        return (W @ W.mT).double(), (J @ s.to(J.dtype)[...,None])[...,0].double()
+        "Curvature (n,k,k) and gradient (n,k) of the log-likelihood by z, float64."
+        J, root, score = self.J, self.near.root, self.near.score.flatten(1)
+        if rows is not None and not rows.all(): J, root, score = J[rows], root[rows] if len(root) > 1 else root, score[rows]
+        W = rooted(J, root, self.shape)
+        return (W @ W.mT).double(), (J @ score.to(J.dtype)[...,None])[...,0].double()
 
 def signal_jacobian(sim:Simulator, theta:Tensor, cols, cond)->tuple: # values (B,d); signal (B,M), derivatives by the columns (B,k,M)
     "Signal and derivatives by physical parameters, by the simulator's own method if it has one."

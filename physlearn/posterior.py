@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measurement, Poisson, Simulator, differentiable, expansion, jacobian,
+from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measurement, Poisson, Simulator, differentiable, information_root, jacobian,
                                   known_pairs, measurement, rooted, signal_jacobian)
 from .params import ParamSpace
 from .results import verdict
@@ -31,7 +31,7 @@ def fisher(sim:Simulator,
         mu, J = signal_jacobian(sim, theta, range(len(sim.space)), told())
         mu = mu.double().view(-1, *shape)
         like = like.shaped(len(mu), shape) if hasattr(like, 'shaped') else like
-        J = rooted(J.double()*sim.space.slope(theta)[...,None], expansion(like, mu, mu).root, shape)
+        J = rooted(J.double()*sim.space.slope(theta)[...,None], information_root(like, mu), shape)
         return J @ J.mT
 
 # %% ../nbs/00_core/08a_posterior.ipynb #e9365b3f
