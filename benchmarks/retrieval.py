@@ -10,7 +10,7 @@ from physae import trained
 from posterior import LIKE, NOISE, spectra
 from physlearn.calibration import weighted_quantile
 from physlearn.cli import keep_memory
-from physlearn.flows import box_posterior
+from physlearn.draws import box_posterior
 from physlearn.posterior import Knowledge, map_estimate
 from physlearn.spectra.hitran import demo_lines
 from physlearn.spectra.retrieve import bounds, errors, net_fit, posterior

@@ -14,7 +14,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..files import FileError, atomic_write, write_json
-from ..flows import Samples, box_posterior, sample_posterior
+from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
 from ..pages import img, page, png
 from ..params import Param, measured

@@ -9,7 +9,7 @@ __all__ = ['moved', 'Windows', 'find_windows']
 import math
 from dataclasses import dataclass, replace
 import torch
-from ..posterior import Knowledge, _inv_sym, jacobian
+from ..posterior import Knowledge, symmetric_inverse, jacobian
 from .hitran import LineList, line_strength
 from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, interpolate
 
@@ -134,7 +134,7 @@ def _judge(space, K, want, centre, span, slope, F, depth):
     "One row: where, bounds [unit, or relative where logarithmic], after/before ratios, score, verdict."
     cols = [i for i, k in enumerate(space) if K.sd.get(k, 1.) > 0]
     before = torch.stack([slope[:,i].abs()*0 + math.sqrt(1/12) if space.names[i] not in K.sd else K.sd[space.names[i]]/slope[:,i].abs() for i in cols], 1)
-    sd = _inv_sym(F[:,cols][:,:,cols] + torch.diag_embed(before**-2)).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    sd = symmetric_inverse(F[:,cols][:,:,cols] + torch.diag_embed(before**-2)).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
     ratio = dict(zip([space.names[i] for i in cols], (sd/before).median(0).values.tolist()))
     after = dict(zip(ratio, sd.median(0).values.tolist()))
     told, untold = [k for k in want if ratio.get(k, 0.) < .5], [k for k in want if ratio.get(k, 0.) >= .5]
