@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 import tyro
 from fastcore.basics import patch
-from ..files import output_folder, ready_to_write, write_hdf5, write_table, write_text
+from ..files import output_folder, ready_to_write, result_name, result_paths, write_hdf5, write_table, write_text
 from ..params import Param, measured, normals, pairs
 from ..posterior import Gaussian, identifiable
 from .files import example_spectrum, read_spectrum
 from .fit import Fit, fit_spectrum, report
 from .hitran import demo_lines, read_line_data
-from .resolution import through
+from .resolution import with_line_shape
 from .simulate import PRESETS, preset
 from .window import find_windows
 
@@ -49,7 +49,7 @@ def _simulator(r, **more):
     p, lines, kw = _setup(r)
     ranges = read_ranges(r.range, p.space)
     width = ranges.pop('ils', None)
-    return through(p.simulator(lines, space=p.space.replace(**ranges), **kw, **more), r.ils, width)
+    return with_line_shape(p.simulator(lines, space=p.space.replace(**ranges), **kw, **more), r.ils, width)
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #adb27407
 @dataclass
@@ -74,7 +74,8 @@ class FitSpectra:
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
     mixing: bool = False            # first-order line mixing
     ils: str|None = None            # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong; its width is fitted within --range ils=0.001..0.02
-    out: str|None = None            # folder for NAME.json and NAME.png; nothing is written if not given
+    out: str|None = None            # folder for NAME.json and NAME.png, NAME being the file's; nothing is written if not given
+    overwrite: bool = False         # replace results that are there
 
     def fit(self)->Fit:
         "What a notebook takes."
@@ -83,10 +84,11 @@ class FitSpectra:
         return fit_spectrum(spec, p, pairs(self.known, 'known'), self.noise, lines, read_ranges(self.range, p.space), ils=self.ils, **kw)
     def run(self):
         "Fit, print, write."
-        if self.out: output_folder(self.out, make=False)                         # said before the work, not after it
+        if self.out:                                                             # said before the work, not after it
+            result_paths(self.out, self.file, ('.json', '.png'), self.overwrite, [*self.lines, *self.partition_sums])
         fit = self.fit()
         print(fit)
-        if self.out: print('wrote', *fit.save(output_folder(self.out)/Path(self.file).name.split('.')[0]))
+        if self.out: print('wrote', *fit.save(output_folder(self.out)/result_name(self.file)))
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #1c07468b
 @dataclass
@@ -126,7 +128,7 @@ def run(self:SimulateSpectra):
     "Simulate and write."
     kind = Path(self.out).suffix
     if kind == '.csv' and self.n > 1: raise ValueError(f"{self.n} spectra do not fit into one CSV file: write to NAME.h5")
-    ready_to_write(self.out, ('.csv', '.h5', '.hdf5'), self.overwrite)
+    ready_to_write(self.out, ('.csv', '.h5', '.hdf5'), self.overwrite, [*self.lines, *self.partition_sums])
     sim, theta, nu, y = self.spectra()
     meta = dict(quantity='signal', axis='wavenumber', unit='1/cm', simulator=sim.extra_repr(), seed=self.seed, noise=self.noise)
     if kind == '.csv': write_table(self.out, dict(wavenumber=nu[0].numpy(), signal=y[0].numpy()), meta | {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(sim.space.items(), theta[0].tolist())})

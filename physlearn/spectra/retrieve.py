@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..calibration import Conformal, calibrate, weighted_quantile
 from ..files import FileError, atomic_write, output_folder, read_hdf5, ready_to_write, validate, write_hdf5, write_table, write_text
-from ..flows import Samples, box_posterior, sample_posterior
+from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
 from ..params import measured, normals, pairs
 from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
@@ -457,7 +457,7 @@ class RetrieveSpectra:
     x: str|None = None              # column of the axis
     y: str|None = None              # column or data set of the values
     out: str|None = None            # table to write, .csv or .h5
-    overwrite: bool = False         # replace a table that is there
+    overwrite: bool = False         # replace a table or picture that is there
     corner: str|None = None         # picture of the first spectrum's posterior to write, .png; with method posterior
     follow: bool = False            # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
     idle: float|None = None         # with --follow: end after so many seconds without anything new
@@ -467,8 +467,9 @@ class RetrieveSpectra:
 def run(self:RetrieveSpectra):
     "Read, retrieve, print, write."
     if self.corner and (self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir()): raise ValueError(f"corner={self.corner!r}: a name that ends in .png, in a folder that is there, with --method posterior")
+    if self.corner: ready_to_write(self.corner, ('.png',), self.overwrite, self.files)
     if self.follow: return self.watch()
-    if self.out: ready_to_write(self.out, ('.csv', '.h5', '.hdf5'), self.overwrite)
+    if self.out: ready_to_write(self.out, ('.csv', '.h5', '.hdf5'), self.overwrite, self.files)
     if not self.files: raise ValueError("there are no files to retrieve: name at least one")
     run, parts, source = Run.load(self.folder, system='spectra'), [], []
     for f in self.files:
