@@ -18,7 +18,7 @@ from ..posterior import Gaussian, identifiable
 from .files import example_spectrum, read_spectrum
 from .fit import Fit, fit_spectrum, report
 from .hitran import demo_lines, read_line_data
-from .resolution import through
+from .resolution import with_line_shape
 from .simulate import PRESETS, preset
 from .window import find_windows
 
@@ -49,7 +49,7 @@ def _simulator(r, **more):
     p, lines, kw = _setup(r)
     ranges = read_ranges(r.range, p.space)
     width = ranges.pop('ils', None)
-    return through(p.simulator(lines, space=p.space.replace(**ranges), **kw, **more), r.ils, width)
+    return with_line_shape(p.simulator(lines, space=p.space.replace(**ranges), **kw, **more), r.ils, width)
 
 # %% ../../nbs/10_spectra/18_commands.ipynb #adb27407
 @dataclass

@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..calibration import Conformal, calibrate, weighted_quantile
 from ..files import FileError, atomic_write, output_folder, read_hdf5, ready_to_write, validate, write_hdf5, write_table, write_text
-from ..flows import Samples, box_posterior, sample_posterior
+from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
 from ..params import measured, normals, pairs
 from ..posterior import Gaussian, crlb, identifiable, map_estimate, outliers
