@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['C_LIGHT', 'H_PLANCK', 'K_B', 'U_KG', 'C2', 'T_REF', 'Isotopologue', 'isotopologues', 'molecule_id', 'LineList',
            'read_par', 'read_lines_csv', 'read_lines', 'fetch_lines', 'demo_lines', 'PartitionSum', 'PartitionSums',
-           'read_partition_sums', 'tips', 'demo_partition_sums', 'read_line_data', 'line_strength', 'doppler_hwhm',
-           'lorentz_hwhm', 'pressure_shift']
+           'read_partition_sums', 'tips', 'demo_partition_sums', 'read_line_data', 'for_lines', 'line_strength',
+           'doppler_hwhm', 'lorentz_hwhm', 'pressure_shift']
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #91284289
 import contextlib, io, re
@@ -387,12 +387,13 @@ class PartitionSums(dict):
         return self[molec_id, iso].ratio(T)
     def ratio_lines(self,
                     lines:LineList, # (L)
-                    T:Tensor,       # (B,) [K]
+                    T:Tensor,       # (B,), or (B,L), a value for each line [K]
                    )->Tensor:       # (B,L)
         "Q(296 K)/Q(T) for each line; computed once for each isotopologue."
         pairs, where = np.unique(np.stack([lines.molec_id, lines.local_iso_id]), axis=1, return_inverse=True)
-        R = torch.stack([self[m, i].ratio(T) for m, i in pairs.T.tolist()], -1)      # (B,isotopologues)
-        return R[...,torch.as_tensor(where.ravel(), device=T.device)]
+        R = torch.stack([self[m, i].ratio(T) for m, i in pairs.T.tolist()], -1)      # (B,isotopologues) or (B,L,isotopologues)
+        where = torch.as_tensor(where.ravel(), device=T.device)
+        return R[:,where] if T.ndim == 1 else R.gather(2, where[None,:,None].expand(len(T), -1, 1))[...,0]
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #9b34c7fc
 def read_partition_sums(path,               # CSV with columns T and Q_6_1 or Q2021_6_1; or HITRANonline's q32.txt
@@ -467,17 +468,20 @@ def read_line_data(files,             # line lists, .par or CSV; their lines are
     return lines, dict(Q=Q)
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1f226d09
+def for_lines(v:Tensor)->Tensor: # (B,), a value for all lines, or (B,L), one for each
+    "The value as it meets lines: (B,1) or (B,L)."
+    return v.double()[:,None] if v.ndim == 1 else v.double()
+
 def line_strength(lines:LineList,   # (L)
-                  T:Tensor,         # temperature (B,) [K]
+                  T:Tensor,         # temperature (B,) or (B,L) [K]
                   Q:PartitionSums,  # partition sums of their isotopologues
                  )->Tensor:         # (B,L) [cm⁻¹/(molecule cm⁻²)], float64
     "Strength of each line at temperature `T`, natural abundance included."
     c = lambda k: torch.as_tensor(getattr(lines, k), device=T.device)
-    T = T.double()
-    t = T[:,None]
+    t = for_lines(T)
     boltzmann = torch.exp(-C2*c('elower')*(1/t - 1/T_REF))
     emission = torch.expm1(-C2*c('nu')/t)/torch.expm1(-C2*c('nu')/T_REF)
-    return c('sw')*Q.ratio_lines(lines, T)*boltzmann*emission
+    return c('sw')*Q.ratio_lines(lines, T.double())*boltzmann*emission
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #d20151e0
 def doppler_hwhm(nu0:Tensor,  # line centres (L,) [cm⁻¹]
@@ -490,22 +494,22 @@ def doppler_hwhm(nu0:Tensor,  # line centres (L,) [cm⁻¹]
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #5a9af256
 def lorentz_hwhm(lines:LineList, # lines of one molecule (L)
-                 P:Tensor,       # pressure (B,) [atm]
-                 T:Tensor,       # temperature (B,) [K]
-                 x:Tensor,       # mole fraction of that molecule (B,)
+                 P:Tensor,       # pressure (B,) or (B,L) [atm]
+                 T:Tensor,       # temperature, like P [K]
+                 x:Tensor,       # mole fraction of that molecule, like P
                 )->Tensor:       # half width at half maximum (B,L) [cm⁻¹], float64
     "Collisional half width."
     c = lambda k: torch.as_tensor(getattr(lines, k), device=P.device)
-    P, T, x = (v.double()[:,None] for v in (P, T, x))
+    P, T, x = (for_lines(v) for v in (P, T, x))
     n_self = torch.where(c('n_self').isnan(), c('n_air'), c('n_self'))
     return P*((1 - x)*c('gamma_air')*(T_REF/T)**c('n_air') + x*c('gamma_self')*(T_REF/T)**n_self)
 
 def pressure_shift(lines:LineList, # lines of one molecule (L)
-                   P:Tensor,       # pressure (B,) [atm]
-                   T:Tensor,       # temperature (B,) [K]
-                   x:Tensor,       # mole fraction of that molecule (B,)
+                   P:Tensor,       # pressure (B,) or (B,L) [atm]
+                   T:Tensor,       # temperature, like P [K]
+                   x:Tensor,       # mole fraction of that molecule, like P
                   )->Tensor:       # shift of the line centres (B,L) [cm⁻¹], float64
     "Collisional shift."
     c = lambda k: torch.as_tensor(getattr(lines, k), device=P.device)
-    P, T, x = (v.double()[:,None] for v in (P, T, x))
+    P, T, x = (for_lines(v) for v in (P, T, x))
     return P*((1 - x)*(c('delta_air') + c('deltap_air')*(T - T_REF)) + x*c('delta_self'))
