@@ -46,7 +46,8 @@ def _parse(cls, args, prog, default=None):
         box = ' '.join(line.strip('│ ') for line in lines).strip()
         box = re.sub(r'^.*?-{5,} *', '', re.sub(r'-{5,}\s*$', '', box))          # heading and rulers
         box = re.split(r'For full helptext|Perhaps you meant|Argument helptext|──', box)[0].strip(' .')
-        return None, f"{re.sub(r'Error parsing [A-Z]\w+: ', '', box)}; see {prog} --help"
+        said = re.sub(r'Error parsing [A-Z]\w+: ', '', box)
+        return None, f"{said}; see {prog} --help"
 
 def _sentence(e):
     "What an error says, in one line, without fastai's preface."
@@ -85,7 +86,7 @@ def _on_run(verb, words):
         print(desk.ON_RUNS[verb](words[0]))
     else: _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')
 
-# %% ../nbs/90_cli.ipynb #3965abc7
+# %% ../nbs/90_cli.ipynb #e26fc1ae
 def _on_instrument(verb, words):
     "A verb and an instrument, which the user names."
     from physlearn.instruments import find

@@ -8,7 +8,7 @@ __all__ = ['ON_RUNS', 'Instrument', 'Signals', 'joined', 'Setup', 'Reader', 'com
            'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of',
            'Untrained', 'Fit']
 
-# %% ../nbs/80_desk.ipynb #ec5515d3
+# %% ../nbs/80_desk.ipynb #f9428e7b
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results
 from .runs import Recipe, Run, open_recipe, read_recipe, recipe_of
 
-# %% ../nbs/80_desk.ipynb #63eacd1e
+# %% ../nbs/80_desk.ipynb #5e757b3f
 @dataclass(frozen=True)
 class Instrument:
     "What an instrument is, beyond its physics."
@@ -47,7 +47,7 @@ class Instrument:
         if not self.estimate and self.read: object.__setattr__(self, 'estimate', dict(map=by_fit))
         register(self)
 
-# %% ../nbs/80_desk.ipynb #cd14dbc9
+# %% ../nbs/80_desk.ipynb #f1b70dc8
 @dataclass(eq=False)
 class Signals:
     "Signals with what is known of each."
@@ -58,12 +58,14 @@ class Signals:
     known: dict = field(default_factory=dict)   # {name: (value, sd)} [unit of the parameter]
     auto: bool = False        # the noise was found from the signals themselves
     origin: list = field(default_factory=list)  # what the reader keeps of each file, such as the grid of an image
+    start: int = 0                              # number of the first of these, where they are a batch
+    shared: dict = field(default_factory=dict)  # what a method wants to keep from one batch to the next
 
     def __len__(self): return len(self.y)
     def __getitem__(self, rows): # a slice
         pick = lambda v: v[rows] if torch.is_tensor(v) and v.ndim else v
-        return replace(self, y=self.y[rows], columns={k: np.asarray(v)[rows] for k, v in self.columns.items()},
-                       cond={k: pick(v) for k, v in self.cond.items()})
+        columns, cond = ({k: f(v) for k, v in d.items()} for f, d in ((lambda v: np.asarray(v)[rows], self.columns), (pick, self.cond)))
+        return replace(self, y=self.y[rows], start=self.start + (rows.start or 0), columns=columns, cond=cond)
 
 def joined(parts:list)->Signals: # Signals of several files
     "Signals that follow each other."
@@ -71,14 +73,15 @@ def joined(parts:list)->Signals: # Signals of several files
     cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in parts[0].cond.items()}
     return replace(parts[0], y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=sum((p.origin for p in parts), []))
 
-# %% ../nbs/80_desk.ipynb #946126dd
+# %% ../nbs/80_desk.ipynb #4a291bc6
 @dataclass(kw_only=True)
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
     def simulator(self): raise NotImplementedError
     def likelihood(self, noise:float): return Gaussian(relative=noise) # noise as a share of the signal
     def conditions(self, n:int, *key)->dict: return {}              # what the simulator is told (n,), by name
-    def write(self, path, sim, theta, y, cond, about): return write_signals(path, sim, theta, y, cond, about)
+    nouns: ClassVar = ('signal', 'signals')
+    def write(self, path, sim, theta, cond, y, about): return write_signals(path, sim, theta, cond, y, about)
 
 @dataclass(kw_only=True)
 class Reader:
@@ -94,7 +97,7 @@ def command(verb:type,   # shared options and what is done with them
     body = dict(__doc__=verb.__doc__, __module__=verb.__module__, instrument=instrument)
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
-# %% ../nbs/80_desk.ipynb #293e3e06
+# %% ../nbs/80_desk.ipynb #99d5ef06
 def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
@@ -113,7 +116,7 @@ def reader_of(instrument:Instrument)->type:
         def read(self, file, run): return instrument.read(file, run)
     return dataclass(kw_only=True)(Plain)
 
-# %% ../nbs/80_desk.ipynb #a724ab6f
+# %% ../nbs/80_desk.ipynb #21dfef35
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -142,14 +145,14 @@ class Simulate:
         if Path(self.out).suffix == '.csv': self.fits_a_table()
         ready_to_write(self.out, self.writes, self.overwrite)
         sim, theta, cond, y = self.drawn()
-        self.write(self.out, sim, theta, y, cond, dict(quantity='signal', seed=self.seed, noise=self.noise))
-        print(f"wrote {len(y)} signal{'s'*(len(y) > 1)} to {self.out}")
+        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=self.noise))
+        print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
 
     def fits_a_table(self):
         if (self.n or self.usual) > 1: raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
-# %% ../nbs/80_desk.ipynb #da7bf863
-def write_signals(path, sim, theta, y, cond, about):
+# %% ../nbs/80_desk.ipynb #8e9b4dc6
+def write_signals(path, sim, theta, cond, y, about):
     "Signals and their states: HDF5 with a row for each, or a table of one signal."
     units = {f'unit_{k}': p.unit for k, p in sim.space.items()}
     about = about | dict(simulator=sim.extra_repr() if hasattr(sim, 'extra_repr') else repr(sim))
@@ -161,7 +164,7 @@ def write_signals(path, sim, theta, y, cond, about):
     arrays = dict(signal=y[:,0] if y.ndim > 2 and y.shape[1] == 1 else y, **{f'theta/{k}': v for k, v in sim.space.columns(theta).items()}, **cond)
     write_hdf5(path, {k: v.numpy() for k, v in arrays.items()}, about | units)
 
-# %% ../nbs/80_desk.ipynb #ef63d48c
+# %% ../nbs/80_desk.ipynb #494baf4d
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
@@ -183,7 +186,7 @@ def known_values(space, words)->dict: # words like 'T=305±0.5K', or {name: text
         space.only(k).check(torch.tensor([[float(out[k][0])]], dtype=torch.float64))
     return out
 
-# %% ../nbs/80_desk.ipynb #76a5d415
+# %% ../nbs/80_desk.ipynb #43ba3ebe
 @dataclass(kw_only=True)
 class Retrieve:
     "Estimate the parameters of measured signals with a trained run."
@@ -224,7 +227,7 @@ class Retrieve:
         write(self.out, got, signals) if write else got.save(self.out)
         print('wrote', self.out)
 
-# %% ../nbs/80_desk.ipynb #5597bb15
+# %% ../nbs/80_desk.ipynb #d4eb2cb2
 def retrieve(run:Run,
              signals:Signals,  # or a tensor (n,C,...)
              method=None,      # name of an estimate of the instrument; its first if None
@@ -241,12 +244,12 @@ def retrieve(run:Run,
     method = next(iter(methods)) if method is None else method
     if method not in methods: raise ValueError(f"method {method!r}: there are {', '.join(methods)}")
     if not len(signals): raise ValueError("there are no signals to retrieve")
-    signals = replace(signals, known=known_values(run.sim.space, known) if known else signals.known, auto=noise == 'auto')
+    signals = replace(signals, known=known_values(run.sim.space, known) if known else signals.known, auto=noise == 'auto', shared={})
     if signals.like is None or noise is not None: signals = replace(signals, like=run.recipe.likelihood(noise, signals.y))
     parts = [methods[method](run, signals[i:i+batch], draws, level) for i in progress(range(0, len(signals), batch))]
     return Results.join(parts)
 
-# %% ../nbs/80_desk.ipynb #46fe45a6
+# %% ../nbs/80_desk.ipynb #d60f9b16
 def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
     "A fit by physics."
     sim = run.sim
@@ -262,7 +265,7 @@ def doubts(odd, alpha=.01): # a Misfit
     "What a residual shows, where noise does not."
     return tuple(odd.sentence(i, alpha) if odd.p[i] < alpha else '' for i in range(len(odd)))
 
-# %% ../nbs/80_desk.ipynb #8d3dcb70
+# %% ../nbs/80_desk.ipynb #00bb2eea
 def recovery(run:Run, instrument:Instrument,
              n:int=100, # states
             )->Judgement:
@@ -283,7 +286,7 @@ def recovery(run:Run, instrument:Instrument,
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth', (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
 
-# %% ../nbs/80_desk.ipynb #827aaf4f
+# %% ../nbs/80_desk.ipynb #838bb461
 @dataclass
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
@@ -327,7 +330,7 @@ def train_command(instrument:Instrument)->type:
     body = dict(__doc__=doc, __module__=Train.__module__, instrument=instrument)
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
-# %% ../nbs/80_desk.ipynb #00c96547
+# %% ../nbs/80_desk.ipynb #25c8d954
 @dataclass(kw_only=True)
 class Export:
     "Write the network of a run as ONNX."
@@ -367,7 +370,7 @@ def _where(run, page=False):
 
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 
-# %% ../nbs/80_desk.ipynb #3ec17105
+# %% ../nbs/80_desk.ipynb #24a9687e
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
@@ -378,7 +381,7 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'train': return train_command(instrument)
     raise ValueError(f"{instrument.name} has no verb {verb!r}")
 
-# %% ../nbs/80_desk.ipynb #34eee5f4
+# %% ../nbs/80_desk.ipynb #133181dd
 @dataclass(eq=False)
 class Untrained:
     "Stands for a run where nothing was trained."

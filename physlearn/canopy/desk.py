@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['canopy']
 
-# %% ../../nbs/20_canopy/26_desk.ipynb #7c6ec728
+# %% ../../nbs/20_canopy/26_desk.ipynb #720d2f58
 from .commands import FitCanopy, IdentifiableCanopy, SimulateCanopy
-from .retrieve import RetrieveCanopy, evaluated
+from .retrieve import RetrieveCanopy, judge
 from .train_physvae import PRESETS, CanopyRecipe
 from ..desk import Instrument
 
-# %% ../../nbs/20_canopy/26_desk.ipynb #115dce1b
-canopy = Instrument('canopy', CanopyRecipe, PRESETS, judge=evaluated, own=dict(
+# %% ../../nbs/20_canopy/26_desk.ipynb #096911c8
+canopy = Instrument('canopy', CanopyRecipe, PRESETS, judge=judge, own=dict(
     fit=FitCanopy, identifiable=IdentifiableCanopy, simulate=SimulateCanopy, retrieve=RetrieveCanopy))
