@@ -152,16 +152,27 @@ class Anneal(InTraining):
                  end:float=1.,        # final weight [-]
                  shape:str='linear'): # 'linear' or 'cosine', which starts and ends flat
         if shape not in ('linear', 'cosine'): raise ValueError(f"Anneal {term}: shape is 'linear' or 'cosine', not {shape!r}")
-        if not (n > 0 and end >= 0 and start >= 0): raise ValueError(f"Anneal {term}: start={start}, n={n} and end={end:g} must not be negative, and n not 0")
-        self.term, self.start, self.ramp, self.end, self.shape = term, start, n, end, shape
+        if not (n > 0 and end >= 0 and start >= 0):
+            raise ValueError(f"Anneal {term}: start={start} and end={end:g} must be 0 or more, n={n} 1 or more")
+        self.term, self.start, self.n, self.end, self.shape = term, start, n, end, shape
 
     def weight(self, epoch):
         "Weight at an epoch."
-        p = min(max((epoch - self.start)/self.ramp, 0.), 1.)
+        p = min(max((epoch - self.start)/self.n, 0.), 1.)
         return self.end*(p if self.shape == 'linear' else (1 - math.cos(math.pi*p))/2)
 
+    def check(self, loss, cbs): # the loss, callbacks beside this one
+        "ValueError when the loss has no such term, or another ramp has the same."
+        if self.term not in loss.terms:
+            raise ValueError(f"Anneal: the loss has no term {self.term!r}; there are {', '.join(loss.terms)}")
+        same = [cb for cb in cbs if isinstance(cb, Anneal) and cb.term == self.term]
+        if len(same) > 1:
+            raise ValueError(f"there are two Anneal on {self.term!r}, and one weight: keep one of them in a stage")
+
+    def before_fit(self):
+        super().before_fit()
+        if self.run: self.check(self.loss_func, self.learn.cbs)
     def before_train(self):           # not before_epoch: get_preds and validate fire that too
-        if self.term not in self.loss_func.terms: raise ValueError(f"Anneal: the loss has no term {self.term!r}: there are {', '.join(self.loss_func.terms)}")
         self.loss_func.weights[self.term] = self.weight(self.epoch)
 
 # %% ../nbs/00_core/05_callbacks.ipynb #c41881e3

@@ -19,7 +19,7 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor, nn
-from .files import FileError, _datasets, _door, _parsing, _size, _step
+from .files import FileError, hdf5_dataset, hdf5_names, parsing, regular_file
 from .params import ParamSpace, _signed, _word, address_hash
 
 # %% ../nbs/00_core/02_data.ipynb #4c0b0d5e
@@ -525,7 +525,7 @@ class HDF5Rows(Rows):
                  offsets=None, # name of the data set that holds where these items begin (n+1,)
                  limit=2**28,  # largest piece that reading one item may take [bytes]
                 ):
-        self.path, self.limit, self.pid, self.file = _door(path), limit, None, None
+        self.path, self.limit, self.pid, self.file = regular_file(path), limit, None, None
         self.names = None if names is None else [*dict.fromkeys([*names, *([offsets] if offsets else [])])]
         sets = self._open()
         if offsets and offsets not in sets: raise FileError(path, f"no {offsets!r}")
@@ -536,26 +536,23 @@ class HDF5Rows(Rows):
         "Data sets by name, of a file that this process has opened itself."
         with open(self.path, 'rb') as f: start = f.read(8)
         if start != b'\x89HDF\r\n\x1a\n': raise FileError(self.path, 'does not start like an HDF5 file', 'an HDF5 file')
-        with _parsing(self.path, 'HDF5'):
+        with parsing(self.path, 'HDF5'):
             self.file, self.pid = h5py.File(self.path, 'r', locking=False), os.getpid()
-            sets = {k: _member(self.path, self.file, k) for k in (self.names or _datasets(self.path, self.file))}
+            sets = {k: _member(self.path, self.file, k) for k in (self.names or hdf5_names(self.path, self.file))}
             for k, d in sets.items():
                 if (n := math.prod(d.chunks or d.shape[1:])*d.dtype.itemsize) > self.limit: raise FileError(self.path, f"pieces of {n} bytes", f"at most {self.limit}", k)
         return sets
 
     def __getitem__(self, i)->dict:
         if self.pid != os.getpid(): self.arrays = {k: v for k, v in self._open().items() if k in self.arrays}
-        with _parsing(self.path, 'HDF5'): return super().__getitem__(i)
+        with parsing(self.path, 'HDF5'): return super().__getitem__(i)
     def __getstate__(self): return {**self.__dict__, 'file': None, 'pid': None, 'arrays': dict.fromkeys(self.arrays)}
 
 def _member(path, f, full):
     "A data set that is in this file and stored in a way that can be read safely."
-    for part in full.strip('/').split('/'):
-        if not isinstance(f, h5py.Group): raise FileError(path, f"no {full!r}")
-        f = _step(path, f, part, full)
-    _size(path, f, full)
-    if not f.shape: raise FileError(path, 'is a single number', 'an array with one row for each item', full)
-    return f
+    d = hdf5_dataset(path, f, full)
+    if not d.shape: raise FileError(path, 'is a single number', 'an array with one row for each item', full)
+    return d
 
 # %% ../nbs/00_core/02_data.ipynb #d8d48d0d
 class FileSource:

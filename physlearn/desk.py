@@ -8,7 +8,7 @@ __all__ = ['ON_RUNS', 'Instrument', 'Signals', 'joined', 'Setup', 'Reader', 'com
            'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of',
            'Untrained', 'Fit']
 
-# %% ../nbs/80_desk.ipynb #f9428e7b
+# %% ../nbs/80_desk.ipynb #6fe59d0b
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results
 from .runs import Recipe, Run, open_recipe, read_recipe, recipe_of
 
-# %% ../nbs/80_desk.ipynb #5e757b3f
+# %% ../nbs/80_desk.ipynb #3896921a
 @dataclass(frozen=True)
 class Instrument:
     "What an instrument is, beyond its physics."
@@ -47,7 +47,7 @@ class Instrument:
         if not self.estimate and self.read: object.__setattr__(self, 'estimate', dict(map=by_fit))
         register(self)
 
-# %% ../nbs/80_desk.ipynb #f1b70dc8
+# %% ../nbs/80_desk.ipynb #ab5989fc
 @dataclass(eq=False)
 class Signals:
     "Signals with what is known of each."
@@ -73,13 +73,14 @@ def joined(parts:list)->Signals: # Signals of several files
     cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in parts[0].cond.items()}
     return replace(parts[0], y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=sum((p.origin for p in parts), []))
 
-# %% ../nbs/80_desk.ipynb #4a291bc6
+# %% ../nbs/80_desk.ipynb #f48be0f4
 @dataclass(kw_only=True)
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
     def simulator(self): raise NotImplementedError
     def likelihood(self, noise:float): return Gaussian(relative=noise) # noise as a share of the signal
     def conditions(self, n:int, *key)->dict: return {}              # what the simulator is told (n,), by name
+    def inputs(self)->list: return []                               # files that it reads, which are never replaced
     nouns: ClassVar = ('signal', 'signals')
     def write(self, path, sim, theta, cond, y, about): return write_signals(path, sim, theta, cond, y, about)
 
@@ -97,7 +98,7 @@ def command(verb:type,   # shared options and what is done with them
     body = dict(__doc__=verb.__doc__, __module__=verb.__module__, instrument=instrument)
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
-# %% ../nbs/80_desk.ipynb #99d5ef06
+# %% ../nbs/80_desk.ipynb #b065ce79
 def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
@@ -116,7 +117,7 @@ def reader_of(instrument:Instrument)->type:
         def read(self, file, run): return instrument.read(file, run)
     return dataclass(kw_only=True)(Plain)
 
-# %% ../nbs/80_desk.ipynb #21dfef35
+# %% ../nbs/80_desk.ipynb #fffeedfd
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -143,7 +144,7 @@ class Simulate:
     def run(self):
         "Simulate and write."
         if Path(self.out).suffix == '.csv': self.fits_a_table()
-        ready_to_write(self.out, self.writes, self.overwrite)
+        ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
         sim, theta, cond, y = self.drawn()
         self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=self.noise))
         print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
@@ -151,7 +152,7 @@ class Simulate:
     def fits_a_table(self):
         if (self.n or self.usual) > 1: raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
-# %% ../nbs/80_desk.ipynb #8e9b4dc6
+# %% ../nbs/80_desk.ipynb #9bd1d218
 def write_signals(path, sim, theta, cond, y, about):
     "Signals and their states: HDF5 with a row for each, or a table of one signal."
     units = {f'unit_{k}': p.unit for k, p in sim.space.items()}
@@ -164,7 +165,7 @@ def write_signals(path, sim, theta, cond, y, about):
     arrays = dict(signal=y[:,0] if y.ndim > 2 and y.shape[1] == 1 else y, **{f'theta/{k}': v for k, v in sim.space.columns(theta).items()}, **cond)
     write_hdf5(path, {k: v.numpy() for k, v in arrays.items()}, about | units)
 
-# %% ../nbs/80_desk.ipynb #494baf4d
+# %% ../nbs/80_desk.ipynb #c2206d20
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
@@ -186,7 +187,7 @@ def known_values(space, words)->dict: # words like 'T=305±0.5K', or {name: text
         space.only(k).check(torch.tensor([[float(out[k][0])]], dtype=torch.float64))
     return out
 
-# %% ../nbs/80_desk.ipynb #43ba3ebe
+# %% ../nbs/80_desk.ipynb #fe552bfc
 @dataclass(kw_only=True)
 class Retrieve:
     "Estimate the parameters of measured signals with a trained run."
@@ -203,7 +204,7 @@ class Retrieve:
     def ready(self):
         "Say what stands against the work, before it begins."
         endings = (ENDINGS[0], *self.instrument.endings, *ENDINGS[1:])
-        if self.out: ready_to_write(self.out, endings, self.overwrite)
+        if self.out: ready_to_write(self.out, endings, self.overwrite, self.files)
         if not self.files: raise ValueError("there are no files to retrieve: name at least one")
         if self.draws < 16: raise ValueError(f"draws={self.draws}: expected 16 or more")
         if not 0 < self.level < 1: raise ValueError(f"level={self.level}: expected between 0 and 1")
@@ -227,7 +228,7 @@ class Retrieve:
         write(self.out, got, signals) if write else got.save(self.out)
         print('wrote', self.out)
 
-# %% ../nbs/80_desk.ipynb #d4eb2cb2
+# %% ../nbs/80_desk.ipynb #a1528fd5
 def retrieve(run:Run,
              signals:Signals,  # or a tensor (n,C,...)
              method=None,      # name of an estimate of the instrument; its first if None
@@ -249,7 +250,7 @@ def retrieve(run:Run,
     parts = [methods[method](run, signals[i:i+batch], draws, level) for i in progress(range(0, len(signals), batch))]
     return Results.join(parts)
 
-# %% ../nbs/80_desk.ipynb #d60f9b16
+# %% ../nbs/80_desk.ipynb #63c73b37
 def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
     "A fit by physics."
     sim = run.sim
@@ -265,7 +266,7 @@ def doubts(odd, alpha=.01): # a Misfit
     "What a residual shows, where noise does not."
     return tuple(odd.sentence(i, alpha) if odd.p[i] < alpha else '' for i in range(len(odd)))
 
-# %% ../nbs/80_desk.ipynb #00bb2eea
+# %% ../nbs/80_desk.ipynb #f66ff64b
 def recovery(run:Run, instrument:Instrument,
              n:int=100, # states
             )->Judgement:
@@ -286,7 +287,7 @@ def recovery(run:Run, instrument:Instrument,
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth', (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
 
-# %% ../nbs/80_desk.ipynb #838bb461
+# %% ../nbs/80_desk.ipynb #0ab00d23
 @dataclass
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
@@ -330,7 +331,7 @@ def train_command(instrument:Instrument)->type:
     body = dict(__doc__=doc, __module__=Train.__module__, instrument=instrument)
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
-# %% ../nbs/80_desk.ipynb #25c8d954
+# %% ../nbs/80_desk.ipynb #112309fa
 @dataclass(kw_only=True)
 class Export:
     "Write the network of a run as ONNX."
@@ -370,7 +371,7 @@ def _where(run, page=False):
 
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 
-# %% ../nbs/80_desk.ipynb #24a9687e
+# %% ../nbs/80_desk.ipynb #d6c11312
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
@@ -381,7 +382,7 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'train': return train_command(instrument)
     raise ValueError(f"{instrument.name} has no verb {verb!r}")
 
-# %% ../nbs/80_desk.ipynb #133181dd
+# %% ../nbs/80_desk.ipynb #77d3c2b2
 @dataclass(eq=False)
 class Untrained:
     "Stands for a run where nothing was trained."
@@ -401,7 +402,7 @@ class Fit:
 
     def run(self):
         "Read, fit, print, write."
-        if self.out: ready_to_write(self.out, ENDINGS, self.overwrite)
+        if self.out: ready_to_write(self.out, ENDINGS, self.overwrite, [*self.files, *self.inputs()])
         if not self.files: raise ValueError("there are no files to fit: name at least one")
         run = Untrained(self.simulator(), self.noise, self)
         s = joined([self.read(f, run) for f in self.files])

@@ -286,7 +286,7 @@ def _processes(recipe, learn, out, device, n, resume, quiet):
     "Train in n new processes; the weights end in `learn.model`."
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads or max(1, threads//n))   # the state says how many a process takes
-    if not resume: first_state(learn, out/'state')
+    if not resume: first_state(learn, out/'state', recipe.stages())
     torch.set_num_threads(threads)
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     torch.multiprocessing.spawn(_process, (n, port, recipe.to_dict(), type(recipe).__module__, out, torch.device(device).type, quiet), nprocs=n)

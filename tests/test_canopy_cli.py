@@ -222,6 +222,7 @@ READ = dict(
     number=(of(lambda c: c, '--tts', 'high'), 'high'),
     there=(there, 'is already there'),
     no_folder=(to('no/t.csv'), 'there is no folder'),
+    input=(lambda d: [table(d), '--out', table(d), '--overwrite'], 'an input'),
     a_folder=(lambda d: [table(d), '--out', (d/'f.csv', (d/'f.csv').mkdir())[0], '--overwrite'], 'is a folder'),
     suffix=(to('t.txt'), 'ends in .csv or .tif'),
     image_of_a_table=(to('t.tif'), 'an image needs the grid of one'),

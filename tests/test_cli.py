@@ -47,6 +47,16 @@ def test_simulate_then_fit(tmp_path):
     ch4 = next(p for p in json.loads((tmp_path/'o/s.json').read_text())['parameters'] if p['name'] == 'mf_CH4')
     assert abs(ch4['value'] - 5e-6) < 4*ch4['statistical'] and ch4['statistical'] < .01*ch4['value']
 
+def test_fit_never_overwrites(tmp_path, capsys):
+    "Two files whose names begin alike have two results; what is there is replaced on demand only."
+    for name in ('in.csv', 'in.2.csv'): (tmp_path/name).write_bytes(example_spectrum().read_bytes())
+    out = tmp_path/'o'
+    fit = lambda name, *more: main(['fit', 'spectra', str(tmp_path/name), *KNOWN, '--noise', '.002', '--out', str(out), *more])
+    assert fit('in.csv') == 0 and fit('in.2.csv') == 0
+    assert {p.name for p in out.iterdir()} == {'in.json', 'in.png', 'in.2.json', 'in.2.png'}
+    before = (out/'in.json').read_bytes()
+    assert fit('in.csv') == 2 and 'already there' in capsys.readouterr().err and (out/'in.json').read_bytes() == before
+
 def cut_par(d):
     line = ' 61 3035.096529 3.739E-24 9.218E-01.04500.100 1777.30300.75-.006070' + ' '*93
     (d/'cut.par').write_text(line + '\n' + line[:70])

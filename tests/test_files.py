@@ -1,11 +1,10 @@
 """Hostile and broken files: whatever the bytes, a reader gives valid data or a FileError, and nothing else. And a writer that
 is killed in the middle leaves the old file."""
-import gzip, io, json, os, subprocess, sys, textwrap, zipfile
-from functools import partial
+import base64, gzip, io, json, os, subprocess, sys, textwrap, zipfile
 import h5py, numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from physlearn import files
-from physlearn.files import FileError, atomic_write, read_hdf5, read_json, read_npz, read_table, write_hdf5, write_json, write_table
+from physlearn.files import FileError, atomic_write, read_hdf5, read_json, read_npz, read_table, ready_to_write, result_name, validate, write_hdf5, write_json, write_table
 
 LIMIT = 2**24
 calm = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -65,37 +64,47 @@ def test_damaged(name, tmp_path):
     assert refused > 200, (read, refused)
 
 def test_damaged_hdf5(tmp_path):
-    "The HDF5 library may crash on damaged files, so this runs in a process of its own; a crash is a failure too."
+    "What the process that reads HDF5 does with damaged files. It may end at one of them, as it did at `CRASH`; these it survives."
     code = f"""
         import sys, pathlib; sys.path.insert(0, {os.path.dirname(__file__)!r})
-        from test_files import samples, survive
+        from test_files import LIMIT, samples, survive
+        from physlearn.files import _read_here
         folder = pathlib.Path({str(tmp_path)!r})
-        raw, reader = samples(folder)['s.h5']
-        reader(folder/'s.h5')
-        print(*survive(raw, reader, folder/'m.h5', 800, 2))"""
+        raw, _ = samples(folder)['s.h5']
+        print(*survive(raw, lambda p: _read_here(p, None, LIMIT), folder/'m.h5', 800, 2))"""
     r = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
     assert r.returncode == 0, (r.returncode, r.stderr[-2000:], 'last file: ' + str(tmp_path/'m.h5'))
     read, refused = map(int, r.stdout.split())
     assert refused > 200, (read, refused)
 
 def test_damaged_words(tmp_path, monkeypatch):
-    "Strings of variable length are read by a child process, which costs time: fewer copies, each damaged where the strings lie."
+    "Strings of variable length lie in a heap, over which the HDF5 library may loop for ever: copies that are damaged there."
     p = tmp_path/'w.h5'
-    monkeypatch.setattr(files, '_words', partial(files._words, seconds=2.))
-    with h5py.File(p, 'w') as f: f.attrs['who'] = 'somebody'; f['a'] = np.arange(3)
+    monkeypatch.setattr(files, '_SECONDS', 2.)
+    with h5py.File(p, 'w') as f:
+        f.attrs['who'] = 'somebody'
+        f['a'] = np.arange(3)
     raw = p.read_bytes()
     at = raw.index(b'somebody')
     assert read_hdf5(p).meta == dict(who='somebody')
-    for k in (at - 28, at - 24, at - 16, at - 8, at):
+    for k in (at - 28, at - 16, at):
         p.write_bytes(raw[:k] + bytes([raw[k] ^ 0x55]) + raw[k+1:])
         try: read_hdf5(p)
         except FileError: pass
 
-@pytest.mark.parametrize('child,word', [('import os; os.abort()', 'cannot be read'), ('while True: pass', 'more than 0.5 s')])
-def test_child_that_fails(child, word, tmp_path, monkeypatch):
-    "A crash or an endless loop in the HDF5 library does not become ours."
-    monkeypatch.setattr(files, '_WORDS', child)
-    with pytest.raises(FileError, match=word): files._words(tmp_path/'a.h5', [['/', 'who']], seconds=.5)
+@pytest.mark.parametrize('child,error,word', [
+    ('import os; os.abort()', FileError, 'is damaged'), ('while True: pass', FileError, 'takes more than 0.5'),
+    ('print("no answer")', FileError, 'is damaged'), ('import no_such_module', ImportError, 'cannot be imported'),
+    ("""print('{"meta": {}, "arrays": [["a", "<f8", [1000000000000]]]}')""", FileError, 'unpacks to more'),
+    ("""print('{"meta": {}, "arrays": [["a", "|O", [1]]]}')""", FileError, 'real numbers'),
+    ("""print('{"meta": {}, "arrays": [["a", "<f8", [10]]]}')""", FileError, 'is damaged')])
+def test_child_that_fails(child, error, word, tmp_path, monkeypatch):
+    "A crash, an endless loop or a lie of the process that reads does not become ours."
+    p = tmp_path/'a.h5'
+    write_hdf5(p, dict(a=np.arange(3)))
+    monkeypatch.setattr(files, '_CHILD', child)
+    monkeypatch.setattr(files, '_SECONDS', .5)
+    with pytest.raises(error, match=word): read_hdf5(p)
 
 @calm
 @given(st.binary(min_size=1, max_size=300), st.sampled_from(['', 'PK\x03\x04', '\x1f\x8b\x08', '\x89HDF\r\n\x1a\n', 'a,b\n', '{', '\x93NUMPY']))
@@ -176,3 +185,102 @@ def test_hdf5_writer_is_atomic(tmp_path):
     write_hdf5(p, dict(a=np.arange(3)))
     with pytest.raises(TypeError): write_hdf5(p, dict(a=np.arange(4), b=np.array([{}], dtype=object)))
     assert read_hdf5(p)['a'].tolist() == [0, 1, 2] and os.listdir(tmp_path) == ['a.h5']
+
+# --- HDF5 in a process of its own
+
+CRASH = (   # a whole file but for one byte; h5py reads its data in the process that asks, and that process ends (SIGSEGV)
+    'H4sIAAAAAAACA+v0cHHj5ZLiYgABDg4GFgYBBmTwHwo8xFH5MPkEKM0IpTug9AommDgLWE4CKi4ANV+BGcKfABUPCXJ1Ban+jwZg9hxggdAcDK'
+    'NgJAIPV8cAEB0B5WtA6RNMqOrKE8tS80pzk1KLIPySosS84tzMkpLEvORUpHRqQKS9gtD0ip6ueRgsoOmbE5gmORgKSxPzSjJLKmH6hIEW8SLZ'
+    'h+4OHqgLGBlYwfoTKzKLYfq4kPSh+4eRgQ0ixwjjQ3IWIyNEwAaqD0YzA+VBMoIK9tC848Bgws1g8h+a/0C2g+SZmJnABnAzBID5jFB5JrA8I0'
+    'NxRmlaWk4qPP8xQsVTUtNyEktSGVjg9kHCC6i2JDkjtcjYCJZvIe5kZmLiYIMVBSjZ2YCsdBHs5+/CCHQlrHyxEMOvHmbhBubRPIUMQOUvqKxG'
+    'L3/Tcai34IPQ2QyIyEQG8/lQ+Qpo8lz8EDoOR+wX8qPyDRhGy/9RMApGwSgYBaNgoEFFXPKN2KwPWZl7rlyt05/2d6rae8kvj39/3zv58+rY6u'
+    'nX1dLPZbbV7dxqtnxxfGiRT/j9Z1WqMxNzTY5vSzlYaxl03Huq3pUs4wIOL83M2Td2/Go9mi4SYua5sFE04wAjsN38fo5BiqrEgvaKuOiZSuXF'
+    'XfLPH1p1n39tNOX9uR9rZe9ufT11SvrTU9IyYpKX++uzhGIW7D//Pu/ce72VU8WOH87bMtPmzfZK07tfLzPtv699OGKX2vnITWW39z0Wz7Op+f'
+    'rSnHu9CNeEaXGNbDIXGBjsfW1krLdbfqyI435kezHld21w36/Flg+b0m/J7l/dvjW3WutV1K4nXN2en54c9veOVNPOLdkj8H/dtPK+b3rnez/u'
+    '2W3kwi9+Yu66kP2XltSHh/jF3j900VjDynL5lm1r63eZSEVArGGqNX6eIxTjWxH3e/PagN83D2Vs5L67jkfhg6fmiszHzo7Hm1jFD/yRlrx/22'
+    'X6DBm+qgiGZ+WRNnPf/Mjre/5d1THhX9NU6XJZu9qn7y6X3z9Yk8kygfFjuAKjwH1GzoYfDFF7dQ54X7CFtqY+2BNLQxp57+0vQOmCHxD6EQ+E'
+    '7tv7HEx/bRP+B6J5k78/ANF356sX/QPSRWtfaH0A0m7Pd1+qB9IT2ObFHP/z3r543bM37e/f2y/l5G8X2/vefscrI/Nv6u/tFQV2am+6+tbenP'
+    'eYzJmpr+1nnMlq2H7jhX3ez4f9f08+s0/iT32kPfmZfScX432GsBf2d9V2zdHmeW0f0bNA+3PJW/u5y9e8Dfz2zl7ze9zC6yvf269YOfP16Zfv'
+    '7W1+ZL4v/v3e3prrfq8T0B0OG/bVPwfSs5bHVv8F0nz7Ik+D3C1pOvUPiA55eAnsr4lq/8D0lA8Q/86ChsM/KE1qeNKHHgWjYBSMggEEoHErmo'
+    'xDMUHGoeDjRYznoSMBDxhRXdAxqMIDACFVNVdIFwAA')
+
+def test_one_changed_byte(tmp_path):
+    "A byte that ends the process which reads the data ends not ours."
+    (tmp_path/'a.h5').write_bytes(gzip.decompress(base64.b64decode(CRASH)))
+    code = f"from physlearn.files import read_hdf5\ntry: read_hdf5({str(tmp_path/'a.h5')!r})\nexcept ValueError as e: print(e)"
+    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert r.returncode == 0 and 'a.h5: ' in r.stdout and 'damaged' in r.stdout, r
+
+def test_what_lies_around_is_not_run(tmp_path, monkeypatch):
+    "Modules in the working directory, named like those that the reader needs, stay where they are."
+    with h5py.File(tmp_path/'a.h5', 'w') as f: f.attrs['quantity'] = 'signal'; f['y'] = np.arange(4.)
+    for name in ('h5py', 'numpy', 'json', 'math'): (tmp_path/f'{name}.py').write_text("open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    assert read_hdf5('a.h5').meta == dict(quantity='signal') and not (tmp_path/'ran').exists()
+
+def complex_npz(p): np.savez(p, a=np.ones(20)*1j)
+def records_npz(p): np.savez(p, a=np.zeros(20, [('x', 'f8'), ('y', 'i4')]))
+def dates_npz(p): np.savez(p, a=np.arange(20).astype('M8[D]'))
+def complex_hdf5(p):
+    with h5py.File(p, 'w') as f: f['a'] = np.ones(20)*1j
+def records_hdf5(p):
+    with h5py.File(p, 'w') as f: f['a'] = np.zeros(20, [('x', 'f8'), ('y', 'i4')])
+def references_hdf5(p):
+    with h5py.File(p, 'w') as f: f.create_dataset('a', data=[f.ref]*20, dtype=h5py.ref_dtype)
+def ragged_hdf5(p):
+    with h5py.File(p, 'w') as f: f.create_dataset('a', (20,), dtype=h5py.vlen_dtype('f8'))
+def opaque_hdf5(p):
+    with h5py.File(p, 'w') as f: f.create_dataset('a', data=np.zeros(20, 'V5'))
+
+@pytest.mark.parametrize('make', [complex_npz, records_npz, dates_npz, complex_hdf5, records_hdf5, references_hdf5, ragged_hdf5, opaque_hdf5])
+def test_only_real_numbers(make, tmp_path):
+    read, p = (read_npz, tmp_path/'a.npz') if 'npz' in make.__name__ else (read_hdf5, tmp_path/'a.h5')
+    make(p)
+    with pytest.raises(FileError, match='real numbers or text'): read(p)
+
+@pytest.mark.parametrize('x', [np.ones(3)*1j, np.array(['1', '2']), np.array([None])])
+def test_validate_wants_real_numbers(x):
+    with pytest.raises(FileError, match='expected real numbers'): validate(x, 'a.npz', 'y')
+
+def test_chunks_that_are_missing(tmp_path):
+    "Pieces that were never written, or whose address is lost, are not read as zeros; NaN says of itself that it is a gap."
+    for i, (kw, filled) in enumerate(((dict(chunks=(4,)), 8), (dict(chunks=(4,)), 0), ({}, 0), (dict(chunks=(4,), fillvalue=np.nan), 8))):
+        p = tmp_path/f'{i}.h5'
+        with h5py.File(p, 'w') as f:
+            d = f.create_dataset('a', (16,), 'f8', **kw)
+            if filled: d[:filled] = 1.
+        if i == 3: assert np.isnan(read_hdf5(p)['a']).sum() == 8
+        else:
+            with pytest.raises(FileError, match='missing'): read_hdf5(p)
+
+# --- tables
+
+def test_a_row_that_became_a_comment(tmp_path):
+    "One bit turns a 3 into #: each of these copies is refused, none loses a row in silence."
+    text = '# quantity: signal\npixel,signal\n' + ''.join(f'{i},{.9 + .001*i:.7f}\n' for i in range(300, 390))
+    raw = text.encode()
+    for at in (i for i, c in enumerate(raw) if i and raw[i-1] == 10 and c == ord('3')):
+        (tmp_path/'a.csv').write_bytes(raw[:at] + b'#' + raw[at+1:])
+        with pytest.raises(FileError, match='comments stand above the header'): read_table(tmp_path/'a.csv')
+
+# --- where results go
+
+def test_names_of_results():
+    "Of files in one folder, each has its own."
+    files = ['in.csv', 'in.2.csv', 'in.h5', 'in.tsv', 'sample.0', 'sample.1', 'in.csv.gz', 'in.2.dx']
+    assert len({result_name(f) for f in files}) == len(files)
+    assert result_name('run/in.csv') == 'in' and result_name('in.2.csv') == 'in.2' and result_name('sample.0') == 'sample.0'
+
+def test_nothing_is_replaced(tmp_path):
+    "Not what is there without --overwrite, and never an input, by whatever name."
+    a, b = tmp_path/'a.csv', tmp_path/'b.csv'
+    a.write_text('x\n1\n')
+    ready_to_write(b, inputs=[a])
+    with pytest.raises(FileError, match='already there'): ready_to_write(a)
+    ready_to_write(a, overwrite=True)
+    with pytest.raises(FileError, match='is an input'): ready_to_write(a, overwrite=True, inputs=[a])
+    b.symlink_to(a)
+    (tmp_path/'c.csv').hardlink_to(a)
+    for other in (b, tmp_path/'c.csv', tmp_path/'.'/'a.csv'):
+        with pytest.raises(FileError, match='is an input'): ready_to_write(other, overwrite=True, inputs=[tmp_path/'missing.csv', a])

@@ -134,6 +134,15 @@ def test_jcamp_refused(tmp_path):
     no('not finite', data='\n'.join(f'{a:.4f} {1e200 if i else .9:g}e{200*(i > 3)}' for i, a in enumerate(NU)).replace('1e+200e200', '1e999').replace('e0', ''))
     no('is empty', raw=b'')
 
+def test_jcamp_numbers_without_end(tmp_path):
+    "A header's number that no float can hold."
+    refuse(tmp_path, 'a.dx', jcamp(Y, firsty='9'*400), 'is damaged')
+
+def test_complex_spectrum(tmp_path):
+    "The half of a complex spectrum is none."
+    np.savez(tmp_path/'a.npz', wavenumber=NU, transmittance=Y + .1j)
+    with pytest.raises(FileError, match='real numbers'): read_spectrum(tmp_path/'a.npz', 'transmittance', 'wavenumber')
+
 # --- SPC
 
 @pytest.mark.parametrize('kw', [dict(), dict(exp=2), dict(exp=3, subexp=0), dict(exp=2, flags=1), dict(explicit=NU - 3000, x=(85., 86.)), dict(log=b'junk of a log = x = y\r\n'), dict(x=(3086., 3085.))], ids=str)

@@ -1,5 +1,5 @@
 """Reflectance tables and images of other people: what is read, and the one sentence for what is not."""
-import gzip, os, sys
+import gzip, os, struct, sys
 import numpy as np
 import pytest
 from physlearn.canopy.reflectance import BANDS, Reflectance, band_of, image, ndre, ndvi, overpass, read_reflectance
@@ -220,6 +220,33 @@ def test_hostile_images(tif, tmp_path):
         ok = got.x[got.mask]
         assert ((ok >= 0) & (ok <= 1.5)).all()
     assert read < 200
+
+def without_block(path, k, sparse):
+    "A GeoTIFF whose block `k` has no bytes; `sparse`: and no place in the file, as GDAL leaves out what is all nodata."
+    raw = bytearray(path.read_bytes())
+    at, = struct.unpack_from('<I', raw, 4)
+    for i in range(struct.unpack_from('<H', raw, at)[0]):
+        tag, kind, n, value = struct.unpack_from('<HHII', raw, at + 2 + 12*i)
+        size = {3: 2, 4: 4}.get(kind, 1)
+        where = value if n*size > 4 else at + 2 + 12*i + 8
+        if tag in (279, 325) or sparse and tag in (273, 324): raw[where + size*k:where + size*(k + 1)] = bytes(size)
+    path.write_bytes(raw)
+    return path
+
+@pytest.mark.parametrize('kw', [dict(), dict(interleave='band'), dict(compress='deflate'), dict(tiled=True, blockxsize=16, blockysize=16)], ids=str)
+@pytest.mark.parametrize('nodata,sparse', [(None, False), (None, True), (0, False), (0, True)])
+def test_lost_strips(tif, kw, nodata, sparse):
+    "Blocks without bytes are no reflectances of 0; those that GDAL leaves out are gaps, if the image says what a gap is."
+    v = pixels(h=40, w=20) if 'tiled' in kw else pixels(h=40)
+    path = tif(v, nodata=nodata, **({} if 'tiled' in kw else dict(blockysize=8)), **kw)
+    assert len(read_reflectance(path, **PLAIN)) == v[0].size
+    without_block(path, 1, sparse)
+    if nodata is None or not sparse: refuse(path, ['blocks', 'missing'], **PLAIN)
+    else: assert np.isnan(read_reflectance(path, **PLAIN).x).any() or len(read_reflectance(path, **PLAIN)) < v[0].size
+
+def test_an_image_outside_of_the_world(tif):
+    "What the projection says of a place that it does not have is told in one sentence."
+    refuse(tif(pixels(), transform=(10., 0., 6e44, 0., -10., 3.8e180)), 'is damaged', **PLAIN)
 
 def test_without_rasterio(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'rasterio', None)

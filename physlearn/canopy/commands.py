@@ -145,7 +145,7 @@ class FromReflectance:
 def ready(self:FromReflectance):
     "Say what stands against writing, before the work."
     if not self.out: return
-    ready_to_write(self.out, ('.csv', '.tif', '.tiff'), self.overwrite)
+    ready_to_write(self.out, ('.csv', '.tif', '.tiff'), self.overwrite, [self.file])
     if is_image(self.out) and not is_image(self.file): raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {self.file} is a table; write to a name that ends in .csv")
 
 @patch

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 import tyro
 from ..desk import Instrument, Retrieve, Setup, command, known_values
-from ..files import output_folder, write_hdf5, write_table, write_text
+from ..files import output_folder, ready_to_write, result_name, result_paths, write_hdf5, write_table, write_text
 from ..instruments import find
 from ..pages import bar
 from ..params import pairs
@@ -29,7 +29,7 @@ from .simulate import preset
 from .train_physae import PRESETS, SpectraRecipe, spectra_recipe
 from .window import find_windows
 
-# %% ../../nbs/10_spectra/18_desk.ipynb #70c08fdd
+# %% ../../nbs/10_spectra/18_desk.ipynb #e628905f
 @dataclass(kw_only=True)
 class SpectraSetup(Gas, Setup):
     "A gas in a cell, before an instrument of finite resolution."
@@ -59,7 +59,8 @@ class FitSpectra(Gas, ReadSpectra):
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     noise: str|None = None          # share of the signal, like 0.002 or 0.2% (of an absorption: in 1/cm), or auto; the file's sigma column if not given, else auto
     ils: str|None = None            # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong; its width is fitted within --range ils=0.001..0.02
-    out: str|None = None            # folder for NAME.json and NAME.png; nothing is written if not given
+    out: str|None = None            # folder for NAME.json and NAME.png, NAME being the file's; nothing is written if not given
+    overwrite: bool = False         # replace results that are there
 
     def fit(self)->Fit:
         "What a notebook takes."
@@ -69,10 +70,10 @@ class FitSpectra(Gas, ReadSpectra):
 
     def run(self):
         "Fit, print, write."
-        if self.out: output_folder(self.out, make=False)                         # said before the work, not after it
+        if self.out: result_paths(self.out, self.file, ('.json', '.png'), self.overwrite, self.inputs()) # said before the work
         fit = self.fit()
         print(fit)
-        if self.out: print('wrote', *fit.save(output_folder(self.out)/Path(self.file).name.split('.')[0]))
+        if self.out: print('wrote', *fit.save(output_folder(self.out)/result_name(self.file)))
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #002be8aa
 @dataclass(kw_only=True)
@@ -116,6 +117,7 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
     def can_draw_corner(self):
         if self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir():
             raise ValueError(f"corner={self.corner!r}: expected a name that ends in .png, in a folder that is there, with --method posterior")
+        ready_to_write(self.corner, ('.png',), self.overwrite, self.files)
 
     def watch(self):
         "Retrieve as spectra arrive, until nothing comes any more or the user ends it."
@@ -174,6 +176,6 @@ class DemoSpectra:
         print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; sd over bound {r['sd']/r['bound']:.2f}")
         got.save(folder/'example_spectrum_network.csv')
 
-# %% ../../nbs/10_spectra/18_desk.ipynb #9be0112a
+# %% ../../nbs/10_spectra/18_desk.ipynb #b53b22f4
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
                      own=dict(fit=FitSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra, demo=DemoSpectra))

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from ..files import FileError, _door, _parsing, _size, _step, read_table, write_text
+from ..files import FileError, hdf5_dataset, parsing, read_table, regular_file, write_text
 from ..runs import Run
 from .files import file_format
 from ..desk import Signals
@@ -35,7 +35,7 @@ class _Table:
 
     def _begun(self):
         "Take up a table that was begun."
-        raw = _door(self.path).read_bytes()
+        raw = regular_file(self.path).read_bytes()
         whole = raw[:raw.rfind(b'\n') + 1]
         head = dict(l[2:].split(': ', 1) for l in whole.decode('utf-8', 'replace').split('\n') if l.startswith('# ') and ': ' in l)
         if 'followed' not in head: raise FileError(self.path, 'is already there, and no table of followed spectra', remedy='give another --out')
@@ -83,11 +83,9 @@ def _open_hdf5(path):
 
 def _rows(path, name, first, most, skip=()):
     "Rows (i, values) of a growing data set from row `first` on, at most `most` that are not in `skip`; its rows, its attributes, and its fill value."
-    before = _stamp(_door(path))
-    with _parsing(path, 'HDF5'), _open_hdf5(path) as f:
-        d = f
-        for part in name.strip('/').split('/'): d = _step(path, d, part, name)
-        _size(path, d, name)
+    before = _stamp(regular_file(path))
+    with parsing(path, 'HDF5'), _open_hdf5(path) as f:
+        d = hdf5_dataset(path, f, name, whole=False)
         if d.ndim != 2 or d.dtype.kind not in 'fiu': raise FileError(path, f"{name} is {d.dtype} of shape {d.shape}", 'numbers of shape (rows, samples)')
         want = [i for i in range(first, len(d)) if i not in skip][:most]
         got = [(i, np.asarray(d[i], dtype=float)) for i in want]

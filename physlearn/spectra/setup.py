@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_ranges', 'Gas']
 
-# %% ../../nbs/10_spectra/14c_setup.ipynb #20222b26
+# %% ../../nbs/10_spectra/14c_setup.ipynb #98c550d0
 from dataclasses import dataclass, replace
 from ..params import Param, measured, pairs
 from .hitran import read_line_data
@@ -26,7 +26,7 @@ def read_ranges(items, space):
         except ValueError as e: raise ValueError(f"range {k}: {e}") from None
     return out
 
-# %% ../../nbs/10_spectra/14c_setup.ipynb #cebb3859
+# %% ../../nbs/10_spectra/14c_setup.ipynb #73c9c72a
 @dataclass(kw_only=True)
 class Gas:
     "A gas in a cell."
@@ -38,6 +38,7 @@ class Gas:
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
     mixing: bool = False            # first-order line mixing
 
+    def inputs(self)->list: return [*self.lines, *self.partition_sums]
     def parts(self)->tuple: # Preset, LineList or None, ranges by name, keywords of LineByLine
         "The options, read."
         if self.path and not self.path.strip()[-1:].isalpha():
