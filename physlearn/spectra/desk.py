@@ -29,7 +29,7 @@ from .simulate import preset
 from .train_physae import PRESETS, SpectraRecipe, spectra_recipe
 from .window import find_windows
 
-# %% ../../nbs/10_spectra/18_desk.ipynb #e628905f
+# %% ../../nbs/10_spectra/18_desk.ipynb #fccf0343
 @dataclass(kw_only=True)
 class SpectraSetup(Gas, Setup):
     "A gas in a cell, before an instrument of finite resolution."
@@ -134,6 +134,7 @@ class DemoSpectra:
     out: str = 'demo'               # folder for report.html, the results, and the run
     noise: float = .002             # white noise, as a share of the signal
     train_samples: int = PRESETS['demo'].train_samples # spectra per epoch
+    val_samples: int = PRESETS['demo'].val_samples # spectra that measure it
     epochs: int = PRESETS['demo'].epochs # epochs
     GAUGES: ClassVar = dict(T='306±0.5K', P='487±1mbar')
 
@@ -162,7 +163,8 @@ class DemoSpectra:
             print(f'     {path} is trained already; delete it to train again')
             return Run.load(path, system='spectra')
         if (path/'state').exists(): return Run.resume(path)
-        return spectra_recipe('demo', noise_rms=self.noise, train_samples=self.train_samples, epochs=self.epochs).fit(path)
+        samples = dict(train_samples=self.train_samples, val_samples=self.val_samples)
+        return spectra_recipe('demo', noise_rms=self.noise, epochs=self.epochs, **samples).fit(path)
 
     def network(self, folder, truth):
         "Train or take the run, and retrieve the example with it."
@@ -176,6 +178,6 @@ class DemoSpectra:
         print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; sd over bound {r['sd']/r['bound']:.2f}")
         got.save(folder/'example_spectrum_network.csv')
 
-# %% ../../nbs/10_spectra/18_desk.ipynb #b53b22f4
+# %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
                      own=dict(fit=FitSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra, demo=DemoSpectra))
