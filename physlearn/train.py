@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['REMEDIES', 'ACTING', 'pick_device', 'optimizer', 'Precision', 'full_precision', 'precision_cbs', 'Accumulate',
-           'NotFinite', 'ruined', 'PhysLearner', 'Stage', 'submodules', 'Freeze', 'trainable', 'check_stages', 'origin',
-           'difference', 'check_origin', 'flatten_opt', 'unflatten_opt', 'rng_state', 'set_rng_state', 'writing',
-           'write_state', 'read_state', 'locked', 'Checkpoint', 'weights_of', 'state_names', 'take_weights',
-           'take_callbacks', 'process', 'accelerator', 'Together', 'fit_stages', 'first_state', 'last_state']
+           'NotFinite', 'ruined', 'first_broken', 'PhysLearner', 'Stage', 'submodules', 'Freeze', 'trainable',
+           'check_stages', 'origin', 'difference', 'check_origin', 'flatten_opt', 'unflatten_opt', 'rng_state',
+           'set_rng_state', 'writing', 'write_state', 'read_state', 'locked', 'Checkpoint', 'weights_of', 'state_names',
+           'take_weights', 'take_callbacks', 'process', 'accelerator', 'Together', 'fit_stages', 'first_state',
+           'last_state']
 
 # %% ../nbs/00_core/06_train.ipynb #e6c8c0d9
 import contextlib, hashlib, inspect, json, math, os, random, shutil
@@ -126,6 +127,24 @@ def ruined(model): # nn.Module
     real = ((k, v) for k, v in model.state_dict().items() if v.is_floating_point())
     return next((k for k, v in real if not v.isfinite().all()), None)
 
+@torch.no_grad()
+def first_broken(model, *inputs): # nn.Module, what it is called with
+    "Name of the first submodule whose output is not finite, or None."
+    found = []
+    def look(name):
+        def hook(module, args, out):
+            values = out.values() if isinstance(out, dict) else out if isinstance(out, (tuple, list)) else [out]
+            real = (v for v in values if torch.is_tensor(v) and v.is_floating_point())
+            if not all(v.isfinite().all() for v in real): found.append(name)
+        return hook
+    handles = [m.register_forward_hook(look(k)) for k, m in model.named_modules() if k]
+    try: model(*inputs)
+    except (ArithmeticError, LookupError, RuntimeError, ValueError): pass    # known already
+    finally:
+        for h in handles: h.remove()
+    return found[0] if found else None
+
+
 # %% ../nbs/00_core/06_train.ipynb #45683cc1
 class PhysLearner(Learner):
     "fastai's Learner that can begin at epoch `first_epoch`, and stops at a loss that is not finite."
@@ -154,8 +173,11 @@ class PhysLearner(Learner):
     def _do_one_batch(self):
         try: super()._do_one_batch()
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as e:
-            if isinstance(e, NotFinite) or not self._watched() or not (name := ruined(self.model)): raise
-            raise NotFinite(f"{self.where()}: the weights {name} are not finite; {REMEDIES}") from e
+            if isinstance(e, NotFinite) or not self._watched(): raise
+            weight, part = ruined(self.model), first_broken(self.model, *self.xb)
+            if not (weight or part): raise
+            what = f'the weights {weight} are' if weight else f'the output of {part} is'
+            raise NotFinite(f"{self.where()}: {what} not finite; {REMEDIES}") from e
         if not self.training and len(self.yb): self._check_loss()
 
 # %% ../nbs/00_core/06_train.ipynb #b7a3bae5
