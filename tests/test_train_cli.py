@@ -348,7 +348,7 @@ BAD |= dict(
     recipe_poly=(file('r.yaml', 'poly_frequency:\n  CH4: 3'), 'poly_frequency'),
     recipe_other_system=(file('r.json', '{"system": "canopy", "options": {}}'), 'canopy'),
     recipe_options=(file('r.json', '{"options": 3}'), 'options'),
-    resume_other_options=(on_run('resume', unfinished(options(encoder_variant='s'))), 'another training'),
+    resume_other_options=(on_run('resume', unfinished(options(encoder_variant='s'))), 'recipe'),
     evaluate_manifest=(on_run('evaluate', text('manifest.json', '[]')), 'manifest.json'),
     evaluate_number=(on_run('evaluate', text('recipe.json', '5')), 'recipe.json'),
     bad_metrics=(spoilt(text('metrics.json', '[]'), retrieve('--method', 'net')), 'metrics.json'))
