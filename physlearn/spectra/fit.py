@@ -14,13 +14,13 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..files import FileError, atomic_write, write_json
-from ..flows import Samples, box_posterior, sample_posterior
+from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
 from ..pages import img, page, png
 from ..params import Param, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from .files import Spectrum
-from .resolution import through
+from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #fd8c5916
@@ -52,7 +52,7 @@ def simulator_for(spec:Spectrum,
     width = ranges.pop('ils', None)
     space = space.replace(**P).replace(**ranges)
     sim = setup.simulator(lines, **{'space': space, 'grid': grid, 'baseline': base, 'quantity': 'absorption' if spec.quantity == 'absorption' else 'transmittance'} | kw)
-    return through(sim, ils, width)
+    return with_line_shape(sim, ils, width)
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #c3ce6eb6
 def scatter(y):
@@ -128,7 +128,7 @@ def posterior(self:Fit, n=1000)->Samples:
 # %% ../../nbs/10_spectra/14b_fit.ipynb #27e87aa8
 def _strength(sim, mf, nu):
     "Relative uncertainty of a molecule's line strengths, weighted by strength over lines in the window; None where a code is missing."
-    l = sim._lines[mf[3:]].select(numin=float(nu.min()) - .5, numax=float(nu.max()) + .5)
+    l = sim.lines_of[mf[3:]].select(numin=float(nu.min()) - .5, numax=float(nu.max()) + .5)
     u = l.sw_uncertainty() if len(l) else np.array([np.nan])
     known = np.isfinite(u)
     return None if not known.any() or l.sw[known].sum() < .9*l.sw.sum() else float((u*l.sw)[known].sum()/l.sw[known].sum())
@@ -161,8 +161,8 @@ def amounts(self:Fit)->list:
     flag = {r['name'][3:]: r['flag'] if r['flag'] in ('not determined', 'not trusted') else 'derived' for r in self.rows()}
     def add(name, unit, f):
         with torch.enable_grad():
-            g = torch.autograd.functional.jacobian(lambda t: f(sim._state(t))[0], theta)[0]
-        v, s = float(f(sim._state(theta))), _strength(sim, 'mf_' + name, self.nu)
+            g = torch.autograd.functional.jacobian(lambda t: f(sim.canonical(t))[0], theta)[0]
+        v, s = float(f(sim.canonical(theta))), _strength(sim, 'mf_' + name, self.nu)
         out.append(dict(name=name, unit=unit, value=v, sd=float((g @ cov @ g).clamp_min(0).sqrt()), lines=None if s is None else s*v, flag=flag[name]))
     for m in sim.molecules:
         if sim.path: add(m, 'ppm m', lambda s: s['mf_' + m]*1e6*sim.path/100)

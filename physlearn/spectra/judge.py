@@ -6,13 +6,13 @@
 __all__ = ['Answer', 'rivals', 'errors', 'bounds', 'rms', 'error_table', 'bound_table', 'told_text', 'calibrations', 'judge',
            'plot_reconstruction', 'pictures']
 
-# %% ../../nbs/10_spectra/17c_judge.ipynb #f598d666
+# %% ../../nbs/10_spectra/17c_judge.ipynb #84711a7f
 import math, time
 from dataclasses import dataclass
 import torch
 from torch import Tensor
 from ..calibration import Conformal, calibrate, weighted_quantile
-from ..flows import box_posterior
+from ..draws import box_posterior
 from ..pages import Judgement, Picture, calibration_table, plot_truth
 from ..posterior import Gaussian, crlb, map_estimate
 from ..runs import Run
@@ -38,7 +38,7 @@ def _answer(name, method, x, given, batch, steps=None):
     theta, used, ok = (torch.cat([getattr(p, k) for p in parts]) for k in ('theta', 'steps', 'ok'))
     return Answer(name, theta, used.mean().item(), ms, int((~ok).sum()))
 
-# %% ../../nbs/10_spectra/17c_judge.ipynb #ce47b7a0
+# %% ../../nbs/10_spectra/17c_judge.ipynb #0aefe547
 def rivals(model:PhysAE,
            untrained:PhysAE, # the same, as it was before training
            x:Tensor,        # signals (n,1,N)
@@ -76,7 +76,7 @@ def bounds(sim, theta, like, given, batch=256):
 
 def rms(e): return e.square().mean(0).sqrt()
 
-# %% ../../nbs/10_spectra/17c_judge.ipynb #139325f8
+# %% ../../nbs/10_spectra/17c_judge.ipynb #148e359c
 def error_table(space, answers, truth, bound, given):
     "RMS error by parameter and method."
     refined = [a.name for a in answers if a.name.startswith('network, ') and a.name.endswith(('refiner', 'refiners'))]

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..calibration import Conformal
 from ..desk import Reader, Signals, doubts, known_values, retrieve
 from ..files import FileError, atomic_write, read_hdf5, validate
-from ..flows import Samples, box_posterior, sample_posterior
+from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
 from ..pages import png
 from ..params import normals
@@ -60,7 +60,7 @@ def _of_rows(known, rows):
     def pick(v): return v[rows] if torch.is_tensor(v) and v.numel() > 1 else v
     return {k: (pick(v[0]), v[1]) if isinstance(v, tuple) else pick(v) for k, v in known.items()}
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #571093d8
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #232fae4d
 _FITTED = 'theta', 'sd', 'sd_stat', 'cov', 'ratio', 'chi2', 'dof', 'ok', 'converged'
 
 def _put(e, rows, new, more=0):
@@ -114,7 +114,7 @@ def outside_range(run, y)->str: # values (N,)
     share = float(run.model.norm.outside(torch.tensor(y)[None,None].float())[0])
     return f"{100*share:.0f} % of the samples are outside the trained range: no spectrum of it comes near" if share > .05 else ''
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #8c15fc9f
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #2cea1f6e
 def check_quantity(path, run, quantity, meta): # as the call says, and the file
     "FileError where the quantity is not stated, or is not the run's."
     said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
@@ -138,7 +138,7 @@ def _check_axis(path, run, nu):
     if bad or off > 1e-3*np.ptp(nu):
         raise FileError(path, f"the axis {found}", 'an axis within the ranges of the run', remedy='use `physlearn fit spectra`, which takes any axis')
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #fefbe97a
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #9fb4364e
 @dataclass(kw_only=True)
 class ReadSpectra(Reader):
     "Spectra: CSV, TSV, NPZ, HDF5, JCAMP-DX, SPC or OPUS; HDF5 may hold many."
@@ -189,7 +189,7 @@ def by_fit(run, s:Signals, draws:int, level:float)->Results:
         ends[rows] = box_posterior(run.sim, x[rows], noise, e.theta[rows], _of_rows(known, rows)).interval(level)
     return _results(run, s, 'map', e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, e.chi2, level)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #45279a0a
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #e67ccf1a
 def conformal(run, method, known, low, high, level=.95):
     "Interval ends (n,d), corrected where the run's calibration says that coverage fails; the factors are those of 95 %."
     exact, space = [k for k, v in known.items() if not v[1]], run.sim.space
@@ -203,7 +203,7 @@ def conformal(run, method, known, low, high, level=.95):
     low[:,cols], high[:,cols] = (sub.decode(v.clamp(0, 1)) for v in ends)
     return low, high
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #dabdd1cd
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #761af073
 ENOUGH = 30                                                   # effective draws below which a posterior is not trusted
 
 def posterior(run:Run, x:Tensor, # signals (n,1,N)
@@ -260,7 +260,7 @@ def by_net(run, s:Signals, draws:int, level:float)->Results:
 
 METHODS = dict(map=by_fit, posterior=by_posterior, net=by_net)
 
-# %% ../../nbs/10_spectra/17_retrieve.ipynb #cee2ba44
+# %% ../../nbs/10_spectra/17_retrieve.ipynb #927e3b5c
 def write_corner(path, run, x, known, noise, draws)->Path: # PNG to write; signals (n,1,N); words of what is known and of the noise
     "Corner plot of one spectrum's posterior, of what is free."
     known = known_values(run.sim.space, known)

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['read_ranges', 'Gas']
 
-# %% ../../nbs/10_spectra/14c_setup.ipynb #98c550d0
+# %% ../../nbs/10_spectra/14c_setup.ipynb #d4d62822
 from dataclasses import dataclass, replace
 from ..params import Param, measured, pairs
 from .hitran import read_line_data
-from .resolution import through
+from .resolution import with_line_shape
 from .simulate import LineByLine, preset
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #289fdb70
@@ -26,7 +26,7 @@ def read_ranges(items, space):
         except ValueError as e: raise ValueError(f"range {k}: {e}") from None
     return out
 
-# %% ../../nbs/10_spectra/14c_setup.ipynb #73c9c72a
+# %% ../../nbs/10_spectra/14c_setup.ipynb #59a27669
 @dataclass(kw_only=True)
 class Gas:
     "A gas in a cell."
@@ -52,4 +52,4 @@ class Gas:
         "The simulator, seen through a line shape if one is named."
         chosen, lines, ranges, kw = self.parts()
         width = ranges.pop('ils', None)
-        return through(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)
+        return with_line_shape(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)

@@ -19,7 +19,8 @@ from torch import Tensor
 from ..callbacks import Plateau, ReLoBRaLo, constant, cosine_warmup, one_cycle
 from ..data import Chain, Clip, Drift, Fringes, SeedDL, Spikes, White, noise_from_dict, sim_dls
 from ..files import FileError
-from ..flows import BoxFlow, FitSource, box_order, nll
+from ..draws import box_order
+from ..flows import BoxFlow, FitSource, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
 from ..runs import Recipe
 from ..train import Stage
