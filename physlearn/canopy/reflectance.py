@@ -11,13 +11,13 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
-from ..files import Arrays, FileError, atomic_write, read_bytes, read_table, validate
+from ..files import Arrays, FileError, atomic_write, parsing, read_bytes, read_table, validate
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #36d022f9
 BANDS = 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B11', 'B12'
-_NAMES = dict(B01='coastal aerosol', B02='blue', B03='green', B04='red', B05='rededge1 re1', B06='rededge2 re2', B07='rededge3 re3', B08='nir nir1',
-              B8A='nir08 nir2 nirnarrow narrownir rededge4 re4', B09='wv nir09 watervapour watervapor', B10='cirrus',
-              B11='swir1 swi1 swir16', B12='swir2 swi2 swir22')
+_NAMES = dict(B01='coastal aerosol', B02='blue', B03='green', B04='red', B05='rededge1 re1', B06='rededge2 re2', B07='rededge3 re3',
+              B08='nir nir1', B8A='nir08 nir2 nirnarrow narrownir rededge4 re4', B09='wv nir09 watervapour watervapor',
+              B10='cirrus', B11='swir1 swi1 swir16', B12='swir2 swi2 swir22')
 _BAND = {w: b for b, words in _NAMES.items() for w in words.split()}
 
 def band_of(column:str, # name of a column
@@ -28,7 +28,9 @@ def band_of(column:str, # name of a column
     if not m: return _BAND.get(re.sub(r'[\W_]', '', column.lower()))
     band = 'B8A' if m[2] else f'B{int(m[1]):02}'
     said = _BAND.get(re.sub(r'[\W_]', '', rest), band)
-    if said != band: raise ValueError(f"column {column!r} says {band} and {rest.lower()}, which is {said} of Sentinel-2: is this another sensor? Rename the column to one of them")
+    if said != band:
+        raise ValueError(f"column {column!r} says {band} and {rest.lower()}, which is {said} of Sentinel-2: "
+                         "is this another sensor? Rename the column to one of them")
     return band if band in _NAMES else None
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #27d7e5c3
@@ -50,22 +52,27 @@ class Reflectance:
     def __getitem__(self, rows):
         "Some of the rows: a slice, numbers or a mask."
         pick = lambda d: {k: v[rows] for k, v in d.items()}
-        return replace(self, x=self.x[rows], angles=pick(self.angles), others=pick(self.others), grid=self.grid and {**self.grid, 'pixel': self.grid['pixel'][rows]})
+        grid = {**self.grid, 'pixel': self.grid['pixel'][rows]} if self.grid else {}
+        return replace(self, x=self.x[rows], angles=pick(self.angles), others=pick(self.others), grid=grid)
     def __repr__(self):
-        gaps, by = int((~self.mask).sum()), f" (file {self.offset:+g}) / {self.scale:g}," if self.scale != 1 or self.offset else ''
-        return (f"Reflectance({Path(self.path).name}: {len(self)} rows, {', '.join(self.bands)},{by} {gaps} of {self.x.size} values missing"
-                + (f", {self.outside} of them outside the limits" if self.outside else '')
-                + f"; angles {', '.join(self.angles) or 'unknown'}; beside them {', '.join(self.others) or 'nothing'})")
+        scaled = f"(file {self.offset:+g}) / {self.scale:g}, " if self.scale != 1 or self.offset else ''
+        gaps = f"{int((~self.mask).sum())} of {self.x.size} values missing"
+        if self.outside: gaps += f", {self.outside} of them outside the limits"
+        return (f"Reflectance({Path(self.path).name}: {len(self)} rows, {', '.join(self.bands)}, {scaled}{gaps}; "
+                f"angles {', '.join(self.angles) or 'unknown'}; other columns {', '.join(self.others) or 'nothing'})")
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #a23d1d8e
 LIMITS = 0., 1.5          # of a reflectance [-]; snow and a slope towards the sun may exceed 1
+_BASELINE = 'processing baseline 04.00 or later (25 January 2022, and older scenes processed again)'
 
 def _stated(path, meta, name, given):
     "What the call or the file says, as a number; an error where both speak and differ, None where neither does."
     if name in meta:
         try: said = float(meta[name])
-        except (ValueError, TypeError): raise FileError(path, f"{name} {str(meta[name])[:40]!r}", 'a number', 'its header') from None
-        if given is not None and given != said: raise FileError(path, f"the file says {name} {said:g}", f"{given:g}, as was asked for")
+        except (ValueError, TypeError):
+            raise FileError(path, f"{name} {str(meta[name])[:40]!r}", 'a number', 'its header') from None
+        if given is not None and given != said:
+            raise FileError(path, f"the file says {name} {said:g}", f"{given:g}, as was asked for")
         return said
     return None if given is None else float(given)
 
@@ -74,12 +81,15 @@ def _scaling(path, v, scale, offset):
     top = np.nanquantile(v, .95)
     if scale is None and top > LIMITS[1]:
         guess = 10000 if top > 150 else 100
-        raise FileError(path, f"values around {np.nanmedian(v):.4g}", 'reflectances from 0 to 1.5',
-                        remedy=f"if they are reflectance x {guess}, say so (--scale {guess})" + (', and with processing baseline 04.00 or later --offset -1000, else --offset 0' if guess > 100 else ''))
+        remedy = f"if they are reflectance x {guess}, say so (--scale {guess})"
+        if guess > 100: remedy += f", and with {_BASELINE} --offset -1000, else --offset 0"
+        raise FileError(path, f"values around {np.nanmedian(v):.4g}", 'reflectances from 0 to 1.5', remedy=remedy)
     scale = 1. if scale is None else scale
-    if not (np.isfinite(scale) and scale > 0): raise FileError(path, f"scale {scale:g}", 'a positive number that stands for reflectance 1')
+    if not (np.isfinite(scale) and scale > 0):
+        raise FileError(path, f"scale {scale:g}", 'a positive number that stands for reflectance 1')
     if scale >= 1000 and offset is None:
-        raise FileError(path, 'the offset is not stated', '0 or -1000', remedy='products of processing baseline 04.00 and later (25 January 2022, and older scenes processed again) have 1000 added: say --offset -1000, else --offset 0')
+        raise FileError(path, 'the offset is not stated', '0 or -1000',
+                        remedy=f"products of {_BASELINE} have 1000 added: say --offset -1000, else --offset 0")
     if not np.isfinite(offset or 0.): raise FileError(path, f"offset {offset:g}", 'a number in the units of the file')
     return scale, offset or 0.
 
@@ -91,17 +101,28 @@ def _reflectances(path, v, scale, offset, outside, place):
     bad = low | high
     if bad.any() and outside == 'refuse':
         i, j = np.argwhere(bad)[0]
-        remedy = ('0 means no data in many products: say --nodata 0' if (v[low] == 0).all() and low.any() and not high.any() else
-                  'is the offset in the file at all?' if low.any() and offset < 0 else f"is the scale right? It is {scale:g}" if bad.mean() > .01 and scale != 1 else 'or say --outside missing')
-        raise FileError(path, f"{int(low.sum())} values below {LIMITS[0]:g} and {int(high.sum())} above {LIMITS[1]:g} of {x.size}, the first is {x[i,j]:.4g}", 'reflectances from 0 to 1.5', place(i, j), remedy)
+        found = (f"{int(low.sum())} values below {LIMITS[0]:g} and {int(high.sum())} above {LIMITS[1]:g} of {x.size}, "
+                 f"the first is {x[i,j]:.4g}")
+        raise FileError(path, found, 'reflectances from 0 to 1.5', place(i, j), _advice(v, low, high, scale, offset))
     x[bad] = np.nan
-    if np.isfinite(x).any() and (top := np.nanmax(x)) < .005: raise FileError(path, f"the largest reflectance is {top:.2g}", 'one above 0.005', remedy=f"is the scale right? It is {scale:g}")
+    top = np.nanmax(x) if np.isfinite(x).any() else 1.
+    if top < .005:
+        raise FileError(path, f"the largest reflectance is {top:.2g}", 'one above 0.005',
+                        remedy=f"is the scale right? It is {scale:g}")
     return x.astype(np.float32), int(bad.sum())
+
+def _advice(v, low, high, scale, offset):
+    "What values outside of the limits most likely mean."
+    if low.any() and not high.any() and (v[low] == 0).all(): return '0 means no data in many products: say --nodata 0'
+    if low.any() and offset < 0: return 'is the offset in the file at all?'
+    if (low | high).mean() > .01 and scale != 1: return f"is the scale right? It is {scale:g}"
+    return 'or say --outside missing' 
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #090b6f97
 ANGLES = dict(tts=(0., 80.), tto=(0., 60.), psi=(0., 180.))    # what they may be, both ends included [deg]
-_ANGLE_WORDS = dict(tts='tts sunzenith solarzenith sza', tto='tto viewzenith sensorzenith vza', psi='psi relativeazimuth relazimuth raa',
-                    saa='saa sunazimuth solarazimuth', vaa='vaa viewazimuth sensorazimuth', lat='lat latitude', lon='lon longitude')
+_ANGLE_WORDS = dict(tts='tts sunzenith solarzenith sza', tto='tto viewzenith sensorzenith vza',
+                    psi='psi relativeazimuth relazimuth raa', saa='saa sunazimuth solarazimuth',
+                    vaa='vaa viewazimuth sensorazimuth', lat='lat latitude', lon='lon longitude')
 _ANGLE = {w: k for k, words in _ANGLE_WORDS.items() for w in words.split()}
 
 def _angle_of(column): return _ANGLE.get(re.sub(r'[\W_]|(deg|angle|mean)', '', column.lower()))
@@ -115,13 +136,18 @@ def relative_azimuth(saa, # sun azimuth [deg]
 
 def _angles(path, found, given, n, lines=None):
     "tts, tto and psi (n,) from columns and from the call, checked."
-    if 'saa' in found and 'vaa' in found and 'psi' not in found: found = {**found, 'psi': relative_azimuth(found['saa'], found['vaa'])}
+    if 'saa' in found and 'vaa' in found and 'psi' not in found:
+        found = {**found, 'psi': relative_azimuth(found['saa'], found['vaa'])}
     out = {}
     for k, (lo, hi) in ANGLES.items():
-        if given.get(k) is not None and k in found: raise FileError(path, f"a column of {k}, and {k}={given[k]:g} in the call", 'one of them')
-        if given.get(k) is None and k not in found: continue
-        out[k] = validate(found[k] if k in found else np.full(n, float(given[k])), path, f"{k} [deg]", lo=lo, hi=hi, lines=lines if k in found else None)
-    if 0 < (t := out.get('tts', np.zeros(1)).max()) < 1.6: raise FileError(path, f"sun zeniths up to {t:.3g}", 'degrees', 'tts', 'these look like radians or cosines')
+        called = given.get(k)
+        if called is not None and k in found:
+            raise FileError(path, f"a column of {k}, and {k}={called:g} in the call", 'one of them')
+        if k in found: out[k] = validate(found[k], path, f"{k} [deg]", lo=lo, hi=hi, lines=lines)
+        elif called is not None: out[k] = validate(np.full(n, float(called)), path, f"{k} [deg]", lo=lo, hi=hi)
+    if 'tts' in out and 0 < out['tts'].max() < 1.6:
+        raise FileError(path, f"sun zeniths up to {out['tts'].max():.3g}", 'degrees', 'tts',
+                        'these look like radians or cosines')
     return out
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #a83d2eb0
@@ -141,14 +167,18 @@ def _days(path, text, lines):
     for i, t in enumerate(text):
         m = re.fullmatch(r'(\d{4})([-./]?)(\d\d)\2(\d\d)(?:[T ].*)?', t.strip())
         try: days.append(np.datetime64(f'{m[1]}-{m[3]}-{m[4]}', 'D'))
-        except (TypeError, ValueError): raise FileError(path, f"found {t[:40]!r}", 'a date like 2018-07-02', f"line {lines[i]}, date" if lines is not None else 'date') from None
+        except (TypeError, ValueError):
+            place = 'date' if lines is None else f"line {lines[i]}, date"
+            raise FileError(path, f"found {t[:40]!r}", 'a date like 2018-07-02', place) from None
     return np.array(days, 'datetime64[D]')
 
 def _sun(path, days, lat, lon, sun):
-    "Sun zeniths (n,) [deg] at the overpass."
+    "Sun zeniths (n,) [deg] at the overpass, each day and place computed once."
     if sun is None: from physlearn.canopy.inform import sun_zenith as sun
-    validate(lat, path, 'lat [deg]', lo=-81.3, hi=81.3); validate(lon, path, 'lon [deg]', lo=-180, hi=180)
-    at, back = np.unique(np.stack([days.astype('datetime64[D]').astype(float), lat, lon], 1), axis=0, return_inverse=True)
+    validate(lat, path, 'lat [deg]', lo=-81.3, hi=81.3)
+    validate(lon, path, 'lon [deg]', lo=-180, hi=180)
+    places = np.stack([days.astype('datetime64[D]').astype(float), lat, lon], 1)
+    at, back = np.unique(places, axis=0, return_inverse=True)
     def one(day, lat, lon):
         minutes = round(60*overpass(lat, lon)) % 1440
         return float(sun(str(np.datetime64(int(day), 'D')), lat, lon, f'{minutes//60:02}:{minutes%60:02}'))
@@ -161,80 +191,103 @@ def _bands(path, columns, bands, understood=band_of):
     for c in columns:
         try: b = understood(c)
         except ValueError as e: raise FileError(path, str(e)) from None
-        if b in found and b in bands: raise FileError(path, f"columns {found[b]!r} and {c!r} are both band {b}", 'one of them')
+        if b in found and b in bands:
+            raise FileError(path, f"columns {found[b]!r} and {c!r} are both band {b}", 'one of them')
         if b: found[b] = c
     lost = [b for b in bands if b not in found]
-    if lost:
-        rest = [c for c in columns if c not in found.values()]
-        raise FileError(path, f"no column of band {', '.join(lost)}; not understood as bands: {', '.join(rest)[:200] or 'none'}", f"columns {', '.join(bands)}",
-                        remedy=f"name the bands that are there (--bands {' '.join(b for b in bands if b in found)})" if len(lost) < len(bands) else 'call them B02 ... B12')
-    return {b: found[b] for b in bands}
+    if not lost: return {b: found[b] for b in bands}
+    rest = ', '.join(c for c in columns if c not in found.values())[:200] or 'none'
+    there = ' '.join(b for b in bands if b in found)
+    raise FileError(path, f"no column of band {', '.join(lost)}; not understood as bands: {rest}", f"columns {', '.join(bands)}",
+                    remedy=f"name the bands that are there (--bands {there})" if there else 'call them B02 ... B12')
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #83e7cab8
 def _typed(cells):
     "A column as numbers, if all of it reads as numbers."
-    try: return np.array([float(c) for c in cells]) if not any('_' in c for c in cells) else cells
+    if any('_' in c for c in cells): return cells
+    try: return np.array([float(c) for c in cells])
     except ValueError: return cells
 
 def _table(path, bands, limit):
     "Values (n,bands), angles and others of a table, what its comments say, and line numbers."
     header = read_table(path, columns=(), limit=limit).rest
-    col = _bands(path, header, bands)
-    angle = {}
+    col, angle = _bands(path, header, bands), {}
     for c in header:
         k = _angle_of(c)
         if k in angle: raise FileError(path, f"columns {angle[k]!r} and {c!r} are both {k}", 'one of them')
         if k: angle[k] = c
     numbers = [*col.values(), *angle.values()]
-    data = read_table(path, numbers, text=[c for c in header if c not in numbers], missing=list(col.values()), limit=limit)
-    others = {c: _typed(v) for c, v in data.items() if c not in numbers}
-    return np.stack([data[c] for c in col.values()], 1), {k: data[c] for k, c in angle.items()}, others, data.meta, data.lines, {}
+    text = [c for c in header if c not in numbers]
+    data = read_table(path, numbers, text=text, missing=list(col.values()), limit=limit)
+    others = {c: _typed(v) for c, v in data.items() if c in text}
+    angles = {k: data[c] for k, c in angle.items()}
+    return np.stack([data[c] for c in col.values()], 1), angles, others, data.meta, data.lines, {}
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #356dc8dd
 def _described(path, src, bands, limit):
     "Band names of an open image whose size makes sense, in its order."
     item = max(np.dtype(t).itemsize for t in src.dtypes)
-    sizes = src.width*src.height*src.count*max(8, item), max(h*w for h, w in src.block_shapes)*src.count*item
-    if max(sizes) > limit: raise FileError(path, f"{src.width} x {src.height} pixels of {src.count} bands", f"at most {limit >> 20} MiB in memory", remedy='cut it into tiles, or pass a larger limit')
-    if any(np.dtype(t).kind not in 'iuf' for t in src.dtypes): raise FileError(path, f"values of type {src.dtypes[0]}", 'real numbers')
+    size = src.width*src.height*src.count*max(8, item)
+    block = max(h*w for h, w in src.block_shapes)*src.count*item
+    if max(size, block) > limit:
+        raise FileError(path, f"{src.width} x {src.height} pixels of {src.count} bands", f"at most {limit >> 20} MiB in memory",
+                        remedy='cut it into tiles')
+    if any(np.dtype(t).kind not in 'iuf' for t in src.dtypes):
+        raise FileError(path, f"values of type {src.dtypes[0]}", 'real numbers')
     names = list(src.descriptions)
-    if not any(names):
-        if src.count != len(bands): raise FileError(path, f"{src.count} bands without names", f"{len(bands)}, for {', '.join(bands)}", remedy='name them in their order (--bands B02 B03 ...)')
-        return list(bands)
-    return [n or f'band {i}' for i, n in enumerate(names, 1)]
+    if any(names): return [n or f'band {i}' for i, n in enumerate(names, 1)]
+    if src.count != len(bands):
+        raise FileError(path, f"{src.count} bands without names", f"{len(bands)}, for {', '.join(bands)}",
+                        remedy='name them in their order (--bands B02 B03 ...)')
+    return list(bands)
+
+def _whole(path, src, wanted):
+    "FileError where blocks of the bands `wanted` are not in the file."
+    lost = total = 0
+    for band in wanted:
+        h, w = src.block_shapes[band - 1]
+        places = [(i, j) for j in range(-(-src.height//h)) for i in range(-(-src.width//w))]
+        total += len(places)
+        lost += sum(src.get_tag_item(f'BLOCK_SIZE_{i}_{j}', 'TIFF', bidx=band) is None for i, j in places)
+    if lost:
+        raise FileError(path, f"{lost} of {total} blocks are missing", 'all of them',
+                        remedy='was its download or copy interrupted? Of a sparse file, write a full copy')
 
 def _image_meta(path, src):
     "What the image says of scale and offset in our sense, and where it lies."
-    meta, (s, o) = {k.lower(): v for k, v in src.tags().items() if k.lower() in ('scale', 'offset')}, (set(src.scales), set(src.offsets))
-    if len(s) > 1 or len(o) > 1: raise FileError(path, f"scales {sorted(s)} and offsets {sorted(o)}", 'the same for all bands')
-    (s,), (o,) = s, o
+    meta = {k.lower(): v for k, v in src.tags().items() if k.lower() in ('scale', 'offset')}
+    scales, offsets = set(src.scales), set(src.offsets)
+    if len(scales) > 1 or len(offsets) > 1:
+        raise FileError(path, f"scales {sorted(scales)} and offsets {sorted(offsets)}", 'the same for all bands')
+    (s,), (o,) = scales, offsets
     if (s, o) != (1., 0.): meta |= dict(scale=1/s if s else 0., offset=o/s if s else 0.)        # GDAL: value*s + o
-    return meta, dict(shape=(src.height, src.width), crs=src.crs.to_wkt() if src.crs else '', transform=tuple(src.transform)[:6])
+    crs = src.crs.to_wkt() if src.crs else ''
+    return meta, dict(shape=(src.height, src.width), crs=crs, transform=tuple(src.transform)[:6])
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #a8e98c0a
 def _geotiff(path, bands, nodata, limit):
     "As `_table`, of a GeoTIFF; and its grid."
     import warnings
     rasterio, raw = _rasterio(path), read_bytes(path, limit)
-    try:
-        with warnings.catch_warnings(action='ignore'), rasterio.Env(GDAL_NUM_THREADS=1), rasterio.MemoryFile(raw) as memory, memory.open(driver='GTiff') as src:
-            names = _described(path, src, bands, limit)
-            meta, grid = _image_meta(path, src)
-            index = {n: i for i, n in enumerate(names, 1)}
-            col = _bands(path, names, bands, (lambda n: n) if names == list(bands) else band_of)
-            v = src.read([index[c] for c in col.values()]).astype(np.float64).reshape(len(bands), -1).T
-            gap = [src.nodatavals[index[c] - 1] for c in col.values()]
-            grid |= _centre(src)
-    except FileError: raise
-    except (rasterio.errors.RasterioError, rasterio.errors.RasterioIOError, OSError, ValueError, TypeError, KeyError, ZeroDivisionError, MemoryError) as e:
-        raise FileError(path, f"is damaged ({type(e).__name__}: {' '.join(str(e).split())[:120]})", 'a whole GeoTIFF file') from e
+    with (parsing(path, 'GeoTIFF'), warnings.catch_warnings(action='ignore'), rasterio.Env(GDAL_NUM_THREADS=1),
+          rasterio.MemoryFile(raw) as memory, memory.open(driver='GTiff') as src):
+        names = _described(path, src, bands, limit)
+        meta, grid = _image_meta(path, src)
+        index = {n: i for i, n in enumerate(names, 1)}
+        same = names == list(bands)
+        wanted = [index[c] for c in _bands(path, names, bands, (lambda n: n) if same else band_of).values()]
+        _whole(path, src, wanted)
+        v = src.read(wanted).astype(np.float64).reshape(len(bands), -1).T
+        gap = [src.nodatavals[i - 1] for i in wanted]
+        grid |= _centre(src)
     for j, g in enumerate(gap):
         if g is not None and nodata is None: v[v[:,j] == g, j] = np.nan
     return v, {}, {}, meta, None, grid
 
 def _rasterio(path):
     try: import rasterio
-    except ImportError: raise ImportError(f"{path}: this format needs a package more: pip install rasterio") from None
+    except ImportError:
+        raise ImportError(f"{path}: GeoTIFF requires the extra package rasterio: pip install rasterio") from None
     return rasterio
 
 def is_image(path): return Path(path).suffix.lower() in ('.tif', '.tiff')
@@ -243,7 +296,8 @@ def _centre(src):
     "Latitude and longitude of the middle [deg], where the image knows."
     if not src.crs: return {}
     from rasterio.warp import transform
-    (lon,), (lat,) = transform(src.crs, 'EPSG:4326', *([c] for c in src.transform*(src.width/2, src.height/2)))
+    x, y = src.transform*(src.width/2, src.height/2)
+    (lon,), (lat,) = transform(src.crs, 'EPSG:4326', [x], [y])
     return dict(lat=lat, lon=lon)
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #cc67a626
@@ -266,9 +320,11 @@ def write_image(path,         # GeoTIFF to write
                ):
     "Layers (n,) in the places of their rows: float32, NaN where the image had no data."
     import warnings
-    rasterio, v = _rasterio(path), image(r, np.stack([np.asarray(x, dtype=float) for x in layers.values()], 1)).astype(np.float32)
-    (h, w, k), crs = v.shape, r.grid['crs']
-    how = dict(driver='GTiff', height=h, width=w, count=k, dtype='float32', nodata=np.nan, compress='deflate', transform=rasterio.Affine(*r.grid['transform']), **(dict(crs=rasterio.CRS.from_wkt(crs)) if crs else {}))
+    rasterio, (h, w), crs = _rasterio(path), r.grid['shape'], r.grid['crs']
+    v = image(r, np.stack([np.asarray(x, dtype=float) for x in layers.values()], 1)).astype(np.float32)
+    how = dict(driver='GTiff', height=h, width=w, count=len(layers), dtype='float32', nodata=np.nan, compress='deflate',
+               transform=rasterio.Affine(*r.grid['transform']))
+    if crs: how['crs'] = rasterio.CRS.from_wkt(crs)
     with atomic_write(path) as tmp, warnings.catch_warnings(action='ignore'), rasterio.open(tmp, 'w', **how) as f:
         f.write(np.moveaxis(v, 2, 0))
         f.descriptions, f.units = [f"{n} [{units[n] or '-'}]" for n in layers], [units[n] or '-' for n in layers]
@@ -280,8 +336,12 @@ def _gaps(path, v, nodata, lines, grid):
     if nodata is not None: v[v == nodata] = np.nan
     v[~np.isfinite(v)] = np.nan
     empty = ~np.isfinite(v).any(1)
-    if empty.all(): raise FileError(path, 'no band of any row has a value', remedy=f"is nodata={nodata:g} right?" if nodata is not None else '')
-    if empty.any() and not grid: raise FileError(path, f"all bands are missing in {int(empty.sum())} of {len(v)} rows", 'at least one', f"line {lines[empty.argmax()]}", 'leave such rows out')
+    if empty.all():
+        remedy = '' if nodata is None else f"is nodata={nodata:g} right?"
+        raise FileError(path, 'no band of any row has a value', remedy=remedy)
+    if empty.any() and not grid:
+        raise FileError(path, f"all bands are missing in {int(empty.sum())} of {len(v)} rows", 'at least one',
+                        f"line {lines[empty.argmax()]}", 'leave such rows out')
     if grid: grid['pixel'] = np.flatnonzero(~empty)
     return v[~empty]
 
@@ -289,8 +349,21 @@ def _dated(path, others, date, n, lines):
     "The days (n,) of the rows, from a column or from the call; None where neither has any."
     name = next((k for k in others if k.strip().lower() in ('date', 'acquisition_date', 'sensing_date')), None)
     if name and date is not None: raise FileError(path, f"a column {name!r}, and date={date} in the call", 'one of them')
-    if name: others[name] = _days(path, [c if isinstance(c, str) else f'{c:.0f}' for c in others[name].tolist()], lines); return others[name]
-    if date is not None: others['date'] = _days(path, [str(date)], None).repeat(n); return others['date']
+    if name:
+        cells = [c if isinstance(c, str) else f'{c:.0f}' for c in others[name].tolist()]
+        others[name] = _days(path, cells, lines)
+        return others[name]
+    if date is None: return None
+    others['date'] = _days(path, [str(date)], None).repeat(n)
+    return others['date']
+
+def _place(path, name, found, grid, given, n):
+    "Latitude or longitude of the rows (n,): a column, the call, or the middle of the image; None if unknown."
+    if name in found and given is not None:
+        raise FileError(path, f"a column of {name}, and {name}={given:g} in the call", 'one of them')
+    if name in found: return found[name]
+    given = grid.get(name) if given is None else given
+    return None if given is None else np.full(n, float(given))
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #53b28f98
 def read_reflectance(path,                # CSV or TSV with column names, gzipped or not, or GeoTIFF
@@ -308,33 +381,35 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
     "Read reflectances; FileError in one sentence when something is wrong or not stated."
     bands = tuple(band_of(b) or b for b in ((bands,) if isinstance(bands, str) else bands))
     if outside not in ('refuse', 'missing'): raise ValueError(f"outside is 'refuse' or 'missing', not {outside!r}")
-    if unknown := [b for b in bands if b not in _NAMES]: raise ValueError(f"no band {unknown[0]!r} on Sentinel-2: expected names like B02 or B8A")
-    v, found, others, meta, lines, grid = _geotiff(path, bands, nodata, limit) if is_image(path) else _table(path, bands, limit)
+    unknown = [b for b in bands if b not in _NAMES]
+    if unknown: raise ValueError(f"no band {unknown[0]!r} on Sentinel-2: expected names like B02 or B8A")
+    if is_image(path): v, found, others, meta, lines, grid = _geotiff(path, bands, nodata, limit)
+    else: v, found, others, meta, lines, grid = _table(path, bands, limit)
     v = _gaps(path, v, _stated(path, meta, 'nodata', nodata), lines, grid)
-    place = lambda i, j: f"{f'line {lines[i]}' if lines is not None else 'row {}, column {}'.format(*divmod(int(grid['pixel'][i]), grid['shape'][1]))}, {bands[j]}"
     scale, offset = _scaling(path, v, _stated(path, meta, 'scale', scale), _stated(path, meta, 'offset', offset))
+    def place(i, j):
+        if lines is not None: return f"line {lines[i]}, {bands[j]}"
+        row, column = divmod(int(grid['pixel'][i]), grid['shape'][1])
+        return f"row {row}, column {column}, {bands[j]}"
     x, odd = _reflectances(path, v, scale, offset, outside, place)
     angles = _angles(path, found, dict(tts=tts, tto=tto, psi=psi), len(x), lines)
     days = _dated(path, others, date, len(x), lines)
     at = [_place(path, k, found, grid, g, len(x)) for k, g in (('lat', lat), ('lon', lon))]
-    if 'tts' not in angles and days is not None and all(a is not None for a in at): angles = dict(tts=_sun(path, days, *at, sun), **angles)
+    if 'tts' not in angles and days is not None and all(a is not None for a in at):
+        angles = dict(tts=_sun(path, days, *at, sun), **angles)
     return Reflectance(x, bands, angles, others, scale, offset, odd, str(path), grid)
-
-# %% ../../nbs/20_canopy/23b_reflectance.ipynb #ffc94bc7
-def _place(path, name, found, grid, given, n):
-    "Latitude or longitude of the rows (n,): a column, the call, or the middle of the image; None if unknown."
-    if name in found and given is not None: raise FileError(path, f"a column of {name}, and {name}={given:g} in the call", 'one of them')
-    if name in found: return found[name]
-    given = grid.get(name) if given is None else given
-    return None if given is None else np.full(n, float(given))
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #07e9dc87
 def complete(r:Reflectance,
              bands=BANDS, # of the simulator
             )->Reflectance: # with all bands and angles
     "Ready for a simulator: bands that are not there are missing, and the view is from above where nothing is said."
-    if 'tts' not in r.angles: raise FileError(r.path, 'the zenith angle of the sun is not known', remedy='give a column tts, or --tts, or a date (a column, or --date) and a place (--lat and --lon; an image knows its own)')
-    if gone := [b for b in r.bands if b not in bands]: raise FileError(r.path, f"band {gone[0]}", f"bands of {', '.join(bands)}")
+    if 'tts' not in r.angles:
+        raise FileError(r.path, 'the zenith angle of the sun is not known',
+                        remedy='give a column tts, or --tts, or a date (a column, or --date) and a place '
+                               '(--lat and --lon; an image knows its own)')
+    gone = [b for b in r.bands if b not in bands]
+    if gone: raise FileError(r.path, f"band {gone[0]}", f"bands of {', '.join(bands)}")
     x, zero = np.full((len(r), len(bands)), np.nan, dtype=np.float32), np.zeros(len(r))
     x[:,[list(bands).index(b) for b in r.bands]] = r.x
     return replace(r, x=x, bands=tuple(bands), angles={k: r.angles.get(k, zero) for k in ANGLES})

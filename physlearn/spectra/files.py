@@ -10,7 +10,7 @@ import contextlib, io, math, re, struct, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from ..files import Arrays, FileError, check_unit, read_bytes, read_hdf5, read_npz, read_table, validate
+from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_hdf5, read_npz, read_table, validate
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
 QUANTITIES = 'signal', 'transmittance', 'absorbance', 'absorption'
@@ -28,7 +28,7 @@ class Spectrum:
 
     def __len__(self): return len(self.y)
     def __repr__(self):
-        axis = f"{self.nu.min():.4f} .. {self.nu.max():.4f} cm⁻¹" if self.nu is not None else 'pixel axis'
+        axis = 'pixel axis' if self.nu is None else f"{self.nu.min():.4f} .. {self.nu.max():.4f} cm⁻¹"
         scaled = f", {self.meta['scaled']}" if 'scaled' in self.meta else ''
         return f"Spectrum({Path(self.path).name or 'from memory'}: {len(self)} points, {axis}, {self.quantity}{scaled})"
 
@@ -43,16 +43,19 @@ def air_to_vacuum(wavelength, # in standard air (N,) [µm]
     return vac
 
 # %% ../../nbs/10_spectra/14_files.ipynb #7afa7525
-_LIMIT, _TEXT, _POINTS = 2**24, 2**22, 2**20      # largest file, largest JCAMP-DX text (two seconds of its parser) [bytes]; most points
+_LIMIT, _TEXT = 2**24, 2**22      # largest file, largest JCAMP-DX text (two seconds of its parser) [bytes]
+_POINTS = 2**20                   # most points
 OTHERS = dict(dx='jcamp', jdx='jcamp', jcm='jcamp', spc='spc', opus='opus')
 
 def _raw(path, limit=_LIMIT):
     "The bytes of a file of an instrument."
     try: return read_bytes(path, limit)
-    except FileError as e: raise FileError(path, e.found, e.expected, e.place, 'save it as CSV or HDF5' if 'MiB' in e.expected else e.remedy) from None
+    except FileError as e:
+        remedy = 'save it as CSV or HDF5' if 'MiB' in e.expected else e.remedy
+        raise FileError(path, e.found, e.expected, e.place, remedy) from None
 
-def file_format(path):
-    "Whose format a name stands for: jcamp, spc, opus or ''."
+def file_format(path)->str: # 'jcamp', 'spc', 'opus', or '' for tables and arrays
+    "Whose format the ending of a name stands for; OPUS numbers its files."
     end = Path(path).suffix[1:].lower()
     return 'opus' if end.isdecimal() else OTHERS.get(end, '')
 
@@ -60,99 +63,143 @@ def _needed(module, package, path):
     "An optional package's module, or the line that installs it."
     from importlib import import_module
     try: return import_module(module)
-    except ImportError: raise ImportError(f"{path}: this format needs a package more: pip install {package}") from None
+    except ImportError:
+        raise ImportError(f"{path}: this format requires the extra package {package}: pip install {package}") from None
 
 # %% ../../nbs/10_spectra/14_files.ipynb #7947fcdf
 @contextlib.contextmanager
 def _parser(path, kind):
-    """What a foreign parser prints, for inspection; whatever it raises becomes a FileError. Nobody has listed what these parsers raise
-    on damaged bytes, and no error of ours is raised in here, so this is the one place where every Exception is meant."""
+    "What a foreign parser prints, for inspection; whatever it raises becomes a FileError."
     with contextlib.redirect_stdout(io.StringIO()) as said, warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        try: yield said
-        except Exception as e: raise FileError(path, f"is damaged ({type(e).__name__}: {' '.join(str(e).split())[:120]})", f"a whole {kind} file") from e
+        with parsing(path, kind): yield said
 
 def _arrays(path, x, y, axis, unit, quantity, y_unit, name='y', **meta):
     "One spectrum with what its file states; None for what it does not."
     said = dict(axis=axis, unit=unit, quantity=quantity, y_unit=y_unit)
     out = Arrays(path, {k: v for k, v in (said | meta).items() if v})
-    out['x'], out[name] = np.array(x, dtype=float), np.array(y, dtype=float)
-    if out['x'].shape != out[name].shape or out['x'].ndim != 1: raise FileError(path, f"{out['x'].size} places on the axis and {out[name].size} values", 'one value for each')
+    x, y = np.asarray(x), np.asarray(y)
+    if x.shape != y.shape or x.ndim != 1:
+        raise FileError(path, f"{x.size} places on the axis and {y.size} values", 'one value for each')
+    if 'c' in x.dtype.kind + y.dtype.kind: raise FileError(path, 'holds complex numbers', 'real numbers')
+    out['x'], out[name] = x.astype(float), y.astype(float)
     return out
 
 # %% ../../nbs/10_spectra/14_files.ipynb #3752fa24
 _COUNTED = re.compile(r'([@%A-Ra-r+-]?[\d.]*)([S-Zs])(\d*)')
+_TABLE = re.compile(r'##+ *(xydata|xypoints) *=', re.I)
 
-def _written_out(path, lines, most=_POINTS):
-    "Header lines and lines of ordinates, every repeated ordinate written out; without comments and without headers' further lines, which jcamp joins in a time that grows with their square."
-    n, size, table = 0, 0, ''
-    def repeat(m):
-        nonlocal n
-        n += (k := int(str(1 + 'STUVWXYZs'.index(m[2])) + m[3][:9]))
-        if n > most or not m[1]: raise FileError(path, f"a repeat count {m[2] + m[3][:12]} {'of nothing' if not m[1] else ''}".strip(), f"at most {most} points")
-        return (' ' if m[1][0].isdigit() else '').join([m[1]]*k)
-    for l in lines:
-        if l.startswith('##'):
-            table = m[1].lower() if (m := re.match(r'##+ *(xydata|xypoints) *=', l, re.I)) else ''
-            yield l[:1000]
-        elif table and (l := l.partition('$$')[0]):
-            size += len(l := _COUNTED.sub(repeat, l) if table == 'xydata' else l)
-            if size > _TEXT: raise FileError(path, f"ordinates of more than {_TEXT >> 20} MiB", 'fewer', remedy='save it as CSV or HDF5')
-            yield l
+class _Counter:
+    "Writes out the repeated ordinates of one file, up to `_POINTS` in all."
+    def __init__(self, path): self.path, self.n = path, 0
+    def repeat(self, m):
+        "The value of a match of `_COUNTED`, as often as it says."
+        value, letter, digits = m.groups()
+        times = int(str(1 + 'STUVWXYZs'.index(letter)) + digits[:9])
+        self.n += times
+        if not value: raise FileError(self.path, f"a repeat count {letter + digits[:12]} of nothing", 'a value before it')
+        if self.n > _POINTS: raise FileError(self.path, f"a repeat count {letter + digits[:12]}", f"at most {_POINTS} points")
+        return (' ' if value[0].isdigit() else '').join([value]*times)
+
+def _written_out(path, lines):
+    """Header lines and lines of ordinates, every repeated ordinate written out; without comments and without headers'
+    further lines, which jcamp joins in a time that grows with their square."""
+    counter, size, table = _Counter(path), 0, ''
+    for line in lines:
+        if line.startswith('##'):
+            m = _TABLE.match(line)
+            table = m[1].lower() if m else ''
+            yield line[:1000]
+        elif table:
+            line = line.partition('$$')[0]
+            if table == 'xydata': line = _COUNTED.sub(counter.repeat, line)
+            size += len(line)
+            if size > _TEXT:
+                raise FileError(path, f"ordinates of more than {_TEXT >> 20} MiB", 'fewer', remedy='save it as CSV or HDF5')
+            if line: yield line
 
 # %% ../../nbs/10_spectra/14_files.ipynb #cae15b38
 def _jcamp(path, quantity, y):
     "A JCAMP-DX file of one spectrum."
     jcamp = _needed('jcamp', 'jcamp', path)
-    lines = _raw(path, _TEXT).decode('latin-1').splitlines()
-    for l in lines:
-        if (m := re.match(r'##+\s*npoints\s*=\s*(\S*)', l, re.I)) and not re.fullmatch(r'\d{1,9}(\.0*)?', m[1]) or m and not 0 < float(m[1]) <= _POINTS:
-            raise FileError(path, f"NPOINTS {m[1][:20]!r}", f"1 .. {_POINTS}")
-    lines = list(_written_out(path, lines))
-    with _parser(path, 'JCAMP-DX') as said: d = jcamp.read(lines)
-    if n := len(d.get('children', ())): raise FileError(path, f"{n} blocks", 'one spectrum', remedy='split the file')
-    if 'peak table' in d: raise FileError(path, 'is a table of peaks', 'a spectrum')
-    if not len(d['y']): raise FileError(path, 'no XYDATA or XYPOINTS of a known form', '(X++(Y..Y)) or (XY..XY)')
-    if said := said.getvalue().strip(): raise FileError(path, f"contradicts itself: {said.splitlines()[0][:120]}", 'a whole JCAMP-DX file')
-    if (n := d.get('npoints', len(d['y']))) != len(d['y']): raise FileError(path, f"{len(d['y'])} points", f"{n}, as its NPOINTS says")
-    _first(path, d)
-    return _arrays(path, d['x'], d['y'], *_jcamp_units(d), **{k: str(d[k])[:200] for k in ('title', 'origin', 'owner', 'date', 'resolution') if k in d})
+    lines = list(_written_out(path, _raw(path, _TEXT).decode('latin-1').splitlines()))
+    for line in lines:
+        if line.startswith('##'): _points(path, line)
+    with _parser(path, 'JCAMP-DX') as said:
+        d = jcamp.read(lines)
+        _one_spectrum(path, d)
+        said = said.getvalue().strip()
+        if said: raise FileError(path, f"contradicts itself: {said.splitlines()[0][:120]}", 'a whole JCAMP-DX file')
+        n = d.get('npoints', len(d['y']))
+        if n != len(d['y']): raise FileError(path, f"{len(d['y'])} points", f"{n}, as its NPOINTS says")
+        _first(path, d.get('firsty'), d['y'])
+        meta = {k: str(d[k])[:200] for k in ('title', 'origin', 'owner', 'date', 'resolution') if k in d}
+        return _arrays(path, d['x'], d['y'], *_jcamp_units(d), **meta)
 
-def _first(path, d):
+def _points(path, line):
+    "FileError for a number of points that cannot be."
+    m = re.match(r'##+\s*npoints\s*=\s*(\S*)', line, re.I)
+    if m and not (re.fullmatch(r'\d{1,9}(\.0*)?', m[1]) and 0 < float(m[1]) <= _POINTS):
+        raise FileError(path, f"NPOINTS {m[1][:20]!r}", f"1 .. {_POINTS}")
+
+def _one_spectrum(path, d):
+    "FileError where the file holds anything else."
+    blocks = len(d.get('children', ()))
+    if blocks: raise FileError(path, f"{blocks} blocks", 'one spectrum', remedy='split the file')
+    if 'peak table' in d: raise FileError(path, 'is a table of peaks', 'a spectrum')
+    if not len(d['y']):
+        raise FileError(path, 'no XYDATA or XYPOINTS of a known form', '(X++(Y..Y)) or (XY..XY)')
+
+def _first(path, said, y):
     "FIRSTY guards YFACTOR and the first line."
-    said, y = d.get('firsty'), d['y']
-    if isinstance(said, (int, float)) and not abs(said - y[0]) <= .01*np.ptp(y) + 1e-3*abs(y[0]): raise FileError(path, f"the first value is {y[0]:.6g}", f"{said:.6g}, as its FIRSTY says")
+    if not isinstance(said, (int, float)): return
+    if not abs(float(said) - y[0]) <= .01*np.ptp(y) + 1e-3*abs(y[0]):
+        raise FileError(path, f"the first value is {y[0]:.6g}", f"{said:.6g}, as its FIRSTY says")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #6e4553c0
 _ARBITRARY = ('', 'arbitrary', 'arbitrary units', 'arbitrary intensity', 'a.u.', 'intensity', 'counts', 'unknown')
-_AXIS_WORDS = {'1/cm': ('wavenumber', '1/cm'), 'nm': ('wavelength', 'nm'), 'um': ('wavelength', 'um'), 'pixel': ('pixel', None)}
-_X_WORDS = dict.fromkeys(('1/cm', 'cm-1', 'cm^-1', 'wavenumber', 'wavenumbers', 'wavenumber (cm-1)', 'wavenumbers (cm-1)'), '1/cm') | dict.fromkeys(
-    ('nanometers', 'nanometer', 'nm', 'wavelength (nm)'), 'nm') | dict.fromkeys(('micrometers', 'micrometer', 'microns', 'um', 'wavelength (um)'), 'um') | dict.fromkeys(('points', 'channels', 'pixels'), 'pixel')
-_Y_WORDS = dict.fromkeys(('transmittance', 'transmission'), ('transmittance', None)) | dict.fromkeys(('absorbance',), ('absorbance', None)) | dict.fromkeys(
-    ('% transmittance', '%transmittance', 'percent transmittance', 'transmittance (%)', 'transmittance [%]', '% transmission', 'percent transmission', '%t', '% t'), ('transmittance', '%'))
+_AXES = {('wavenumber', '1/cm'): ('1/cm', 'cm-1', 'cm^-1', 'wavenumber', 'wavenumbers', 'wavenumber (cm-1)', 'wavenumbers (cm-1)'),
+         ('wavelength', 'nm'): ('nanometers', 'nanometer', 'nm', 'wavelength (nm)'),
+         ('wavelength', 'um'): ('micrometers', 'micrometer', 'microns', 'um', 'wavelength (um)'),
+         ('pixel', None): ('points', 'channels', 'pixels')}
+_QUANTITIES = {('transmittance', None): ('transmittance', 'transmission'), ('absorbance', None): ('absorbance',),
+               ('transmittance', '%'): ('% transmittance', '%transmittance', 'percent transmittance', 'transmittance (%)',
+                                        'transmittance [%]', '% transmission', 'percent transmission', '%t', '% t')}
+
+def _meaning(words, table):
+    "The pair that stands for `words` in one of the tables above."
+    if words in _ARBITRARY: return None, None
+    return next((pair for pair, names in table.items() if words in names), (words[:60], None))
 
 def _jcamp_units(d):
     "axis, unit, quantity and unit of the quantity that XUNITS and YUNITS state."
     x, y = (' '.join(str(d.get(k, '')).partition('$$')[0].lower().split()) for k in ('xunits', 'yunits'))
-    axis = (None, None) if x in _ARBITRARY else _AXIS_WORDS[_X_WORDS[x]] if x in _X_WORDS else (x[:60], None)
-    return *axis, *((None, None) if y in _ARBITRARY else _Y_WORDS.get(y, (y[:60], None)))
+    return *_meaning(x, _AXES), *_meaning(y, _QUANTITIES)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #64f7cec3
-_SPC_X = dict(XARB=(None, None), XWAVEN=('wavenumber', '1/cm'), XUMETR=('wavelength', 'um'), XNMETR=('wavelength', 'nm'), XDIODE=('pixel', None), XCHANL=('pixel', None), XPOINT=('pixel', None))
-_SPC_Y = dict(YABSRB=('absorbance', None), YTRANS=('transmittance', None), YPERCNT=(None, '%')) | dict.fromkeys(('YARB', 'YCOUNT', 'YVOLTS', 'YMVOLTS', 'YAMPS', 'YINTENS', 'YRELINT', 'YENERGY', 'YVALLEY', 'YREFARBE'), (None, None))
+_SPC_X = dict(XARB=(None, None), XWAVEN=('wavenumber', '1/cm'), XUMETR=('wavelength', 'um'), XNMETR=('wavelength', 'nm'),
+              XDIODE=('pixel', None), XCHANL=('pixel', None), XPOINT=('pixel', None))
+_SPC_Y = dict(YABSRB=('absorbance', None), YTRANS=('transmittance', None), YPERCNT=(None, '%'))
+_SPC_Y |= dict.fromkeys('YARB YCOUNT YVOLTS YMVOLTS YAMPS YINTENS YRELINT YENERGY YVALLEY YREFARBE'.split(), (None, None))
+_SPC_VERSIONS = {0x4d: 'is in the old SPC format', 0x4c: 'is in the SPC format of another byte order'}
 
 def _spc_bytes(path):
-    "The bytes of an SPC file of one spectrum, as `spc-io` reads them rightly: the file's exponent at the subfile, no log, nothing behind the data."
+    """The bytes of an SPC file of one spectrum, as `spc-io` reads them rightly: the file's exponent at the subfile, no log,
+    nothing behind the data."""
     raw = bytearray(_raw(path))
     if len(raw) < 544: raise FileError(path, f"{len(raw)} bytes", 'at least 544, the headers of an SPC file')
-    if raw[1] != 0x4b: raise FileError(path, {0x4d: 'is in the old SPC format', 0x4c: 'is in the SPC format of another byte order'}.get(raw[1], 'does not start like an SPC file'),
-                                       'the new SPC format (version byte 0x4B)', remedy='save it again as new SPC, JCAMP-DX or CSV')
+    if raw[1] != 0x4b:
+        found = _SPC_VERSIONS.get(raw[1], 'does not start like an SPC file')
+        raise FileError(path, found, 'the new SPC format (version byte 0x4B)', remedy='save it again as new SPC, JCAMP-DX or CSV')
     flags, (n,), (subs,) = raw[0], struct.unpack_from('<I', raw, 4), struct.unpack_from('<I', raw, 24)
-    if subs != 1 or flags & 0x40: raise FileError(path, f"{subs} spectra" if subs != 1 else 'is a file of several spectra', 'one', remedy='split the file')
-    sub = 512 + 4*n*(flags >> 7)
+    if subs != 1: raise FileError(path, f"{subs} spectra", 'one', remedy='split the file')
+    if flags & 0x40: raise FileError(path, 'is a file of several spectra', 'one', remedy='split the file')
+    sub = 512 + 4*n*(flags >> 7)                                    # where the header of the subfile begins
     if sub + 32 <= len(raw) and not flags & 4: raw[sub+1] = raw[3]
-    size = sub + 32 + n*(2 if flags & 1 and 0x80 not in (raw[3], raw[min(sub + 1, len(raw) - 1)]) else 4)
-    if n == 0 or size > len(raw): raise FileError(path, f"{len(raw)} bytes", f"{size}, for {n} points", remedy='was its download or copy interrupted?')
+    short = flags & 1 and 0x80 not in (raw[3], raw[min(sub + 1, len(raw) - 1)])
+    size = sub + 32 + n*(2 if short else 4)
+    if n == 0 or size > len(raw):
+        raise FileError(path, f"{len(raw)} bytes", f"{size}, for {n} points", remedy='was its download or copy interrupted?')
     raw[248:252] = bytes(4)
     return bytes(raw[:size])
 
@@ -161,11 +208,13 @@ def _spc(path, quantity, y):
     "An SPC file of one spectrum."
     low, raw = _needed('spc_io.low_level', 'spc-io', path), _spc_bytes(path)
     with _parser(path, 'SPC'):
-        s = low.SpcRaw.from_bytes_io(io.BytesIO(raw)); h = s.main_header
-        x, val = np.linspace(h.ffirst, h.flast, h.fnpts) if s.xarray is None else s.xarray, s.subs[0].yarray
-        types = str(h.fxtype), str(h.fytype), h.fcmnt.decode('latin-1')[:200]
-    if raw[0] & 0x20: return _arrays(path, x, val, None, None, None, None, comment=types[2])       # axes have names of their own
-    return _arrays(path, x, val, *_SPC_X.get(types[0], (types[0], None)), *_SPC_Y.get(types[1], (types[1], None)), comment=types[2])
+        s = low.SpcRaw.from_bytes_io(io.BytesIO(raw))
+        h = s.main_header
+        x = np.linspace(h.ffirst, h.flast, h.fnpts) if s.xarray is None else s.xarray
+        comment = h.fcmnt.decode('latin-1')[:200]
+        if raw[0] & 0x20: axis, what = (None, None), (None, None)       # axes have names of their own
+        else: axis, what = _SPC_X.get(str(h.fxtype), (str(h.fxtype), None)), _SPC_Y.get(str(h.fytype), (str(h.fytype), None))
+        return _arrays(path, x, s.subs[0].yarray, *axis, *what, comment=comment)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #b3c460f3
 _OPUS_X = dict(WN=('wavenumber', '1/cm'), MI=('wavelength', 'um'), PNT=('pixel', None))
@@ -174,86 +223,98 @@ _OPUS_Y = dict(a='absorbance', t='transmittance', sm='signal')
 def _opus_blocks(path, opus, raw):
     "Blocks of spectra and of their parameters, read; what else the file holds is left alone."
     out = []
-    with _parser(path, 'OPUS'):
-        _, start, most, _ = opus.parse_header(raw)
-        entries = opus.parse_directory(raw[start:start + 12*min(most, 1000)])
-        if sum(min(max(size, 0), len(raw)) for _, size, _ in entries) > 4*len(raw): raise ValueError('blocks overlap')
-        for b in (opus.FileBlock(raw, *e) for e in entries):
-            if b.is_data_status(): _ends(b.bytes)
-            elif not b.is_data(): continue
-            b.parse(); out.append(b)
-            if b.parse_error: raise ValueError(b.parse_error)
+    _, start, most, _ = opus.parse_header(raw)
+    entries = opus.parse_directory(raw[start:start + 12*min(most, 1000)])
+    if sum(min(max(size, 0), len(raw)) for _, size, _ in entries) > 4*len(raw): raise ValueError('blocks overlap')
+    for b in (opus.FileBlock(raw, *e) for e in entries):
+        if b.is_data_status(): _ends(b.bytes)
+        elif not b.is_data(): continue
+        b.parse()
+        if b.parse_error: raise ValueError(b.parse_error)
+        out.append(b)
     return out
 
 def _ends(b):
     "Does a list of parameters come to an end? Where a size is negative, the parser would not."
     at = 0
     while at + 8 <= len(b) and b[at:at+3] != b'END':
-        if (n := struct.unpack_from('<h', b, at + 6)[0]) < 0: raise ValueError(f"a parameter of {n} words")
+        n, = struct.unpack_from('<h', b, at + 6)
+        if n < 0: raise ValueError(f"a parameter of {n} words")
         at += 8 + 2*n
 
 # %% ../../nbs/10_spectra/14_files.ipynb #40b4cf89
 def _opus_spectra(path, raw):
     "The spectra of an OPUS file by name."
-    opus = _needed('brukeropus.file', 'brukeropus', path)
-    blocks, out = _opus_blocks(path, opus, raw), {}
+    opus, out = _needed('brukeropus.file', 'brukeropus', path), {}
+    from brukeropus.file.block import pair_data_and_status_blocks
+    from brukeropus.file.data import Data
     with _parser(path, 'OPUS'):
-        from brukeropus.file.block import pair_data_and_status_blocks
-        from brukeropus.file.data import Data
-        for data, status in pair_data_and_status_blocks(blocks):
-            if data.type[0] in (1, 2) or data.type[4] or status.data.get('dpf', 1) != 1: continue     # complex halves, derivatives, integers
+        for data, status in pair_data_and_status_blocks(_opus_blocks(path, opus, raw)):
+            if data.type[0] in (1, 2) or data.type[4] or status.data.get('dpf', 1) != 1: continue
             key = data.get_data_key()
             while key in out: key += '+'
             out[key] = Data(data, status, key, 0)
     return out
 
 # %% ../../nbs/10_spectra/14_files.ipynb #b4f2e02c
+def _wanted(have, quantity, y):
+    "Keys of the spectra that the call means."
+    if y: return [y] if y in have else []
+    if quantity in _OPUS_Y.values(): return [k for k in have if _OPUS_Y.get(k.rstrip('+')) == quantity]
+    return [k for k in have if k.rstrip('+') in 'at'] or [k for k in have if k.rstrip('+') == 'sm']
+
 def _opus(path, quantity, y):
     "One spectrum of an OPUS file."
     raw = _raw(path)
     if raw[:4] != b'\n\n\xfe\xfe': raise FileError(path, 'does not start like an OPUS file', 'an OPUS file')
     have = _opus_spectra(path, raw)
-    results = [k for k in have if k.rstrip('+') in 'at'] or [k for k in have if k.rstrip('+') == 'sm']
-    wanted = [y] if y in have else [] if y else [k for k in have if _OPUS_Y.get(k.rstrip('+')) == quantity] if quantity in _OPUS_Y.values() else results
-    if len(wanted) != 1: raise FileError(path, f"holds {', '.join(f'{s.label} ({k})' for k, s in have.items())[:300] or 'no spectrum'}", f"one spectrum{f' {y!r}' if y else f' of {quantity}' if quantity else ''}",
-                                         remedy='name one with --y or --quantity' if len(have) > 1 else '')
-    s = have[wanted[0]]
-    with _parser(path, 'OPUS'): x, val, dxu = s.x, s.y, s.params.dxu
-    return _arrays(path, x, val, *_OPUS_X.get(dxu, (f"in units {dxu!r}", None)), _OPUS_Y.get(wanted[0].rstrip('+')), None, y or 'y', label=s.label)
+    keys = _wanted(have, quantity, y)
+    if len(keys) != 1:
+        held = ', '.join(f'{s.label} ({k})' for k, s in have.items())[:300] or 'no spectrum'
+        which = f" {y!r}" if y else f" of {quantity}" if quantity else ''
+        raise FileError(path, f"holds {held}", f"one spectrum{which}",
+                        remedy='name one with --y or --quantity' if len(have) > 1 else '')
+    with _parser(path, 'OPUS'):
+        s = have[keys[0]]
+        axis = _OPUS_X.get(s.params.dxu, (f"in units {s.params.dxu!r}", None))
+        return _arrays(path, s.x, s.y, *axis, _OPUS_Y.get(keys[0].rstrip('+')), None, y or 'y', label=s.label)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0bdfc145
 def _columns(path, quantity=None, y=None):
     "Arrays of a file."
-    if kind := file_format(path): return dict(jcamp=_jcamp, spc=_spc, opus=_opus)[kind](path, quantity, y)
-    name = Path(path).name.lower()
+    kind, name = file_format(path), Path(path).name.lower()
+    if kind: return dict(jcamp=_jcamp, spc=_spc, opus=_opus)[kind](path, quantity, y)
     if name.endswith(('.h5', '.hdf5')): return read_hdf5(path)
     return read_npz(path) if name.endswith('.npz') else read_table(path)
 
 def _stated(data, path, what, given, allowed, remedy):
     "What the call or the file's header says; never a guess, and never one against the other."
-    said = data.meta.get(what)
-    if given is None and said is None: raise FileError(path, f"the {what} is not stated", f"one of {', '.join(allowed)}", remedy=remedy)
+    said, words = data.meta.get(what), f"one of {', '.join(allowed)}"
+    if given is None and said is None: raise FileError(path, f"the {what} is not stated", words, remedy=remedy)
     for v in (given, said):
-        if v is not None and v not in allowed: raise FileError(path, f"{what} {v!r}", f"one of {', '.join(allowed)}")
+        if v is not None and v not in allowed: raise FileError(path, f"{what} {v!r}", words)
     if given and said and given != said: raise FileError(path, f"the file says {what} {said}", f"{given}, as was asked for")
     return given or said
 
 def _one(data, path, what, given):
     "A unit or medium from the call or the file; an error where both speak and differ."
-    import astropy.units as u
     said = data.meta.get(what)
-    def same():
-        try: return u.Unit(given) == u.Unit(said)
-        except (ValueError, TypeError): return False
-    if given and said and given != said and not same() and not (what == 'medium' and given not in ('vacuum', 'air')): raise FileError(path, f"the file says {what} {said!r}", f"{given!r}, as was asked for")
+    if given and said and given != said and not _same_unit(given, said):
+        if what == 'medium' and given not in ('vacuum', 'air'): return given        # refused where it is used
+        raise FileError(path, f"the file says {what} {said!r}", f"{given!r}, as was asked for")
     return given or said
 
-# %% ../../nbs/10_spectra/14_files.ipynb #6ab13c60
+def _same_unit(a, b):
+    import astropy.units as u
+    try: return u.Unit(a) == u.Unit(b)
+    except (ValueError, TypeError): return False
+
 def _pick(data, path, given, names, what):
     "The column called for, or the one whose name is usual."
     for n in ([given] if given else names):
         if n in data: return data[n]
-    raise FileError(path, f"columns {', '.join(data)[:200]}", f"a column {given!r}" if given else f"a column of the {what} called {' or '.join(names)}", remedy=f"name the column of the {what}")
+    wanted = f"a column {given!r}" if given else f"a column of the {what} called {' or '.join(names)}"
+    raise FileError(path, f"columns {', '.join(data)[:200]}", wanted, remedy=f"name the column of the {what}")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #8310bf2d
 def read_spectrum(path,               # CSV, TSV, HDF5, NPZ, JCAMP-DX, SPC or OPUS file
@@ -267,41 +328,56 @@ def read_spectrum(path,               # CSV, TSV, HDF5, NPZ, JCAMP-DX, SPC or OP
                  )->Spectrum:
     "Read one spectrum; FileError in one sentence when something is wrong or not stated."
     data = _columns(path, quantity, y)
-    quantity = _stated(data, path, 'quantity', quantity, QUANTITIES, "say what the numbers are, for example --quantity transmittance")
-    axis = _stated(data, path, 'axis', axis, AXES, "say what the axis is, for example --axis wavenumber")
-    val = validate(_pick(data, path, y, [quantity, 'y', 'intensity'], quantity), path, y or quantity, lines=data.lines, shape=(None,))
+    quantity = _stated(data, path, 'quantity', quantity, QUANTITIES,
+                       'say what the numbers are, for example --quantity transmittance')
+    axis = _stated(data, path, 'axis', axis, AXES, 'say what the axis is, for example --axis wavenumber')
+    val = _pick(data, path, y, [quantity, 'y', 'intensity'], quantity)
+    val = validate(val, path, y or quantity, lines=data.lines, shape=(None,)).astype(float)
     if len(val) < 16: raise FileError(path, f"{len(val)} points", 'at least 16')
-    sigma = validate(data['sigma'], path, 'sigma', lo=1e-300, shape=val.shape) if 'sigma' in data else None
-    nu = None if axis == 'pixel' else _axis(data, path, axis, _one(data, path, 'unit', unit), _one(data, path, 'medium', medium), x, val, unsorted)
-    quantity, val, sigma = _scaled(data, path, quantity, _one(data, path, 'y_unit', y_unit), val, sigma)
-    if nu is not None and nu[0] > nu[-1] and not unsorted: nu, val, sigma = nu[::-1].copy(), val[::-1].copy(), None if sigma is None else sigma[::-1].copy()
+    sigma = validate(data['sigma'], path, 'sigma', lo=1e-300, shape=val.shape).astype(float) if 'sigma' in data else None
+    unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
+    nu = None if axis == 'pixel' else _axis(data, path, axis, unit, medium, x, val, unsorted)
+    quantity, val, sigma = _scaled(data, path, quantity, y_unit, val, sigma)
+    if nu is not None and nu[0] > nu[-1] and not unsorted:
+        nu, val, sigma = nu[::-1].copy(), val[::-1].copy(), None if sigma is None else sigma[::-1].copy()
     return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta))
 
 # %% ../../nbs/10_spectra/14_files.ipynb #e89cc106
 def _scaled(data, path, quantity, y_unit, val, sigma):
     "Quantity, values and their sigma in our units: absorbance becomes transmittance, per cent a fraction."
-    f = 1.
-    if quantity == 'absorption': f = check_unit(y_unit or '1/cm', '1/cm', path, 'absorption').to('1/cm')
-    elif y_unit not in (None, '', '-') and quantity != 'signal':
-        f = check_unit(y_unit, '', path, quantity).to('')
-        if f != 1 and quantity == 'absorbance': raise FileError(path, f"an absorbance in {y_unit!r}", 'a transmittance, or no unit')
-        if f != 1: data.meta['scaled'] = f"the file's {y_unit} times {f:g}"
+    f = _factor(data, path, quantity, y_unit)
     val, sigma = val*f, None if sigma is None else sigma*f
     if quantity == 'absorbance':
         with np.errstate(over='ignore'): val = validate(10.**-val, path, 'the transmittance of the absorbance')
-        sigma, quantity = None if sigma is None else val*math.log(10)*sigma, 'transmittance'
-    elif quantity == 'transmittance' and (m := float(np.median(val))) > 2: raise FileError(path, f"a transmittance of {m:.3g} in the middle", 'values up to about 1', remedy='if they are per cent, say so (--y_unit %)')
+        return 'transmittance', val, None if sigma is None else val*math.log(10)*sigma
+    if quantity == 'transmittance' and np.median(val) > 2:
+        raise FileError(path, f"a transmittance of {np.median(val):.3g} in the middle", 'values up to about 1',
+                        remedy='if they are per cent, say so (--y_unit %)')
     return quantity, val, sigma
 
+def _factor(data, path, quantity, y_unit):
+    "What the values are multiplied by; kept in `data.meta` where it changes a pure number."
+    if quantity == 'absorption': return check_unit(y_unit or '1/cm', '1/cm', path, 'absorption').to('1/cm')
+    if quantity == 'signal' or y_unit in (None, '', '-'): return 1.
+    f = check_unit(y_unit, '', path, quantity).to('')
+    if f != 1 and quantity == 'absorbance':
+        raise FileError(path, f"an absorbance in {y_unit!r}", 'a transmittance, or no unit')
+    if f != 1: data.meta['scaled'] = f"the file's {y_unit} times {f:g}"
+    return f
+
 # %% ../../nbs/10_spectra/14_files.ipynb #d72c8e78
-def _axis(data, path, axis, text, medium, x, val, unsorted):
+def _axis(data, path, axis, unit, medium, x, val, unsorted):
     "Vacuum wavenumbers from the axis column."
-    raw = validate(_pick(data, path, x, [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x'], axis), path, x or axis, shape=val.shape, lo=1e-9, lines=data.lines)
+    names = [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x']
+    raw = validate(_pick(data, path, x, names, axis), path, x or axis, shape=val.shape, lo=1e-9, lines=data.lines)
     try: validate(raw, path, x or axis, axis=not unsorted, lines=data.lines)
-    except FileError as e: raise FileError(path, e.found, e.expected, e.place, 'if segments of the scan overlap, say so (--unsorted)') from None
-    if axis == 'wavenumber': return raw*check_unit(text or '1/cm', '1/cm', path, 'wavenumber').to('1/cm')
-    if medium not in ('vacuum', 'air'): raise FileError(path, 'wavelengths without their medium', "'vacuum' or 'air', which differ by 0.03 %", remedy='add --medium vacuum or --medium air')
-    um = raw*check_unit(text or 'nm', 'nm', path, 'wavelength').to('um')
+    except FileError as e:
+        raise FileError(path, e.found, e.expected, e.place, 'if segments of the scan overlap, say so (--unsorted)') from None
+    if axis == 'wavenumber': return raw*check_unit(unit or '1/cm', '1/cm', path, 'wavenumber').to('1/cm')
+    if medium not in ('vacuum', 'air'):
+        raise FileError(path, 'wavelengths without their medium', "'vacuum' or 'air', which differ by 0.03 %",
+                        remedy='add --medium vacuum or --medium air')
+    um = raw*check_unit(unit or 'nm', 'nm', path, 'wavelength').to('um')
     return 1e4/(air_to_vacuum(um) if medium == 'air' else um)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #9d27c2e8
