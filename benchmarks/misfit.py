@@ -8,7 +8,8 @@ from physlearn.cli import keep_memory
 from physlearn.data import Draws
 from physlearn.misfit import misfit
 from physlearn.params import Param, normals, uniforms
-from physlearn.posterior import Gaussian, Knowledge, _flat, _residuals, crlb, map_estimate
+from physlearn.likelihood import Gaussian, Measurement
+from physlearn.posterior import crlb, map_estimate
 from physlearn.spectra.retrieve import net_fit
 from physlearn.spectra.simulate import Baseline, preset
 torch.set_num_threads(1)
@@ -41,9 +42,8 @@ def orthogonal(sim, theta, given, mu, d):
 
 def remainder(sim, theta, given, mu, d):
     "What is left of d (n,M), in units of the noise, after the fit."
-    K = Knowledge(sim.space, given, len(theta))
-    _, J = _residuals(sim, _flat(LIKE, len(theta), mu.shape[1:]), K, K.z(theta.clone()), mu.flatten(1), torch.arange(len(theta)), {})
-    J = J.double()
+    m = Measurement(sim, mu, LIKE, given)
+    J = m.linear(m.knowledge.z(theta.clone())).white.double()
     return d - ((J @ d[...,None])[...,0][:,None] @ torch.linalg.inv(J @ J.mT + torch.eye(J.shape[1])) @ J)[:,0]
 
 def shapes(mu, n):
@@ -106,7 +106,7 @@ def fringes(n, null):
 
 def sim_base(sim, theta):
     "The baseline alone (n,1,N): a fringe adds to it."
-    coef = torch.stack([sim.space.columns(theta)[k] for k in sim._base], 1)
+    coef = torch.stack([sim.space.columns(theta)[k] for k in sim.baseline_names], 1)
     return (coef @ sim._basis)[:,None]
 
 def unnoticed(run, n):

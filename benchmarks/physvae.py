@@ -17,7 +17,7 @@ from physlearn.canopy.train_physvae import canopy_recipe, share, sides
 from physlearn.canopy.traits import PRODUCTS, arrays, net_traits
 from physlearn.cli import keep_memory
 from physlearn.files import write_table
-from physlearn.flows import chains, log_posterior, smc_posterior
+from physlearn.chains import chains, log_posterior, smc_posterior
 from physlearn.params import normals, uniforms
 from physlearn.posterior import Gaussian, crlb
 from physlearn.runs import Run

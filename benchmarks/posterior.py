@@ -10,7 +10,8 @@ from bound import proposal
 from physae import trained
 from physlearn.calibration import c2st, calibrate, covered, weighted_quantile
 from physlearn.cli import keep_memory
-from physlearn.flows import box_posterior, chains, log_posterior, sample_posterior
+from physlearn.chains import chains, log_posterior
+from physlearn.draws import box_posterior, sample_posterior
 from physlearn.params import normals, uniforms
 from physlearn.posterior import Gaussian, map_estimate
 from physlearn.spectra.retrieve import net_fit, posterior

@@ -10,7 +10,7 @@ from physae import trained
 from posterior import LIKE, NOISE, spectra
 from physlearn.calibration import weighted_quantile
 from physlearn.cli import keep_memory
-from physlearn.flows import box_posterior
+from physlearn.draws import box_posterior
 from physlearn.posterior import Knowledge, map_estimate
 from physlearn.spectra.hitran import demo_lines
 from physlearn.spectra.retrieve import bounds, errors, net_fit, posterior
@@ -25,19 +25,19 @@ def hapi_signal(sim):
     "A function of physical values (d,) that computes the signal (N,) by hitran-api, from the same lines."
     with contextlib.redirect_stdout(io.StringIO()): import hapi
     for m in sim.molecules:
-        l = sim._lines[m]
+        l = sim.lines_of[m]
         data = {k: list(getattr(l, k)) for k in ('molec_id', 'local_iso_id', 'nu', 'sw', 'elower', 'gamma_air', 'gamma_self', 'n_air', 'delta_air')}
         hapi.LOCAL_TABLE_CACHE[m] = dict(header=dict(hapi.HITRAN_DEFAULT_HEADER, table_name=m, number_of_rows=len(l)), data=data)
     def signal(theta):
         theta = torch.as_tensor(theta)[None]
-        s, nu, tau = sim._state(theta), sim.wavenumber(theta)[0].numpy(), 0.
+        s, nu, tau = sim.canonical(theta), sim.wavenumber(theta)[0].numpy(), 0.
         P, T = s['P'].item(), s['T'].item()
         for m in sim.molecules:
             x = s['mf_' + m].item()
             with contextlib.redirect_stdout(io.StringIO()):
                 k = hapi.absorptionCoefficient_Voigt(SourceTables=m, Environment=dict(p=P, T=T), Diluent=dict(air=1 - x, self=x), OmegaGrid=nu, HITRAN_units=True, IntensityThreshold=0., WavenumberWing=25., WavenumberWingHW=0.)[1]
             tau = tau + k*ATM_PER_KT*P/T*x*sim.path
-        return np.exp(-tau)*(torch.stack([theta[0,sim.space.index(b)] for b in sim._base]) @ sim._basis).numpy()
+        return np.exp(-tau)*(torch.stack([theta[0,sim.space.index(b)] for b in sim.baseline_names]) @ sim._basis).numpy()
     return signal
 
 def by_scipy(signal, K, y, sigma, i):

@@ -35,12 +35,12 @@ torch.set_num_threads(1)
 class Lines:
     "What a peer needs of each state, in float64: shifted centres, widths, strength times column (B,L), and the axis (B,N)."
     def __init__(self, sim, theta):
-        s = sim._state(theta)
+        s = sim.canonical(theta)
         self.P, self.T, self.x = s['P'], s['T'], s['mf_CH4']
         p = shape_parameters(sim.lines, self.P, self.T, self.x)
         self.nu, self.nu0 = sim.wavenumber(theta), torch.as_tensor(sim.lines.nu) + p['dnu0']
         self.gd, self.gl = p['gamma_d'], p['gamma0']
-        self.S = line_strength(sim.lines, self.T, sim.Q)*sim.columns(theta)['CH4'][:,None]
+        self.S = line_strength(sim.lines, self.T, sim.Q)*sim.column_densities(theta)['CH4'][:,None]
 
 def by_wofz(l):
     "Optical depth by scipy's Faddeeva function, every line at every point."

@@ -3,7 +3,7 @@ import argparse, time
 from dataclasses import replace
 import torch
 from _table import bar, data_folder, save
-from physlearn.flows import box_posterior
+from physlearn.draws import box_posterior
 from physlearn.params import Param, normals
 from physlearn.posterior import Gaussian, crlb, identifiable, map_estimate
 from physlearn.spectra.hitran import read_lines, read_partition_sums
@@ -68,7 +68,7 @@ def main():
         r, bad[name] = retrieve(name, setup, lines, Q, a.n)
         rows += r
     (T, most), T_ref = rows[:2], rows[6]
-    bars = [bar('T in the window found: said beforehand', 'identifiable', T['said'], T['said'] == 'identifiable'), bar('the same in the reference window', 'not identifiable', T_ref['said'], T_ref['said'] != 'identifiable'),
+    bars = [bar('T in the window found: said beforehand', 'determined', T['said'], T['said'] == 'determined'), bar('the same in the reference window', 'not determined', T_ref['said'], T_ref['said'] != 'determined'),
             bar('T in the window found: RMS of error over stated sd, posterior mean', '<= 1.05', f"{T['z']:.3f}", T['z'] <= 1.05), bar('the same over the bound with ranges', '<= 1.05', f"{T['over']:.3f}", T['over'] <= 1.05), bar('error of T, beside the reference window and the middle of the range [K]', 'smallest', f"{T['error']:.1f}; {T_ref['error']:.1f}; {T['middle']:.1f}", T['error'] < min(T_ref['error'], T['middle']))]
     text = (f'The reference instrument (span 1.1 cm⁻¹, 800 points, 15.12 m, noise {NOISE} of the signal, P 400 to 600 mbar unknown) moved over 3035 to 3136 cm⁻¹, 1659 lines of CH4 and 1397 of H2O; CH4 1.9 to 29 ppm, T 275 to 325 K. '
             f'{told} of {len(windows)} windows (a tenth of a span apart) tell T, P and CH4 together. Within the preset\'s own ranges (302.65 to 312.65 K, 0.1 ppm on) none does: the best leaves {100*narrow.best["score"]:.0f} % of what is not known of the worst, T: {narrow.best["bound"]["T"]:.2f} K, '

@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 import torch
 from torch import Tensor
+from .likelihood import Gaussian, Likelihood, Simulator, measurement
 from .params import normals
-from .posterior import Gaussian, Knowledge, _flat, _inv_sym, _residuals
+from .posterior import symmetric_inverse
 
 # %% ../nbs/00_core/08d_misfit.ipynb #7f3dccc4
 WIDTHS = 2, 4, 8, 16, 32, 64, 128                       # standard deviations of the bells are half of these [samples]
@@ -24,58 +25,69 @@ def _bells(M):
     k = torch.stack([torch.exp(-.5*(t/(.5*w))**2) for w in WIDTHS if w <= M//4])
     return torch.fft.rfft(k).real, torch.fft.rfft(k**2).real
 
+def _padded(v): return torch.fft.rfft(torch.nn.functional.pad(v, (0, v.shape[1])))
+
 def looks(r:Tensor,   # residuals in units of the noise (n,M); 0 where a sample is left out
-         )->tuple:    # statistics (n,5): sum of squares, largest sample, bump, period; and where (n,5): sample, sample, sample, periods
+         )->tuple:    # statistics (n,5), in the order of `KINDS`; and where (n,5): -, sample, sample, periods, periods over the signal
     "What is strange about residuals."
     n, M = r.shape
-    k, k2 = _bells(M)
-    pad = torch.nn.functional.pad(r, (0, M))
-    norm = torch.fft.irfft(torch.fft.rfft(torch.nn.functional.pad((r != 0).double(), (0, M)))[:,None]*k2)[:,:,:M]     # at an edge half a bell is there
-    bump = (torch.fft.irfft(torch.fft.rfft(pad)[:,None]*k)[:,:,:M]/norm.clamp_min(1e-9).sqrt()).abs().amax(1)
-    power = torch.fft.rfft(pad).abs()[:,1:M]**2/(r != 0).sum(1, keepdim=True).clamp_min(1)
+    if M < 4*WIDTHS[0]: raise ValueError(f"{M} samples are too few to judge the shape of a residual; expected {4*WIDTHS[0]} or more")
+    bells, bells_squared = _bells(M)
+    counts = (r != 0).double()
+    masks = counts[:1] if (counts == counts[:1]).all() else counts                               # mostly all rows have the same samples
+    norm = torch.fft.irfft(_padded(masks)[:,None]*bells_squared)[:,:,:M]                         # at an edge half a bell is there
+    response = torch.fft.irfft(_padded(r)[:,None]*bells)[:,:,:M]/norm.clamp_min(1e-9).sqrt()
+    power = _padded(r).abs()[:,1:M]**2/counts.sum(1, keepdim=True).clamp_min(1)
     t = (torch.arange(M, dtype=torch.float64) + .5)/M
     slow = (r @ (torch.cos(math.pi*torch.arange(SLOW)*t[:,None])*math.sqrt(2/M)))**2
-    best = [r.abs().max(1), bump.max(1), slow.max(1), power.max(1)]
-    return (torch.stack([(r*r).sum(1), best[0].values, best[1].values, slow.sum(1), best[3].values], 1),
-            torch.stack([best[0].indices*0., *(b.indices.double() for b in best[:2]), .5*best[2].indices, .5*(best[3].indices + 1)], 1))
+    spike, bump, wave, period = r.abs().max(1), response.abs().amax(1).max(1), slow.max(1), power.max(1)
+    statistics = [(r*r).sum(1), spike.values, bump.values, slow.sum(1), period.values]
+    where = [torch.zeros(n), spike.indices, bump.indices, .5*wave.indices, .5*(period.indices + 1)]
+    return torch.stack(statistics, 1), torch.stack([w.double() for w in where], 1)
 
 # %% ../nbs/00_core/08d_misfit.ipynb #d31a2b76
 def _log_tail(s, dof, spread=None):
     "Log of the chance that a single look is as large (n,5), up to a constant."
     normal = lambda x: torch.special.log_ndtr(-x)
-    squares = torch.special.gammaincc(dof/2, s[:,0]/2).clamp_min(1e-300).log() if spread is None else normal((s[:,0] - dof)/spread)
-    slow = torch.special.gammaincc(torch.tensor(SLOW/2, dtype=s.dtype), s[:,3]/2).clamp_min(1e-300).log()
-    return torch.stack([squares, normal(s[:,1]), normal(s[:,2]), slow, -s[:,4]], 1)
+    chi2 = lambda k, x: torch.special.gammaincc(k/2, x/2).clamp_min(1e-300).log()
+    squares = chi2(dof, s[:,0]) if spread is None else normal((s[:,0] - dof)/spread)
+    return torch.stack([squares, normal(s[:,1]), normal(s[:,2]), chi2(torch.tensor(float(SLOW), dtype=s.dtype), s[:,3]), -s[:,4]], 1)
 
-def _rank(x, null, tail):
-    "p-values of x (n,) among null values sorted from small (large: strange) (N,), continued by the log-tails of x and of the threshold."
-    N, top = len(null), len(null)//50
+def _rank(x, null, tail, top):
+    "p-values of x (n,) among null values sorted from small (large: strange) (N,); beyond the `top` largest by the log-tails of x and of that threshold."
+    N = len(null)
     p = (N - torch.searchsorted(null, x.contiguous()) + 1)/(N + 1.)
-    return torch.where(x > null[-top], torch.minimum(p.clamp_max((top + 1)/(N + 1)), (top + 1)/(N + 1)*torch.exp((tail[0] - tail[1]).clamp_max(0))), p)
+    edge = (top + 1)/(N + 1)
+    beyond = edge*torch.exp((tail[0] - tail[1]).clamp_max(0))
+    return torch.where(x > null[-top], torch.minimum(p.clamp_max(edge), beyond), p)
 
 class Null:
     "What five looks at noise show, from draws."
     def __init__(self, s:Tensor,      # statistics of residuals of noise (N,5)
                  dof:Tensor,          # their degrees of freedom (N,)
-                 scaled=False):       # residuals are in units of their own scatter
+                 scaled=False,        # residuals are in units of their own scatter
+                 tail=.02):           # share of the draws beyond which the tail of a single look goes on
         self.dof, self.spread = dof.mean().expand(1), s[:,0].std() if scaled else None
+        self.top = max(1, int(tail*len(s)))
         self.s = (s - self._shift(dof)).sort(0).values
         self.low = (-self.each(s, dof).amin(1).log()).sort().values
 
-    def _shift(self, dof): return torch.stack([dof, *[torch.zeros_like(dof)]*4], 1)    # fits of different freedom are compared by the excess of their squares
+    def _shift(self, dof):
+        "Fits of different freedom are compared by the excess of their squares."
+        return torch.stack([dof, *[torch.zeros_like(dof)]*4], 1)
 
     def each(self, s, dof):
         "p-values of each look (n,5)."
         x = s - self._shift(dof)
-        edge = _log_tail(self.s[-(len(self.s)//50)][None] + self._shift(self.dof), self.dof, self.spread)
+        edge = _log_tail(self.s[-self.top][None] + self._shift(self.dof), self.dof, self.spread)
         tail = _log_tail(x + self._shift(self.dof), self.dof, self.spread)
-        return torch.stack([_rank(x[:,j], self.s[:,j].contiguous(), (tail[:,j], edge[:,j])) for j in range(5)], 1)
+        return torch.stack([_rank(x[:,j], self.s[:,j].contiguous(), (tail[:,j], edge[:,j]), self.top) for j in range(5)], 1)
 
     def __call__(self, s, dof):
         "p-value of everything (n,), and of each look (n,5)."
         each = self.each(s, dof)
         x = -each.amin(1).clamp_min(1e-300).log()
-        return _rank(x, self.low, (-x, -self.low[-(len(self.low)//50)])), each
+        return _rank(x, self.low, (-x, -self.low[-self.top]), self.top), each
 
 # %% ../nbs/00_core/08d_misfit.ipynb #2d3af5e5
 KINDS = 'noise level', 'one sample', 'bump', 'slow wave', 'period'
@@ -89,9 +101,14 @@ class Misfit:
     null: Null     # what they were compared with
     scaled: bool = False # the noise was taken from the residual itself
 
-    kind = property(lambda self: [KINDS[i] for i in self.each.argmin(1)], doc="The strangest look of each")
     def __len__(self): return len(self.p)
     def flagged(self, alpha=.01): return self.p < alpha
+
+    @property
+    def kind(self)->list:
+        "The strangest look of each."
+        return [KINDS[i] for i in self.each.argmin(1)]
+
     @classmethod
     def join(cls, parts):
         "Of several batches."
@@ -101,51 +118,64 @@ class Misfit:
         "What to tell the reader of signal `i`."
         p = f"p = {self.p[i]:.2g}" if self.p[i] > 1e-9 else 'p < 1e-9'
         if self.p[i] >= alpha: return f"the residual looks like noise ({p})"
-        j = int(self.each[i].argmin())
-        what = ('it is larger than the scatter from sample to sample' if self.scaled else 'it is larger than the noise', f"sample {int(self.where[i,1])} stands out", f"a bump near sample {int(self.where[i,2])}", 'a slow wave, as of a baseline that the model does not have', f"a period of 1/{self.where[i,4]:.3g} of the signal")[j]
-        return f"this signal does not come from this instrument as described ({p}): {what}"
+        return f"this signal does not come from this instrument as described ({p}): {self._seen(i)}"
+
+    def _seen(self, i):
+        "What is strangest about signal `i`, and where."
+        _, spike, bump, _, period = self.where[i].tolist()
+        return {'noise level': f"it is larger than the {'scatter from sample to sample' if self.scaled else 'noise'}",
+                'one sample': f"sample {spike:.0f} stands out",
+                'bump': f"a bump near sample {bump:.0f}",
+                'slow wave': 'a slow wave, as of a baseline that the model does not have',
+                'period': f"a period of 1/{period:.3g} of the signal"}[self.kind[i]]
 
 # %% ../nbs/00_core/08d_misfit.ipynb #8613abb0
 def _scatter(r):
     "Scatter from sample to sample (n,1), by the median of third differences."
     return r.diff(n=3).abs().median(1, keepdim=True).values/(.6744898*math.sqrt(20))
 
-def _null_draws(J, used, n, key):
+def _absorbed(J):
+    "(J Jᵀ + 1)⁻¹ (n,k,k): how a fit answers to a residual, with derivatives J (n,k,M) in units of the noise."
+    return symmetric_inverse(J @ J.mT + torch.eye(J.shape[1], dtype=J.dtype))
+
+def _null_draws(m, mu, J, used, n, key):
     "Residuals of n signals of pure noise (n,M), each as the fit of one row leaves it."
     row = torch.arange(n)%len(J)
-    e, z = normals(n, J.shape[2], 'noise', *key).double(), normals(n, J.shape[1], 'state', *key).double()
-    Hinv = _inv_sym(J @ J.mT + torch.eye(J.shape[1], dtype=J.dtype))
-    out = torch.empty_like(e)
+    draws, z = normals(n, J.shape[2], 'noise', *key).double(), normals(n, J.shape[1], 'state', *key).double()
+    inverse, out = _absorbed(J), torch.empty_like(draws)
     for b in range(min(len(J), n)):
         i = (row == b).nonzero()[:,0]
-        v = (e[i] + z[i] @ J[b])*used[b]
-        out[i] = (v - (v @ J[b].T) @ Hinv[b] @ J[b])*used[b]
+        like, at = m.like[torch.full((len(i),), b)], mu[b:b+1].expand(len(i), *m.shape)
+        e = like.whiten(like.draw(at, draws[i].view_as(at)), at).flatten(1)
+        v = (e + z[i] @ J[b])*used[b]
+        out[i] = (v - (v @ J[b].T) @ inverse[b] @ J[b])*used[b]
     return out
 
-def misfit(sim, y:Tensor,    # signals (n,C,...)
-           like:Gaussian,    # noise
-           theta:Tensor,     # their fits (n,d)
-           known=None,       # as the fit was told
-           scaled=False,     # the noise level was found from the residual itself: judge its shape alone, in units of its scatter
-           draws=4000,       # residuals of noise to compare with
-           null:Null=None,   # of signals before these, to save its making
+# %% ../nbs/00_core/08d_misfit.ipynb #lkd00001
+def misfit(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
+           y:Tensor=None,       # signals (n,C,...)
+           like:Likelihood=None,# how they scatter
+           theta:Tensor=None,   # their fits (n,d)
+           known=None,          # as the fit was told
+           scaled=False,        # the noise level was found from the residual itself: judge its shape alone, in units of its scatter
+           draws=4000,          # residuals of noise to compare with
+           null:Null=None,      # of signals before these, to save its making
            key=('misfit',), **cond)->Misfit:
     "Compare the residuals of fits with what noise leaves behind."
-    K, n = Knowledge(sim.space, known, len(y)), len(y)
-    flat = _flat(like, n, y.shape[1:])
+    m = measurement(sim, y, like, known, cond)
     with torch.no_grad():
-        r, J = _residuals(sim, flat, K, K.z(theta.double().clone()).clamp(-6, 6), y.double().flatten(1), torch.arange(n), cond)
-        used = torch.isfinite(flat.std(torch.ones_like(r))).double()
-        J = J.double()
-        free = (J*(_inv_sym(J @ J.mT + torch.eye(J.shape[1], dtype=J.dtype)) @ J)).sum((1, 2))
-        dof = used.sum(1) - free
-        if null is None: null = _null(J, used, dof, draws, key, scaled)
+        point = m.linear(m.knowledge.z(theta.double().clone()).clamp(-6, 6))
+        r, J = point.residual, point.white.double()
+        used = (r != 0).double()
+        dof = m.points - (J*(_absorbed(J) @ J)).sum((1, 2))
+        if null is None: null = _null(m, point.mu, J, used, dof, draws, key, scaled)
         s, where = looks(r/_scatter(r) if scaled else r)
         p, each = null(s, dof)
     return Misfit(p, each, where, null, scaled)
 
-def _null(J, used, dof, draws, key, scaled):
+def _null(m, mu, J, used, dof, draws, key, scaled):
     "The null distribution of these fits; a few of them stand for all."
     every = torch.arange(0, len(J), max(1, len(J)//64))
-    r = _null_draws(J[every], used[every], draws, key)
-    return Null(looks(r/_scatter(r) if scaled else r)[0], dof[every][torch.arange(draws)%len(every)], scaled)
+    r = _null_draws(m[every], mu[every], J[every], used[every], draws, key)
+    tail = .02 if isinstance(m.like, Gaussian) else .0025
+    return Null(looks(r/_scatter(r) if scaled else r)[0], dof[every][torch.arange(draws)%len(every)], scaled, tail)

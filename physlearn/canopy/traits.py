@@ -17,7 +17,7 @@ from torch import Tensor
 from ..calibration import weighted_quantile
 from .reflectance import complete, read_reflectance
 from ..files import write_table
-from ..flows import smc_posterior
+from ..chains import smc_posterior
 from ..params import Param, ParamSpace, normals
 from ..posterior import Gaussian
 

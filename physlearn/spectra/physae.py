@@ -12,7 +12,8 @@ from functools import partial
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-from ..flows import BoxFlow, box_order
+from ..draws import box_order
+from ..flows import BoxFlow
 from ..layers import MLP, ConvBlock, FusedMBConv, MBConv, Residual
 from ..posterior import Gaussian
 

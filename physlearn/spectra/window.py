@@ -9,9 +9,9 @@ __all__ = ['moved', 'Windows', 'find_windows']
 import math
 from dataclasses import dataclass, replace
 import torch
-from ..posterior import Knowledge, _inv_sym, jacobian
+from ..posterior import Knowledge, symmetric_inverse, jacobian
 from .hitran import LineList, line_strength
-from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, _narrowest, interpolate
+from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, interpolate
 
 # %% ../../nbs/10_spectra/19_window.ipynb #82050595
 def _middle(setup):
@@ -45,7 +45,7 @@ def _everything(sim, noise, where, theta):
     "On one grid over `where` and for each state: optical depth and its derivatives by the parameters of the gas (n,1+k,F), first point, step, names."
     lines, names = _visible(sim, noise), [k for k in sim.space if k in ('P', 'T') or k.startswith('mf_')]
     names = [k for k in names if k in 'PT' or k[3:] in lines.molecules]            # of a molecule with nothing to see all derivatives are 0
-    h = min(_narrowest(lines.select(molecule=k[3:]), sim.box()) for k in names if k.startswith('mf_'))/4
+    h = min(narrowest_hwhm(lines.select(molecule=k[3:]), sim.box()) for k in names if k.startswith('mf_'))/4
     nu = where[0] + h*torch.arange(math.ceil((where[1] - where[0])/h) + 1, dtype=torch.float64)
     gas = LineByLine(lines, sim.space.only(*names), Grid.points(nu), sim.path, profile=sim.profile, Q=sim.Q, wing=sim.wing, mixing=sim.mixing)
     with torch.no_grad(): parts = [jacobian(gas.optical_depth, t) for t in theta[:,[sim.space.index(k) for k in names]].split(16)]
@@ -134,7 +134,7 @@ def _judge(space, K, want, centre, span, slope, F, depth):
     "One row: where, bounds [unit, or relative where logarithmic], after/before ratios, score, verdict."
     cols = [i for i, k in enumerate(space) if K.sd.get(k, 1.) > 0]
     before = torch.stack([slope[:,i].abs()*0 + math.sqrt(1/12) if space.names[i] not in K.sd else K.sd[space.names[i]]/slope[:,i].abs() for i in cols], 1)
-    sd = _inv_sym(F[:,cols][:,:,cols] + torch.diag_embed(before**-2)).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    sd = symmetric_inverse(F[:,cols][:,:,cols] + torch.diag_embed(before**-2)).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
     ratio = dict(zip([space.names[i] for i in cols], (sd/before).median(0).values.tolist()))
     after = dict(zip(ratio, sd.median(0).values.tolist()))
     told, untold = [k for k in want if ratio.get(k, 0.) < .5], [k for k in want if ratio.get(k, 0.) >= .5]
