@@ -8,7 +8,7 @@ __all__ = ['ON_RUNS', 'Instrument', 'Signals', 'joined', 'Setup', 'Reader', 'com
            'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of',
            'Untrained', 'Fit']
 
-# %% ../nbs/80_desk.ipynb #3807b484
+# %% ../nbs/80_desk.ipynb #d405300f
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results
 from .runs import Recipe, Run, open_recipe, read_recipe, recipe_of
 
-# %% ../nbs/80_desk.ipynb #52af17f6
+# %% ../nbs/80_desk.ipynb #3bb5d2a3
 @dataclass(frozen=True)
 class Instrument:
     "What an instrument is, beyond its physics."
@@ -48,7 +48,7 @@ class Instrument:
         for cls in self.own.values(): cls.instrument = self
         register(self)
 
-# %% ../nbs/80_desk.ipynb #70bb3cd4
+# %% ../nbs/80_desk.ipynb #c2f6e03f
 @dataclass(eq=False)
 class Signals:
     "Signals with what is known of each."
@@ -74,7 +74,7 @@ def joined(parts:list)->Signals: # Signals of several files
     cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in parts[0].cond.items()}
     return replace(parts[0], y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=sum((p.origin for p in parts), []))
 
-# %% ../nbs/80_desk.ipynb #bdbe2169
+# %% ../nbs/80_desk.ipynb #e4817ba1
 @dataclass(kw_only=True)
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
@@ -99,7 +99,7 @@ def command(verb:type,   # shared options and what is done with them
     body = dict(__doc__=verb.__doc__, __module__=verb.__module__, instrument=instrument)
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
-# %% ../nbs/80_desk.ipynb #13ebcfef
+# %% ../nbs/80_desk.ipynb #211267a2
 def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
@@ -118,7 +118,7 @@ def reader_of(instrument:Instrument)->type:
         def read(self, file, run): return instrument.read(file, run)
     return dataclass(kw_only=True)(Plain)
 
-# %% ../nbs/80_desk.ipynb #7b0853e2
+# %% ../nbs/80_desk.ipynb #b3089a09
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -153,7 +153,7 @@ class Simulate:
     def fits_a_table(self):
         if (self.n or self.usual) > 1: raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
-# %% ../nbs/80_desk.ipynb #63f843f4
+# %% ../nbs/80_desk.ipynb #8fd518c2
 def write_signals(path, sim, theta, cond, y, about):
     "Signals and their states: HDF5 with a row for each, or a table of one signal."
     units = {f'unit_{k}': p.unit for k, p in sim.space.items()}
@@ -166,7 +166,7 @@ def write_signals(path, sim, theta, cond, y, about):
     arrays = dict(signal=y[:,0] if y.ndim > 2 and y.shape[1] == 1 else y, **{f'theta/{k}': v for k, v in sim.space.columns(theta).items()}, **cond)
     write_hdf5(path, {k: v.numpy() for k, v in arrays.items()}, about | units)
 
-# %% ../nbs/80_desk.ipynb #ed3460c5
+# %% ../nbs/80_desk.ipynb #60f048cd
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
@@ -188,7 +188,7 @@ def known_values(space, words)->dict: # words like 'T=305±0.5K', or {name: text
         space.only(k).check(torch.tensor([[float(out[k][0])]], dtype=torch.float64))
     return out
 
-# %% ../nbs/80_desk.ipynb #e88dd19d
+# %% ../nbs/80_desk.ipynb #2eca12d5
 @dataclass(kw_only=True)
 class Retrieve:
     "Estimate the parameters of measured signals with a trained run."
@@ -229,7 +229,7 @@ class Retrieve:
         write(self.out, got, signals) if write else got.save(self.out)
         print('wrote', self.out)
 
-# %% ../nbs/80_desk.ipynb #cecc5792
+# %% ../nbs/80_desk.ipynb #7c358993
 def retrieve(run:Run,
              signals:Signals,  # or a tensor (n,C,...)
              method=None,      # name of an estimate of the instrument; its first if None
@@ -247,11 +247,11 @@ def retrieve(run:Run,
     if method not in methods: raise ValueError(f"method {method!r}: there are {', '.join(methods)}")
     if not len(signals): raise ValueError("there are no signals to retrieve")
     signals = replace(signals, known=known_values(run.sim.space, known) if known else signals.known, auto=noise == 'auto', shared={})
-    if signals.like is None or noise is not None: signals = replace(signals, like=run.recipe.likelihood(noise, signals.y))
+    if noise is not None or signals.like is None and run.sim is not None: signals = replace(signals, like=run.recipe.likelihood(noise, signals.y))
     parts = [methods[method](run, signals[i:i+batch], draws, level) for i in progress(range(0, len(signals), batch))]
     return Results.join(parts)
 
-# %% ../nbs/80_desk.ipynb #56768414
+# %% ../nbs/80_desk.ipynb #8ff9ca71
 def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
     "A fit by physics."
     sim = run.sim
@@ -267,7 +267,7 @@ def doubts(odd, alpha=.01): # a Misfit
     "What a residual shows, where noise does not."
     return tuple(odd.sentence(i, alpha) if odd.p[i] < alpha else '' for i in range(len(odd)))
 
-# %% ../nbs/80_desk.ipynb #fe23d346
+# %% ../nbs/80_desk.ipynb #df025cd1
 def recovery(run:Run, instrument:Instrument,
              n:int=100, # states
             )->Judgement:
@@ -288,7 +288,7 @@ def recovery(run:Run, instrument:Instrument,
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth', (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
 
-# %% ../nbs/80_desk.ipynb #fc2cd7f1
+# %% ../nbs/80_desk.ipynb #f8ecfeed
 @dataclass
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
@@ -332,7 +332,7 @@ def train_command(instrument:Instrument)->type:
     body = dict(__doc__=doc, __module__=Train.__module__, instrument=instrument)
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
-# %% ../nbs/80_desk.ipynb #e5beac46
+# %% ../nbs/80_desk.ipynb #9d736b38
 @dataclass(kw_only=True)
 class Export:
     "Write the network of a run as ONNX."
@@ -372,7 +372,7 @@ def _where(run, page=False):
 
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 
-# %% ../nbs/80_desk.ipynb #4d8386ac
+# %% ../nbs/80_desk.ipynb #8f5c2854
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
@@ -383,7 +383,7 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'train': return train_command(instrument)
     raise ValueError(f"{instrument.name} has no verb {verb!r}")
 
-# %% ../nbs/80_desk.ipynb #e1ed7f98
+# %% ../nbs/80_desk.ipynb #f7ff9fd6
 @dataclass(eq=False)
 class Untrained:
     "Stands for a run where nothing was trained."
