@@ -489,7 +489,7 @@ def report(self:Run, found:Judgement=None)->Path: # judged anew if None; the pag
     "Write report.html with its figures, and the card."
     found, pictures = found or self.judged(), {}
     (self.path/'figures').mkdir(exist_ok=True)
-    for k, p in run_pictures(found, self.history).items():
+    for k, p in run_pictures(found, self.history, self.sealed).items():
         pictures[k] = png(p.draw, p.size), p.caption
         with atomic_write(self.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(pictures[k][0])
     write_text(self.path/'report.html', run_page(self.name, found, pictures,

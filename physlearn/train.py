@@ -164,10 +164,11 @@ class PhysLearner(Learner):
 
     def _watched(self): return not (hasattr(self, 'lr_finder') or self.lock.locked())
     def _check_loss(self):
-        if not self._watched() or math.isfinite(self.loss.detach()): return
+        loss = float(self.loss.detach())
+        if not self._watched() or math.isfinite(loss): return
         terms = ', '.join(f'{k} {float(v):.3g}' for k, v in getattr(self.loss_func, 'last', {}).items())
         kind = 'training' if self.training else 'validation'
-        raise NotFinite(f"{self.where()}: the {kind} loss is {float(self.loss)}{f' ({terms})' if terms else ''}; "
+        raise NotFinite(f"{self.where()}: the {kind} loss is {loss}{f' ({terms})' if terms else ''}; "
                         f"{REMEDIES}")
 
     def _do_grad_opt(self):
@@ -624,7 +625,8 @@ def accelerator(cpu=False): # on the CPU, where gloo connects the processes
     "What makes accelerate's `Accelerator`; ImportError where the package is missing."
     try: from accelerate import Accelerator
     except ImportError:
-        raise ImportError("training on several GPUs needs a package more: pip install accelerate") from None
+        raise ImportError("training on several GPUs requires the extra package `accelerate`: pip install "
+                          "accelerate") from None
     return partial(Accelerator, cpu=cpu, mixed_precision='no')
 
 # %% ../nbs/00_core/06_train.ipynb #bb121e76
@@ -728,9 +730,11 @@ def _finish(learn, ck, i, weights='best'):
     ck.learn, ck.pending = learn, None
     if i >= 0:
         best = ck.best if ck.best and ck.best['stage'] == i else None
-        if best and weights == 'best': learn.model.load_state_dict(ck.kept)
+        taken = best if weights == 'best' else None
+        if taken: learn.model.load_state_dict(ck.kept)
         last = ck.rows[-1]['epoch']
-        ck.sealed = dict(stage=ck.stage_name, epoch=best['epoch'] if best and weights == 'best' else last, last=last,
+        ck.sealed = dict(stage=ck.stage_name, epoch=taken['epoch'] if taken else last, last=last,
+                         row=taken['done'] if taken else ck.done,
                          best=best and best['epoch'], weights=weights, monitor=ck.monitor, value=best and best['value'])
         if name := ruined(learn.model):
             raise NotFinite(f"stage {ck.stage_name} ended, and its weights {name} are not finite; {REMEDIES}")
@@ -761,6 +765,7 @@ def fit_stages(learn,         # PhysLearner
     try:
         with locked(folder) if ck.active else contextlib.nullcontext():
             state = _resume_from(ck) if resume else None
+            if resume and tell: _tell_lost(tell, folder, state)
             if folder and not resume and state_names(folder):
                 raise FileError(folder, 'holds the states of a training',
                                 remedy='go on with it by resume=True, or name another folder')
@@ -802,6 +807,12 @@ def _best_weights(ck, tensors, plain):
     prefix = 'valid.' if any(k.startswith('valid.') for k in tensors) else 'model.'
     return {k[6:]: v for k, v in tensors.items() if k.startswith(prefix)}
 
+def _tell_lost(tell, folder, state):
+    "Name the checkpoints that do not serve."
+    at = state[1]['name'] if state else ''
+    lost = [name for name in state_names(folder) if name > at]
+    if lost: tell(f"checkpoint {', '.join(lost)} cannot be read: going on from {at or 'the beginning'}")
+
 def _resume_from(ck):
     "The last state of a folder that serves, or None."
     for name in reversed(state_names(ck.folder)):
@@ -814,7 +825,7 @@ def _resume_from(ck):
         if plain['threads'] != torch.get_num_threads(): torch.set_num_threads(plain['threads'])   # other bits otherwise
         for k in ('done', 'starts', 'rows', 'best', 'sealed'): setattr(ck, k, plain[k])
         ck.kept = kept
-        return tensors, plain
+        return tensors, plain | dict(name=name)
     return None
 
 # %% ../nbs/00_core/06_train.ipynb #3039b2e7
