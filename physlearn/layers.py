@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MLP', 'groups_of', 'ConvBlock', 'BlurPool', 'SqueezeExcite', 'Residual', 'MBConv', 'FusedMBConv', 'FiLM',
-           'time_embedding', 'flops']
+           'time_embedding', 'MaskedSummary', 'flops']
 
 # %% ../nbs/00_core/04_layers.ipynb #455c8657
 import math
@@ -135,6 +135,29 @@ def time_embedding(t:Tensor,    # times or other numbers (B,)
     omega = longest**(-torch.arange(features//2, device=t.device, dtype=torch.float64)/(features//2 - 1))
     angle = t.double()[:,None]*omega                                                       # float64: t may be large
     return torch.cat([angle.sin(), angle.cos()], -1).float()
+
+# %% ../nbs/00_core/04_layers.ipynb #66eb87c0
+class MaskedSummary(nn.Module):
+    "Summary of entries of which only some are real: x (B,L,F), mask (B,L) -> (B,out)."
+    def __init__(self,
+                 features,   # F, numbers in an entry
+                 out,        # numbers in the summary
+                 hidden=64): # features inside
+        super().__init__()
+        self.features = features
+        self.each, self.join = MLP([features, hidden, hidden]), MLP([2*hidden + 1, hidden, out])
+
+    def forward(self, x, mask):
+        if x.ndim != 3 or x.shape[-1] != self.features:
+            raise ValueError(f"MaskedSummary takes entries of {self.features} features, (B,L,{self.features}), found {tuple(x.shape)}")
+        if mask.shape != x.shape[:2]: raise ValueError(f"the mask is {tuple(mask.shape)}, and the entries are {tuple(x.shape)}")
+        real = mask.bool()[...,None]                                                       # (B,L,1)
+        h = self.each(torch.where(real, x, 0.))                                            # (B,L,hidden)
+        n = real.sum(1)                                                                    # (B,1)
+        mean = torch.where(real, h, 0.).sum(1)/n.clamp(min=1)
+        top = torch.where(real, h, torch.finfo(h.dtype).min).amax(1)
+        top = torch.where(n > 0, top, 0.)                                                  # nothing real: nothing to say
+        return self.join(torch.cat([mean, top, n.to(h).log1p()], -1))
 
 # %% ../nbs/00_core/04_layers.ipynb #6f6c3892
 def flops(model:nn.Module,

@@ -4,7 +4,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
-from physlearn.canopy.inform import Inform, _spectra, _states, sensor, surface_bands
+from physlearn.canopy.inform import Inform, sensor, spectra_of, states_with_corners, surface_bands
 from physlearn.canopy.prospect import NM, leaf_table
 from physlearn.canopy.sail import soils
 from physlearn.data import SeedDL, SimSource
@@ -41,8 +41,8 @@ def test_bands_stand_in_order_of_their_names_wavelengths(name):
 @pytest.mark.parametrize('name', ['S2B', 'L8', 'L9'])
 def test_nodes_of_other_sensors(name):
     fast, exact = Inform(name, LAIu=3.), Inform(name, route='bands', LAIu=3.)
-    theta, cond = _states(fast, 600, 'elsewhere')
-    off = (_spectra(fast, theta, cond) - _spectra(exact, theta, cond)).abs().max()
+    theta, cond = states_with_corners(fast, 600, 'elsewhere')
+    off = (spectra_of(fast, theta, cond) - spectra_of(exact, theta, cond)).abs().max()
     assert off < 1.2e-4 and len(fast.leaf) < 40 and off < 1.5*fast.node_error.max() + 2e-6
 
 def test_rows_do_not_know_their_batch(sim):

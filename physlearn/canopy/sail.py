@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from ..files import read_table
-from .prospect import NM, package_file, wavelength_index, _horner
+from .prospect import NM, package_file, horner, wavelength_index
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #259b69fd
 CLASSES = 18
@@ -25,18 +25,19 @@ def class_angles(n:int=CLASSES, dtype=torch.float64, device=None)->Tensor: # (n,
     return ((torch.arange(n, dtype=dtype, device=device) + .5)*(math.pi/2/n))[:,None]
 
 def uniform_angles(n:int=CLASSES, dtype=torch.float64)->Tensor: # (n,1) [-]
-    "The same share in each class."
+    "The same fraction in each class."
     return torch.full((n, 1), 1/n, dtype=dtype)
 
 def ellipsoidal_angles(mean:Tensor,   # mean inclination (B,) [deg]; 57.5 is nearly a sphere
                        n:int=CLASSES, # classes
-                      )->Tensor:      # shares (n,B) [-]
+                      )->Tensor:      # fraction of the leaf area in each class (n,B) [-]
     "Ellipsoidal distribution of leaf inclinations."
     chi = torch.exp(((-1.6184e-5*mean + 2.1145e-3)*mean - 1.2390e-1)*mean + 3.2491)
     edge = torch.linspace(0, 90, n + 1, dtype=mean.dtype, device=mean.device)[1:-1,None]
-    u = torch.cat([torch.ones_like(chi)[None], (1 + (chi*torch.tan(torch.deg2rad(edge)))**2).rsqrt(), torch.zeros_like(chi)[None]])
+    inner = (1 + (chi*torch.tan(torch.deg2rad(edge)))**2).rsqrt()
+    u = torch.cat([torch.ones_like(chi)[None], inner, torch.zeros_like(chi)[None]])
     s = chi*chi - 1
-    s = torch.where(s.abs() < 1e-4, torch.where(s < 0, -1e-4, 1e-4), s)           # a sphere to four digits, and no 0/0
+    s = torch.where(s.abs() < 1e-4, torch.where(s < 0, -1e-4, 1e-4), s)   # a sphere to four digits, and no 0/0
     root = s.abs().sqrt()
     arc = torch.where(s > 0, torch.asinh(root*u), torch.asin(torch.where(s > 0, 0., root*u)))
     F = u*(1 + s*u*u).sqrt() + arc/root
@@ -46,15 +47,16 @@ def ellipsoidal_angles(mean:Tensor,   # mean inclination (B,) [deg]; 57.5 is nea
 def bimodal_angles(a:Tensor,      # mean slope (B,) [-]; 1 planophile, -1 erectophile, -0.35 nearly a sphere
                    b:Tensor,      # bimodality (B,) [-]; -1 plagiophile, 1 extremophile; |a| + |b| <= 1
                    n:int=CLASSES, # classes
-                  )->Tensor:      # shares (n,B) [-]
+                  )->Tensor:      # fraction of the leaf area in each class (n,B) [-]
     "Verhoef's distribution of leaf inclinations with two parameters."
     a, b = torch.broadcast_tensors(a, b)
     edge = torch.linspace(0, math.pi/2, n + 1, dtype=a.dtype, device=a.device)[1:-1,None]
-    y = lambda x, a, b: a*x.sin() + .5*b*(2*x).sin()
+    def y(x, a, b): return a*x.sin() + .5*b*(2*x).sin()
     a0, b0 = a.detach(), b.detach()
     x = 2*edge + 0*a0
     for _ in range(100): x = x + .5*(y(x, a0, b0) - x + 2*edge)
-    x = x - (x - y(x, a, b) - 2*edge)/(1 - a0*x.cos() - b0*(2*x).cos()).clamp_min(1e-6)
+    slope = (1 - a0*x.cos() - b0*(2*x).cos()).clamp_min(1e-6)
+    x = x - (x - y(x, a, b) - 2*edge)/slope
     F = torch.cat([torch.zeros_like(a)[None], (x - edge)*(2/math.pi), torch.ones_like(a)[None]])
     return F[1:] - F[:-1]
 
@@ -63,7 +65,7 @@ def volume_scattering(tts:Tensor, # sun zenith (B,) [rad]
                       tto:Tensor, # view zenith (B,) [rad]
                       psi:Tensor, # azimuth between them (B,) [rad], 0 to pi
                       ttl:Tensor, # leaf inclinations (n,1) [rad]
-                     )->tuple:    # area seen by the sun and by the view, scattering by reflection and by transmission, each (n,B) [-]
+                     )->tuple:    # projections to sun and view, scattering by reflection, by transmission (n,B) [-]
     "Interception and scattering by leaves of one inclination."
     cl, sl = ttl.cos(), ttl.sin()
     def one(t):
@@ -71,7 +73,8 @@ def volume_scattering(tts:Tensor, # sun zenith (B,) [rad]
         x = (-c/s.clamp_min(1e-12)).clamp(-1, 1)
         beta, sine = x.acos(), ((1 - x)*(1 + x)).sqrt()
         return c, s, beta, torch.where(c < s, s, c), (2/math.pi)*((beta - math.pi/2)*c + sine*s)
-    (cs, ss, bs, ds, area_s), (co, so, bo, do, area_o) = one(tts), one(tto)
+    cs, ss, bs, ds, area_s = one(tts)
+    co, so, bo, do, area_o = one(tto)
     near, far = (bs - bo).abs(), math.pi - (bs + bo - math.pi).abs()
     mid = torch.minimum(torch.maximum(psi, near), far)
     t1 = 2*cs*co + ss*so*psi.cos()
@@ -81,7 +84,7 @@ def volume_scattering(tts:Tensor, # sun zenith (B,) [rad]
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #bde66e54
 class Geometry(NamedTuple):
-    "What sun, view and leaf angles make of a canopy."
+    "Extinction and scattering that follow from sun, view and leaf angles."
     k:Tensor     # extinction along sun and view (2,1,1,B) [1/LAI]
     b:Tensor     # mean squared cosine of the leaf inclination (B,) [-]
     w_rho:Tensor # bidirectional scattering by reflection (B,) [-]
@@ -91,7 +94,7 @@ class Geometry(NamedTuple):
 def geometry(tts:Tensor,  # sun zenith (B,) [deg]
              tto:Tensor,  # view zenith (B,) [deg]
              psi:Tensor,  # azimuth between them (B,) [deg]
-             lidf:Tensor, # shares of the leaf inclinations (n,B) or (n,1) [-]
+             lidf:Tensor, # fractions of the leaf inclinations (n,B) or (n,1) [-]
             )->Geometry:
     "Extinction and scattering of leaves of all inclinations."
     tts, tto, psi = (torch.deg2rad(v) for v in (tts, tto, psi))
@@ -99,43 +102,51 @@ def geometry(tts:Tensor,  # sun zenith (B,) [deg]
     area_s, area_o, rho, tau = ((lidf*v).sum(0) for v in volume_scattering(tts, tto, psi, ttl))
     cs, co = tts.cos(), tto.cos()
     ts, to = tts.tan(), tto.tan()
-    near = ((ts - to)**2 + 4*ts*to*(psi/2).sin()**2).clamp_min(1e-24).sqrt()          # no slope at the hot spot itself
-    return Geometry(torch.stack(torch.broadcast_tensors(area_s/cs, area_o/co))[:,None,None], (lidf*ttl.cos()**2).sum(0), math.pi*rho/(cs*co), math.pi*tau/(cs*co), near)
+    dso = ((ts - to)**2 + 4*ts*to*(psi/2).sin()**2).clamp_min(1e-24).sqrt()   # no slope at the hot spot itself
+    k = torch.stack(torch.broadcast_tensors(area_s/cs, area_o/co))[:,None,None]
+    return Geometry(k, (lidf*ttl.cos()**2).sum(0), math.pi*rho/(cs*co), math.pi*tau/(cs*co), dso)
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #753903aa
 class _Decay(torch.autograd.Function):
     "φ(x); its own slope, since the quotient rule loses all digits near 0."
     @staticmethod
     def forward(x):
-        x = x + 1e-30                                          # 0 becomes a number that divides itself
+        x = x + 1e-30                                          # avoids 0/0
         return torch.expm1(-x).neg_().div_(x)
+
     @staticmethod
-    def setup_context(ctx, inputs, output): ctx.save_for_backward(*inputs, output); ctx.save_for_forward(*inputs, output)
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
+
     @staticmethod
     def _slope(ctx):
         x, f = ctx.saved_tensors
         edge, terms = (.1, 5) if x.dtype == torch.float32 else (.3, 14)
-        series = _horner([(-1)**n/math.factorial(n + 2) for n in range(terms - 1, -1, -1)], x)
+        series = horner([(-1)**n/math.factorial(n + 2) for n in range(terms - 1, -1, -1)], x)
         return torch.where(x.abs() < edge, series, ((1 - f)/x)).sub_(f)          # φ' = (1 - φ)/x - φ
+
     @staticmethod
     def backward(ctx, g): return g*_Decay._slope(ctx)
+
     @staticmethod
     def jvp(ctx, t): return t*_Decay._slope(ctx)
+
     @staticmethod
     def vmap(info, in_dims, x): return _Decay.apply(x), in_dims[0]
 
-def decay(x:Tensor # (...) [-]
-         )->Tensor:# (1 - exp(-x))/x (...) [-]
+def decay(x:Tensor  # (...) [-]
+         )->Tensor: # (1 - exp(-x))/x (...) [-]
     "Mean of exp(-s) over s from 0 to x, differentiable once in forward and reverse mode."
     return _Decay.apply(x)
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #7974bf2a
 class Medium(NamedTuple):
-    "A canopy's scattering before its leaf area is known; the fields that follow a direction are (2,1,L,B), index 0 the sun."
+    "Scattering coefficients that are independent of leaf area; fields with a direction are (2,1,L,B), 0 the sun."
     k:Tensor # extinction along sun and view (2,1,1,B) [1/LAI]
     m:Tensor # extinction of diffuse light (L,B) [1/LAI]
     r:Tensor # reflectance of an infinite layer (L,B) [-]
-    p:Tensor # what a direction feeds into the diffuse stream that goes on
+    p:Tensor # scattering from a direction into the diffuse stream that continues
     q:Tensor # and into the one that returns
     h:Tensor # q/(k + m)
     w:Tensor # bidirectional scattering (L,B) [-]
@@ -148,7 +159,8 @@ def medium(rho:Tensor, # leaf reflectance (L,B) [-]
     s, d = .5*(rho + tau), g.b*(.5*(rho - tau))
     a, back = 1 - 2*s, s + d
     att = a + back
-    m = (a.clamp_min(1e-6 if rho.dtype == torch.float32 else 1e-12)*(att + back)).sqrt()     # a leaf absorbs a little
+    least = 1e-6 if rho.dtype == torch.float32 else 1e-12   # a leaf absorbs a little
+    m = (a.clamp_min(least)*(att + back)).sqrt()
     r = back/(att + m)
     along, across = g.k*(s*(1 + r)), d*(1 - r)
     q = along + across
@@ -168,23 +180,26 @@ class Layers:
         self.inv = 1/(1 - self.re*self.re)
         self.J1 = (lai*self.e)*decay((c.k - c.m)*lai)              # (2,S,L,B)
         self.P, self.Q = c.p*self.J1, c.h*(1 - self.direct*self.e)
-        self.through = (self.P - self.re*self.Q)*self.inv          # (2,S,L,B): sun to diffuse, diffuse to view, downwards
+        self.through = (self.P - self.re*self.Q)*self.inv          # (2,S,L,B), down: sun to diffuse, diffuse to view
 
     @cached_property
-    def back(self): return (self.Q - self.re*self.P)*self.inv      # (2,S,L,B): sun to diffuse, diffuse to view, upwards
+    def back(self): return (self.Q - self.re*self.P)*self.inv      # (2,S,L,B), up: sun to diffuse, diffuse to view
+
     @cached_property
     def rdd(self): return self.medium.r*(1 - self.e*self.e)*self.inv
+
     @cached_property
     def tdd(self): return (1 - self.medium.r**2)*self.e*self.inv
 
     def multiple(self)->Tensor: # (S,L,B)
         "Bidirectional reflectance by two or more scatterings."
         c = self.medium
-        (ks, ko), (ps, po), (hs, ho), (ts, to) = (v.unbind() for v in (c.k, c.p, c.h, self.direct))
-        (Ps, Po), (Qs, Qo), (Js, Jo), through = *(v.unbind() for v in (self.P, self.Q, self.J1)), self.through[1]
+        (ks, ko), (ps, po), (hs, ho) = c.k.unbind(), c.p.unbind(), c.h.unbind()
+        (ts, to), (Js, Jo) = self.direct.unbind(), self.J1.unbind()
+        (Ps, Po), (Qs, Qo) = self.P.unbind(), self.Q.unbind()
         Z = self.lai*decay((ks + ko)*self.lai)
         once = (ps*ho)*(Z - Js*to) + (po*hs)*(Z - Jo*ts)
-        again = Qs*((Qo - self.re*Po)*self.inv) + Ps*through
+        again = Qs*((Qo - self.re*Po)*self.inv) + Ps*self.through[1]
         return (once - c.r*again)/(1 - c.r*c.r)
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #650a22d9
@@ -200,7 +215,8 @@ def hot_spot(g:Geometry, # directions
             )->HotSpot:
     "Joint gap probability along sun and view, for any leaf area."
     ks, ko = g.k[:,0,0]
-    alpha = (2*g.dso/((ks + ko)*torch.as_tensor(size, dtype=ks.dtype, device=ks.device).clamp_min(1e-19))).clamp(1e-6, 1e6)
+    size = torch.as_tensor(size, dtype=ks.dtype, device=ks.device).clamp_min(1e-19)
+    alpha = (2*g.dso/((ks + ko)*size)).clamp(1e-6, 1e6)
     i = torch.arange(1, STEPS + 1, dtype=ks.dtype, device=ks.device)[:,None]/STEPS
     fall = -torch.expm1(-alpha)
     x = torch.cat([-torch.log1p(-i[:-1]*fall)/alpha, torch.ones_like(alpha)[None]])
@@ -209,10 +225,10 @@ def hot_spot(g:Geometry, # directions
 def joint_gaps(h:HotSpot,  # from `hot_spot`
                lai:Tensor, # leaf area (S,1,B) [m2/m2]
               )->tuple:    # integral over depth and value at the ground of the joint gap probability, each (S,1,B) [-]
-    "What sun and view both reach."
+    "Probability that both sun and view reach a depth."
     y = lai*h.Y
     P = torch.exp(y)
-    start = lambda v, first: torch.cat([torch.full_like(v[...,:1,:], first), v[...,:-1,:]], -2)
+    def start(v, first): return torch.cat([torch.full_like(v[...,:1,:], first), v[...,:-1,:]], -2)
     mean = start(P, 1.)*decay(start(y, 0.) - y)
     return (mean*(h.x - start(h.x, 0.))).sum(-2, keepdim=True), P[...,-1:,:]
 
@@ -224,7 +240,7 @@ def on_ground(rso:Tensor,    # bidirectional reflectance of the layer alone (L,B
               both:Tensor,   # ground seen and lit, minus what independent paths would give (1,B) [-]
               ground:Tensor, # reflectance of the ground (L,B) [-]
              )->Tensor:      # bidirectional reflectance factor (L,B) [-]
-    "A layer over a ground."
+    "Bidirectional reflectance of a layer over a ground."
     return rso + ground*(both + Ts*To/(1 - ground*rdd))
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #53ff876b
@@ -232,14 +248,17 @@ def sail(rho:Tensor,    # leaf reflectance (B,L) [-]
          tau:Tensor,    # leaf transmittance (B,L) [-]
          ground:Tensor, # reflectance of the ground (B,L) or (L,) [-]
          lai:Tensor,    # leaf area (B,) [m2/m2]
-         tts, tto=0., psi=0., # sun zenith, view zenith, azimuth between them (B,) or numbers [deg]
-         lidf=None,     # shares of leaf inclinations (n,B) or (n,1) [-]; None: uniform
+         tts,           # sun zenith (B,) or a number [deg]
+         tto=0.,        # view zenith (B,) or a number [deg]
+         psi=0.,        # azimuth between them (B,) or a number [deg]
+         lidf=None,     # fractions of leaf inclinations (n,B) or (n,1) [-]; None: uniform
          hspot=.01,     # leaf size over canopy height (B,) or a number [-]
-        )->dict:        # sdr, bhr, dhr, hdr (reflectances over the ground) and the layer's own rdd, tdd, rsd, tsd, rdo, tdo, rso (B,L), tss, too, tsstoo (B,) [-]
-    "Reflectances of a canopy and everything they are made of."
+        )->dict:        # sdr, bhr, dhr, hdr over the ground; rdd ... rso of the layer (B,L); tss, too, tsstoo (B,) [-]
+    "Reflectances of a canopy over a ground, and the layer's own reflectances and transmittances."
     B = len(rho)
-    each = lambda v: torch.as_tensor(v, dtype=rho.dtype, device=rho.device).expand(B)
-    g = geometry(each(tts), each(tto), each(psi), uniform_angles(dtype=rho.dtype).to(rho.device) if lidf is None else lidf)
+    def each(v): return torch.as_tensor(v, dtype=rho.dtype, device=rho.device).expand(B)
+    if lidf is None: lidf = uniform_angles(dtype=rho.dtype).to(rho.device)
+    g = geometry(each(tts), each(tto), each(psi), lidf)
     c, L = medium(rho.T, tau.T, g), each(lai)[None,None]
     layer = Layers(c, L)
     integral, tsstoo = (v[0] for v in joint_gaps(hot_spot(g, hspot), L))
@@ -247,12 +266,15 @@ def sail(rho:Tensor,    # leaf reflectance (B,L) [-]
     rdd, tdd, rso = layer.rdd[0], layer.tdd[0], c.w*L[0]*integral + layer.multiple()[0]
     rs = ground.T if ground.ndim > 1 else ground[:,None]
     up = rs/(1 - rs*rdd)
-    out = dict(sdr=on_ground(rso, rdd, tss + tsd, too + tdo, tsstoo - tss*too, rs), bhr=rdd + tdd*tdd*up, dhr=rsd + (tss + tsd)*tdd*up, hdr=rdo + tdd*(too + tdo)*up,
-               rdd=rdd, tdd=tdd, rsd=rsd, tsd=tsd, rdo=rdo, tdo=tdo, rso=rso)
-    return {k: v.T for k, v in out.items()} | dict(tss=tss[0], too=too[0], tsstoo=tsstoo[0])
+    Ts, To = tss + tsd, too + tdo
+    over_ground = dict(sdr=on_ground(rso, rdd, Ts, To, tsstoo - tss*too, rs), bhr=rdd + tdd*tdd*up,
+                       dhr=rsd + Ts*tdd*up, hdr=rdo + tdd*To*up)
+    alone = dict(rdd=rdd, tdd=tdd, rsd=rsd, tsd=tsd, rdo=rdo, tdo=tdo, rso=rso)
+    out = {k: v.T for k, v in (over_ground | alone).items()}
+    return out | dict(tss=tss[0], too=too[0], tsstoo=tsstoo[0])
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #6218ee1b
-def soils(nm=None # wavelengths (L,), whole numbers from 400 to 2500 [nm]; None: all
+def soils(nm=None   # wavelengths (L,), whole numbers from 400 to 2500 [nm]; None: all
          )->Tensor: # reflectance of the dry and the wet soil (2,L), float64 [-]
     "PROSAIL's soils."
     t, i = read_table(package_file('soil.csv')), wavelength_index(nm)
