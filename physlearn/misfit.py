@@ -34,7 +34,8 @@ def looks(r:Tensor,   # residuals in units of the noise (n,M); 0 where a sample 
     if M < 4*WIDTHS[0]: raise ValueError(f"{M} samples are too few to judge the shape of a residual; expected {4*WIDTHS[0]} or more")
     bells, bells_squared = _bells(M)
     counts = (r != 0).double()
-    norm = torch.fft.irfft(_padded(counts)[:,None]*bells_squared)[:,:,:M]                        # at an edge half a bell is there
+    masks = counts[:1] if (counts == counts[:1]).all() else counts                               # mostly all rows have the same samples
+    norm = torch.fft.irfft(_padded(masks)[:,None]*bells_squared)[:,:,:M]                         # at an edge half a bell is there
     response = torch.fft.irfft(_padded(r)[:,None]*bells)[:,:,:M]/norm.clamp_min(1e-9).sqrt()
     power = _padded(r).abs()[:,1:M]**2/counts.sum(1, keepdim=True).clamp_min(1)
     t = (torch.arange(M, dtype=torch.float64) + .5)/M

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['text_table', 'html_table', 'bar', 'png', 'img', 'page', 'plot_losses', 'plot_truth', 'plot_calibration',
-           'calibration_table']
+           'calibration_table', 'Picture', 'Judgement', 'run_pictures', 'run_page']
 
 # %% ../nbs/00_core/07b_pages.ipynb #f6ed2013
 import base64, html, io
+from dataclasses import dataclass, field
 import numpy as np
 
 # %% ../nbs/00_core/07b_pages.ipynb #2c9b3d08
@@ -40,8 +41,10 @@ def png(draw,       # function of a matplotlib Figure
     "A figure as a file, without pyplot: it works in threads and leaves nothing open."
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    fig = Figure(figsize=size, layout='constrained'); FigureCanvasAgg(fig); draw(fig)
-    out = io.BytesIO(); fig.savefig(out, dpi=110)
+    fig, out = Figure(figsize=size, layout='constrained'), io.BytesIO()
+    FigureCanvasAgg(fig)
+    draw(fig)
+    fig.savefig(out, dpi=110)
     return out.getvalue()
 
 def img(picture:bytes, # PNG
@@ -49,58 +52,127 @@ def img(picture:bytes, # PNG
        )->str:
     "A figure within a page."
     alt = html.escape(alt)
-    return f"<figure><img alt='{alt}' src='data:image/png;base64,{base64.b64encode(picture).decode()}'><figcaption>{alt}</figcaption></figure>"
+    data = base64.b64encode(picture).decode()
+    return f"<figure><img alt='{alt}' src='data:image/png;base64,{data}'><figcaption>{alt}</figcaption></figure>"
 
-_CSS = ("body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}table{border-collapse:collapse;margin:1em 0;font-size:14px}td,th{padding:.25em .8em;text-align:left;border-bottom:1px solid #ddd}"
-        "img{max-width:100%}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}figure{margin:1em 0}figcaption{color:#666;font-size:13px}")
+_CSS = ("body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}"
+        "table{border-collapse:collapse;margin:1em 0;font-size:14px}"
+        "td,th{padding:.25em .8em;text-align:left;border-bottom:1px solid #ddd}"
+        "img{max-width:100%}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}"
+        "figure{margin:1em 0}figcaption{color:#666;font-size:13px}")
 
 def page(title:str, # of the window; plain text
          body:str,  # HTML
          width=60,  # of the text [em]
         )->str:     # self-contained
     "A page that can be mailed: no file beside it, nothing from the net."
-    return f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{html.escape(title)}</title><style>{_CSS}body{{max-width:{width}em}}</style></head><body>{body}</body></html>"
+    style = f"{_CSS}body{{max-width:{width}em}}"
+    head = f"<head><meta charset='utf-8'><title>{html.escape(title)}</title><style>{style}</style></head>"
+    return f"<!doctype html><html lang='en'>{head}<body>{body}</body></html>"
 
 # %% ../nbs/00_core/07b_pages.ipynb #78a201c7
-def plot_losses(fig, history):
+def plot_losses(fig, history, sealed=None): # figure, columns by name, number of the epoch whose weights are kept
     "Terms of the loss over epochs, and beside them their balancing weights, if there are any."
-    lam = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
-    axs = np.atleast_1d(fig.subplots(1, 1 + bool(lam)))
+    balance = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
+    axs = np.atleast_1d(fig.subplots(1, 1 + bool(balance)))
     terms = {k: v for k, v in history.items() if k.split('_')[0] in ('train', 'valid') and np.nan_to_num(v).any()}
     for k, v in terms.items(): axs[0].plot(1 + np.arange(len(v)), v, '--' if k.startswith('train') else '-', label=k, lw=1.2)
-    axs[0].set(xlabel='epoch', ylabel='loss [-]', yscale='symlog' if any((v < 0).any() for v in terms.values()) else 'log'); axs[0].legend(fontsize=7)     # a log-density has both signs
-    if lam:
-        for k in lam: axs[1].plot(1 + np.arange(len(history[k])), history[k], label=k[4:])
-        axs[1].set(xlabel='epoch', ylabel='balancing weight [-]'); axs[1].legend(fontsize=7)
+    signed = any((v < 0).any() for v in terms.values())                       # a log-density has both signs
+    axs[0].set(xlabel='epoch', ylabel='loss [-]', yscale='symlog' if signed else 'log')
+    for k in balance: axs[1].plot(1 + np.arange(len(history[k])), history[k], label=k[4:])
+    if balance: axs[1].set(xlabel='epoch', ylabel='balancing weight [-]')
+    if sealed: axs[0].axvline(sealed, c='.6', lw=.8, zorder=0)
+    for ax in axs: ax.legend(fontsize=7)
 
 # %% ../nbs/00_core/07b_pages.ipynb #74307b18
 def plot_truth(fig, space, found, truth):
     "Estimates against truth, a panel for each parameter."
     axs = fig.subplots(-(-len(space)//3), 3).ravel()
     for ax in axs[len(space):]: ax.axis('off')
-    for i, (k, p) in enumerate(space.items()):
-        ax, shift = axs[i], 0.
-        a, b = truth[:,i].numpy(), found[:,i].numpy()
-        if not p.log and p.hi - p.lo < 1e-2*abs(p.hi): shift = float(f'{p.lo:.6g}')      # an offset that can be read
-        ax.plot(a - shift, b - shift, '.', ms=1.5); ax.plot([p.lo - shift, p.hi - shift], [p.lo - shift, p.hi - shift], 'k', lw=.6)
-        if p.log: ax.set(xscale='log', yscale='log')
-        ax.set_title(f"{k}{f' - {shift:g}' if shift else ''} [{p.unit or '-'}]", fontsize=8); ax.tick_params(labelsize=6)
-        for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set_fontsize(6)
-    fig.supxlabel('truth', fontsize=9); fig.supylabel('estimate', fontsize=9)
+    for i, (k, p) in enumerate(space.items()): _truth_panel(axs[i], k, p, truth[:,i].numpy(), found[:,i].numpy())
+    fig.supxlabel('truth', fontsize=9)
+    fig.supylabel('estimate', fontsize=9)
 
+def _truth_panel(ax, name, p, truth, found):
+    "One parameter; a narrow range far from 0 is shown without its offset."
+    narrow = not p.log and p.hi - p.lo < 1e-2*abs(p.hi)
+    shift = float(f'{p.lo:.6g}') if narrow else 0.
+    ends = [p.lo - shift, p.hi - shift]
+    ax.plot(truth - shift, found - shift, '.', ms=1.5)
+    ax.plot(ends, ends, 'k', lw=.6)
+    if p.log: ax.set(xscale='log', yscale='log')
+    title = f'{name} - {shift:g}' if shift else name
+    ax.set_title(f"{title} [{p.unit or '-'}]", fontsize=8)
+    ax.tick_params(labelsize=6)
+    for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set_fontsize(6)
+
+# %% ../nbs/00_core/07b_pages.ipynb #f7cf398a
 def plot_calibration(fig, d):
     "Coverage of each parameter beside its level, and ranks of the truth, from the numbers of metrics.json."
     left, right = fig.subplots(1, 2)
     levels = [(float(r['check'].split()[1])/100, r['by']) for r in d['table'] if r['check'].startswith('coverage')]
+    excess, density = [8.], [2.]
     for k in d['names']:
-        left.plot([100*a for a, _ in levels], [100*(by[k] - a) for a, by in levels], 'o-', ms=3, lw=1, label=k)
-        h = np.array(d['ranks'][k])
-        right.stairs(h*len(h)/h.sum(), np.linspace(0, 1, len(h) + 1), lw=1, baseline=None)
-    off, high = max([8, *(1.1*abs(100*(v - a)) for a, by in levels for v in by.values())]), max([2., *(1.1*len(h)*max(h)/max(sum(h), 1) for h in d['ranks'].values())])
-    left.axhline(0, color='k', lw=.6); left.set(xlabel='level of the interval [%]', ylabel='holds the truth, beyond it [%]', ylim=(-off, off)); right.set(xlabel='rank of the truth [-]', ylabel='density [-]', ylim=(0, high))
-    fig.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=min(9, len(d['names'])), fontsize=7, frameon=False)
+        off = [100*(by[k] - a) for a, by in levels]
+        ranks = np.array(d['ranks'][k])
+        ranks = ranks*len(ranks)/max(ranks.sum(), 1)
+        left.plot([100*a for a, _ in levels], off, 'o-', ms=3, lw=1, label=k)
+        right.stairs(ranks, np.linspace(0, 1, len(ranks) + 1), lw=1, baseline=None)
+        excess += [1.1*abs(v) for v in off]
+        density.append(1.1*ranks.max())
+    left.axhline(0, color='k', lw=.6)
+    left.set(xlabel='level of the interval [%]', ylabel='coverage minus nominal [%]', ylim=(-max(excess), max(excess)))
+    right.set(xlabel='rank of the truth [-]', ylabel='density [-]', ylim=(0, max(density)))
+    handles = left.get_legend_handles_labels()
+    fig.legend(*handles, loc='outside lower center', ncols=min(9, len(d['names'])), fontsize=7, frameon=False)
 
 def calibration_table(name, c): # a method's name, its Calibration
     "What `calibrate` found, as a table."
-    return dict(caption=f"Error bars, method {name}, {len(c)} cases: {c.sentence}", head=['check', 'worst', 'of', 'rule', 'passes'],
-                rows=[[r['check'], r['value'], r['parameter'], r['rule'], {True: 'yes', False: 'NO', None: 'too few cases' if r['rule'] else ''}[r['passed']]] for r in c.table()])
+    def passes(row):
+        if row['passed'] is None: return 'too few cases' if row['rule'] else ''
+        return 'yes' if row['passed'] else 'NO'
+    rows = [[r['check'], r['value'], r['parameter'], r['rule'], passes(r)] for r in c.table()]
+    return dict(caption=f"Error bars, method {name}, {len(c)} cases: {c.sentence}", head=['check', 'worst', 'of', 'rule', 'passes'], rows=rows)
+
+# %% ../nbs/00_core/07b_pages.ipynb #0b2d683f
+@dataclass
+class Picture:
+    "A figure that is drawn when a page wants it."
+    draw: object      # function of a matplotlib Figure
+    caption: str      # what it shows
+    size: tuple = (7, 3) # inches
+
+@dataclass
+class Judgement:
+    "What a run reaches."
+    tables: list = field(default_factory=list)   # caption, head, rows; each beside its chance level
+    figures: dict = field(default_factory=dict)  # Pictures by name
+    numbers: dict = field(default_factory=dict)  # what else metrics.json keeps, such as `calibration`
+    note: str = ''                               # a sentence for the top of the page
+
+# %% ../nbs/00_core/07b_pages.ipynb #35d66f0b
+def run_pictures(judgement:Judgement, history:dict, sealed=None)->dict: # what `Run.sealed` says; Pictures by name
+    "Those of every run, and those of its instrument."
+    caption, at = 'Terms of the loss by epoch: dashed in training, solid in validation', sealed and sealed.get('row')
+    if at: caption += f'. Grey: epoch {at}, whose weights the run holds; the last is {len(next(iter(history.values())))}'
+    out = dict(losses=Picture(lambda f: plot_losses(f, history, at), caption))
+    out |= judgement.figures
+    for i, (k, d) in enumerate(judgement.numbers.get('calibration', {}).items()):
+        caption = f"Coverage minus nominal, and ranks of the truth: {k}. {d['sentence']}"
+        out[f'calibration_{i}'] = Picture(lambda f, d=d: plot_calibration(f, d), caption)
+    return out
+
+def run_page(title:str,           # name of the run
+             judgement:Judgement,
+             pictures:dict,       # {name: (PNG, caption)}
+             ranges='',           # HTML of its parameters
+            )->str:               # self-contained HTML
+    "The page of a run."
+    show = lambda names: ''.join(img(*pictures[k]) for k in names)
+    error_bars = [k for k in pictures if k.startswith('calibration')]
+    own = [k for k in pictures if k != 'losses' and k not in error_bars]
+    parts = [f"<h1>{html.escape(title)}</h1><p>{html.escape(judgement.note)}</p><h2>Losses</h2>{show(['losses'])}"]
+    if judgement.tables: parts.append(f"<h2>What it reaches</h2>{''.join(map(html_table, judgement.tables))}")
+    if own: parts.append(f"<h2>Figures</h2>{show(own)}")
+    if error_bars: parts.append(f"<h2>Are the error bars true?</h2>{show(error_bars)}")
+    return page(title, ''.join(parts) + ranges, 75)

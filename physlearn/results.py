@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ENDINGS', 'verdict', 'plus_minus', 'from_to', 'Results']
 
-# %% ../nbs/00_core/07c_results.ipynb #c5b449b2
+# %% ../nbs/00_core/07c_results.ipynb #a788a8eb
 import math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from .files import atomic_write, ready_to_write, write_hdf5, write_json, write_t
 from .pages import html_table, text_table
 from .params import ParamSpace
 
-# %% ../nbs/00_core/07c_results.ipynb #99fc44ff
+# %% ../nbs/00_core/07c_results.ipynb #f740ffad
 def verdict(ratio:float,   # standard deviation afterwards over the one before [-]; 0 where known exactly
             known=False,   # something was known beforehand, as from a gauge
            )->str:
@@ -26,7 +26,7 @@ def verdict(ratio:float,   # standard deviation afterwards over the one before [
     if ratio < .5: return 'determined'
     return 'partly determined' if ratio < .9 else 'not determined'
 
-# %% ../nbs/00_core/07c_results.ipynb #a4b0d762
+# %% ../nbs/00_core/07c_results.ipynb #e9202943
 def plus_minus(value:float, # of a quantity
                sd:float,    # its standard deviation; 0 where exact
               )->str:
@@ -43,7 +43,7 @@ def from_to(low:float, high:float)->str: # ends of an interval
     digits = max(0, 2 - math.floor(math.log10((high - low)/max(abs(low), abs(high)))))
     return f"{low:.{digits}g} .. {high:.{digits}g}"
 
-# %% ../nbs/00_core/07c_results.ipynb #220ef981
+# %% ../nbs/00_core/07c_results.ipynb #ed1eca2a
 @dataclass(eq=False, repr=False)
 class Results:
     "Values with their intervals and verdicts, one row for each signal."
@@ -80,7 +80,7 @@ class Results:
 def _shaped(name, column, shape):
     if tuple(column.shape) != shape: raise ValueError(f"{name} has shape {tuple(column.shape)}; expected {shape}")
 
-# %% ../nbs/00_core/07c_results.ipynb #072ec4b4
+# %% ../nbs/00_core/07c_results.ipynb #f3dba59f
 @patch
 def __getitem__(self:Results, rows)->Results: # a number, a slice, numbers or a mask
     "Some of the signals, with all that belongs to them."
@@ -99,7 +99,7 @@ def join(cls:Results, parts:list)->Results: # of signals that follow each other
                    signals={k: np.concatenate([p.signals[k] for p in parts]) for k in first.signals},
                    more={k: torch.cat([p.more[k] for p in parts]) for k in first.more})
 
-# %% ../nbs/00_core/07c_results.ipynb #0c516283
+# %% ../nbs/00_core/07c_results.ipynb #b1f1123a
 @patch
 def flag(self:Results, i:int, # signal
          name:str,            # quantity
@@ -109,7 +109,7 @@ def flag(self:Results, i:int, # signal
     if self.p[i] < self.alpha: return 'suspect'
     return verdict(float(self.ratio[i, self.space.index(name)]), name in self.known)
 
-# %% ../nbs/00_core/07c_results.ipynb #482f27e7
+# %% ../nbs/00_core/07c_results.ipynb #ab3fdf64
 @patch
 def sentence(self:Results, i:int)->str: # signal
     "What there is to say of a signal; '' where all is well."
@@ -118,7 +118,7 @@ def sentence(self:Results, i:int)->str: # signal
               (self.doubts[i], bool(self.doubts[i])), (f"not determined: {' '.join(wide)}", bool(wide)))
     return '; '.join(text for text, applies in doubts if applies)
 
-# %% ../nbs/00_core/07c_results.ipynb #36b6ba8f
+# %% ../nbs/00_core/07c_results.ipynb #70617fc6
 def _name(self, i):
     "What a signal is called in a sentence."
     cells = [Path(str(self.signals['file'][i])).name if 'file' in self.signals else '', *([self.signals['row'][i]] if 'row' in self.signals else [])]
@@ -136,7 +136,7 @@ def summary(self:Results)->str:
     if odd: parts.append(f"the first suspect is {_name(self, odd[0])}: {self.doubts[odd[0]] or 'no state explains it'}")
     return '; '.join(parts)
 
-# %% ../nbs/00_core/07c_results.ipynb #714b9af5
+# %% ../nbs/00_core/07c_results.ipynb #d658c66a
 def _each(self):
     "A row for each signal and quantity."
     head = ['signal', 'quantity', 'unit', 'value ± sd', f'{100*self.level:g} % interval', *self.more, 'flag']
@@ -169,7 +169,7 @@ def __repr__(self:Results): return f"{self.summary()}\n{text_table(self.summary_
 @patch
 def _repr_html_(self:Results): return html_table(self.summary_table())
 
-# %% ../nbs/00_core/07c_results.ipynb #37e0c805
+# %% ../nbs/00_core/07c_results.ipynb #4d85d522
 @patch
 def plot(self:Results, names=None, # quantities to show; up to nine of them if None
          fig=None,                 # matplotlib Figure; a new one if None
@@ -198,7 +198,7 @@ def _panel(ax, results, name):
     ax.xaxis.get_major_locator().set_params(integer=True)
     if p.log: ax.set_yscale('log')
 
-# %% ../nbs/00_core/07c_results.ipynb #c41056da
+# %% ../nbs/00_core/07c_results.ipynb #7829c961
 @patch
 def columns(self:Results)->dict: # by name, (n,) each
     "The wide table: what is known of each signal, then of each quantity."
@@ -219,7 +219,7 @@ def about(self:Results)->dict:
     "What stands above the table: how it was made, level and units."
     return {'made by': self.method or '-', 'level': f'{self.level:g}', **{f'unit_{k}': p.unit or '-' for k, p in self.space.items()}}
 
-# %% ../nbs/00_core/07c_results.ipynb #ef79c1e3
+# %% ../nbs/00_core/07c_results.ipynb #5ab17048
 @patch
 def to_pandas(self:Results, wide=False): # as it is written; DataFrame, units in its `attrs`
     "One row for each signal and quantity, or with `wide` one for each signal."
@@ -240,8 +240,8 @@ def quantities(self:Results, i:int=0)->list: # signal
                         ok=bool(self.ok[i]), p=float(self.p[i]), method=self.method))
     return out
 
-# %% ../nbs/00_core/07c_results.ipynb #c676af1b
-ENDINGS = '.csv', '.json', '.parquet', '.h5', '.hdf5'
+# %% ../nbs/00_core/07c_results.ipynb #bc5c3835
+ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet'
 
 def _parquet(path, results):
     try: import pyarrow

@@ -18,11 +18,9 @@ def cli(*words): return main([str(w) for w in words])
 @pytest.fixture(autouse=True, scope='module')
 def quick():
     "Figures cost seconds a run, and so do the look-up table and 2,000 spectra: one test alone wants them."
-    from physlearn.canopy import retrieve
-    kept = retrieve.report, retrieve.evaluate
-    retrieve.report, retrieve.evaluate = lambda run: 'not drawn', lambda run, say=print: {}
-    yield kept
-    retrieve.report, retrieve.evaluate = kept
+    evaluate, Run.evaluate = Run.evaluate, lambda run, say=print: {}
+    yield evaluate
+    Run.evaluate = evaluate
 
 @pytest.fixture(scope='module')
 def plots(tmp_path_factory):
@@ -107,13 +105,13 @@ def test_identifiable(capsys):
 
 def test_evaluate(quick, run, tmp_path, capsys, monkeypatch):
     "Tables beside rivals, and a page with its figures."
-    for k, f in zip(('report', 'evaluate'), quick): monkeypatch.setattr(f'physlearn.canopy.retrieve.{k}', f)
+    monkeypatch.setattr(Run, 'evaluate', quick)
     shutil.copytree(run, tmp_path/'run')
     assert cli('evaluate', tmp_path/'run') == 0
     out, err = capsys.readouterr()
     assert err == '' and 'look-up table' in out and 'six principal components' in out
     figures = {p.stem for p in (tmp_path/'run/figures').iterdir()}
-    assert figures >= {'losses', 'traces', 'truth', 'calibration', 'bands'} and (tmp_path/'run/report.html').read_text().count('<img') == len(figures)
+    assert figures >= {'losses', 'traces', 'truth', 'calibration_0', 'bands'} and (tmp_path/'run/report.html').read_text().count('<img') == len(figures)
     tables = json.loads((tmp_path/'run/metrics.json').read_text())['tables']
     assert len(tables) >= 3 and 'Simulated truth' in tables[0]['caption'] and all(t['caption'] in (tmp_path/'run/README.md').read_text() for t in tables)
 
@@ -157,7 +155,10 @@ def test_bands_that_are_not_there(run, plots, tmp_path, capsys):
 def test_recipe_file(run, plots, tmp_path, capsys):
     "Words win over the file, the file over the run that is begun with, the run over the preset; a run's recipe makes it again."
     (tmp_path/'r.yaml').write_text(f"table: {plots}\nlr: 3e-3\nepochs: 9\nnoise: null\n")
-    from physlearn.canopy.train_physvae import PRESETS, TrainCanopy
+    from physlearn.canopy.desk import canopy
+    from physlearn.canopy.train_physvae import PRESETS
+    from physlearn.desk import train_command
+    TrainCanopy = train_command(canopy)
     a, _ = TrainCanopy.defaults(['quick', '--recipe', str(tmp_path/'r.yaml')])
     assert (a.table, a.lr, a.epochs, a.noise, a.width, a.out) == (str(plots), 3e-3, 9, None, PRESETS['quick'].width, 'runs/canopy-quick')
     b, _ = TrainCanopy.defaults(['--from', str(run), '--recipe', str(tmp_path/'r.yaml')])

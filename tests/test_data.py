@@ -309,3 +309,82 @@ def test_bad_files(tmp_path):
     raw = (tmp_path/'a.h5').read_bytes()
     for cut in (10, len(raw)//2, len(raw) - 100):
         (tmp_path/'cut.h5').write_bytes(raw[:cut]); refused('cut.h5', tmp_path/'cut.h5', ['x'])
+
+# ---- shapes, and simulators of one's own
+
+@pytest.mark.parametrize('model', [White(.01), Shot(1e4), Clip(), Chain(White(.01), Clip()), Drift(1, .01, 5.), Flicker(.01), Fringes(1., 2), Spikes(1., 2), Chain(White(.01), Flicker(.01))], ids=str)
+@pytest.mark.parametrize('shape', [(3, 2, 5, 7), (3, 1, 5, 5), (5, 5, 5, 5), (3, 8), (3,)])
+def test_noise_on_other_shapes(model, shape):
+    "Images, and signals without channels: the shape of the input, or a sentence that says which shape is needed."
+    x = torch.ones(shape)
+    try: y = model(x, Draws(len(x)))
+    except ValueError as e: assert '(B,C,N)' in str(e) and str(shape) in str(e)
+    else: assert y.shape == x.shape and y.dtype == x.dtype
+
+def test_noise_of_ones_own_with_another_shape():
+    class Camera(nn.Module):
+        space = Bend.space
+        def forward(self, theta): return torch.ones(len(theta), 1, 4, 6)
+    with pytest.raises(ValueError, match=r'noise.*\(8, 1, 6\).*\(8, 1, 4, 6\)'): SimSource(Camera(), lambda x, draws: x.mean(2))(torch.arange(8), 1)
+    assert SimSource(Camera(), White(.01))(torch.arange(8), 1)['x'].shape == (8, 1, 4, 6)
+    with pytest.raises(ValueError, match=r'\(B,C,N\)'): SimSource(Camera(), Flicker(.01))(torch.arange(8), 1)
+
+def test_white_has_no_hidden_part():
+    x = torch.full((200, 1, 100), 1000.)
+    assert abs((White(additive=1.)(x, Draws(200)) - x).std() - 1) < .02
+    assert abs((White(multiplicative=.01)(x, Draws(200)) - x).std() - 10) < .2
+    assert White(.5).to_dict() == dict(kind='White', additive=.5, multiplicative=0.) and White().additive == White().multiplicative == (0., .005)
+    assert noise_from_dict(White(multiplicative=.1).to_dict()) == White(0., .1)
+
+class Counter(nn.Module):
+    "A simulator that is random itself."
+    space = ParamSpace(rate=Param(50., 200., 's-1'))
+    def axis(self, theta): return torch.arange(30.)
+    def forward(self, theta, draws): return (theta + theta.sqrt()*draws.normals(30, 'counts'))[:,None].float()
+
+def test_random_simulators():
+    "They are handed draws: other ones for each row and epoch, the same whatever the batch."
+    source = SimSource(Counter())
+    ref = rows(source, bs=150)
+    assert same(rows(source, bs=7), ref) and not torch.equal(rows(source, bs=150, epoch=1)['x'], ref['x'])
+    scatter = (ref['x'][:,0] - ref['theta'])/ref['theta'].sqrt()
+    assert abs(scatter.std() - 1) < .03 and abs(np.corrcoef(scatter[0], scatter[1])[0,1]) < .5
+    class Plain:
+        space = Counter.space
+        def __call__(self, theta, draws=None, gain=1.): return gain*(theta + draws.normals(30, 'counts'))[:,None]
+    assert torch.equal(SimSource(Plain(), cond=dict(gain=2.))(torch.arange(5), 1)['x'], 2*SimSource(Plain())(torch.arange(5), 1)['x'])
+
+def test_z():
+    "Coordinates in which the prior is N(0,1), for flows."
+    b = SimSource(Bend())(torch.arange(2000), 1)
+    assert b['z'].dtype == torch.float32 and torch.allclose(b['z'].double(), Bend.space.probit(b['theta']), atol=1e-6)
+    assert abs(b['z'].mean(0)).max() < .1 and abs(b['z'].std(0) - 1).max() < .05
+    narrow = SimSource(Bend(), space=dict(height=Param(.7, .8)))(torch.arange(50), 1)
+    assert torch.allclose(narrow['z'].double(), Bend.space.probit(narrow['theta']), atol=1e-6) and narrow['z'].isfinite().all()
+
+def test_ragged_signals_reach_a_network(tmp_path):
+    "Items of different length, with a mask: their summary knows nothing of the padding, nor of the order; and it learns."
+    from physlearn.layers import MaskedSummary
+    rng = np.random.default_rng(0)
+    n = rng.integers(5, 40, 200); offsets = np.r_[0, n.cumsum()]
+    rate = rng.uniform(1, 3, 200).astype('float32')
+    hits = np.concatenate([rng.exponential(r, k) for r, k in zip(rate, n)]).astype('float32')[:,None]
+    source = FileSource(Rows(dict(x=hits, u=rate[:,None], offsets=offsets), ragged='x', offsets='offsets'), permute=False)
+    dl = SeedDL(source, 50)
+    torch.manual_seed(0)
+    net = nn.Sequential(); net.read, net.head = MaskedSummary(1, 16), nn.Linear(16, 1)
+    batch = dl.batch(0); s = net.read(batch['x'], batch['mask'])
+    assert s.shape == (50, 16)
+    longer = torch.cat([batch['x'], torch.full((50, 9, 1), float('nan'))], 1)
+    mask = torch.cat([batch['mask'], torch.zeros(50, 9, dtype=torch.bool)], 1)
+    assert torch.allclose(net.read(longer, mask), s, atol=1e-6)
+    assert torch.allclose(net.read(batch['x'][:1,:n[0]].flip(1), batch['mask'][:1,:n[0]]), s[:1], atol=1e-5)
+    alone = net.read(batch['x'][:1], torch.zeros_like(batch['mask'][:1]))
+    assert alone.isfinite().all()
+    opt = torch.optim.Adam(net.parameters(), 1e-2)
+    for i in range(200):
+        b = dl.batch(i%4); loss = ((net.head(net.read(b['x'], b['mask'])) - b['u'])**2).mean()
+        opt.zero_grad(); loss.backward(); opt.step()
+    assert loss < .5*rate.var()
+    with pytest.raises(ValueError, match=r'mask.*\(50, 7\)'): net.read(batch['x'], torch.ones(50, 7, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r'2 features.*1'): MaskedSummary(2, 16)(batch['x'], batch['mask'])

@@ -12,16 +12,16 @@ def work(words, threads):
     "What a process does: one command, without the measurements and the report at the end."
     import torch
     from physlearn.cli import main
-    from physlearn.spectra.train_physae import SpectraRecipe
+    from physlearn.runs import Run
     torch.set_num_threads(threads)
-    del SpectraRecipe.evaluate, SpectraRecipe.report
+    Run.evaluate = lambda run, say=print: {}
     sys.exit(main([str(w) for w in words]))
 
 @pytest.fixture(scope='module')
 def fork():
     "Start a command in a process of its own; a server that has imported everything forks them."
     ctx, alive = multiprocessing.get_context('forkserver'), []
-    ctx.set_forkserver_preload(['physlearn.cli', 'physlearn.spectra.retrieve', 'torch._dynamo'])
+    ctx.set_forkserver_preload(['physlearn.cli', 'physlearn.spectra.desk', 'torch._dynamo'])
     def start(*words, threads=1):
         alive.append(p := ctx.Process(target=work, args=(words, threads), daemon=True)); p.start()
         return p

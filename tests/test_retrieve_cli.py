@@ -81,7 +81,7 @@ BAD = dict(
     out_input=(retrieve('s.csv', '--out', 's.csv'), 'already there'),
     out_input_over=(retrieve('axis.csv', 's.csv', '--out', 's.csv', '--overwrite'), 'an input'),
     out_folder=(retrieve('s.csv', '--out', 'no/t.csv'), 'no folder'),
-    out_suffix=(retrieve('s.csv', '--out', 't.json'), 'ends in .csv'),
+    out_suffix=(retrieve('s.csv', '--out', 't.txt'), 'ends in .csv'),
     out_is_a_folder=(retrieve('s.csv', '--out', 'sub', '--overwrite'), 'ends in .csv'),
     # fit
     fit_noise_0=(fit('--quantity', 'signal', '--noise', '0'), 'must be positive'),

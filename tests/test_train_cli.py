@@ -14,10 +14,9 @@ def cli(*words): return main([str(w) for w in words])
 @pytest.fixture(autouse=True, scope='module')
 def quick():
     "Figures cost two seconds a run: one test alone draws them."
-    from physlearn.spectra import retrieve
-    report, retrieve.report = retrieve.report, lambda run: 'not drawn'
+    report, Run.report = Run.report, lambda run, found=None: None
     yield report
-    retrieve.report = report
+    Run.report = report
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
@@ -102,7 +101,7 @@ def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
     before, parts = run, dict(B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',), POST=('posterior',))
     for stage, moved in parts.items():
         out = tmp_path/stage
-        if stage == 'POST': monkeypatch.setattr('physlearn.spectra.retrieve.report', quick)
+        if stage == 'POST': monkeypatch.setattr(Run, 'report', quick)
         assert cli('train', 'spectra', '--from', before, '--stage', stage, '--epochs', 1, '--lr', '1e-3', '--out', out) == 0
         a, b = Run.load(before).model.state_dict(), Run.load(out)
         o = b.recipe
@@ -112,7 +111,7 @@ def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
         assert set(b.history['stage']) == {stage} and np.isfinite(b.history['valid_loss']).all()
         before = out
     page = (before/'report.html').read_text()
-    assert '<h2>Losses</h2>' in page and page.count('data:image/png;base64,') == 8 and 'hold the truth' in page and 'bound' in (before/'README.md').read_text()
+    assert '<h2>Losses</h2>' in page and page.count('data:image/png;base64,') == 8 and 'Coverage minus nominal' in page and 'bound' in (before/'README.md').read_text()
     assert cli('retrieve', before, spectrum, '--method', 'posterior', '--draws', 200, '--known', 'T=306±0.5K', '--out', tmp_path/'t.csv', '--corner', tmp_path/'c.png') == 0
     t = read_table(tmp_path/'t.csv', text=('file', 'misfit', *[f'{k}_flag' for k in Run.load(before).space]))
     assert 100 < t['effective_draws'][0] <= 200 and (tmp_path/'c.png').read_bytes()[1:4] == b'PNG'
@@ -121,7 +120,9 @@ def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
 
 def test_defaults_of_a_stage(run):
     "Epochs and rates of the guide, where none are given."
-    from physlearn.spectra.train_physae import TrainSpectra
+    from physlearn.desk import train_command
+    from physlearn.spectra.desk import spectra
+    TrainSpectra = train_command(spectra)
     for stage, want in dict(B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3)).items():
         d, rest = TrainSpectra.defaults(['--from', str(run), '--stage', stage])
         assert (d.stage, d.epochs, d.lr) == (stage, *want) and rest
@@ -306,7 +307,7 @@ BAD = dict(
     # retrieve: files and words
     nan=(signal(lambda y: put(y, 5, np.nan)), 'not finite'),
     length=(signal(lambda y: y[:90]), '90 samples; expected 96'),
-    percent=(signal(lambda y: 100*y), 'where no spectrum of the trained ranges comes near'),
+    percent=(signal(lambda y: 100*y), 'outside the trained range'),
     wrong_way=(signal(lambda y: y[::-1]), 'direction of the axis'),
     quantity=(signal(lambda y: y, quantity='loudness'), "quantity 'loudness'"),
     axis=(retrieve('--axis', 'furlong'), "axis 'furlong'"),

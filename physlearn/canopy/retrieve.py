@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'validation', 'whole', 'lookup', 'by_index', 'recovery', 'explained', 'components', 'reconstruction',
-           'told_table', 'plot_told', 'labels', 'between', 'carried', 'judge', 'evaluate', 'plot_traces', 'plot_bands',
-           'times', 'misfits', 'plot_misfits', 'season', 'plot_season', 'plot_latents', 'figures_of',
-           'measured_figures', 'report', 'RetrieveCanopy']
+           'told_table', 'plot_told', 'labels', 'between', 'carried', 'seen', 'judge', 'plot_traces', 'plot_bands',
+           'times', 'misfits', 'plot_misfits', 'season', 'plot_season', 'plot_latents', 'pictures', 'measured_pictures',
+           'RetrieveCanopy']
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #2587793a
-import html, math
+import math
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -20,8 +20,8 @@ from .commands import FromReflectance, verdict
 from .reflectance import ndre, ndvi
 from .train_physvae import share, sides
 from .traits import PRODUCTS, arrays, net_traits, products
-from ..files import FileError, atomic_write
-from ..pages import bar, calibration_table, html_table, img, page, plot_calibration, plot_losses, plot_truth, png, text_table
+from ..files import FileError
+from ..pages import Judgement, Picture, bar, calibration_table, plot_truth
 from ..runs import Run
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #27cdd90b
@@ -135,32 +135,32 @@ def carried(rec)->dict|None:
                 rows=[[k, *(between(v, g) for g in tell.values())] for k, v in values.items()] + [chance])
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #4599824c
-def judge(run, n)->dict:
+def seen(run, n)->dict:
     "What tables and figures are made of: n simulated spectra and the test rows with what the run says of them."
-    out, space, told = {}, run.sim.space, {}
+    out, space, ratios = {}, run.sim.space, {}
     if run.model.physics is not None:
         batch = validation(run, n)
         got = run.model.estimate(batch, 256)
         out['simulated'] = batch, got
-        told['simulated'] = whole(space, got['theta']).std(1)/whole(space, space.sample(4000, 'prior')).std(0)
+        ratios['simulated'] = whole(space, got['theta']).std(1)/whole(space, space.sample(4000, 'prior')).std(0)
     if run.recipe.table and Path(run.recipe.table).exists() and sides(run.recipe.rows())['test'].any():
         out['measured'] = reconstruction(run)
-        if (t := out['measured']['traits']) is not None: told['measured'] = t.told
-    return out | (dict(told=told) if told else {})
+        if (t := out['measured']['traits']) is not None: ratios['measured'] = t.told
+    return out | (dict(told=ratios) if ratios else {})
 
-def evaluate(run:Run, n=2000, say=print)->dict:
-    "Tables of a run beside its rivals."
-    seen, tables, out, errors = judge(run, n), [], {}, None
-    if 'simulated' in seen:
-        table, cal = recovery(run, *seen['simulated'])
+def judge(run:Run, n=2000)->Judgement: # simulated spectra
+    "Tables of a run beside its rivals, and its figures."
+    found, tables, numbers, errors = seen(run, n), [], {}, None
+    if 'simulated' in found:
+        table, cal = recovery(run, *found['simulated'])
         tables += [table, calibration_table('posterior', cal)]
-        out['calibration'], errors = {'posterior': cal.to_dict()}, [r[2] for r in table['rows']]
-    if 'told' in seen: tables.append(told_table([*run.sim.space, *PRODUCTS], seen['told'], errors))
-    if 'measured' in seen:
-        tables += filter(None, [seen['measured']['table'], carried(seen['measured'])])
-        out['r2'] = {r[0]: dict(residual=r[1], physics=r[2], pca=r[3]) for r in seen['measured']['table']['rows']}
-    for t in tables: say(f"\n{t['caption']}\n{text_table(t)}")
-    return dict(n=n, **out, tables=tables)
+        numbers['calibration'], errors = {'posterior': cal.to_dict()}, [r[2] for r in table['rows']]
+    if 'told' in found: tables.append(told_table([*run.sim.space, *PRODUCTS], found['told'], errors))
+    if 'measured' in found:
+        tables += filter(None, [found['measured']['table'], carried(found['measured'])])
+        numbers['r2'] = {r[0]: dict(residual=r[1], physics=r[2], pca=r[3]) for r in found['measured']['table']['rows']}
+    note = f"{run.sim}; posterior {run.recipe.posterior}, residual {run.recipe.residual}"
+    return Judgement(tables, pictures(run, found), dict(n=n, **numbers), note)
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #ed4aad40
 def plot_traces(fig, h):
@@ -248,37 +248,35 @@ def plot_latents(fig, rec, most=3000):
         if what: axs[-1].legend(dots.legend_elements(num=None)[0], kinds[np.unique(at[some])], title=what, title_fontsize=7, fontsize=6, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #998552ff
-def figures_of(run, n=500)->dict: # {name: (PNG, caption)}
+def pictures(run, found, most=500)->dict: # as `seen` gives it; Pictures by name
     "Every figure that a run has something to show in."
     h, out = run.history, {}
-    seen = judge(run, n)
-    out['losses'] = png(lambda f: plot_losses(f, h)), 'Terms of the loss by epoch: dashed in training, solid in validation'
-    if 'beta' in h and np.isfinite(h['beta']).any(): out['traces'] = png(lambda f: plot_traces(f, h), (9, 3)), 'Weight of the divergence and gate; share of the residual; divergence of each latent'
-    if 'simulated' in seen: out['truth'] = png(lambda f: plot_truth(f, run.space, seen['simulated'][1]['theta'].mean(1), seen['simulated'][0]['theta']), (7, 6)), f'Posterior means of {n} simulated spectra'
-    for k, d in run.metrics.get('calibration', {}).items(): out['calibration'] = png(lambda f: plot_calibration(f, d), (7, 3)), f"Coverage beyond its level, and ranks of the truth. {d['sentence']}"
-    if 'told' in seen: out['told'] = png(lambda f: plot_told(f, [*run.sim.space, *PRODUCTS], seen['told']), (9, 3)), 'Posterior over prior standard deviation as the run states it, dots: root mean square over rows, bars: eight tenths of the rows'
-    return out | (measured_figures(seen['measured']) if 'measured' in seen else {})
+    if 'beta' in h and np.isfinite(h['beta']).any():
+        caption = 'Weight of the divergence and gate; share of the residual; divergence of each latent'
+        out['traces'] = Picture(lambda f: plot_traces(f, h), caption, (9, 3))
+    if 'simulated' in found:
+        batch, got = found['simulated']
+        draw = lambda f: plot_truth(f, run.space, got['theta'][:most].mean(1), batch['theta'][:most])
+        out['truth'] = Picture(draw, 'Posterior means of simulated spectra', (7, 6))
+    if 'told' in found:
+        caption = 'Posterior over prior standard deviation as the run states it, dots: root mean square over rows, bars: 80 % of the rows'
+        out['told'] = Picture(lambda f: plot_told(f, [*run.sim.space, *PRODUCTS], found['told']), caption, (9, 3))
+    return out | (measured_pictures(found['measured']) if 'measured' in found else {})
 
-def measured_figures(rec)->dict: # {name: (PNG, caption)}
+def measured_pictures(rec)->dict: # Pictures by name
     "Those of measured rows."
     n, out = len(rec['test']), {}
-    out['bands'] = png(lambda f: plot_bands(f, rec), (9, 3.2)), 'Measured spectra and how much of each band is explained'
-    out['misfits'] = png(lambda f: plot_misfits(f, rec), (9, 3.4)), f'What physics leaves of {n} test rows, what the residual adds, and what is left then, by band and date'
-    if (s := season(rec, 'CCC')) is not None: out['season'] = png(lambda f: plot_season(f, rec), (9, 5)), f"Posterior means of {n} test rows: medians over plots, quartiles shaded, {'' if len(s) == len(np.unique(labels(rec['test'])['class'])) else 'the most frequent '}classes"
-    if rec['got']['a'].shape[1] > 1: out['latents'] = png(lambda f: plot_latents(f, rec), (9, 3.2*max(1, len(labels(rec['test']))))), 'Auxiliary latents and two traits, posterior means of test rows'
+    out['bands'] = Picture(lambda f: plot_bands(f, rec), 'Measured spectra and how much of each band is explained', (9, 3.2))
+    caption = f'What physics leaves of {n} test rows, what the residual adds, and what is left then, by band and date'
+    out['misfits'] = Picture(lambda f: plot_misfits(f, rec), caption, (9, 3.4))
+    if (s := season(rec, 'CCC')) is not None:
+        all_shown = len(s) == len(np.unique(labels(rec['test'])['class']))
+        caption = f"Posterior means of {n} test rows: medians over plots, quartiles shaded, {'classes' if all_shown else 'the most frequent classes'}"
+        out['season'] = Picture(lambda f: plot_season(f, rec), caption, (9, 5))
+    if rec['got']['a'].shape[1] > 1:
+        size = 9, 3.2*max(1, len(labels(rec['test'])))
+        out['latents'] = Picture(lambda f: plot_latents(f, rec), 'Auxiliary latents and two traits, posterior means of test rows', size)
     return out
-
-# %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #c7e92c59
-def report(run:Run)->str: # self-contained HTML; figures are written beside it
-    "The page of a run."
-    esc, figures = lambda s: html.escape(str(s)), figures_of(run)
-    (run.path/'figures').mkdir(exist_ok=True)
-    for k, (picture, _) in figures.items():
-        with atomic_write(run.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(picture)
-    tables = ''.join(html_table(t) for t in run.metrics.get('tables', []))
-    body = (f"<h1>{esc(run.name)}</h1><p>{esc(run.sim)}<br>posterior {esc(run.recipe.posterior)}, residual {esc(run.recipe.residual)}, {sum(p.numel() for p in run.model.parameters())/1e6:.2f} M parameters</p>"
-            f"<h2>What it reaches</h2>{tables}<h2>Figures</h2>{''.join(img(*f) for f in figures.values())}{run.space._repr_html_()}")
-    return page(run.name, body, 75)
 
 # %% ../../nbs/20_canopy/26_retrieve_canopy.ipynb #1040a520
 @dataclass

@@ -14,7 +14,8 @@ import torch
 from ..files import FileError, hdf5_dataset, parsing, read_table, regular_file, write_text
 from ..runs import Run
 from .files import file_format
-from .retrieve import _kind, read_signals, retrieve, validation
+from ..desk import Signals
+from .retrieve import check_quantity, outside_range, read_signals, retrieve, validation
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #7747c8cf
 def _text(got):
@@ -53,7 +54,7 @@ class _Table:
         else:
             with open(self.path, 'ab') as f: f.write(('\n'.join(rows) + '\n').encode()); f.flush(); os.fsync(f.fileno())
         self.columns = head[-1]
-        self.done |= {(Path(f).name, -1 if r is None else r) for f, r in got.source}
+        self.done |= set(zip(got.signals['file'].tolist(), got.signals['row'].tolist()))
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #b15e53b1
 @contextlib.contextmanager
@@ -98,8 +99,7 @@ def _fault(run, y):
     "Why a signal is none of this run's, or ''."
     if len(y) != (n := len(run.sim.grid)): return f"{len(y)} samples; expected {n}, as the run was trained with"
     if not np.isfinite(y).all(): return f"{int((~np.isfinite(y)).sum())} samples are not finite"
-    out = float(run.model.norm.outside(torch.tensor(y)[None,None].float())[0])
-    return f"{100*out:.0f} % of the samples lie where no spectrum of the trained ranges comes near" if out > .05 else ''
+    return outside_range(run, y)
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #2b2c0b98
 class _Growing:
@@ -114,7 +114,7 @@ class _Growing:
         while (file, self.next) in done or self.next in self.bad: self.next += 1
         try: (got, n, meta, fill), self.failed = _rows(self.path, self.name, self.next, most, self.bad | {r for f, r in done if f == file}), None
         except FileError as e: self.failed = e; return None, [], []                               # not there yet, or half written: look again
-        if got: _kind(self.path, self.run, self.quantity, meta)
+        if got: check_quantity(self.path, self.run, self.quantity, meta)
         if got and got[-1][0] == n - 1 and not last and (got[-1][1] == fill).any(): got.pop()    # not written yet
         said, good = [], []
         for i, y in got:
@@ -163,7 +163,7 @@ def follow(run:Run,
            batch=256,        # spectra retrieved together, at most
            say=print,        # where refusals are told
            **reading):       # quantity, axis, unit, medium, x, y of `read_signals`
-    "Retrieve spectra as they arrive; a generator of the Retrieved of each look, whose rows are in the table already."
+    "Retrieve spectra as they arrive; a generator of the Results of each look, whose rows are in the table already."
     if not every > 0: raise ValueError(f"every={every}: expected a time above 0 s")
     if idle is not None and not idle >= 0: raise ValueError(f"idle={idle}: expected 0 s or more")
     source = _source(path, run, reading)
@@ -188,7 +188,8 @@ def _watch(run, source, table, every, idle, batch, say, how, patience=10):
         if looks == patience: say(f"{source.failed} (looked {looks} times)")
         for s in said: say(s)
         if where:
-            got = retrieve(run, x, *how, source=where, batch=batch)
+            names = dict(file=[Path(f).name for f, _ in where], row=[-1 if r is None else r for _, r in where])
+            got = retrieve(run, Signals(x, names), *how, batch=batch)
             table.add(got)
             yield got
         if where or said: news, last = time.monotonic(), False; continue

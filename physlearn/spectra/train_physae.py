@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'TRAINS', 'PRESETS', 'noise_model', 'bound_loss', 'denoised_mse', 'SpectraData', 'SpectraRecipe',
-           'spectra_recipe', 'TrainSpectra']
+           'spectra_recipe']
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #1ecdab2d
 import math
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
+import numpy as np
 import torch
 import tyro
 from fastai.data.core import DataLoaders
@@ -21,11 +22,12 @@ from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
-from ..runs import Recipe, Run, Train, said_of
+from ..runs import Recipe
 from ..train import Stage
-from .commands import read_ranges
-from .hitran import read_line_data
 from .physae import PhysAE, _like
+from ..posterior import Gaussian
+from .fit import noise_share, scatter
+from .setup import Gas
 from .simulate import Grid, LineByLine, preset
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
@@ -58,15 +60,8 @@ def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #01dceee1
 @dataclass
-class SpectraData(Recipe):
+class SpectraData(Gas, Recipe):
     "What is simulated: ranges, lines, axis and noise."
-    preset: str = 'reference'       # ranges: reference, near_infrared, atmospheric, leak, calibration
-    range: tuple[str, ...] = ()     # other ranges, like P=0.4..0.6atm
-    lines: tuple[str, ...] = ()     # line lists, HITRAN .par or CSV; the embedded one if not given
-    partition_sums: tuple[str, ...] = () # tables of Q(T), FILE or FILE:EDITION
-    path: str|None = None           # length of the gas path, like 15.12m
-    profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
-    mixing: bool = False            # first-order line mixing
     poly_frequency: tuple[float, ...]|None = None # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
     train_samples: int = 500_000    # spectra per epoch, new ones in each
     val_samples: int = 5_000        # validation spectra, always the same
@@ -141,13 +136,18 @@ def to_dict(self:SpectraRecipe)->dict:
 @patch
 def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
-    lines, kw = read_line_data(self.lines, self.partition_sums)
-    p = preset(self.preset)
     if self.num_points < 64: raise ValueError(f"num_points={self.num_points}: at least 64")
-    grid = p.grid.resized(self.num_points) if self.poly_frequency is None else Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
-    if self.path and not self.path.strip()[-1:].isalpha(): raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
-    space = p.space.replace(**read_ranges(self.range, p.space))
-    return p.simulator(lines, space=space, grid=grid, profile=self.profile, mixing=self.mixing, method='table', **kw, **(dict(path=self.path) if self.path else {}))
+    chosen, lines, ranges, kw = self.parts()
+    grid = chosen.grid.resized(self.num_points)
+    if self.poly_frequency is not None: grid = Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
+    return chosen.simulator(lines, space=chosen.space.replace(**ranges), grid=grid, method='table', **kw)
+
+@patch
+def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the command line; signals (n,1,N)
+    "Noise of a spectrum: that of the training, a share of the signal, or found from the scatter ('auto')."
+    if noise is None: return Gaussian(relative=self.noise_rms or .002)
+    if noise != 'auto': return Gaussian(relative=noise_share(noise))
+    return Gaussian(relative=float(np.median([scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]])))
 
 def _calibration(poly, n):
     "Refuse what is no small correction of an axis."
@@ -233,30 +233,13 @@ def _poly(path, p):
     if len({tuple(v) for v in p.values()}) != 1: raise FileError(path, f"different polynomials for {', '.join(p)}", 'one, since an instrument has one axis', 'poly_frequency')
     return next(iter(p.values()))
 
-# %% ../../nbs/10_spectra/16_train_physae.ipynb #c4a2a765
-@patch
-def evaluate(self:SpectraRecipe, run:Run, say=print)->dict:
-    "Tables of errors beside those of rivals."
-    from physlearn.spectra.retrieve import evaluate
-    return evaluate(run, say=say)
-
-@patch
-def report(self:SpectraRecipe, run:Run)->str:
-    "The run's page."
-    from physlearn.spectra.retrieve import report
-    return report(run)
-
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #823491c0
-@dataclass
-class TrainSpectra(Train, SpectraRecipe):
-    "Train PhysAE. A preset comes first: quick, default, high (the guide's), bound (this project's tables) or demo; `default` if none is named."
-    presets: ClassVar[dict] = PRESETS
+@patch(as_prop=True)
+def label(self:SpectraRecipe): return f'-{self.stage}'
 
-    @classmethod
-    def defaults(cls, words): # the words of the command line
-        "As of any training; another stage has its own epochs and rate, and a run of its own."
-        made, rest = super().defaults(words)
-        said = said_of(words, 'stage', 'from', 'recipe')
-        stage = said.get('stage', made.stage)
-        kw = dict(epochs=None, lr=None) if ('from' in said or stage != made.stage) and 'recipe' not in said else {}
-        return replace(made, stage=stage, out=f"{made.out}-{stage}", **kw), rest
+@patch
+def continued(self:SpectraRecipe, said:dict): # options as text
+    "Another stage has its own epochs and rate, unless a file says them."
+    stage = said.get('stage', self.stage)
+    fresh = ('from' in said or stage != self.stage) and 'recipe' not in said
+    return replace(self, stage=stage, **(dict(epochs=None, lr=None) if fresh else {}))
