@@ -75,11 +75,11 @@ class Draws:
         return (self._hash(names) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
 
     def uniforms(self, cols:int, name:str)->Tensor: # float64 in (0,1), (n,cols)
-        "Uniform draws, the bits of `params.uniforms`."
-        return (self.at(name)._hash(cols) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
+        "Uniform draws, a stream apart from `normals` of this name."
+        return (self.at(name, 'uniforms')._hash(cols) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
 
     def normals(self, cols:int, name:str)->Tensor: # float32 (n,cols)
-        "Standard normal draws, those of `params.normals` but for rounding."
+        "Standard normal draws (Box & Muller 1958)."
         h = self.at(name)._hash((cols + 1)//2)
         r = (h >> 32).bitwise_and_(0xffffffff).float().add_(.5).mul_(2.**-32).log_().mul_(-2).sqrt_()
         b = h.bitwise_and_(0xffffffff).float().mul_(2*math.pi*2.**-32)
