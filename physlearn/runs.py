@@ -195,7 +195,7 @@ class Tracker:
                  options=None,# of the recipe
                 ):
         if name not in (None, 'tensorboard', 'wandb'):
-            raise ValueError(f"unknown tracker {name!r}: choose tensorboard or wandb")
+            raise ValueError(f"unknown track {name!r}: choose tensorboard or wandb")
         if name and not find_spec(name):
             raise ImportError(f"tracking with {name} requires the extra package `{name}`: pip install {name}")
         self.name, self.folder, self.options, self.log, self.end = name, folder, options, None, None
