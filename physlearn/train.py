@@ -168,8 +168,8 @@ class PhysLearner(Learner):
         if not self._watched() or math.isfinite(loss): return
         terms = ', '.join(f'{k} {float(v):.3g}' for k, v in getattr(self.loss_func, 'last', {}).items())
         kind = 'training' if self.training else 'validation'
-        raise NotFinite(f"{self.where()}: the {kind} loss is {loss}{f' ({terms})' if terms else ''}; "
-                        f"{REMEDIES}")
+        each = f' ({terms})' if terms else ''
+        raise NotFinite(f"{self.where()}: the {kind} loss is {loss}{each}; {REMEDIES}")
 
     def _do_grad_opt(self):
         self._check_loss()
@@ -301,6 +301,13 @@ def _data(dls):
         out.append(f"{rows} rows by {getattr(dl, 'bs', None)}, seed {getattr(dl, 'seed', None)}")
     return out
 
+def _optimizer(func):
+    "An optimizer as it was asked for: its name and those arguments that are numbers or words."
+    args = func.keywords if isinstance(func, partial) else {}
+    kind = args.get('opt') or (func.func if isinstance(func, partial) else func)
+    name = getattr(kind, '__name__', type(kind).__name__)
+    return f"{name}({', '.join(f'{k}={v!r}' for k, v in args.items() if _plain(v))})"
+
 def _network(model):
     "Size of a network, and a hash of its weights' names and shapes."
     shapes = {k: list(v.shape) for k, v in model.state_dict().items()}
@@ -316,13 +323,13 @@ def origin(learn, stages, weights='best', recipe=None): # PhysLearner, Stages, w
     acting = [_callback(cb) for cb in learn.cbs if isinstance(cb, ACTING)]
     terms = list(getattr(learn.loss_func, 'terms', [type(learn.loss_func).__name__]))
     return dict(recipe=recipe, network=_network(learn.model), loss=terms, data=_data(learn.dls), callbacks=acting,
-                ends=weights, stages=parts)
+                optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
 
 def _sha256_of(d): return hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()
 
 def difference(now:dict, then:dict): # what `origin` gave
     "The first difference in words, or None."
-    for k in ('network', 'loss', 'data', 'callbacks', 'ends'):
+    for k in ('network', 'loss', 'data', 'optimizer', 'callbacks', 'ends'):
         if now[k] != then[k]: return f"{k}: {then[k]} then, {now[k]} now"
     a, b = ([s['name'] for s in d['stages']] for d in (then, now))
     if a != b: return f"stages: {', '.join(a)} then, {', '.join(b)} now"
@@ -412,8 +419,8 @@ def _sha256(path):
 
 def _number(v):
     if isinstance(v, np.generic) or torch.is_tensor(v) and v.ndim == 0: return v.item()
-    raise TypeError(f"{type(v).__name__} in a callback's or an optimizer's state: only numbers, words, lists and "
-                    "dicts are kept")
+    raise TypeError(f"{type(v).__name__} in a callback's or an optimizer's state: "
+                    "only numbers, words, lists and dicts are kept")
 
 @contextlib.contextmanager
 def writing(path): # what is written
@@ -666,8 +673,8 @@ def after_loss(self:Together):
 @patch
 def _seed(self:Together):
     if self.rank:
-        torch.manual_seed(int(address_hash(torch.tensor([self.rank]), torch.tensor([self.dl.epoch]), self.dl.seed,
-                                           'process')[0,0]))
+        rank, epoch = torch.tensor([self.rank]), torch.tensor([self.dl.epoch])
+        torch.manual_seed(int(address_hash(rank, epoch, self.dl.seed, 'process')[0,0]))
 
 # %% ../nbs/00_core/06_train.ipynb #322a533f
 @patch

@@ -144,7 +144,7 @@ def test_other_stages(stages, says, begun):
 def test_other_training(begun):
     class Wide(Net):
         def __init__(self): super().__init__(); self.more = nn.Linear(2, 2)
-    for learn, says in ((learner(net=Wide), 'network'), (learner(dls=data(seed=2)), 'data'), (learner([Accumulate(2)]), 'callbacks'), (learner(loss_func=CompositeLoss(params=param_mse())), 'loss')):
+    for learn, says in ((learner(net=Wide), 'network'), (learner(dls=data(seed=2)), 'data'), (learner([Accumulate(2)]), 'callbacks'), (learner(opt=optimizer('adamw', .3)), 'optimizer'), (learner(opt=optimizer('lion')), 'optimizer'), (learner(loss_func=CompositeLoss(params=param_mse())), 'loss')):
         with pytest.raises(FileError, match=says): fit_stages(learn, stage(), begun, resume=True)
     with pytest.raises(FileError, match='resume=True'): fit_stages(learner(), stage(), begun)
     assert len(fit_stages(learner(), stage(), begun, resume=True)) == 3
