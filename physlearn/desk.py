@@ -96,7 +96,7 @@ def command(verb:type,   # shared options and what is done with them
            )->type:      # a dataclass with a method `run`
     "A verb and an instrument, as one command."
     name = f"{verb.__name__}{instrument.name.split('.')[-1].title()}"
-    body = dict(__doc__=verb.__doc__, __module__=verb.__module__, instrument=instrument)
+    body = dict(__doc__=verb.__doc__, __module__=verb.__module__, __qualname__=verb.__qualname__, instrument=instrument)
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
 # %% ../nbs/80_desk.ipynb #211267a2
@@ -329,7 +329,7 @@ def train_command(instrument:Instrument)->type:
     "Options of a training: the recipe's, and where to write."
     if instrument.recipe is None: raise ValueError(f"{instrument.name} has no recipe: there is nothing to train")
     doc = f"{instrument.recipe.__doc__} A preset comes first: {', '.join(instrument.presets)}; `default` if none is named."
-    body = dict(__doc__=doc, __module__=Train.__module__, instrument=instrument)
+    body = dict(__doc__=doc, __module__=Train.__module__, __qualname__='Train', instrument=instrument)   # where tyro reads the comments
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
 # %% ../nbs/80_desk.ipynb #9d736b38
