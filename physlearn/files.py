@@ -90,7 +90,9 @@ class Arrays(dict):
                  rest=(),    # names of columns that were not asked for
                 ):
         self.path, self.meta, self.lines, self.rest = str(path), dict(meta), lines, tuple(rest)
-    def __repr__(self): return f"{Path(self.path).name}: " + ', '.join(f"{k} {v.shape} {v.dtype}" for k, v in self.items())
+    def __repr__(self):
+        held = ', '.join(f"{k} {v.shape} {v.dtype}" for k, v in self.items())
+        return f"{Path(self.path).name}: {held}"
 
 # %% ../nbs/00_core/01_files.ipynb #aff346a1
 def _comments(path, text):
@@ -159,7 +161,8 @@ def _header(path, rows, names, rename):
     twice = {n for n in names if list(names).count(n) > 1}
     if twice: raise FileError(path, f"column {min(twice)!r} appears twice", 'each name once')
     for i, r in rows:
-        if len(r) != len(names): raise FileError(path, f"{len(r)} cells", f"{len(names)}, as there are names", f"line {i}")
+        if len(r) != len(names):
+            raise FileError(path, f"{len(r)} cells", f"{len(names)}, as there are names", f"line {i}")
     if not rows: raise FileError(path, 'has column names but no rows', remedy='was its download or copy interrupted?')
     return list(names), rows
 
@@ -212,7 +215,8 @@ def validate(x,           # values (n,...)
     if finite and odd.any():
         rows = np.flatnonzero(odd.any(1))
         first = flat[rows[0]][odd[rows[0]]][0]
-        raise FileError(path, f"{len(rows)} of {len(flat)} are not finite, the first is {first}", 'finite numbers', at(rows[0]))
+        found = f"{len(rows)} of {len(flat)} are not finite, the first is {first}"
+        raise FileError(path, found, 'finite numbers', at(rows[0]))
     odd = (flat < lo) | (flat > hi)
     if odd.any():
         i = odd.any(1).argmax()
@@ -228,12 +232,14 @@ def _monotone(x, path, at):
         others = f", and {len(same) - 1} others" if len(same) > 1 else ''
         raise FileError(path, f"{x[same[0]]:.9g} is repeated{others}", 'each value once', at(same[0] + 1))
     back = np.flatnonzero((np.sign(step.sum()) or 1.)*step < 0)
-    if len(back): raise FileError(path, f"{x[back[0]+1]:.9g} follows {x[back[0]]:.9g}", 'sorted values', at(back[0] + 1))
+    if len(back):
+        i = back[0] + 1
+        raise FileError(path, f"{x[i]:.9g} follows {x[i-1]:.9g}", 'sorted values', at(i))
 
 def _kind(dtype):
     "What values of a type are called that are no real numbers."
     if dtype.names: return 'records (a compound type)'
-    words = dict(c='complex numbers', O='a variable-length or object type', S='text', U='text', M='dates', m='durations')
+    words = dict(c='complex numbers', S='text', U='text', M='dates', m='durations', O='a variable-length type')
     return words.get(dtype.kind, f"values of type {dtype}")
 
 # %% ../nbs/00_core/01_files.ipynb #a483434d
@@ -259,8 +265,8 @@ def check_unit(text:str, # the unit as the file gives it
 def parsing(path, # the file
             kind, # its format, as people call it
            ):
-    """What goes wrong while somebody else's parser reads `path` becomes a FileError. Nobody has listed what parsers raise
-    on bytes that make no sense, so this is the one place where every Exception is meant."""
+    """What goes wrong while somebody else's parser reads `path` becomes a FileError. Nobody has listed what parsers
+    raise on bytes that make no sense, so this is the one place where every Exception is meant."""
     try: yield
     except FileError: raise
     except Exception as e:
@@ -285,7 +291,8 @@ def _members(path, z, limit, most=1000):
         if i.file_size > 1100*i.compress_size + 100:       # deflate cannot shrink by more than 1032
             claim = f"claims to unpack {i.compress_size} bytes to {_bytes(i.file_size)}"
             raise FileError(path, claim, 'a size that is possible', i.filename)
-    if len({i.filename for i in infos}) < len(infos): raise FileError(path, 'two members have one name', 'each name once')
+    if len({i.filename for i in infos}) < len(infos):
+        raise FileError(path, 'two members have one name', 'each name once')
     return {i.filename.removesuffix('.npy'): i for i in infos}
 
 # %% ../nbs/00_core/01_files.ipynb #22006c2d
@@ -386,11 +393,13 @@ def _all_there(path, d, full):
     if not d.size or d.dtype.kind == 'f' and np.isnan(d.fillvalue): return
     if d.chunks: want, have = math.prod(-(-n//c) for n, c in zip(d.shape, d.chunks)), d.id.get_num_chunks()
     else: want, have = 1, int(d.id.get_storage_size() > 0)
-    if have < want: raise FileError(path, f"{want - have} of {want} chunks are missing", 'all of them', full, 'was it written to the end?')
+    if have < want:
+        found = f"{want - have} of {want} chunks are missing"
+        raise FileError(path, found, 'all of them', full, 'was it written to the end?')
 
 # %% ../nbs/00_core/01_files.ipynb #2aebdc17
 def _attributes(objs, most=2**16):
-    "Numbers and strings among the attributes of `objs` (prefix, object), by name; references and other types are left out."
+    "Numbers and text among the attributes of `objs` (prefix, object), by name; other types are left out."
     import h5py
     meta = {}
     for prefix, obj in objs:
@@ -400,9 +409,9 @@ def _attributes(objs, most=2**16):
             if math.prod(a.shape)*a.dtype.itemsize > most: continue
             if a.dtype.kind == 'O' and not (h5py.check_string_dtype(a.dtype) and a.shape == ()): continue
             if a.dtype.kind not in 'biufSO': continue
-            v = obj.attrs[k]
-            meta[prefix + k] = v.decode() if isinstance(v, bytes) else v.tolist() if isinstance(v, (np.ndarray, np.generic)) else v
-    return {k: [w.decode() if isinstance(w, bytes) else w for w in v] if isinstance(v, list) else v for k, v in meta.items()}
+            v = np.asarray(obj.attrs[k])
+            meta[prefix + k] = (np.char.decode(v) if v.dtype.kind == 'S' else v).tolist()
+    return meta
 
 def _read_here(path, names, limit):
     "As `read_hdf5`, in this process."
@@ -492,7 +501,8 @@ def read_hdf5(path,            # HDF5 file
         child.wait()
     if late.is_set(): raise FileError(path, f"reading it takes more than {seconds:.3g} s", 'a whole HDF5 file')
     if code == 1: raise ImportError(f"{path}: h5py cannot be imported by {sys.executable} -I, which reads HDF5 files")
-    if out is None: raise FileError(path, 'is damaged (the HDF5 library ended the process that read it)', 'a whole HDF5 file')
+    if out is None:
+        raise FileError(path, 'is damaged (the HDF5 library ended the process that read it)', 'a whole HDF5 file')
     return out
 
 # %% ../nbs/00_core/01_files.ipynb #4c4551b0
@@ -549,7 +559,8 @@ def ready_to_write(path,              # file to write
     "An error in one sentence where a file could not, or must not, be written."
     if not str(path).endswith(tuple(endings)):
         raise ValueError(f"out={str(path)!r}: the name ends in {' or '.join(endings)}")
-    if not Path(path).parent.is_dir(): raise FileError(path, f"there is no folder {Path(path).parent}", remedy='create it first')
+    folder = Path(path).parent
+    if not folder.is_dir(): raise FileError(path, f"there is no folder {folder}", remedy='create it first')
     if Path(path).is_dir(): raise FileError(path, 'is a folder', 'a file to write')
     if any(_same(path, f) for f in inputs):
         raise FileError(path, 'is already there, and is an input', 'another file to write', remedy='give another name')
@@ -633,8 +644,9 @@ def write_hdf5(path,             # HDF5 file to write
     "Write an HDF5 file that `read_hdf5` reads back exactly; text becomes fixed-length UTF-8."
     import h5py
     with atomic_write(path) as tmp, h5py.File(tmp, 'w') as f:
-        for k, v in dict(attrs).items(): f.attrs[k] = np.bytes_(v.encode()) if isinstance(v, str) else v   # fixed length
+        for k, v in dict(attrs).items(): f.attrs[k] = np.bytes_(v.encode()) if isinstance(v, str) else v
         for k, v in arrays.items():
             v = np.asarray(v)
             if v.dtype.kind == 'U': v = np.char.encode(v, 'utf-8')
-            f.create_dataset(k, data=v, **(dict(compression='gzip', shuffle=True) if compress and v.size else {}))
+            how = dict(compression='gzip', shuffle=True) if compress and v.size else {}
+            f.create_dataset(k, data=v, **how)

@@ -102,10 +102,15 @@ def test_channels_differ():
 
 def test_draws_are_those_of_params():
     r = torch.tensor([3, 0, 10**12, -5])
-    assert torch.equal(Draws(r, 7, 'a').uniforms(5, 'b'), uniforms(r, 5, 7, 'a', 'b'))
+    assert torch.equal(Draws(r, 7, 'a').uniforms(5, 'b'), uniforms(r, 5, 7, 'a', 'b', 'uniforms'))
     assert torch.equal(Bend.space.quantile(Draws(r, 7).named(*Bend.space)), Bend.space.sample(r, 7))
-    assert (Draws(r, 7).normals(9, 'b') - normals(r, 9, 7, 'b')).abs().max() < 1e-3
     assert torch.equal(Draws(9, 7).normals(9, 'b')[4:], Draws(9, 7)[torch.arange(4, 9)].normals(9, 'b'))
+
+def test_uniforms_and_normals_are_apart():
+    "Of one name, neither is a function of the other."
+    u, n = Draws(20_000, 1).uniforms(2, 'a'), Draws(20_000, 1).normals(2, 'a').double()
+    radius, angle = n.norm(dim=1), torch.atan2(n[:,1], n[:,0])
+    assert abs(np.corrcoef(torch.cat([u, radius[:,None], angle[:,None]], 1).T) - np.eye(4)).max() < .03
 
 # ---- training
 

@@ -80,7 +80,7 @@ class LineList:
     y_air: np.ndarray = 0.        # first-order line mixing in air [1/atm]
     y_self: np.ndarray = 0.       # the same in the own gas [1/atm]
     n_y: np.ndarray = 1.          # its temperature exponent
-    ierr: np.ndarray = -1         # uncertainty codes of nu, sw, gamma_air, gamma_self, n_air, delta_air (L,6); -1 unknown
+    ierr: np.ndarray = -1         # uncertainty codes (L,6): nu, sw, gamma_air, gamma_self, n_air, delta_air; -1 unknown
     quanta: np.ndarray = ''       # quantum numbers, as HITRAN writes them
     meta: dict = field(default_factory=dict) # source, edition, citation
 
@@ -88,14 +88,16 @@ class LineList:
         L = len(np.atleast_1d(self.nu))
         for f in fields(self)[:-1]:
             dtype = str if f.name == 'quanta' else int if f.name in ('molec_id', 'local_iso_id', 'ierr') else float
-            try: v = np.array(np.broadcast_to(getattr(self, f.name), (L, 6) if f.name == 'ierr' else (L,)), dtype=dtype)
-            except ValueError: raise ValueError(f"{f.name} has shape {np.shape(getattr(self, f.name))}, and there are {L} lines") from None
+            shape, v = (L, 6) if f.name == 'ierr' else (L,), getattr(self, f.name)
+            try: v = np.array(np.broadcast_to(v, shape), dtype=dtype)
+            except ValueError: raise ValueError(f"{f.name} has shape {np.shape(v)}, expected {shape}") from None
             object.__setattr__(self, f.name, np.where(np.isnan(v), self.n_air, v) if f.name == 'n_gamma2' else v)
 
     def __len__(self): return len(self.nu)
     def __getitem__(self, k)->'LineList':
         "The lines of a mask, a slice, an index or a list of indices."
-        k = slice(k, k + 1 or None) if isinstance(k, (int, np.integer)) else k if isinstance(k, slice) else np.asarray(k)
+        if isinstance(k, (int, np.integer)): k = slice(k, k + 1 or None)
+        elif not isinstance(k, slice): k = np.asarray(k)
         return replace(self, **{f.name: getattr(self, f.name)[k] for f in fields(self)[:-1]})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #13b6ccc7
@@ -107,7 +109,8 @@ def _of(lines, what):
 LineList.molecule = property(lambda self: _of(self, 'molecule'), doc="Name of each line's molecule (L,)")
 LineList.formula = property(lambda self: _of(self, 'formula'), doc="Isotopologue of each line (L,)")
 LineList.mass = property(lambda self: _of(self, 'mass').astype(float), doc="Mass of each line's isotopologue (L,) [u]")
-LineList.molecules = property(lambda self: list(dict.fromkeys(self.molecule.tolist())), doc="Names of the molecules, in order of appearance")
+LineList.molecules = property(lambda self: list(dict.fromkeys(self.molecule.tolist())),
+                              doc="Names of the molecules, in order of appearance")
 
 @patch
 def select(self:LineList,
@@ -117,40 +120,48 @@ def select(self:LineList,
            strongest=None,   # how many lines at most
           )->LineList:       # in the order they had
     "Some of the lines."
+    keep = (self.nu >= numin) & (self.nu <= numax) & (self.sw >= min_sw)
     if molecule is not None:
         names = [molecule] if isinstance(molecule, str) else list(molecule)
         for n in names: molecule_id(n)
-    keep = (self.nu >= numin) & (self.nu <= numax) & (self.sw >= min_sw) & (np.isin(self.molecule, names) if molecule is not None else True)
+        keep &= np.isin(self.molecule, names)
     k = np.flatnonzero(keep)
     return self[np.sort(k[np.argsort(-self.sw[k], kind='stable')[:strongest]])]
 
 @patch
 def __add__(self:LineList, other:LineList)->LineList:
     "Both lists, one after the other; a line that is in both would count twice, and is refused."
-    key = lambda l: set(zip(l.molec_id.tolist(), l.local_iso_id.tolist(), l.nu.tolist(), l.sw.tolist(), l.elower.tolist()))
-    if twice := key(self) & key(other):
-        raise ValueError(f"{len(twice)} transitions are in both lists, the first at {min(t[2] for t in twice):.6f} cm⁻¹: each may count once")
+    names = 'nu', 'sw', 'elower', 'molec_id', 'local_iso_id'
+    one, two = (set(zip(*(getattr(lines, k).tolist() for k in names))) for lines in (self, other))
+    twice = one & two
+    if twice:
+        raise ValueError(f"{len(twice)} transitions are in both lists, the first at {min(twice)[0]:.6f} cm⁻¹: "
+                         "each may count once")
     both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)[:-1]}
-    meta = {k: ' + '.join(dict.fromkeys(str(m[k]) for m in (self.meta, other.meta) if k in m)) for k in {**self.meta, **other.meta}}
-    return LineList(**both, meta=meta)
+    said = lambda k: dict.fromkeys(str(m[k]) for m in (self.meta, other.meta) if k in m)      # the same is said once
+    return LineList(**both, meta={k: ' + '.join(said(k)) for k in {**self.meta, **other.meta}})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #6c27c813
 _NEEDED = ('molec_id', 'local_iso_id', 'nu', 'sw', 'elower', 'gamma_air', 'gamma_self', 'n_air', 'delta_air')
 
 @patch
 def __repr__(self:LineList):
-    return f"{len(self)} lines of {', '.join(self.molecules)}" + (f", {self.nu.min():.6g} to {self.nu.max():.6g} cm⁻¹" if len(self) else '')
+    what = f"{len(self)} lines of {', '.join(self.molecules)}"
+    return f"{what}, {self.nu.min():.6g} to {self.nu.max():.6g} cm⁻¹" if len(self) else what
 
 @patch
 def _repr_html_(self:LineList, most=6):
     "The strongest lines."
-    l, per = self.select(strongest=most), 'cm⁻¹/atm'
-    unit = dict(nu='cm⁻¹', sw='cm⁻¹/(molecule cm⁻²)', elower='cm⁻¹', gamma_air=per, gamma_self=per, n_air='', delta_air=per)
-    head = ''.join(f"<th>{k}{f'<br>[{v}]' if v else ''}</th>" for k, v in unit.items())
-    cell = lambda k, v: f"<td>{v:.6f}</td>" if k == 'nu' else f"<td>{v:.4g}</td>"
-    rows = ''.join(f"<tr><td>{f}</td>{''.join(cell(k, getattr(l, k)[i]) for k in unit)}</tr>" for i, f in enumerate(l.formula))
+    lines, per = self.select(strongest=most), 'cm⁻¹/atm'
+    unit = dict(nu='cm⁻¹', sw='cm⁻¹/(molecule cm⁻²)', elower='cm⁻¹')
+    unit |= dict(gamma_air=per, gamma_self=per, n_air='-', delta_air=per)
+    head = ''.join(f"<th>{k}<br>[{v}]</th>" for k, v in unit.items())
+    rows = ''
+    for i, formula in enumerate(lines.formula):
+        cells = (f'{getattr(lines, k)[i]:{".6f" if k == "nu" else ".4g"}}' for k in unit)
+        rows += f"<tr><td>{formula}</td>{''.join(f'<td>{c}</td>' for c in cells)}</tr>"
     source = '; '.join(self.meta[k] for k in ('source', 'citation') if k in self.meta)
-    title = f"{self!r}{f', the strongest {most}' if len(self) > most else ''}"
+    title = f"{self!r}, the strongest {most}" if len(self) > most else repr(self)
     return f"<p>{title}</p><table><tr><th></th>{head}</tr>{rows}</table><p>{source}</p>"
 
 @patch
@@ -159,13 +170,16 @@ def columns(self:LineList)->dict:
     out = {}
     for f in fields(self)[:-1]:
         v, default = getattr(self, f.name), self.n_air if f.name == 'n_gamma2' else f.default
-        if f.name in _NEEDED or not np.array_equal(v, np.broadcast_to(default, v.shape), equal_nan=v.dtype.kind == 'f'): out[f.name] = v
+        if f.name not in _NEEDED:
+            default = np.broadcast_to(default, v.shape)
+            if np.array_equal(v, default, equal_nan=v.dtype.kind == 'f'): continue
+        out[f.name] = v
     if 'ierr' in out: out['ierr'] = np.array([''.join('-' if c < 0 else str(c) for c in row) for row in self.ierr])
     return out
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #4dacfe80
-_PAR = dict(molec_id=(1, 2), nu=(4, 15), sw=(16, 25), gamma_air=(36, 40), gamma_self=(41, 45), elower=(46, 55), n_air=(56, 59),
-            delta_air=(60, 67))   # first and last column, counted from 1
+_PAR = dict(molec_id=(1, 2), nu=(4, 15), sw=(16, 25), gamma_air=(36, 40), gamma_self=(41, 45), elower=(46, 55),
+            n_air=(56, 59), delta_air=(60, 67))   # first and last column, counted from 1
 
 def _par_numbers(path, raw, name, a, b):
     "One field of all records as float64."
@@ -175,7 +189,8 @@ def _par_numbers(path, raw, name, a, b):
     except ValueError: x = None
     if x is None:
         i = next(i for i, (c, ok) in enumerate(zip(cells, plain)) if not ok or not _is_float(c))
-        raise FileError(path, f"found {raw[i,a-1:b].tobytes().decode()!r}", f"a number, {name}", f"line {i+1}, columns {a}-{b}",
+        found = raw[i,a-1:b].tobytes().decode()
+        raise FileError(path, f"found {found!r}", f"a number, {name}", f"line {i+1}, columns {a}-{b}",
                         'the record is damaged or shifted: download the file again')
     lo = -np.inf if name in ('n_air', 'delta_air', 'elower') else 0.
     return validate(x, path, f"{name}, columns {a}-{b}", lo=lo, lines=np.arange(1, len(x) + 1))
@@ -197,7 +212,8 @@ def _par_records(path):
 def _known(path, molec, iso, lines):
     "Refuse isotopologues that HITRAN does not list."
     for m, i in set(zip(molec.tolist(), iso.tolist())) - set(isotopologues()):
-        raise FileError(path, f"molecule {m}, isotopologue {i}", 'an isotopologue of HITRAN', f"line {lines[np.argmax((molec == m) & (iso == i))]}")
+        line = lines[np.argmax((molec == m) & (iso == i))]
+        raise FileError(path, f"molecule {m}, isotopologue {i}", 'an isotopologue of HITRAN', f"line {line}")
 
 def read_par(path,          # file of 160-character records, gzipped or not
              source:str='', # where it comes from, for the metadata
@@ -205,8 +221,9 @@ def read_par(path,          # file of 160-character records, gzipped or not
     "Read a HITRAN `.par` file."
     raw = _par_records(path)
     col = {k: _par_numbers(path, raw, k, a, b) for k, (a, b) in _PAR.items()}
-    order = np.frombuffer(b'1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ', np.uint8)         # 0 is the tenth isotopologue, A the eleventh
-    for name, a, b, allowed in (('isotopologue', 3, 3, order), ('uncertainty code', 128, 133, np.frombuffer(b'0123456789 ', np.uint8))):
+    order = np.frombuffer(b'1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ', np.uint8)     # 0 is the tenth, A the eleventh
+    digits = np.frombuffer(b'0123456789 ', np.uint8)
+    for name, a, b, allowed in (('isotopologue', 3, 3, order), ('uncertainty code', 128, 133, digits)):
         if len(bad := np.argwhere(~np.isin(raw[:,a-1:b], allowed))):
             i, j = bad[0]
             raise FileError(path, f"found {chr(raw[i,a-1+j])!r}", f"an {name}", f"line {i+1}, column {a+j}")
@@ -214,22 +231,27 @@ def read_par(path,          # file of 160-character records, gzipped or not
     codes = raw[:,127:133].astype(int)
     quanta = np.ascontiguousarray(raw[:,67:127]).view('S60')[:,0].astype(str)
     _known(path, col['molec_id'].astype(int), col['local_iso_id'], np.arange(1, len(raw) + 1))
-    return LineList(**col, ierr=np.where(codes == 32, -1, codes - 48), quanta=quanta, meta=dict(source=source or f"{Path(path).name}, HITRAN .par"))
+    meta = dict(source=source or f"{Path(path).name}, HITRAN .par")
+    return LineList(**col, ierr=np.where(codes == 32, -1, codes - 48), quanta=quanta, meta=meta)
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #24f07a91
 _NAMES = {k: [k, *v.split()] for k, v in dict(
-    molec_id='', local_iso_id='', nu='', sw='', elower='', gamma_air='gamma0_air', gamma_self='gamma0_self', n_air='n_gamma0_air', delta_air='delta0_air',
-    n_self='n_gamma0_self', delta_self='delta0_self', deltap_air='n_delta0_air', sd_air='sd_gamma_air', sd_self='sd_gamma_self', n_gamma2='n_gamma2_air',
-    sd_delta='sd_delta_air', nuvc_air='gamma_dicke', nuvc_self='gamma_dicke', n_nuvc='n_nuvc_air n_dicke', eta='eta_air', y_air='line_mixing',
-    y_self='line_mixing', n_y='n_y_air n_line_mixing').items()}   # our name is an alias of itself; case does not count
+    molec_id='', local_iso_id='', nu='', sw='', elower='', gamma_air='gamma0_air', gamma_self='gamma0_self',
+    n_air='n_gamma0_air', delta_air='delta0_air', n_self='n_gamma0_self', delta_self='delta0_self',
+    deltap_air='n_delta0_air', sd_air='sd_gamma_air', sd_self='sd_gamma_self',
+    n_gamma2='n_gamma2_air', sd_delta='sd_delta_air',
+    nuvc_air='gamma_dicke', nuvc_self='gamma_dicke', n_nuvc='n_nuvc_air n_dicke', eta='eta_air',
+    y_air='line_mixing', y_self='line_mixing', n_y='n_y_air n_line_mixing').items()}   # case does not count
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #5955f840
 def _set(s, b):
     "HITRAN's column names of one parameter set (HT or SDV) for one broadener (air or self), by their role."
     return {k: v.lower().split() for k, v in dict(
-        gamma0=f'gamma_{s}_0_{b}_296', n0=f'n_{s}_{b}_296 n_{s}_0_{b}_296', delta0=f'delta_{s}_0_{b}_296 delta_{s}_{b}_296',
-        deltap=f'deltap_{s}_{b}_296', gamma2=f'gamma_{s}_2_{b}_296', n2=f'n_gamma_{s}_2_{b}_296 n_{s}_2_{b}_296', delta2=f'delta_{s}_2_{b}_296',
-        nuvc=f'nu_{s}_{b}', n_nuvc=f'kappa_{s}_{b}', eta=f'eta_{s}_{b}', y=f'y_{s}_{b}_296', n_y=f'n_y_{s}_{b}_296').items()}
+        gamma0=f'gamma_{s}_0_{b}_296', n0=f'n_{s}_{b}_296 n_{s}_0_{b}_296',
+        delta0=f'delta_{s}_0_{b}_296 delta_{s}_{b}_296', deltap=f'deltap_{s}_{b}_296',
+        gamma2=f'gamma_{s}_2_{b}_296', n2=f'n_gamma_{s}_2_{b}_296 n_{s}_2_{b}_296', delta2=f'delta_{s}_2_{b}_296',
+        nuvc=f'nu_{s}_{b}', n_nuvc=f'kappa_{s}_{b}', eta=f'eta_{s}_{b}',
+        y=f'y_{s}_{b}_296', n_y=f'n_y_{s}_{b}_296').items()}
 
 def _take_set(path, col, raw, s, b):
     "Replace the Voigt parameters of broadener `b` in `col` by the set `s`, in the lines that have it."
@@ -239,29 +261,39 @@ def _take_set(path, col, raw, s, b):
         v = get(role) if v is None else v
         if name in col: col[name] = np.where(has & ~np.isnan(v), v, col[name])
     if not has.any(): return
-    for name in (f'sd_{b}', f'nuvc_{b}', *(('eta', 'sd_delta') if b == 'air' else ())): col[name] = np.where(has, 0., col[name])
-    for name, role in dict(gamma='gamma0', n='n0', delta='delta0', deltap='deltap', nuvc='nuvc', y='y').items(): put(f'{name}_{b}', role)
+    of_air = ('eta', 'sd_delta') if b == 'air' else ()
+    for name in (f'sd_{b}', f'nuvc_{b}', *of_air): col[name] = np.where(has, 0., col[name])
+    roles = dict(gamma='gamma0', n='n0', delta='delta0', deltap='deltap', nuvc='nuvc', y='y')
+    for name, role in roles.items(): put(f'{name}_{b}', role)
     put(f'sd_{b}', 'gamma2', get('gamma2')/np.where(has, get('gamma0'), 1.))
     if b == 'air':
         for name, role in (('n_gamma2', 'n2'), ('n_nuvc', 'n_nuvc'), ('eta', 'eta'), ('n_y', 'n_y')): put(name, role)
         d2, d0 = np.nan_to_num(get('delta2')), col['delta_air']
-        if (bad := has & (d2 != 0) & (d0 == 0)).any():
-            raise FileError(path, 'a speed-dependent shift where the shift is 0', 'both or none', f"line {raw.lines[bad.argmax()]}")
+        bad = has & (d2 != 0) & (d0 == 0)
+        if bad.any():
+            found = 'a speed-dependent shift where the shift is 0'
+            raise FileError(path, found, 'both or none', f"line {raw.lines[bad.argmax()]}")
         put('sd_delta', 'delta2', d2/np.where(d0 == 0, 1., d0))
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1b9f5de2
 def read_lines_csv(path,                # CSV or TSV, gzipped or not
-                   sets=('SDV', 'HT'),  # parameter sets that replace the Voigt parameters where they are given, the last one wins; () for none
+                   sets=('SDV', 'HT'),  # parameter sets that replace the Voigt parameters where given, the last wins; () for none
                   )->LineList:          # meta['unused'] names the columns that mean nothing here
     "Read lines from a table with the column names of HITRANonline or of one of the groups in the alias table."
-    known = {n for v in _NAMES.values() for n in v} | {n for s in ('SDV', 'HT') for b in ('air', 'self') for v in _set(s, b).values() for n in v}
-    raw = read_table(path, columns=(), optional=known, text=('ierr', 'quanta'), missing=known - {*_NEEDED[:5]}, rename=str.lower)
-    col = {f.name: np.full(len(raw.lines), f.default) for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED}
+    known = {n for v in _NAMES.values() for n in v}
+    for s, b in ('SDV', 'air'), ('SDV', 'self'), ('HT', 'air'), ('HT', 'self'):
+        known.update(n for names in _set(s, b).values() for n in names)
+    missing = known - {*_NEEDED[:5]}
+    raw = read_table(path, columns=(), optional=known, text=('ierr', 'quanta'), missing=missing, rename=str.lower)
+    extra = [f for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED]
+    col = {f.name: np.full(len(raw.lines), f.default) for f in extra}
     for k, names in _NAMES.items():
         have = [n for n in names if n in raw]
         if len(have) > 1: raise FileError(path, f"columns {' and '.join(have)} both mean {k}", 'one of them')
         if have: col[k] = raw[have[0]]
-        elif k in _NEEDED: raise FileError(path, f"no column {k!r} among {', '.join((*raw, *raw.rest))[:300]}", ' or '.join(names))
+        elif k in _NEEDED:
+            there = ', '.join((*raw, *raw.rest))[:300]
+            raise FileError(path, f"no column {k!r} among {there}", ' or '.join(names))
     for s in sets:
         for b in ('air', 'self'): _take_set(path, col, raw, s, b)
     return _lines(path, col, raw)
@@ -271,8 +303,10 @@ def _gaps(path, col, lines):
     "Put the default where a value is unknown, and count; without a width there is no line."
     defaults, count = {f.name: f.default for f in fields(LineList)} | dict(gamma_self=0.), {}
     for k, v in col.items():
-        if not (gap := np.isnan(v)).any() or k in ('n_self', 'n_gamma2'): continue
-        if k in ('gamma_air', 'n_air'): raise FileError(path, f"{k} is missing in {gap.sum()} lines", 'a number', f"line {lines[gap.argmax()]}")
+        gap = np.isnan(v)
+        if not gap.any() or k in ('n_self', 'n_gamma2'): continue
+        if k in ('gamma_air', 'n_air'):
+            raise FileError(path, f"{k} is missing in {gap.sum()} lines", 'a number', f"line {lines[gap.argmax()]}")
         count[k], col[k] = f"{k}: {gap.sum()} of {len(v)} unknown", np.where(gap, defaults[k], v)
     return ', '.join(count.values())
 
@@ -280,7 +314,8 @@ def _codes(path, raw):
     "Uncertainty codes written as one word of six digits."
     if 'ierr' not in raw: return -1
     for i, c in zip(raw.lines, raw['ierr']):
-        if not re.fullmatch(r'[-\d]{6}', c): raise FileError(path, f"found {str(c)!r}", 'six uncertainty codes', f"line {i}, column ierr")
+        if not re.fullmatch(r'[-\d]{6}', c):
+            raise FileError(path, f"found {str(c)!r}", 'six uncertainty codes', f"line {i}, column ierr")
     return np.array([[-1 if k == '-' else int(k) for k in c] for c in raw['ierr']])
 
 def _lines(path, col, raw):
@@ -290,19 +325,22 @@ def _lines(path, col, raw):
     for k in ('molec_id', 'local_iso_id'): col[k] = col[k].astype(int)
     _known(path, col['molec_id'], col['local_iso_id'], raw.lines)
     extra = {k: v for k, v in dict(unused=', '.join(raw.rest), gaps=gaps).items() if v}
-    return LineList(**col, ierr=_codes(path, raw), quanta=raw.get('quanta', ''), meta={'source': Path(path).name, **raw.meta, **extra})
+    meta = {'source': Path(path).name, **raw.meta, **extra}
+    return LineList(**col, ierr=_codes(path, raw), quanta=raw.get('quanta', ''), meta=meta)
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #4cd2d735
 def read_lines(path)->LineList:
     "Read lines from a `.par` file or a table, gzipped or not."
     first = read_text(path).split('\n', 1)[0]
-    return read_par(path) if len(first) == 160 or Path(path).name.removesuffix('.gz').endswith('.par') else read_lines_csv(path)
+    named = Path(path).name.removesuffix('.gz').endswith('.par')
+    return read_par(path) if named or len(first) == 160 else read_lines_csv(path)
 
 def _hapi():
     "The package hitran-api, without its greeting."
     try:
         with contextlib.redirect_stdout(io.StringIO()): import hapi
-    except ImportError: raise ImportError("this needs the package hitran-api: pip install hitran-api") from None
+    except ImportError:
+        raise ImportError("this requires the extra package hitran-api: pip install hitran-api") from None
     return hapi
 
 def fetch_lines(molecule:str,           # name, like 'CH4'
@@ -328,7 +366,7 @@ def demo_lines()->LineList:
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #48984aef
 _CODES = dict(nu=0, sw=1, gamma_air=2, gamma_self=3, n_air=4, delta_air=5)
-_RELATIVE = np.array([np.nan, np.nan, np.nan, .2, .2, .1, .05, .02, .01, np.nan, np.nan])   # by code; the last entry serves -1
+_RELATIVE = np.array([np.nan]*3 + [.2, .2, .1, .05, .02, .01] + [np.nan]*2)   # by code; the last entry serves -1
 _ABSOLUTE = np.array([np.nan, *(10.**-(k - 1) for k in range(1, 10)), np.nan])
 
 @patch
@@ -336,7 +374,7 @@ def uncertainty(self:LineList,
                 name:str,  # nu, sw, gamma_air, gamma_self, n_air or delta_air
                )->np.ndarray: # (L,); [cm⁻¹] for nu, [cm⁻¹/atm] for delta_air, relative for the others; NaN where unknown
     "HITRAN's uncertainty of one parameter."
-    if name not in _CODES: raise ValueError(f"no uncertainty code for {name!r}: there are codes for {', '.join(_CODES)}")
+    if name not in _CODES: raise ValueError(f"no uncertainty code for {name!r}; choose {', '.join(_CODES)}")
     return (_ABSOLUTE if name in ('nu', 'delta_air') else _RELATIVE)[self.ierr[:,_CODES[name]]]
 
 @patch
@@ -356,7 +394,8 @@ class PartitionSum:
         if len(T) < 4 or T.shape != Q.shape or not (np.diff(T) > 0).all() or not (T[0] > 0 and (Q > 0).all()):
             raise ValueError(f"partition sum of {name}: needs at least 4 increasing temperatures and positive values")
         self.lo, self.hi, self.name = float(T[0]), float(T[-1]), name
-        self.x, self.c = torch.tensor(np.log(T)), torch.tensor(CubicSpline(np.log(T), np.log(Q)).c)   # nodes (n,), coefficients (4,n-1)
+        self.x = torch.tensor(np.log(T))                                    # nodes (n,)
+        self.c = torch.tensor(CubicSpline(np.log(T), np.log(Q)).c)          # coefficients (4,n-1)
     def __repr__(self): return f"Q of {self.name}, {self.lo:g} to {self.hi:g} K"
 
     def log(self, T:Tensor)->Tensor: # temperature [K], any shape
@@ -364,8 +403,11 @@ class PartitionSum:
         ok = (T >= self.lo) & (T <= self.hi)
         try: bad = not bool(ok.all())
         except RuntimeError: bad = False         # vmap cannot branch on values; the answer is NaN there
-        if bad: raise ValueError(f"T = {float(T[~ok].flatten()[0]):g} K lies outside the partition sum of {self.name}, {self.lo:g} to {self.hi:g} K")
-        x, c, t = self.x.to(T.device), self.c.to(T.device), T.double().log().reshape(-1)    # a 0-dim index would be read as a number, which vmap refuses
+        if bad:
+            raise ValueError(f"T = {float(T[~ok].flatten()[0]):g} K lies outside the partition sum of {self.name}, "
+                             f"{self.lo:g} to {self.hi:g} K")
+        x, c = self.x.to(T.device), self.c.to(T.device)
+        t = T.double().log().reshape(-1)         # a 0-dim index would be read as a number, which vmap refuses
         i = (torch.searchsorted(x, t.detach(), right=True) - 1).clamp(0, c.shape[1] - 1)
         d, (c3, c2, c1, c0) = t - x[i], c[:,i]
         return torch.where(ok, (((c3*d + c2)*d + c1)*d + c0).reshape(T.shape), torch.nan)
@@ -379,7 +421,8 @@ class PartitionSum:
 class PartitionSums(dict):
     "{(molecule number, isotopologue number): PartitionSum}"
     def __missing__(self, k):
-        name, have = isotopologues()[k].formula if k in isotopologues() else k, ', '.join(v.name for v in self.values()) or 'none'
+        name = isotopologues()[k].formula if k in isotopologues() else k
+        have = ', '.join(v.name for v in self.values()) or 'none'
         raise KeyError(f"no partition sum for {name}; there are {have}: read one, or use tips()")
     def __or__(self, other): return PartitionSums({**self, **other})
     def ratio(self, molec_id:int, iso:int, T:Tensor)->Tensor:
@@ -391,7 +434,7 @@ class PartitionSums(dict):
                    )->Tensor:       # (B,L)
         "Q(296 K)/Q(T) for each line; computed once for each isotopologue."
         pairs, where = np.unique(np.stack([lines.molec_id, lines.local_iso_id]), axis=1, return_inverse=True)
-        R = torch.stack([self[m, i].ratio(T) for m, i in pairs.T.tolist()], -1)      # (B,isotopologues) or (B,L,isotopologues)
+        R = torch.stack([self[m, i].ratio(T) for m, i in pairs.T.tolist()], -1)      # (B,[L,]isotopologues)
         where = torch.as_tensor(where.ravel(), device=T.device)
         return R[:,where] if T.ndim == 1 else R.gather(2, where[None,:,None].expand(len(T), -1, 1))[...,0]
 
@@ -408,14 +451,17 @@ def read_partition_sums(path,               # CSV with columns T and Q_6_1 or Q2
     if not re.match(r'\s*[\d.]+\s+[\d.Ee+]+\s*\n', text): return _sums_of_table(path, edition)
     ids, number = {v.global_iso_id: k for k, v in isotopologues().items()}, re.match(r'q(\d+)\.txt', Path(path).name)
     k = tuple(isotopologue) if isotopologue else ids.get(int(number[1]) if number else None)
-    if k is None: raise FileError(path, 'does not say which isotopologue it is', "a name like q32.txt, or isotopologue=(6, 1)")
+    if k is None:
+        raise FileError(path, 'does not say which isotopologue it is', "a name like q32.txt, or isotopologue=(6, 1)")
     return PartitionSums({k: _sum(read_table(path, names=['T', 'Q']), 'Q', k)})
 
 def _sum(t, name, k):
     "One column of a table as the partition sum of isotopologue `k`."
-    if k not in isotopologues(): raise FileError(t.path, f"molecule {k[0]}, isotopologue {k[1]}", 'an isotopologue of HITRAN', f"column {name}")
+    if k not in isotopologues():
+        raise FileError(t.path, f"molecule {k[0]}, isotopologue {k[1]}", 'an isotopologue of HITRAN', f"column {name}")
     T = validate(t['T'], t.path, 'T', axis=True, lo=1e-9, lines=t.lines)
-    if len(T) < 4 or T[0] > T[-1]: raise FileError(t.path, f"{len(T)} temperatures, {T[0]:g} to {T[-1]:g} K", 'at least 4, increasing')
+    if len(T) < 4 or T[0] > T[-1]:
+        raise FileError(t.path, f"{len(T)} temperatures, {T[0]:g} to {T[-1]:g} K", 'at least 4, increasing')
     return PartitionSum(T, validate(t[name], t.path, name, lo=1e-9, lines=t.lines), isotopologues()[k].formula)
 
 def _sums_of_table(path, edition):
@@ -424,10 +470,14 @@ def _sums_of_table(path, edition):
     found = [m for k in t if (m := re.fullmatch(r'Q(\d{4})?_(\d+)_(\d+)', k))]
     if 'T' not in t or not found: raise FileError(path, f"columns {', '.join(t)[:200]}", 'T and Q_6_1 or Q2021_6_1')
     years = sorted({m[1] or '' for m in found})
-    if edition is None and len(years) > 1: raise FileError(path, f"editions {', '.join(years)}", 'one of them', remedy=f"pass edition={years[0]}")
+    editions = f"editions {', '.join(years)}"
+    if edition is None and len(years) > 1:
+        remedy = f"name it as {Path(path).name}:{years[0]} (in Python: edition={years[0]})"
+        raise FileError(path, editions, 'one of them', remedy=remedy)
     year = years[0] if edition is None else str(edition)
-    if year not in years: raise FileError(path, f"editions {', '.join(years)}", f"edition {year}")
-    return PartitionSums({k: _sum(t, m[0], k) for m in found if (m[1] or '') == year for k in [(int(m[2]), int(m[3]))]})
+    if year not in years: raise FileError(path, editions, f"edition {year}")
+    keys = {(int(m[2]), int(m[3])): m[0] for m in found if (m[1] or '') == year}
+    return PartitionSums({k: _sum(t, name, k) for k, name in keys.items()})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #5eaca96a
 def tips(which,         # LineList, or pairs (molecule number, isotopologue number)
@@ -436,8 +486,8 @@ def tips(which,         # LineList, or pairs (molecule number, isotopologue numb
          edition=2021,  # year of TIPS: 2021 or 2025
         )->PartitionSums:
     "Partition sums of TIPS through the package hitran-api."
-    pairs = set(zip(which.molec_id.tolist(), which.local_iso_id.tolist())) if isinstance(which, LineList) else {tuple(k) for k in which}
-    hapi = _hapi()
+    if isinstance(which, LineList): which = zip(which.molec_id.tolist(), which.local_iso_id.tolist())
+    pairs, hapi = {tuple(k) for k in which}, _hapi()
     Ts, Qs = getattr(hapi, f'TIPS_{edition}_ISOT_HASH', None), getattr(hapi, f'TIPS_{edition}_ISOQ_HASH', None)
     if Ts is None: raise ValueError(f"hitran-api has no TIPS of {edition}")
     out = PartitionSums()

@@ -26,7 +26,7 @@ from ..runs import Recipe
 from ..train import Stage
 from .physae import PhysAE, _like
 from ..posterior import Gaussian
-from .fit import noise_share, scatter
+from .fit import noise_share, point_scatter
 from .setup import Gas
 from .simulate import Grid, LineByLine, preset
 
@@ -147,7 +147,7 @@ def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the co
     "Noise of a spectrum: that of the training, a share of the signal, or found from the scatter ('auto')."
     if noise is None: return Gaussian(relative=self.noise_rms or .002)
     if noise != 'auto': return Gaussian(relative=noise_share(noise))
-    return Gaussian(relative=float(np.median([scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]])))
+    return Gaussian(relative=float(np.median([point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]])))
 
 def _calibration(poly, n):
     "Refuse what is no small correction of an axis."
