@@ -380,7 +380,7 @@ def one_cycle(lr:float,               # highest learning rate
 
 # %% ../nbs/00_core/05_callbacks.ipynb #4f825098
 def cosine_warmup(lr:float,                  # highest learning rate
-                  epochs:float=None,   # end of the last period if `t_0` is None [epochs]; None: the end of the fit
+                  epochs:float=None,         # end of the last period without `t_0` [epochs]; None: that of the fit
                   warmup_epochs:float=5,     # linear rise [epochs]
                   t_0:float=None,            # first period [epochs]; one period until the end if None
                   t_mult:float=1.,           # length of a period over the one before, >= 1
@@ -389,8 +389,7 @@ def cosine_warmup(lr:float,                  # highest learning rate
     "Linear warm-up, then cosines with warm restarts."
     if not (t_mult >= 1 and (t_0 is None or t_0 > 0) and warmup_epochs >= 0 and 0 <= eta_min_ratio <= 1):
         raise ValueError(f"cosine_warmup: t_0={t_0} is positive, t_mult={t_mult:g} at least 1, "
-                         f"warmup_epochs={warmup_epochs:g} not negative and eta_min_ratio={eta_min_ratio:g} in 0 .. "
-                         "1")
+                         f"warmup_epochs={warmup_epochs:g} not negative and eta_min_ratio={eta_min_ratio:g} in 0 .. 1")
     def f(at, n):
         if at < warmup_epochs: return lr*(eta_min_ratio + (1 - eta_min_ratio)*at/warmup_epochs)
         t, period = at - warmup_epochs, t_0 or max((epochs or n) - warmup_epochs, 1e-9)

@@ -150,8 +150,8 @@ def _logarithmic(model, *names):
     for k in names:
         v = getattr(model, k)
         if isinstance(v, tuple) and v[0] <= 0:
-            raise ValueError(f"{type(model).__name__}: {k}={v} is drawn uniformly in the logarithm: its lower end "
-                             "must be positive")
+            raise ValueError(f"{type(model).__name__}: {k}={v} is drawn uniformly in the logarithm: "
+                             "its lower end must be positive")
 
 # %% ../nbs/00_core/02_data.ipynb #1708733c
 @dataclass(frozen=True)
@@ -321,8 +321,8 @@ def noise_from_dict(d:dict, # what `to_dict` gave
     "Read a noise model."
     kinds = {k: c for k, c in _kinds().items() if k != 'Sometimes'}
     if not isinstance(d, dict) or d.get('kind') not in kinds:
-        raise ValueError(f"no noise of kind {d.get('kind') if isinstance(d, dict) else d!r}: there are "
-                         f"{', '.join(kinds)}")
+        found = d.get('kind') if isinstance(d, dict) else d
+        raise ValueError(f"no noise of kind {found!r}: there are {', '.join(kinds)}")
     cls, kw = kinds[d['kind']], {k: v for k, v in d.items() if k != 'kind'}
     unknown = set(kw) - {f.name for f in fields(cls)}
     if unknown:
@@ -370,8 +370,8 @@ class SimSource:
         _check_signal(clean, theta, space)
         x = clean if self.noise is None else self.noise(clean, draws.at('noise'))
         if x.shape != clean.shape:
-            raise ValueError(f"the noise gave {tuple(x.shape)} for a signal {tuple(clean.shape)}: it must keep the "
-                             "shape")
+            raise ValueError(f"the noise gave {tuple(x.shape)} for a signal {tuple(clean.shape)}: "
+                             "it must keep the shape")
         known = theta.new_zeros(theta.shape, dtype=torch.float32)
         if self.known:
             at = [self.space.index(k) for k in self.known]
@@ -687,8 +687,8 @@ def _collate(items, at, ragged):
     if ragged and 'mask' in first: raise ValueError("the name 'mask' is taken by the padding: rename that array")
     tail = lambda k, t: tuple(t.shape[k in ragged:])
     for i, d in rest:
-        if d.keys() != first.keys(): raise ValueError(f"item {i} has {', '.join(d)}, item {i0} has "
-                                                      f"{', '.join(first)}")
+        if d.keys() != first.keys():
+            raise ValueError(f"item {i} has {', '.join(d)}, item {i0} has {', '.join(first)}")
         for k, t in d.items():
             if tail(k, t) != tail(k, first[k]):
                 raise ValueError(f"{k} is {tuple(t.shape)} in item {i} and {tuple(first[k].shape)} in item {i0}: "

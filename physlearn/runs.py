@@ -106,8 +106,8 @@ def space_of(sim)->ParamSpace: # a simulator, or None
 @patch
 def to_dict(self:Recipe)->dict:
     "Options and versions, for JSON."
-    return dict(system=self.system, options=asdict(self), versions=dict(physlearn=version('physlearn'),
-                                                                        torch=torch.__version__.split('+')[0]))
+    versions = dict(physlearn=version('physlearn'), torch=torch.__version__.split('+')[0])
+    return dict(system=self.system, options=asdict(self), versions=versions)
 
 def recipe_from_dict(d:dict, # what `to_dict` gave
                      path='recipe.json', # where it stood, for the message
@@ -238,7 +238,8 @@ class Run:
     @property
     def sealed(self):
         "Which epoch the weights are from, and which were the best and the last."
-        return read_json(self.path/'manifest.json').get('sealed', {})
+        manifest = self.path/'manifest.json'
+        return read_json(manifest).get('sealed', {}) if manifest.exists() else {}
     @property
     def name(self): return self.path.resolve().name
     def __repr__(self):
@@ -428,8 +429,8 @@ def begin(self:Recipe, model, start:Run):
 def _start(recipe, out, sim):
     "Make the folder and write what is known beforehand."
     if (out/'recipe.json').exists():
-        raise FileError(out, 'holds a run already', remedy="give another --out, or go on with `physlearn resume "
-                                                           f"{out}`")
+        raise FileError(out, 'holds a run already',
+                        remedy=f"give another --out, or go on with `physlearn resume {out}`")
     if out.exists() and not out.is_dir(): raise FileError(out, 'is a file', 'a folder to write to')
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/'space.json', space_of(sim).to_dict())
@@ -445,15 +446,16 @@ def _seal(recipe, out, sim, model, rows, evaluate, say):
     run = Run(out, recipe, sim, model)
     sealed = last_state(out/'state')[1]['sealed']
     write_json(out/'manifest.json', {f: sha256(out/f) for f in _SEALED} | dict(sealed=sealed))
-    say(f"  sealed with stage {sealed['stage']}, epoch {sealed['epoch'] + 1} of {sealed['last'] + 1}{_why(sealed)}")
+    say(f"  sealed with {_sealed_as(sealed)}")
     if evaluate: run.evaluate(say=say)
     return run
 
-def _why(sealed):
-    "What speaks for the epoch."
-    if sealed['best'] is None: return ''
-    if sealed['weights'] == 'last': return f", the last; the best {sealed['monitor']} is epoch {sealed['best'] + 1}'s"
-    return f", the best {sealed['monitor']}: {sealed['value']:.4g}"
+def _sealed_as(sealed):
+    "The epoch whose weights a run holds, and what speaks for it."
+    what = f"stage {sealed['stage']}, epoch {sealed['epoch'] + 1} of {sealed['last'] + 1}"
+    if sealed['best'] is None: return what
+    if sealed['weights'] == 'last': return f"{what}; the best {sealed['monitor']} is that of epoch {sealed['best'] + 1}"
+    return f"{what}, with the best {sealed['monitor']} ({sealed['value']:.4g})"
 
 # %% ../nbs/00_core/07_runs.ipynb #dbf2e7cf
 @patch(cls_method=True)
@@ -492,8 +494,8 @@ def report(self:Run, found:Judgement=None)->Path: # judged anew if None; the pag
     for k, p in run_pictures(found, self.history, self.sealed).items():
         pictures[k] = png(p.draw, p.size), p.caption
         with atomic_write(self.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(pictures[k][0])
-    write_text(self.path/'report.html', run_page(self.name, found, pictures,
-                                                 self.space._repr_html_() if len(self.space) else ''))
+    ranges = self.space._repr_html_() if len(self.space) else ''
+    write_text(self.path/'report.html', run_page(self.name, found, pictures, ranges))
     write_text(self.path/'README.md', self.card())
     return self.path/'report.html'
 
@@ -507,9 +509,10 @@ def card(self:Run)->str:
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
     tables = [f"**{t['caption']}**\n\n{_markdown(t['head'], t['rows'])}" for t in self.metrics.get('tables', [])]
     files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in _SEALED if (self.path/f).exists())
-    return '\n\n'.join([f"# {self.name}", f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M "
-                                          f"parameters, versions {versions}.",
-                        f"Options that differ from the defaults: {options}.", *_ranges(self.space),
+    what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
+    epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
+    return '\n\n'.join([f"# {self.name}", what, f"Options that differ from the defaults: {options}.",
+                        *epoch, *_ranges(self.space),
                         '## What it reaches', '\n\n'.join(tables) or 'Not evaluated yet.', f'## Files\n\n{files}\n'])
 
 def _ranges(space):
@@ -553,8 +556,8 @@ def named_model(model,    # batch -> dict of tensors
     batch = _Noted({k: v[:2] for k, v in batch.items()})
     out = {k: v for k, v in model.eval()(batch).items() if torch.is_tensor(v) and v.shape[:1] == (2,)}
     if not batch.read or not out:
-        raise ValueError(f"{type(model).__name__} reads no tensor of a batch or answers with none: give it a method "
-                         "for_export")
+        raise ValueError(f"{type(model).__name__} reads no tensor of a batch or answers with none: "
+                         "give it a method for_export")
     return Named(model, batch.read, list(out)), {k: dict.__getitem__(batch, k) for k in batch.read}, list(out)
 
 # %% ../nbs/00_core/07_runs.ipynb #8c665e00
@@ -588,8 +591,8 @@ def read_recipe(path, # YAML or JSON
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
     if set(d) <= {'system', 'options', 'versions'}:
         if d.get('system') != cls.system or not isinstance(d.get('options'), dict):
-            raise FileError(path, f"system {d.get('system')!r}, options "
-                                  f"{str(d.get('options'))[:40]}", f"system {cls.system!r} and its options")
+            found = f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}"
+            raise FileError(path, found, f"system {cls.system!r} and its options")
         d = d['options']
     d, kinds = cls.from_file(path, d), get_type_hints(cls)
     if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):

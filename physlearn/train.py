@@ -115,7 +115,7 @@ class Accumulate(Callback):
         last = (self.iter + 1)%self.n == 0 or self.iter + 1 == self.n_iter
         if not last: raise CancelBatchException   # neither a step nor a zeroed gradient
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        torch._foreach_div_(grads, self.total)
+        if grads: torch._foreach_div_(grads, self.total)
         self.total = 0.
 
 # %% ../nbs/00_core/06_train.ipynb #aa3a4774
@@ -168,8 +168,8 @@ class PhysLearner(Learner):
         if not self._watched() or math.isfinite(loss): return
         terms = ', '.join(f'{k} {float(v):.3g}' for k, v in getattr(self.loss_func, 'last', {}).items())
         kind = 'training' if self.training else 'validation'
-        raise NotFinite(f"{self.where()}: the {kind} loss is {loss}{f' ({terms})' if terms else ''}; "
-                        f"{REMEDIES}")
+        each = f' ({terms})' if terms else ''
+        raise NotFinite(f"{self.where()}: the {kind} loss is {loss}{each}; {REMEDIES}")
 
     def _do_grad_opt(self):
         self._check_loss()
@@ -323,8 +323,7 @@ def origin(learn, stages, weights='best', recipe=None): # PhysLearner, Stages, w
     acting = [_callback(cb) for cb in learn.cbs if isinstance(cb, ACTING)]
     terms = list(getattr(learn.loss_func, 'terms', [type(learn.loss_func).__name__]))
     return dict(recipe=recipe, network=_network(learn.model), loss=terms, data=_data(learn.dls), callbacks=acting,
-                optimizer=_optimizer(learn.opt_func),
-                ends=weights, stages=parts)
+                optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
 
 def _sha256_of(d): return hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()
 
@@ -420,8 +419,8 @@ def _sha256(path):
 
 def _number(v):
     if isinstance(v, np.generic) or torch.is_tensor(v) and v.ndim == 0: return v.item()
-    raise TypeError(f"{type(v).__name__} in a callback's or an optimizer's state: only numbers, words, lists and "
-                    "dicts are kept")
+    raise TypeError(f"{type(v).__name__} in a callback's or an optimizer's state: "
+                    "only numbers, words, lists and dicts are kept")
 
 @contextlib.contextmanager
 def writing(path): # what is written
@@ -674,8 +673,8 @@ def after_loss(self:Together):
 @patch
 def _seed(self:Together):
     if self.rank:
-        torch.manual_seed(int(address_hash(torch.tensor([self.rank]), torch.tensor([self.dl.epoch]), self.dl.seed,
-                                           'process')[0,0]))
+        rank, epoch = torch.tensor([self.rank]), torch.tensor([self.dl.epoch])
+        torch.manual_seed(int(address_hash(rank, epoch, self.dl.seed, 'process')[0,0]))
 
 # %% ../nbs/00_core/06_train.ipynb #322a533f
 @patch
