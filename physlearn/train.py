@@ -115,7 +115,7 @@ class Accumulate(Callback):
         last = (self.iter + 1)%self.n == 0 or self.iter + 1 == self.n_iter
         if not last: raise CancelBatchException   # neither a step nor a zeroed gradient
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        torch._foreach_div_(grads, self.total)
+        if grads: torch._foreach_div_(grads, self.total)
         self.total = 0.
 
 # %% ../nbs/00_core/06_train.ipynb #aa3a4774

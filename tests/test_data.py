@@ -393,3 +393,11 @@ def test_ragged_signals_reach_a_network(tmp_path):
     assert loss < .5*rate.var()
     with pytest.raises(ValueError, match=r'mask.*\(50, 7\)'): net.read(batch['x'], torch.ones(50, 7, dtype=torch.bool))
     with pytest.raises(ValueError, match=r'2 features.*1'): MaskedSummary(2, 16)(batch['x'], batch['mask'])
+
+def test_flow_on_a_source():
+    "What a source gives is what a flow takes: signals (B,1,N) and z make one density for each row."
+    from physlearn.flows import NPE, FlowHead
+    torch.manual_seed(0)
+    dl = SeedDL(SimSource(Bend(20), White(.01)), 64, 640, 1)
+    npe = NPE(FlowHead(3, 20))
+    assert npe(dl.batch(0))['log_prob'].shape == (64,)

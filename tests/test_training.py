@@ -307,6 +307,27 @@ def test_monitor_of_a_stage():
     fit_stages(learn, stage(3, monitor='score', mode='max'))
     assert equal(learn.model.state_dict(), snap.seen[1])
 
+@pytest.mark.parametrize('weights,epoch', [('best', 0), ('last', 3)])
+def test_early_stop_says_what_is_best(weights, epoch, tmp_path):
+    "A callback that takes the best weights back names the column; with `weights='last'` it only stops."
+    snap = Snap()
+    learn = learner([Scores(.4, .1, .2, .3), snap])
+    fit_stages(learn, stage(4, cbs=lambda: [EarlyStop('valid_loss', 'max', patience=9, verbose=False)]), tmp_path, weights=weights)
+    assert equal(learn.model.state_dict(), snap.seen[epoch])
+    assert train.last_state(tmp_path)[1]['sealed']['epoch'] == epoch
+
+@pytest.mark.parametrize('every,keep', [(2, 2), (3, 1), (1, 'all')])
+def test_fewer_states(every, keep, tmp_path):
+    "Written every second epoch, or few of them kept: the best one is there, and a resumed run ends with the same bits."
+    scores = lambda: Scores(.4, .3, .1, .2, .5, .6)
+    def go(folder, die=(), resume=False, seed=0):
+        learn = learner([scores(), *die], seed)
+        return outcome(learn, fit_stages(learn, stage(6), folder, resume, every=every, keep=keep))
+    whole = go(tmp_path/'whole')
+    with pytest.raises(Stop): go(tmp_path/'state', [Die(22, 'before_batch')])
+    assert (tmp_path/'state/00003').exists()
+    assert same(go(tmp_path/'state', resume=True, seed=9), whole)
+
 # --- accumulation
 
 def descend(bs, n, cbs=()):
