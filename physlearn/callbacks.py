@@ -42,8 +42,10 @@ def tiny_learner(cbs=(),    # callbacks
     rows = [({'x': a, 'u': u},)*2 for a, u in zip(x, x @ torch.tensor([[.5], [-.25]]) + .1)]
     dls = DataLoaders(*(DataLoader(rows, bs=bs, num_workers=0, device=torch.device('cpu')) for _ in range(2)))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed); model = Line()
-    learn = Learner(dls, model, loss_func=loss or CompositeLoss(params=param_mse(), kl=kl), cbs=listify(cbs), **{'lr': .05, **kw})
+        torch.manual_seed(seed)
+        model = Line()
+    learn = Learner(dls, model, loss_func=loss or CompositeLoss(params=param_mse(), kl=kl), cbs=listify(cbs),
+                    **{'lr': .05, **kw})
     learn.remove_cbs([cb for cb in learn.cbs if cb.name == 'progress'])
     learn.logger = lambda row: None
     return learn
@@ -62,7 +64,8 @@ class Spy(Callback):
 class InTraining(Callback):
     "A callback that sleeps during `lr_find`, `validate` and `get_preds`."
     remove_on_fetch = True
-    def before_fit(self): self.run = not (hasattr(self.learn, 'lr_finder') or self.learn.lock.locked())   # the lock is held by validate and get_preds
+    def before_fit(self):   # the lock is held by validate and get_preds
+        self.run = not (hasattr(self.learn, 'lr_finder') or self.learn.lock.locked())
 
 # %% ../nbs/00_core/05_callbacks.ipynb #b67d01a5
 @lru_cache(8)
@@ -83,11 +86,13 @@ class ReLoBRaLo(InTraining):
                  rho:float=.999,   # expected rho: the probability of *not* looking back to the start [-]
                  T:float=1.,       # temperature of the softmax, > 0 [-]
                  seed:int=0):      # of the lookbacks
-        if not (0 <= alpha <= 1 and 0 <= rho <= 1 and T > 0): raise ValueError(f"ReLoBRaLo: alpha={alpha:g} and rho={rho:g} lie in 0 .. 1, and T={T:g} is positive")
+        if not (0 <= alpha <= 1 and 0 <= rho <= 1 and T > 0):
+            raise ValueError(f"ReLoBRaLo: alpha={alpha:g} and rho={rho:g} lie in 0 .. 1, and T={T:g} is positive")
         self.alpha, self.rho, self.T, self.seed = alpha, rho, T, seed
         self.reset()
 
-    def reset(self): self.t, self.seen, self.lam, self.origin, self.previous = 0, 0, {}, {}, {}   # steps, steps that taught, weights, references
+    def reset(self):   # steps, steps that taught, weights, references
+        self.t, self.seen, self.lam, self.origin, self.previous = 0, 0, {}, {}, {}
 
     def update(self,
                losses:dict,    # unweighted terms of this step, by name [any unit]
@@ -97,7 +102,9 @@ class ReLoBRaLo(InTraining):
         drawn = float(_draws(self.seed, self.t//1024)[self.t%1024] < self.rho)
         self.t, rho = self.t + 1, drawn if rho is None else rho
         now = {k: v for k, v in losses.items() if v != 0}
-        if any(v < 0 for v in now.values()): raise ValueError(f"ReLoBRaLo compares ratios, so terms cannot be negative: {min(now, key=now.get)} = {min(now.values()):g}; shift it or leave it to a fixed weight")
+        if any(v < 0 for v in now.values()):
+            raise ValueError(f"ReLoBRaLo compares ratios, so terms cannot be negative: {min(now, key=now.get)} = "
+                             f"{min(now.values()):g}; shift it or leave it to a fixed weight")
         if now and all(map(math.isfinite, now.values())): self._learn(now, rho)
         return dict(self.lam) if now else {}
 
@@ -107,7 +114,8 @@ def _learn(self:ReLoBRaLo, now, rho):
     "One step of the rule with the terms `now`, none of them 0."
     last, old = {k: self.previous.get(k, v) for k, v in now.items()}, {k: self.lam.get(k, 1.) for k in now}
     self.origin, self.previous = {**now, **self.origin}, {**self.previous, **now}
-    if old.keys() != self.lam.keys(): old = {k: v*len(now)/sum(old.values()) for k, v in old.items()}   # terms came or went
+    if old.keys() != self.lam.keys():   # terms came or went
+        old = {k: v*len(now)/sum(old.values()) for k, v in old.items()}
     recent, start, a = _lam_hat(now, last, self.T), _lam_hat(now, self.origin, self.T), self.alpha
     if self.seen == 0: self.lam = dict.fromkeys(now, 1.)
     elif self.seen == 1: self.lam = recent
@@ -115,21 +123,27 @@ def _learn(self:ReLoBRaLo, now, rho):
     self.seen += 1
 
 @patch
-def state_dict(self:ReLoBRaLo)->dict: return dict(t=self.t, seen=self.seen, lam=dict(self.lam), origin=dict(self.origin), previous=dict(self.previous))
+def state_dict(self:ReLoBRaLo)->dict:
+    return dict(t=self.t, seen=self.seen, lam=dict(self.lam), origin=dict(self.origin), previous=dict(self.previous))
 
 @patch
 def load_state_dict(self:ReLoBRaLo, d:dict):
-    self.t, self.seen, self.lam, self.origin, self.previous = d['t'], d['seen'], dict(d['lam']), dict(d['origin']), dict(d['previous'])
+    self.t, self.seen = d['t'], d['seen']
+    self.lam, self.origin, self.previous = dict(d['lam']), dict(d['origin']), dict(d['previous'])
 
 # %% ../nbs/00_core/05_callbacks.ipynb #0739b4aa
 def _mean_over_processes(v):
     d = torch.distributed
-    if d.is_available() and d.is_initialized(): d.all_reduce(v); v /= d.get_world_size()
+    if d.is_available() and d.is_initialized():
+        d.all_reduce(v)
+        v /= d.get_world_size()
     return v
 
 @patch
 def before_fit(self:ReLoBRaLo):
-    if not isinstance(self.loss_func, CompositeLoss): raise ValueError(f"ReLoBRaLo balances the terms of a CompositeLoss, and the learner's loss is {type(self.loss_func).__name__}")
+    if not isinstance(self.loss_func, CompositeLoss):
+        raise ValueError("ReLoBRaLo balances the terms of a CompositeLoss, and the learner's loss is "
+                         f"{type(self.loss_func).__name__}")
     InTraining.before_fit(self)
 
 @patch
@@ -151,7 +165,8 @@ class Anneal(InTraining):
                  n:int=50,            # epochs until `end` is reached
                  end:float=1.,        # final weight [-]
                  shape:str='linear'): # 'linear' or 'cosine', which starts and ends flat
-        if shape not in ('linear', 'cosine'): raise ValueError(f"Anneal {term}: shape is 'linear' or 'cosine', not {shape!r}")
+        if shape not in ('linear', 'cosine'):
+            raise ValueError(f"Anneal {term}: shape is 'linear' or 'cosine', not {shape!r}")
         if not (n > 0 and end >= 0 and start >= 0):
             raise ValueError(f"Anneal {term}: start={start} and end={end:g} must be 0 or more, n={n} 1 or more")
         self.term, self.start, self.n, self.end, self.shape = term, start, n, end, shape
@@ -184,14 +199,20 @@ class Watch(InTraining):
                  mode:str,         # 'min' if it should fall, 'max' if it should rise
                  patience:int,     # epochs without improvement
                  min_delta:float): # the least change that counts as improvement [unit of the value]
-        if mode not in ('min', 'max'): raise ValueError(f"{type(self).__name__}: mode is 'min' or 'max', not {mode!r}: say whether {monitor} should fall or rise")
-        if not (patience >= 1 and min_delta >= 0): raise ValueError(f"{type(self).__name__}: patience={patience} is at least 1 epoch and min_delta={min_delta:g} not negative")
+        if mode not in ('min', 'max'):
+            raise ValueError(f"{type(self).__name__}: mode is 'min' or 'max', not {mode!r}: say whether {monitor} "
+                             "should fall or rise")
+        if not (patience >= 1 and min_delta >= 0):
+            raise ValueError(f"{type(self).__name__}: patience={patience} is at least 1 epoch and "
+                             f"min_delta={min_delta:g} not negative")
         self.monitor, self.mode, self.patience, self.min_delta = monitor, mode, patience, min_delta
 
     def before_fit(self):
         super().before_fit()
         names = [n for n in self.recorder.metric_names if n not in ('epoch', 'time')]
-        if self.run and self.monitor not in names: raise ValueError(f"{type(self).__name__}: nothing is recorded as {self.monitor!r}; there are {', '.join(names)}")
+        if self.run and self.monitor not in names:
+            raise ValueError(f"{type(self).__name__}: nothing is recorded as {self.monitor!r}; there are "
+                             f"{', '.join(names)}")
 
     def value(self):
         "This epoch's value, or None where validation was skipped."
@@ -222,7 +243,8 @@ class EarlyStop(Watch):
         if self.verbose: print(f'EarlyStop: {text}')
 
     def state_dict(self): return {k: getattr(self, k) for k in ('best', 'best_epoch', 'mark', 'wait', 'reason')}
-    def load_state_dict(self, d): self.best, self.best_epoch, self.mark, self.wait, self.reason = (d[k] for k in ('best', 'best_epoch', 'mark', 'wait', 'reason'))
+    def load_state_dict(self, d):
+        for k in ('best', 'best_epoch', 'mark', 'wait', 'reason'): setattr(self, k, d[k])
     def tensors(self): return dict(self.saved)                  # weights of the best epoch, {name: tensor}
     def load_tensors(self, d): self.saved = dict(d)
 
@@ -236,7 +258,8 @@ def after_validate(self:EarlyStop):
         return
     if self.better(v, self.best):
         self.best, self.best_epoch = v, self.epoch
-        if self.restore_best: self.saved = {k: t.detach().clone() for k, t in get_model(self.model).state_dict().items()}
+        if self.restore_best:
+            self.saved = {k: t.detach().clone() for k, t in get_model(self.model).state_dict().items()}
     if self.better(v, self.mark, self.min_delta):
         self.mark, self.wait = v, 0
         self.say(f'{self.monitor} improved to {v:.6f}')
@@ -248,12 +271,17 @@ def after_validate(self:EarlyStop):
 # %% ../nbs/00_core/05_callbacks.ipynb #544b09ff
 @patch
 def before_epoch(self:EarlyStop):
-    if self.reason: self.learn.epoch -= 1; raise CancelFitException      # the last epoch is the one before
+    if self.reason:   # the last epoch is the one before
+        self.learn.epoch -= 1
+        raise CancelFitException
 
 @patch
 def after_fit(self:EarlyStop):
-    found = f'best {self.monitor} {self.best:.6f} in epoch {self.best_epoch}' if self.best is not None else f'{self.monitor} was never finite'
-    if self.restore_best and self.saved: get_model(self.model).load_state_dict(self.saved); found += ', its weights are back'
+    if self.best is None: found = f'{self.monitor} was never finite'
+    else: found = f'best {self.monitor} {self.best:.6f} in epoch {self.best_epoch}'
+    if self.restore_best and self.saved:
+        get_model(self.model).load_state_dict(self.saved)
+        found += ', its weights are back'
     if self.reason: self.say(f'stopped, {self.reason}; {found}')
     self.reason, self.wait = None, 0
 
@@ -269,9 +297,11 @@ class EMA(InTraining):
 
     def weights(self): return get_model(self.model).state_dict()
 
-    def before_train(self):                                      # not before_fit: by now a checkpoint has put its weights in
+    def before_train(self):   # not before_fit: by now a checkpoint has put its weights in
         now = self.weights()
-        if self.shadow and self.shadow.keys() != now.keys(): raise ValueError(f"EMA holds averages of another model: they differ in {', '.join(sorted(self.shadow.keys() ^ now.keys())[:3])}")
+        if self.shadow and self.shadow.keys() != now.keys():
+            raise ValueError("EMA holds averages of another model: they differ in "
+                             f"{', '.join(sorted(self.shadow.keys() ^ now.keys())[:3])}")
         self.shadow = {k: self.shadow[k].to(v) if self.shadow else v.clone() for k, v in now.items()}
 
     def before_step(self): self.skipped = False
@@ -297,7 +327,9 @@ def before_validate(self:EMA):
 
 @patch
 def after_epoch(self:EMA):
-    if self.own: _put(self.own, self.weights()); self.own = {}
+    if self.own:
+        _put(self.own, self.weights())
+        self.own = {}
 
 @patch
 def after_fit(self:EMA):
@@ -348,7 +380,7 @@ def one_cycle(lr:float,               # highest learning rate
 
 # %% ../nbs/00_core/05_callbacks.ipynb #4f825098
 def cosine_warmup(lr:float,                  # highest learning rate
-                  epochs:float=None,         # where the last period ends if `t_0` is None [epochs]; the end of the fit if None
+                  epochs:float=None,         # end of the last period without `t_0` [epochs]; None: that of the fit
                   warmup_epochs:float=5,     # linear rise [epochs]
                   t_0:float=None,            # first period [epochs]; one period until the end if None
                   t_mult:float=1.,           # length of a period over the one before, >= 1
@@ -356,7 +388,8 @@ def cosine_warmup(lr:float,                  # highest learning rate
                  )->Schedule:
     "Linear warm-up, then cosines with warm restarts."
     if not (t_mult >= 1 and (t_0 is None or t_0 > 0) and warmup_epochs >= 0 and 0 <= eta_min_ratio <= 1):
-        raise ValueError(f"cosine_warmup: t_0={t_0} is positive, t_mult={t_mult:g} at least 1, warmup_epochs={warmup_epochs:g} not negative and eta_min_ratio={eta_min_ratio:g} in 0 .. 1")
+        raise ValueError(f"cosine_warmup: t_0={t_0} is positive, t_mult={t_mult:g} at least 1, "
+                         f"warmup_epochs={warmup_epochs:g} not negative and eta_min_ratio={eta_min_ratio:g} in 0 .. 1")
     def f(at, n):
         if at < warmup_epochs: return lr*(eta_min_ratio + (1 - eta_min_ratio)*at/warmup_epochs)
         t, period = at - warmup_epochs, t_0 or max((epochs or n) - warmup_epochs, 1e-9)
@@ -375,13 +408,15 @@ class Plateau(Watch):
                  min_lr:float=1e-6,    # the rate is not lowered below this
                  min_delta:float=0.):  # the least change that counts as improvement [unit of the value]
         super().__init__(monitor, mode, patience, min_delta)
-        if not 0 < factor < 1: raise ValueError(f"Plateau: factor={factor:g} lies between 0 and 1: the rate is multiplied by it")
+        if not 0 < factor < 1:
+            raise ValueError(f"Plateau: factor={factor:g} lies between 0 and 1: the rate is multiplied by it")
         self.factor, self.min_lr, self.mark, self.wait, self.rates = factor, min_lr, None, 0, None
 
     def before_fit(self):
         super().before_fit()
         if not self.run: return
-        if any(isinstance(cb, ParamScheduler) and 'lr' in cb.scheds for cb in self.learn.cbs): raise ValueError("Plateau and a schedule both set the learning rate: take one of them")
+        if any(isinstance(cb, ParamScheduler) and 'lr' in cb.scheds for cb in self.learn.cbs):
+            raise ValueError("Plateau and a schedule both set the learning rate: take one of them")
         self.rates = self.rates or [float(h['lr']) for h in self.opt.hypers]
 
     def before_train(self):
@@ -392,7 +427,8 @@ class Plateau(Watch):
         v = self.value()
         if v is not None and math.isfinite(v) and self.better(v, self.mark, self.min_delta): self.mark, self.wait = v, 0
         else: self.wait += 1
-        if self.wait >= self.patience: self.rates, self.wait = [max(lr*self.factor, min(self.min_lr, lr)) for lr in self.rates], 0
+        if self.wait >= self.patience:
+            self.rates, self.wait = [max(lr*self.factor, min(self.min_lr, lr)) for lr in self.rates], 0
 
     def after_fit(self): self.rates, self.wait = None, 0
     def state_dict(self): return dict(mark=self.mark, wait=self.wait, rates=self.rates)
@@ -414,9 +450,11 @@ class LossTerms(Callback):
     def before_fit(self):
         self.means = {True: {}, False: {}}
         names = list(self.loss_func.terms)
-        cols = [Column(f'{when}_{k}', lambda k=k, t=t: self.mean(t, k)) for t, when in ((True, 'train'), (False, 'valid')) for k in names]
+        cols = [Column(f'{when}_{k}', lambda k=k, t=t: self.mean(t, k)) for t,
+                when in ((True, 'train'), (False, 'valid')) for k in names]
         for cb in self.learn.cbs:
-            if isinstance(cb, ReLoBRaLo): cols += [Column(f'lam_{k}', lambda k=k, cb=cb: cb.lam.get(k, math.nan)) for k in names]
+            if isinstance(cb, ReLoBRaLo):
+                cols += [Column(f'lam_{k}', lambda k=k, cb=cb: cb.lam.get(k, math.nan)) for k in names]
         self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, Column)] + cols
 
     def mean(self, training, k):

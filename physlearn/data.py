@@ -44,7 +44,8 @@ def _mix_(z):
 @lru_cache(256)
 def _columns(cols, device):
     "What `address_hash` adds for each column: `cols` of them, or those with these names."
-    words = torch.arange(cols, device=device) if isinstance(cols, int) else torch.tensor([_word(k) for k in cols], device=device)
+    if isinstance(cols, int): words = torch.arange(cols, device=device)
+    else: words = torch.tensor([_word(k) for k in cols], device=device)
     return (words + 1)*_signed(_GOLD)
 
 # %% ../nbs/00_core/02_data.ipynb #b4a3965a
@@ -55,10 +56,12 @@ class Draws:
                  *key,        # integers and strings: seed, split, epoch
                  device=None, # where to draw
                 ):
-        rows = torch.arange(rows, device=device) if isinstance(rows, int) else torch.as_tensor(rows, device=device).long()
-        self._set(rows, _key_hash(0, *key))
+        if isinstance(rows, int): rows = torch.arange(rows, device=device)
+        self._set(torch.as_tensor(rows, device=device).long(), _key_hash(0, *key))
 
-    def _set(self, rows, key): self.rows, self._key, self._start = rows, key, None; return self
+    def _set(self, rows, key):
+        self.rows, self._key, self._start = rows, key, None
+        return self
     def __len__(self): return len(self.rows)
     def __getitem__(self, i)->'Draws': return Draws.__new__(Draws)._set(self.rows[i], self._key)
     def at(self, *more)->'Draws': return Draws.__new__(Draws)._set(self.rows, _key_hash(self._key, *more))
@@ -72,16 +75,17 @@ class Draws:
         return (self._hash(names) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
 
     def uniforms(self, cols:int, name:str)->Tensor: # float64 in (0,1), (n,cols)
-        "Uniform draws, the bits of `params.uniforms`."
-        return (self.at(name)._hash(cols) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
+        "Uniform draws, a stream apart from `normals` of this name."
+        return (self.at(name, 'uniforms')._hash(cols) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
 
     def normals(self, cols:int, name:str)->Tensor: # float32 (n,cols)
-        "Standard normal draws, those of `params.normals` but for rounding."
+        "Standard normal draws (Box & Muller 1958)."
         h = self.at(name)._hash((cols + 1)//2)
         r = (h >> 32).bitwise_and_(0xffffffff).float().add_(.5).mul_(2.**-32).log_().mul_(-2).sqrt_()
         b = h.bitwise_and_(0xffffffff).float().mul_(2*math.pi*2.**-32)
         out = h.new_empty(len(h), h.shape[1], 2, dtype=torch.float32)
-        torch.mul(r, b.cos(), out=out[...,0]); torch.mul(r, b.sin_(), out=out[...,1])
+        torch.mul(r, b.cos(), out=out[...,0])
+        torch.mul(r, b.sin_(), out=out[...,1])
         return out.flatten(1)[:,:cols]
 
 # %% ../nbs/00_core/02_data.ipynb #654692db
@@ -105,7 +109,8 @@ class Noise:
         for f in fields(self):
             v = _number(kind, f.name, getattr(self, f.name))
             object.__setattr__(self, f.name, v)
-            if min(np.atleast_1d(v)) < self.least: raise ValueError(f"{kind}: {f.name}={v} is negative: expected {self.least:g} or more")
+            if min(np.atleast_1d(v)) < self.least:
+                raise ValueError(f"{kind}: {f.name}={v} is negative: expected {self.least:g} or more")
             if f.name == 'count' and np.any(np.mod(v, 1)): raise ValueError(f"{kind}: count={v} must be whole numbers")
             if f.name == 'p' and not (isinstance(v, float) and v <= 1):
                 raise ValueError(f"{kind}: p={v} is a probability, one number from 0 to 1")
@@ -117,7 +122,8 @@ class Noise:
 # %% ../nbs/00_core/02_data.ipynb #7858eec1
 def along_axis(kind, x): # name of a noise model, signal
     "Refuse what is no signal (B,C,N)."
-    if x.ndim != 3: raise ValueError(f"{kind} is noise along one axis, of signals (B,C,N): the signal is {tuple(x.shape)}")
+    if x.ndim != 3:
+        raise ValueError(f"{kind} is noise along one axis, of signals (B,C,N): the signal is {tuple(x.shape)}")
 
 @patch
 def between(self:Draws,
@@ -144,12 +150,13 @@ def _logarithmic(model, *names):
     for k in names:
         v = getattr(model, k)
         if isinstance(v, tuple) and v[0] <= 0:
-            raise ValueError(f"{type(model).__name__}: {k}={v} is drawn uniformly in the logarithm: its lower end must be positive")
+            raise ValueError(f"{type(model).__name__}: {k}={v} is drawn uniformly in the logarithm: "
+                             "its lower end must be positive")
 
 # %% ../nbs/00_core/02_data.ipynb #1708733c
 @dataclass(frozen=True)
 class White(Noise):
-    "White detector noise; standard deviations are drawn uniformly. A part that is not named is 0; without any, both are (0, .005)."
+    "White detector noise: drawn standard deviations. A part that is not named is 0; without any, both are (0, .005)."
     additive: float|tuple = None       # standard deviation [unit of the signal]
     multiplicative: float|tuple = None # standard deviation relative to the signal [-]
 
@@ -180,7 +187,7 @@ class Shot(Noise):
 
 # %% ../nbs/00_core/02_data.ipynb #647adda9
 def _shaped(x, draws, H, M):
-    "Gaussian noise like `x` (n,C,N) of unit variance with the amplitude spectrum `H` (n,1,M/2+1) on a record of M samples."
+    "Gaussian noise like `x` (n,C,N) of unit variance with the amplitude spectrum `H` (n,1,M/2+1), on M samples."
     weight = torch.full((M//2 + 1,), 2., device=x.device)
     weight[0] = 1.
     weight[-1] = 2. if M % 2 else 1.
@@ -251,7 +258,8 @@ class Fringes(Sometimes):
 
     def disturbance(self, x, draws):
         t = torch.linspace(0, 1, x.shape[-1], device=x.device)
-        on, periods, phase, size = _events(draws, x, self.count, periods=self.periods, phase=(0., 2*math.pi), size=self.size)
+        on, periods, phase, size = _events(draws, x, self.count, periods=self.periods, phase=(0., 2*math.pi),
+                                           size=self.size)
         wave = (on*size*torch.sin(2*math.pi*periods*t + phase)).sum(1, keepdim=True)
         return wave*(x.amax(-1, keepdim=True) - x.amin(-1, keepdim=True))
 
@@ -313,10 +321,12 @@ def noise_from_dict(d:dict, # what `to_dict` gave
     "Read a noise model."
     kinds = {k: c for k, c in _kinds().items() if k != 'Sometimes'}
     if not isinstance(d, dict) or d.get('kind') not in kinds:
-        raise ValueError(f"no noise of kind {d.get('kind') if isinstance(d, dict) else d!r}: there are {', '.join(kinds)}")
+        found = d.get('kind') if isinstance(d, dict) else d
+        raise ValueError(f"no noise of kind {found!r}: there are {', '.join(kinds)}")
     cls, kw = kinds[d['kind']], {k: v for k, v in d.items() if k != 'kind'}
     unknown = set(kw) - {f.name for f in fields(cls)}
-    if unknown: raise ValueError(f"{d['kind']} has no {min(unknown)!r}: it has {', '.join(f.name for f in fields(cls))}")
+    if unknown:
+        raise ValueError(f"{d['kind']} has no {min(unknown)!r}: it has {', '.join(f.name for f in fields(cls))}")
     return Chain(*map(noise_from_dict, kw.get('models', []))) if cls is Chain else cls(**kw)
 
 # %% ../nbs/00_core/02_data.ipynb #f3e278be
@@ -325,7 +335,7 @@ _TENSORS = 'x', 'clean', 'theta', 'u', 'z', 'known'
 class SimSource:
     "Rows of a simulator: `source(rows, *key)` is a dict of tensors."
     def __init__(self,
-                 sim,        # simulator: `sim(theta, **cond)` -> (B,C,N), with a `space`; handed `draws` if it takes them
+                 sim,   # simulator: `sim(theta, **cond)` -> (B,C,N), with a `space`; handed `draws` if it takes them
                  noise=None, # noise model `noise(x, draws)`; None: noiseless
                  known=(),   # names of parameters that the network may be told
                  hide=.5,    # probability with which each of them is hidden in each row [-]; 0 always told, 1 never
@@ -359,12 +369,15 @@ class SimSource:
         clean = self.sim(theta, **(drawn or self.cond or {}), **own).float()
         _check_signal(clean, theta, space)
         x = clean if self.noise is None else self.noise(clean, draws.at('noise'))
-        if x.shape != clean.shape: raise ValueError(f"the noise gave {tuple(x.shape)} for a signal {tuple(clean.shape)}: it must keep the shape")
+        if x.shape != clean.shape:
+            raise ValueError(f"the noise gave {tuple(x.shape)} for a signal {tuple(clean.shape)}: "
+                             "it must keep the shape")
         known = theta.new_zeros(theta.shape, dtype=torch.float32)
         if self.known:
             at = [self.space.index(k) for k in self.known]
             known[:,at] = (draws.at('known').named(*self.known) >= self.hide).float()
-        return dict(x=x, clean=clean, theta=theta, u=space.encode(theta).float(), z=space.probit(theta).float(), known=known, **drawn)
+        return dict(x=x, clean=clean, theta=theta, u=space.encode(theta).float(), z=space.probit(theta).float(),
+                    known=known, **drawn)
 
 def takes_draws(sim)->bool: # a simulator
     "Whether a simulator has an argument `draws`."
@@ -376,7 +389,8 @@ def _narrower(space, part):
     "`space` with the ranges of `part`, which lie inside."
     for k, p in (part or {}).items():
         q = space[k]
-        if p.unit != q.unit: raise ValueError(f"{k} is drawn in {p.unit!r}, the simulator takes {q.unit!r}: use .to({k}={q.unit!r})")
+        if p.unit != q.unit:
+            raise ValueError(f"{k} is drawn in {p.unit!r}, the simulator takes {q.unit!r}: use .to({k}={q.unit!r})")
         if p.lo < q.lo or p.hi > q.hi:
             ranges = f"{k} = {p.lo:g} .. {p.hi:g} {p.unit} leaves the simulator's range {q.lo:g} .. {q.hi:g} {q.unit}"
             raise ValueError(ranges.replace('  ', ' '))
@@ -385,7 +399,8 @@ def _narrower(space, part):
 def _check_signal(x, theta, space):
     "Refuse what no network can learn from."
     if x.ndim < 3 or len(x) != len(theta):
-        raise ValueError(f"the simulator gave {tuple(x.shape)} for theta {tuple(theta.shape)}: expected ({len(theta)}, channels, samples)")
+        raise ValueError(f"the simulator gave {tuple(x.shape)} for theta {tuple(theta.shape)}: expected "
+                         f"({len(theta)}, channels, samples)")
     if not math.isfinite(x.sum()) and not x.isfinite().all():     # the sum is quick
         row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
         at = ', '.join(f"{k}={v:.6g} {space[k].unit}".rstrip() for k, v in zip(space, theta[row].tolist()))
@@ -425,7 +440,10 @@ class SeedDL:
     @epoch.setter
     def epoch(self, e): self._epoch, self._told = int(e), True
     def __len__(self): return self.n//self.bs if self.drop_last else -(-self.n//self.bs)
-    def __repr__(self): return f"SeedDL({type(self.source).__name__}, {self.n} rows of {self.split}, bs={self.bs}, seed={self.seed}, epoch {self.epoch})"
+    def __repr__(self):
+        what = f"{type(self.source).__name__}, {self.n} rows of {self.split}"
+        return f"SeedDL({what}, bs={self.bs}, seed={self.seed}, epoch {self.epoch})"
+
 
 # %% ../nbs/00_core/02_data.ipynb #dadd1eab
 def _check_loader(n, size, bs, rank, world, block, drop_last):
@@ -433,10 +451,14 @@ def _check_loader(n, size, bs, rank, world, block, drop_last):
     for k, v in dict(n=n, bs=bs, world=world, block=block).items():
         if not isinstance(v, int) or v < 1: raise ValueError(f"{k}={v}: expected a whole number of 1 or more")
     if not 0 <= rank < world: raise ValueError(f"rank={rank} of world={world}: expected 0 .. {world - 1}")
-    if size is not None and n > size: raise ValueError(f"n={n} rows asked of a source that has {size}: an epoch shows each item at most once")
-    if drop_last and n < bs: raise ValueError(f"n={n} rows make no full batch of bs={bs}: lower bs, or use drop_last=False")
+    if size is not None and n > size:
+        raise ValueError(f"n={n} rows asked of a source that has {size}: an epoch shows each item at most once")
+    if drop_last and n < bs:
+        raise ValueError(f"n={n} rows make no full batch of bs={bs}: lower bs, or use drop_last=False")
     last = bs if drop_last or n % bs == 0 else n % bs
-    if min(bs, last) < world: raise ValueError(f"n={n} with bs={bs} leaves a batch of {min(bs, last)} rows for {world} ranks: use drop_last=True or another bs")
+    if min(bs, last) < world:
+        raise ValueError(f"n={n} with bs={bs} leaves a batch of {min(bs, last)} rows for {world} ranks: use "
+                         "drop_last=True or another bs")
 
 def _pad(v, L):
     "`v` (B,l,...) cut or filled with zeros to (B,L,...)."
@@ -483,7 +505,8 @@ def __iter__(self:SeedDL):
         yield batch, batch
     self._passes += 1
     if self._passes == 2 and self.split == 'train' and not self._told:
-        warnings.warn("the training rows are the same as in the pass before: give the learner cbs=[TellEpoch()], or set dl.epoch", stacklevel=2)
+        warnings.warn("the training rows are the same as in the pass before: give the learner cbs=[TellEpoch()], or "
+                      "set dl.epoch", stacklevel=2)
 
 @patch
 def one_batch(self:SeedDL): return (b := self.batch(0)), b
@@ -503,7 +526,7 @@ class TellEpoch(Callback):
     "Tell the training data which epoch it is."
     order = -20                     # before anything that looks at the data
     def __init__(self,
-                 start=0, # added to the learner's epoch: the epochs of earlier stages, so that a later one sees new rows
+                 start=0, # added to the learner's epoch: the epochs of earlier stages, so that later ones see new rows
                 ): self.start = start
     def before_train(self): self.dls.train.epoch = self.start + self.epoch
 
@@ -527,8 +550,10 @@ def sim_dls(sim,              # simulator with a `space`
     "Training and validation rows of a simulator."
     source = partial(SimSource, sim, known=known, hide=hide, cond=cond)
     train = SeedDL(source(noise=noise, space=space), bs, n_train, seed, 'train', device, **kw)
-    valid = SeedDL(source(noise=noise if valid_noise is None else valid_noise, space=space if valid_space is None else valid_space),
-                   bs, n_valid, seed, 'valid', device, **{**kw, 'drop_last': False})
+    if valid_noise is None: valid_noise = noise
+    if valid_space is None: valid_space = space
+    valid_source = source(noise=valid_noise, space=valid_space)
+    valid = SeedDL(valid_source, bs, n_valid, seed, 'valid', device, **{**kw, 'drop_last': False})
     return DataLoaders(train, valid, path=path, device=torch.device(device))
 
 # %% ../nbs/00_core/02_data.ipynb #82bea3e7
@@ -542,7 +567,8 @@ class Rows:
         self.arrays, self.ragged = dict(arrays), (ragged,) if isinstance(ragged, str) else tuple(ragged)
         for k in (*self.ragged, *([offsets] if isinstance(offsets, str) else [])):
             if k not in self.arrays: raise ValueError(f"no array {k!r} among {', '.join(self.arrays)}")
-        self.offsets = np.asarray(self.arrays.pop(offsets) if isinstance(offsets, str) else offsets) if self.ragged else None
+        if isinstance(offsets, str): offsets = self.arrays.pop(offsets)
+        self.offsets = np.asarray(offsets) if self.ragged else None
         if not self.arrays: raise ValueError("no arrays: a reader needs at least one")
         self.n = _count(self)
 
@@ -556,13 +582,16 @@ def _count(rows):
     "Number of items, if all arrays agree on it."
     o = rows.offsets
     if rows.ragged:
-        if o is None or o.ndim != 1 or not len(o) or o.dtype.kind not in 'iu': raise ValueError("ragged arrays need offsets: whole numbers (n+1,), where each item begins")
+        if o is None or o.ndim != 1 or not len(o) or o.dtype.kind not in 'iu':
+            raise ValueError("ragged arrays need offsets: whole numbers (n+1,), where each item begins")
         ends = {k: len(rows.arrays[k]) for k in rows.ragged}
         if o[0] != 0 or (o[1:] < o[:-1]).any() or set(ends.values()) != {int(o[-1])}:
-            raise ValueError(f"offsets run from {o[0]} to {o[-1]}: expected from 0, without a step back, to the length of {', '.join(f'{k} ({n})' for k, n in ends.items())}")
+            raise ValueError(f"offsets run from {o[0]} to {o[-1]}: expected from 0, without a step back, to the "
+                             f"length of {', '.join(f'{k} ({n})' for k, n in ends.items())}")
     n = {k: v.shape[0] if v.shape else 0 for k, v in rows.arrays.items() if k not in rows.ragged}
     if rows.ragged: n['offsets'] = len(o) - 1
-    if len(set(n.values())) > 1: raise ValueError('one length is expected, found ' + ', '.join(f'{k} {v}' for k, v in n.items()))
+    if len(set(n.values())) > 1:
+        raise ValueError('one length is expected, found ' + ', '.join(f'{k} {v}' for k, v in n.items()))
     return next(iter(n.values()))
 
 # %% ../nbs/00_core/02_data.ipynb #def23bb8
@@ -590,7 +619,8 @@ class HDF5Rows(Rows):
             self.file, self.pid = h5py.File(self.path, 'r', locking=False), os.getpid()
             sets = {k: _member(self.path, self.file, k) for k in (self.names or hdf5_names(self.path, self.file))}
             for k, d in sets.items():
-                if (n := math.prod(d.chunks or d.shape[1:])*d.dtype.itemsize) > self.limit: raise FileError(self.path, f"pieces of {n} bytes", f"at most {self.limit}", k)
+                if (n := math.prod(d.chunks or d.shape[1:])*d.dtype.itemsize) > self.limit:
+                    raise FileError(self.path, f"pieces of {n} bytes", f"at most {self.limit}", k)
         return sets
 
     def __getitem__(self, i)->dict:
@@ -610,11 +640,12 @@ class FileSource:
     def __init__(self,
                  reader,       # `len(reader)`, and `reader[i]` -> dict of arrays
                  permute=True, # another order in each epoch
-                 ragged=None,  # names of arrays whose first length differs from item to item; None: what the reader says
+                 ragged=None,  # names of arrays whose first length differs between items; None: as the reader says
                  finite=True,  # refuse NaN and infinity
                 ):
         self.reader, self.permute, self.finite = reader, permute, finite
-        self.ragged = tuple(getattr(reader, 'ragged', ()) if ragged is None else (ragged,) if isinstance(ragged, str) else ragged)
+        if ragged is None: ragged = getattr(reader, 'ragged', ())
+        self.ragged = (ragged,) if isinstance(ragged, str) else tuple(ragged)
         self._order = None, None
         if not len(reader): raise ValueError("the reader has no items")
 
@@ -630,7 +661,8 @@ class FileSource:
     def __call__(self, rows:Tensor, *key)->dict:
         at = self.order(*key)[rows.cpu()].tolist()
         items = {i: self.reader[i] for i in sorted(set(at))}
-        return _collate({i: {k: _tensor(v, k, i, self.finite) for k, v in d.items()} for i, d in items.items()}, at, self.ragged)
+        tensors = {i: {k: _tensor(v, k, i, self.finite) for k, v in d.items()} for i, d in items.items()}
+        return _collate(tensors, at, self.ragged)
 
 # %% ../nbs/00_core/02_data.ipynb #863d27ba
 def _tensor(v, name, i, finite):
@@ -638,30 +670,40 @@ def _tensor(v, name, i, finite):
     if isinstance(v, Tensor): t = v
     else:
         v = np.asarray(v)
-        if v.dtype.kind not in 'fiub': raise ValueError(f"item {i}: {name} holds {v.dtype}, expected numbers: leave it out of the reader")
+        if v.dtype.kind not in 'fiub':
+            raise ValueError(f"item {i}: {name} holds {v.dtype}, expected numbers: leave it out of the reader")
         t = torch.from_numpy(np.array(v, dtype=v.dtype.newbyteorder('=')))
-    if finite and t.is_floating_point() and not t.isfinite().all(): raise ValueError(f"item {i}: {name} is not finite: mend the file, or pass finite=False")
+    if finite and t.is_floating_point() and not t.isfinite().all():
+        raise ValueError(f"item {i}: {name} is not finite: mend the file, or pass finite=False")
     return t
 
 # %% ../nbs/00_core/02_data.ipynb #25380dd4
 def _collate(items, at, ragged):
-    "Items by number, stacked in the order `at`; what is ragged is filled up with zeros, and `mask` (B,L) says what is real."
+    "Items by number, stacked in the order `at`; ragged ones are filled with zeros, and `mask` (B,L) says what is real."
     (i0, first), *rest = items.items()
     for k in ragged:
-        if k not in first or first[k].ndim == 0: raise ValueError(f"item {i0}: no ragged array {k!r} among {', '.join(first)}")
+        if k not in first or first[k].ndim == 0:
+            raise ValueError(f"item {i0}: no ragged array {k!r} among {', '.join(first)}")
     if ragged and 'mask' in first: raise ValueError("the name 'mask' is taken by the padding: rename that array")
     tail = lambda k, t: tuple(t.shape[k in ragged:])
     for i, d in rest:
-        if d.keys() != first.keys(): raise ValueError(f"item {i} has {', '.join(d)}, item {i0} has {', '.join(first)}")
+        if d.keys() != first.keys():
+            raise ValueError(f"item {i} has {', '.join(d)}, item {i0} has {', '.join(first)}")
         for k, t in d.items():
             if tail(k, t) != tail(k, first[k]):
-                raise ValueError(f"{k} is {tuple(t.shape)} in item {i} and {tuple(first[k].shape)} in item {i0}: name it in ragged if its first length may differ")
+                raise ValueError(f"{k} is {tuple(t.shape)} in item {i} and {tuple(first[k].shape)} in item {i0}: "
+                                 "name it in ragged if its first length may differ")
     n = {i: {len(d[k]) for k in ragged} for i, d in items.items()} if ragged else {}
     for i, s in n.items():
-        if len(s) > 1: raise ValueError(f"item {i}: {', '.join(f'{k} {len(items[i][k])}' for k in ragged)} long: ragged arrays of one item share a length")
+        if len(s) > 1:
+            raise ValueError(f"item {i}: {', '.join(f'{k} {len(items[i][k])}' for k in ragged)} long: ragged arrays "
+                             "of one item share a length")
     if not ragged: return {k: torch.stack([items[i][k] for i in at]) for k in first}
-    n = torch.tensor([s.pop() for i in at for s in [set(n[i])]]); L = int(n.max())
-    return {**{k: torch.cat([_pad(items[i][k][None], L) if k in ragged else items[i][k][None] for i in at]) for k in first}, 'mask': torch.arange(L) < n[:,None]}
+    lengths = torch.tensor([len(items[i][ragged[0]]) for i in at])
+    longest = int(lengths.max())
+    filled = lambda k, i: _pad(items[i][k][None], longest) if k in ragged else items[i][k][None]
+    batch = {k: torch.cat([filled(k, i) for i in at]) for k in first}
+    return batch | dict(mask=torch.arange(longest) < lengths[:,None])
 
 # %% ../nbs/00_core/02_data.ipynb #2d0c2e28
 class Subset:
@@ -679,10 +721,13 @@ def split(reader,      # reader of all items
     "Two sides of a file."
     n = len(reader)
     if not 0 < valid < 1: raise ValueError(f"valid={valid} is a share between 0 and 1")
-    if groups is not None and len(groups) != n: raise ValueError(f"{len(groups)} groups for {n} items: expected one for each")
+    if groups is not None and len(groups) != n:
+        raise ValueError(f"{len(groups)} groups for {n} items: expected one for each")
     names = torch.arange(n) if groups is None else torch.tensor([_word(str(g)) for g in groups])
     right = (Draws(names, seed, 'split').uniforms(1, 'side')[:,0] < valid).numpy()
-    if right.all() or not right.any(): raise ValueError(f"all {n} items fall on one side with valid={valid} and seed={seed!r}: give more items or groups, or another seed")
+    if right.all() or not right.any():
+        raise ValueError(f"all {n} items fall on one side with valid={valid} and seed={seed!r}: give more items or "
+                         "groups, or another seed")
     return Subset(reader, np.flatnonzero(~right)), Subset(reader, np.flatnonzero(right))
 
 # %% ../nbs/00_core/02_data.ipynb #dd69df8e
@@ -703,13 +748,18 @@ def show(self:SimSource,
     nu = (nu[i] if nu.ndim > 1 else nu).cpu()
     colours = [f'C{c}' for c in range(batch['x'].shape[1])]
     for c, x, y in zip(colours, batch['x'][i].cpu(), batch['clean'][i].cpu()):
-        ax.plot(nu, x, '.', ms=2, c=c, alpha=.6); ax.plot(nu, y, lw=.8, c='.3')
+        ax.plot(nu, x, '.', ms=2, c=c, alpha=.6)
+        ax.plot(nu, y, lw=.8, c='.3')
     for x in out['signal'][i].cpu() if out and 'signal' in out else (): ax.plot(nu, x, lw=.8, c='C3')
     values = [batch['theta'][i]] + ([self.sim.space.decode(out['u'].double())[i]] if out and 'u' in out else [])
     told = ['' if not k else ' (told)' for k in batch['known'][i]]
-    ax.set_title('\n'.join(f"{k} = {_text(p, *v)}{t}" for (k, p), *v, t in zip(self.sim.space.items(), *values, told)), fontsize=7, loc='left')
-    ax.set_xlabel(getattr(self.sim, 'axis_label', 'axis')); ax.set_ylabel(getattr(self.sim, 'signal_label', 'signal'))
-    ax.ticklabel_format(axis='x', useOffset=False); ax.locator_params(axis='x', nbins=4); ax.tick_params(labelsize=7)
+    lines = [f"{k} = {_text(p, *v)}{t}" for (k, p), *v, t in zip(self.sim.space.items(), *values, told)]
+    ax.set_title('\n'.join(lines), fontsize=7, loc='left')
+    ax.set_xlabel(getattr(self.sim, 'axis_label', 'axis'))
+    ax.set_ylabel(getattr(self.sim, 'signal_label', 'signal'))
+    ax.ticklabel_format(axis='x', useOffset=False)
+    ax.locator_params(axis='x', nbins=4)
+    ax.tick_params(labelsize=7)
 
 # %% ../nbs/00_core/02_data.ipynb #eacd3dc7
 @patch
@@ -719,8 +769,12 @@ def show(self:FileSource, ax, batch, i, out=None):
     for k, v in batch.items():
         if k == 'mask' or v.ndim < 2 or v.shape[-1] < 2 and v.shape[1] < 2: continue
         v = v[i].cpu()[n] if k in self.ragged else v[i].cpu().flatten(0, -2).T if v.ndim > 2 else v[i].cpu()
-        ax.plot(v, '.', ms=3); ax.set_ylabel(k); break
-    ax.set_xlabel('index'); ax.set_title(f'row {i}', fontsize=7, loc='left'); ax.tick_params(labelsize=7)
+        ax.plot(v, '.', ms=3)
+        ax.set_ylabel(k)
+        break
+    ax.set_xlabel('index')
+    ax.set_title(f'row {i}', fontsize=7, loc='left')
+    ax.tick_params(labelsize=7)
 
 # %% ../nbs/00_core/02_data.ipynb #9ce1fcb6
 @patch
@@ -731,7 +785,8 @@ def show_batch(self:SeedDL, b=None, max_n=6, out=None, width=3., **kw):
     n = min(max_n, len(next(iter(batch.values()))))
     rows, cols = -(-n//3), min(n, 3)
     lines = len(batch['theta'][0]) if 'theta' in batch else 1
-    fig, axs = plt.subplots(rows, cols, figsize=(width*cols, (width*.6 + .13*lines)*rows), layout='constrained', squeeze=False)
+    fig, axs = plt.subplots(rows, cols, figsize=(width*cols, (width*.6 + .13*lines)*rows), layout='constrained',
+                            squeeze=False)
     for ax in axs.flat[n:]: ax.set_axis_off()
     for i, ax in zip(range(n), axs.flat):
         self.source.show(ax, batch, i, out)

@@ -55,9 +55,9 @@ class FlowHead(nn.Module):
 class NPE(nn.Module):
     "A flow behind an embedding network: batch -> log-density of the batch's own parameters."
     def __init__(self, head:FlowHead,
-                 embed=None):       # x (B,...) -> features (B,c); x itself if None
+                 embed=None):       # x (B,...) -> features (B,c); x flattened if None
         super().__init__()
-        self.head, self.embed = head, nn.Identity() if embed is None else embed
+        self.head, self.embed = head, nn.Flatten() if embed is None else embed
     def forward(self, batch): return dict(log_prob=self.head.log_prob(batch['z'], self.embed(batch['x'])))
 
 def nll(out:dict,  # with 'log_prob' (B,)

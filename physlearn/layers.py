@@ -22,7 +22,8 @@ def MLP(sizes,           # features of each layer, the input first: [10, 64, 3]
     if len(sizes) < 2: raise ValueError(f"sizes={list(sizes)}: an MLP needs an input and an output size")
     layers = []
     for a, b in zip(sizes[:-2], sizes[1:-1]):
-        layers += [nn.Linear(a, b), *([nn.LayerNorm(b)] if norm else []), act(), *([nn.Dropout(dropout)] if dropout else [])]
+        layers += [nn.Linear(a, b), *([nn.LayerNorm(b)] if norm else []), act()]
+        if dropout: layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(*sizes[-2:]))
 
 # %% ../nbs/00_core/04_layers.ipynb #bff18f6d
@@ -41,7 +42,8 @@ class ConvBlock(nn.Sequential):
                  act=nn.SiLU,   # activation; None: linear
                 ):
         if kernel % 2 == 0: raise ValueError(f"kernel={kernel} has no middle: use an odd number")
-        conv = nn.Conv1d(c_in, c_out, kernel, stride, dilation*(kernel//2), dilation, groups, bias=False)   # the norm has a bias
+        # the norm has a bias
+        conv = nn.Conv1d(c_in, c_out, kernel, stride, dilation*(kernel//2), dilation, groups, bias=False)
         super().__init__(conv, nn.GroupNorm(groups_of(c_out), c_out), *([act()] if act else []))
 
 # %% ../nbs/00_core/04_layers.ipynb #e7479004
@@ -60,7 +62,8 @@ class BlurPool(nn.Module):
 class SqueezeExcite(nn.Module):
     "Gate each channel by what the means of all channels say: (B,C,N) -> (B,C,N)."
     def __init__(self, c, hidden):
-        super().__init__(); self.net = MLP([c, hidden, c], act=nn.SiLU)
+        super().__init__()
+        self.net = MLP([c, hidden, c], act=nn.SiLU)
     def forward(self, x): return x*self.net(x.mean(-1)).sigmoid()[:,:,None]                # gate (B,C,1)
 
 # %% ../nbs/00_core/04_layers.ipynb #1786c9a3
@@ -99,7 +102,8 @@ def MBConv(c_in, c_out,  # channels
     c = c_in*expand
     gate = [SqueezeExcite(c, max(1, int(c_in*squeeze)))] if squeeze else []
     widen = [ConvBlock(c_in, c, 1)] if expand != 1 else []
-    return _inverted(nn.Sequential(*widen, ConvBlock(c, c, kernel, 1, dilation, groups=c), *gate, ConvBlock(c, c_out, 1, act=None)), c_in, c_out, drop, scale, stride)
+    depthwise, narrow = ConvBlock(c, c, kernel, 1, dilation, groups=c), ConvBlock(c, c_out, 1, act=None)
+    return _inverted(nn.Sequential(*widen, depthwise, *gate, narrow), c_in, c_out, drop, scale, stride)
 
 # %% ../nbs/00_core/04_layers.ipynb #ba57e2a1
 def FusedMBConv(c_in, c_out,  # channels
@@ -112,7 +116,8 @@ def FusedMBConv(c_in, c_out,  # channels
                )->nn.Module:  # (B,c_in,N) -> (B,c_out,ceil(N/stride))
     "Widen by a dense convolution, narrow."
     c = c_in*expand
-    body = [ConvBlock(c_in, c, kernel, 1, dilation), ConvBlock(c, c_out, 1, act=None)] if expand != 1 else [ConvBlock(c_in, c_out, kernel, 1, dilation)]
+    if expand == 1: body = [ConvBlock(c_in, c_out, kernel, 1, dilation)]
+    else: body = [ConvBlock(c_in, c, kernel, 1, dilation), ConvBlock(c, c_out, 1, act=None)]
     return _inverted(nn.Sequential(*body), c_in, c_out, drop, scale, stride)
 
 # %% ../nbs/00_core/04_layers.ipynb #d25e5e46
@@ -121,7 +126,8 @@ class FiLM(nn.Module):
     def __init__(self, features, channels):
         super().__init__()
         self.net = nn.Linear(features, 2*channels)
-        nn.init.zeros_(self.net.weight); nn.init.zeros_(self.net.bias)
+        nn.init.zeros_(self.net.weight)
+        nn.init.zeros_(self.net.bias)
     def forward(self, x, cond):
         a, b = (v.view(*v.shape, *[1]*(x.ndim - 2)) for v in self.net(cond).chunk(2, -1))
         return x + a*x + b
@@ -131,7 +137,8 @@ def time_embedding(t:Tensor,    # times or other numbers (B,)
                    longest=1e4, # period of the slowest wave, over 2π, in units of t
                   )->Tensor:    # sines, then cosines (B,features)
     "Sines and cosines of `t` at frequencies from 1 down to 1/longest."
-    if features % 2 or features < 4: raise ValueError(f"features={features}: half are sines and half cosines, of 2 frequencies at least")
+    if features % 2 or features < 4:
+        raise ValueError(f"features={features}: half are sines and half cosines, of 2 frequencies at least")
     omega = longest**(-torch.arange(features//2, device=t.device, dtype=torch.float64)/(features//2 - 1))
     angle = t.double()[:,None]*omega                                                       # float64: t may be large
     return torch.cat([angle.sin(), angle.cos()], -1).float()
@@ -149,14 +156,16 @@ class MaskedSummary(nn.Module):
 
     def forward(self, x, mask):
         if x.ndim != 3 or x.shape[-1] != self.features:
-            raise ValueError(f"MaskedSummary takes entries of {self.features} features, (B,L,{self.features}), found {tuple(x.shape)}")
-        if mask.shape != x.shape[:2]: raise ValueError(f"the mask is {tuple(mask.shape)}, and the entries are {tuple(x.shape)}")
+            raise ValueError(f"MaskedSummary takes entries of {self.features} features, (B,L,{self.features}), found "
+                             f"{tuple(x.shape)}")
+        if mask.shape != x.shape[:2]:
+            raise ValueError(f"the mask is {tuple(mask.shape)}, and the entries are {tuple(x.shape)}")
         real = mask.bool()[...,None]                                                       # (B,L,1)
         h = self.each(torch.where(real, x, 0.))                                            # (B,L,hidden)
         n = real.sum(1)                                                                    # (B,1)
         mean = torch.where(real, h, 0.).sum(1)/n.clamp(min=1)
         top = torch.where(real, h, torch.finfo(h.dtype).min).amax(1)
-        top = torch.where(n > 0, top, 0.)                                                  # nothing real: nothing to say
+        top = torch.where(n > 0, top, 0.)   # nothing real: nothing to say
         return self.join(torch.cat([mean, top, n.to(h).log1p()], -1))
 
 # %% ../nbs/00_core/04_layers.ipynb #6f6c3892

@@ -19,14 +19,19 @@ class CompositeLoss:
                  weights:dict=None, # fixed weight of each term by name, >= 0; 1 where none is given [-]
                  **terms):          # functions (out, batch) -> scalar, by name
         bad = [k for k, f in terms.items() if not callable(f)]
-        if bad or not terms: raise ValueError(f"a loss needs terms that can be called, like params=param_mse(); {'these cannot: ' + ', '.join(bad) if bad else 'none was given'}")
-        if extra := set(weights or {}) - set(terms): raise ValueError(f"weights name {', '.join(sorted(extra))}, and the terms are {', '.join(terms)}")
+        if bad or not terms:
+            raise ValueError("a loss needs terms that can be called, like params=param_mse(); "
+                             f"{'these cannot: ' + ', '.join(bad) if bad else 'none was given'}")
+        if extra := set(weights or {}) - set(terms):
+            raise ValueError(f"weights name {', '.join(sorted(extra))}, and the terms are {', '.join(terms)}")
         self.terms, self.weights, self.live = terms, {k: float((weights or {}).get(k, 1.)) for k in terms}, {}
         for k, w in self.weights.items():
             if not 0 <= w < math.inf: raise ValueError(f"weight of {k} is {w:g}: it must be finite and not negative")
 
     def __call__(self, out:dict, batch:dict, reduction:str='mean')->Tensor:
-        if reduction != 'mean': raise ValueError(f"reduction={reduction!r}: terms are means over the batch, so only 'mean' exists; compute losses of single rows from the predictions")
+        if reduction != 'mean':
+            raise ValueError(f"reduction={reduction!r}: terms are means over the batch, so only 'mean' exists; "
+                             "compute losses of single rows from the predictions")
         self.live = {k: _scalar(k, f(out, batch)) for k, f in self.terms.items() if self.weights[k]}
         if not self.live: raise ValueError(f"every weight is 0, nothing is left to minimise: {', '.join(self.terms)}")
         return sum(self.weights[k]*v for k, v in self.live.items())
@@ -36,15 +41,21 @@ class CompositeLoss:
     def __repr__(self): return 'CompositeLoss(' + ' + '.join(f'{w:g} {k}' for k, w in self.weights.items()) + ')'
 
 def _scalar(name, v):
-    if not torch.is_tensor(v) or v.ndim: raise ValueError(f"term {name} gave {f'shape {tuple(v.shape)}' if torch.is_tensor(v) else type(v).__name__}, and a term is a 0-d tensor: take its mean")
+    if not torch.is_tensor(v) or v.ndim:
+        raise ValueError(f"term {name} gave {f'shape {tuple(v.shape)}' if torch.is_tensor(v) else type(v).__name__}, "
+                         "and a term is a 0-d tensor: take its mean")
     return v
 
 # %% ../nbs/00_core/03_losses.ipynb #26345bef
 def _pair(out, batch, a, b):
     "out[a] and batch[b], which must have one shape."
     for d, k, what in ((out, a, "the model's output"), (batch, b, 'the batch')):
-        if k not in d: raise ValueError(f"{what} has no {k!r}, which this loss term needs; it has {', '.join(map(repr, d)) or 'nothing'}")
-    if out[a].shape != batch[b].shape: raise ValueError(f"output {a!r} has shape {tuple(out[a].shape)}, and {b!r} of the batch {tuple(batch[b].shape)}: they must agree")
+        if k not in d:
+            raise ValueError(f"{what} has no {k!r}, which this loss term needs; it has "
+                             f"{', '.join(map(repr, d)) or 'nothing'}")
+    if out[a].shape != batch[b].shape:
+        raise ValueError(f"output {a!r} has shape {tuple(out[a].shape)}, and {b!r} of the batch "
+                         f"{tuple(batch[b].shape)}: they must agree")
     return out[a], batch[b]
 
 # %% ../nbs/00_core/03_losses.ipynb #ff15d4be
@@ -52,10 +63,12 @@ def param_mse(weights=None, # weight of each parameter (d,); all 1 if None [-]
              ):             # term (out, batch) -> mean square on the unit scale [-]
     "Term: squared error of the parameters that the network was not told."
     w = None if weights is None else torch.as_tensor(weights, dtype=torch.float32)
-    if w is not None and (w.ndim != 1 or not (w >= 0).all() or not w.sum() > 0): raise ValueError(f"parameter weights {weights} must be one row of numbers >= 0 that are not all 0")
+    if w is not None and (w.ndim != 1 or not (w >= 0).all() or not w.sum() > 0):
+        raise ValueError(f"parameter weights {weights} must be one row of numbers >= 0 that are not all 0")
     def term(out, batch):
         u, true = _pair({**out, 'u': out['us'][-1]} if 'us' in out else out, batch, 'u', 'u')
-        if w is not None and len(w) != u.shape[1]: raise ValueError(f"{len(w)} parameter weights for {u.shape[1]} parameters")
+        if w is not None and len(w) != u.shape[1]:
+            raise ValueError(f"{len(w)} parameter weights for {u.shape[1]} parameters")
         count = torch.ones_like(u) if w is None else w.to(u).expand_as(u)
         if 'known' in batch: count = count*(batch['known'] == 0)
         us = out['us'] if 'us' in out else u[None]
@@ -79,12 +92,13 @@ def spectral_angle(out:dict,   # with 'signal' (B,C,N)
     a, b = (t.flatten(1) for t in _pair(out, batch, 'signal', 'clean'))
     norm = b.norm(dim=1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
     a, b = a/norm, b/norm
-    a = a/a.norm(dim=1, keepdim=True).clamp_min(1e-6)               # a vanishing reconstruction has no direction: it is left as it is
+    # a vanishing reconstruction has no direction: it is left as it is
+    a = a/a.norm(dim=1, keepdim=True).clamp_min(1e-6)
     return .5*((a - b)**2).sum(1).mean()
 
 # %% ../nbs/00_core/03_losses.ipynb #698f1e41
 def _smooth(x, sigma):
-    "Gaussian smoothing along the last axis of (B,C,N); beyond its ends a signal goes on point-symmetrically, so that slopes stay."
+    "Gaussian smoothing along the last axis of (B,C,N); beyond its ends a signal goes on point-symmetrically."
     r = min(math.ceil(3*sigma), x.shape[-1] - 1)
     k = torch.exp(-.5*(torch.arange(-r, r + 1, device=x.device)/sigma)**2).to(x.dtype)
     left, right = 2*x[...,:1] - x[...,1:r+1].flip(-1), 2*x[...,-1:] - x[...,-r-1:-1].flip(-1)
@@ -147,8 +161,10 @@ def soft_bound(x:Tensor,          # any values
                lo:float=-9.,      # lower bound, approached but not passed
                hi:float=5.,       # upper bound, approached but not passed
                margin:float=1.,   # width at either end in which the curve bends
-              )->Tensor:          # same shape, within lo .. hi; equal to x (to rounding) from lo + margin to hi - margin
+              )->Tensor:   # same shape, within lo .. hi; equal to x (to rounding) from lo + margin to hi - margin
     "Keep `x` between `lo` and `hi`, with a gradient everywhere."
-    if not 0 < 2*margin <= hi - lo: raise ValueError(f"soft_bound: a margin of {margin:g} on both sides does not fit between lo={lo:g} and hi={hi:g}")
+    if not 0 < 2*margin <= hi - lo:
+        raise ValueError(f"soft_bound: a margin of {margin:g} on both sides does not fit between lo={lo:g} and "
+                         f"hi={hi:g}")
     c = x.clamp(lo + margin, hi - margin)
     return c + margin*2/math.pi*(math.pi/2/margin*(x - c)).atan()

@@ -71,7 +71,7 @@ def page(title:str, # of the window; plain text
     return f"<!doctype html><html lang='en'>{head}<body>{body}</body></html>"
 
 # %% ../nbs/00_core/07b_pages.ipynb #78a201c7
-def plot_losses(fig, history):
+def plot_losses(fig, history, sealed=None): # figure, columns by name, number of the epoch whose weights are kept
     "Terms of the loss over epochs, and beside them their balancing weights, if there are any."
     balance = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
     axs = np.atleast_1d(fig.subplots(1, 1 + bool(balance)))
@@ -81,6 +81,7 @@ def plot_losses(fig, history):
     axs[0].set(xlabel='epoch', ylabel='loss [-]', yscale='symlog' if signed else 'log')
     for k in balance: axs[1].plot(1 + np.arange(len(history[k])), history[k], label=k[4:])
     if balance: axs[1].set(xlabel='epoch', ylabel='balancing weight [-]')
+    if sealed: axs[0].axvline(sealed, c='.6', lw=.8, zorder=0)
     for ax in axs: ax.legend(fontsize=7)
 
 # %% ../nbs/00_core/07b_pages.ipynb #74307b18
@@ -150,9 +151,11 @@ class Judgement:
     note: str = ''                               # a sentence for the top of the page
 
 # %% ../nbs/00_core/07b_pages.ipynb #35d66f0b
-def run_pictures(judgement:Judgement, history:dict)->dict: # Pictures by name
+def run_pictures(judgement:Judgement, history:dict, sealed=None)->dict: # what `Run.sealed` says; Pictures by name
     "Those of every run, and those of its instrument."
-    out = dict(losses=Picture(lambda f: plot_losses(f, history), 'Terms of the loss by epoch: dashed in training, solid in validation'))
+    caption, at = 'Terms of the loss by epoch: dashed in training, solid in validation', sealed and sealed.get('row')
+    if at: caption += f'. Grey: epoch {at}, whose weights the run holds; the last is {len(next(iter(history.values())))}'
+    out = dict(losses=Picture(lambda f: plot_losses(f, history, at), caption))
     out |= judgement.figures
     for i, (k, d) in enumerate(judgement.numbers.get('calibration', {}).items()):
         caption = f"Coverage minus nominal, and ranks of the truth: {k}. {d['sentence']}"

@@ -22,11 +22,13 @@ from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import FileError, atomic_write, read_json, read_table, read_text, write_json, write_table, write_text
+from .files import (FileError, atomic_write, read_json, read_table, read_text, write_json, write_table,
+                             write_text)
 from .instruments import find
 from .pages import Judgement, png, run_page, run_pictures, text_table
 from .params import ParamSpace
-from .train import (Accumulate, PhysLearner, Together, accelerator, check_stages, first_state, fit_stages, last_state,
+from .train import (Accumulate, PhysLearner, Together, accelerator, check_stages, first_state, fit_stages,
+                             last_state,
                              locked, optimizer, pick_device, precision_cbs, process, writing)
 
 # %% ../nbs/00_core/07_runs.ipynb #4c65ad6f
@@ -57,7 +59,7 @@ class Recipe:
     gradient_clip_val: float = 1.   # largest norm of the gradient; 0: no limit
     precision: str = '32'           # 32, 16 or bf16
     gpus: int|None = None           # GPUs; 0: CPU; not given: one if there is one
-    num_workers: int = 0            # accepted for old commands; data are simulated where they are used, no worker is needed
+    num_workers: int = 0   # accepted for old commands; data are simulated where they are used, no worker is needed
     threads: int|None = None        # CPU threads; not given: torch's own choice
     seed: int = 0                   # row i of epoch e is a function of (seed, e, i)
     track: str|None = None          # tensorboard or wandb
@@ -82,9 +84,12 @@ class Recipe:
     def stages(self): raise NotImplementedError
 
     @classmethod
-    def from_file(cls, path, d): return d   # options of a file; an instrument with words of its own there turns them into options
+    # options of a file; an instrument with words of its own there turns them into options
+    def from_file(cls, path, d):
+        return d
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
-    def continued(self, said): return self  # what else changes when the command line says this: options as text, by name
+    def continued(self, said):   # what else changes when the command line says this: options as text, by name
+        return self
     def likelihood(self, noise=None, y=None): # noise as on the command line, signals (n,C,...); as in training if None
         raise ValueError(f"{self.system} states no noise: its recipe has no method `likelihood`")
 
@@ -101,16 +106,20 @@ def space_of(sim)->ParamSpace: # a simulator, or None
 @patch
 def to_dict(self:Recipe)->dict:
     "Options and versions, for JSON."
-    return dict(system=self.system, options=asdict(self), versions=dict(physlearn=version('physlearn'), torch=torch.__version__.split('+')[0]))
+    versions = dict(physlearn=version('physlearn'), torch=torch.__version__.split('+')[0])
+    return dict(system=self.system, options=asdict(self), versions=versions)
 
 def recipe_from_dict(d:dict, # what `to_dict` gave
                      path='recipe.json', # where it stood, for the message
                     )->Recipe: # of the instrument that it names
     "The recipe that was written."
-    if not isinstance(d, dict) or not isinstance(d.get('system'), str) or not isinstance(d.get('options'), dict): raise FileError(path, 'is no recipe', 'a system and its options')
+    if not isinstance(d, dict) or not isinstance(d.get('system'), str) or not isinstance(d.get('options'), dict):
+        raise FileError(path, 'is no recipe', 'a system and its options')
     cls = recipe_of(d['system'], path)
     unknown = set(d['options']) - {f.name for f in fields(cls)}
-    if unknown: raise FileError(path, f"option {min(unknown)!r}", f"options of {d['system']}", remedy='it was written by another version of physlearn')
+    if unknown:
+        raise FileError(path, f"option {min(unknown)!r}", f"options of {d['system']}",
+                        remedy='it was written by another version of physlearn')
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in d['options'].items()})
 
 def recipe_of(system:str, path='recipe.json'): # the recipe's class
@@ -118,7 +127,8 @@ def recipe_of(system:str, path='recipe.json'): # the recipe's class
     if system not in _RECIPES:
         try: find(system)
         except ValueError as e: raise FileError(path, str(e)) from None
-    if system not in _RECIPES: raise FileError(path, f"instrument {system!r} has no recipe", 'an instrument that is trained')
+    if system not in _RECIPES:
+        raise FileError(path, f"instrument {system!r} has no recipe", 'an instrument that is trained')
     return _RECIPES[system]
 
 # %% ../nbs/00_core/07_runs.ipynb #6379620d
@@ -184,7 +194,8 @@ class Tracker:
                  folder,      # of the run
                  options=None,# of the recipe
                 ):
-        if name not in (None, 'tensorboard', 'wandb'): raise ValueError(f"unknown tracker {name!r}: choose tensorboard or wandb")
+        if name not in (None, 'tensorboard', 'wandb'):
+            raise ValueError(f"unknown track {name!r}: choose tensorboard or wandb")
         if name and not find_spec(name):
             raise ImportError(f"tracking with {name} requires the extra package `{name}`: pip install {name}")
         self.name, self.folder, self.options, self.log, self.end = name, folder, options, None, None
@@ -216,47 +227,61 @@ class Run:
     @property
     def space(self): return ParamSpace.from_dict(read_json(self.path/'space.json'))
     @property
-    def history(self): return read_table(self.path/'history.csv', text=('stage',), missing=_numeric(self.path/'history.csv'))
+    def history(self):
+        return read_table(self.path/'history.csv', text=('stage',), missing=_numeric(self.path/'history.csv'))
     @property
     def metrics(self):
         d = read_json(self.path/'metrics.json') if (self.path/'metrics.json').exists() else {}
-        if not isinstance(d, dict): raise FileError(self.path/'metrics.json', 'holds no metrics', 'what `physlearn evaluate` writes')
+        if not isinstance(d, dict):
+            raise FileError(self.path/'metrics.json', 'holds no metrics', 'what `physlearn evaluate` writes')
         return d
     @property
     def sealed(self):
         "Which epoch the weights are from, and which were the best and the last."
-        return read_json(self.path/'manifest.json').get('sealed', {})
+        manifest = self.path/'manifest.json'
+        return read_json(manifest).get('sealed', {}) if manifest.exists() else {}
     @property
     def name(self): return self.path.resolve().name
-    def __repr__(self): return f"Run({self.name}: {self.recipe.system}, {'finished' if (self.path/'manifest.json').exists() else 'not finished'})"
+    def __repr__(self):
+        state = 'finished' if (self.path/'manifest.json').exists() else 'not finished'
+        return f"Run({self.name}: {self.recipe.system}, {state})"
 
-def _numeric(path): return tuple(c for c in Path(path).read_text().split('\n', 1)[0].split(',') if c not in ('stage', 'epoch'))
+def _numeric(path):
+    return tuple(c for c in Path(path).read_text().split('\n', 1)[0].split(',') if c not in ('stage', 'epoch'))
 
 # %% ../nbs/00_core/07_runs.ipynb #19d1f8fc
 def open_recipe(path)->Recipe: # folder of a run
     "The recipe of a run, finished or not; FileError when the folder is none."
     path = Path(path)
-    if not path.is_dir(): raise FileError(path, 'is a file' if path.exists() else 'there is no such folder', 'the folder of a run')
+    if not path.is_dir():
+        raise FileError(path, 'is a file' if path.exists() else 'there is no such folder', 'the folder of a run')
     if not (path/'recipe.json').exists(): raise FileError(path, 'holds no recipe.json', 'the folder of a run')
     return recipe_from_dict(read_json(path/'recipe.json'), path/'recipe.json')
 
 def _verify(path):
     "Compare every sealed file with the manifest."
-    if not (path/'manifest.json').exists(): raise FileError(path, 'holds no manifest.json: this run is not finished', remedy=f"go on with `physlearn resume {path}`")
+    if not (path/'manifest.json').exists():
+        raise FileError(path, 'holds no manifest.json: this run is not finished',
+                        remedy=f"go on with `physlearn resume {path}`")
     sums = read_json(path/'manifest.json')
     if not isinstance(sums, dict): raise FileError(path/'manifest.json', 'holds no sums', 'a SHA-256 for each file')
     for f in _SEALED:
         if not (path/f).exists(): raise FileError(path/f, 'is missing', 'a file of this run')
-        if sums.get(f) != sha256(path/f): raise FileError(path/f, 'was changed after the run', f"SHA-256 {str(sums.get(f))[:12]}...", remedy='take the folder from its source again')
+        if sums.get(f) != sha256(path/f):
+            raise FileError(path/f, 'was changed after the run', f"SHA-256 {str(sums.get(f))[:12]}...",
+                            remedy='take the folder from its source again')
 
 @patch(cls_method=True)
 def load(cls:Run, path, device='cpu', system=None)->Run:
     "A finished run with its model, ready to use; `system` refuses other instruments."
-    recipe = open_recipe(path); path = Path(path)
+    recipe = open_recipe(path)
+    path = Path(path)
     if system and recipe.system != system: raise FileError(path, f"is a run of {recipe.system}", f"one of {system}")
     _verify(path)
     sim = recipe.simulator()
-    if space_of(sim) != ParamSpace.from_dict(read_json(path/'space.json')): raise FileError(path/'space.json', 'differs from the ranges that the recipe makes', remedy='line lists or ranges have changed since')
+    if space_of(sim) != ParamSpace.from_dict(read_json(path/'space.json')):
+        raise FileError(path/'space.json', 'differs from the ranges that the recipe makes',
+                        remedy='line lists or ranges have changed since')
     model = recipe.model(sim)
     model.load_state_dict(load_file(path/'model.safetensors'), strict=True)
     return cls(path, recipe, sim, model.to(device).eval())
@@ -309,7 +334,8 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
         say(said)
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
-        rows = _train(recipe, learn, out, resume, quiet) if n == 1 else _processes(recipe, learn, out, device, n, resume, quiet)
+        rows = _train(recipe, learn, out, resume,
+                      quiet) if n == 1 else _processes(recipe, learn, out, device, n, resume, quiet)
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
 
 def _say_versions(recipe, out, say):
@@ -321,7 +347,7 @@ def _say_versions(recipe, out, say):
 # %% ../nbs/00_core/07_runs.ipynb #bd0b3523
 def _options(recipe): return recipe.to_dict()['options']
 
-FREE = 'keep', 'track', 'num_workers', 'gpus', 'threads'         # may change when a run is resumed: they decide no result
+FREE = 'keep', 'track', 'num_workers', 'gpus', 'threads'   # may change when a run is resumed: they decide no result
 def _decisive(recipe): return {k: v for k, v in _options(recipe).items() if k not in FREE}
 
 def _train(recipe, learn, out, resume, quiet):
@@ -375,7 +401,8 @@ def _processes(recipe, learn, out, device, n, resume, quiet):
 # %% ../nbs/00_core/07_runs.ipynb #d6bf9c99
 def _process(rank, n, port, recipe, module, out, device, quiet, sentences):
     "One of n processes that train together."
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(n))
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
+                      WORLD_SIZE=str(n))
     import_module(module)                                         # where the recipe's class stands
     recipe, together = recipe_from_dict(recipe), Together(device == 'cpu')
     learn = recipe.learner(device=together.acc.device)
@@ -390,15 +417,20 @@ def _process(rank, n, port, recipe, module, out, device, quiet, sentences):
 @patch
 def begin(self:Recipe, model, start:Run):
     "Take over the weights of another run of this instrument."
-    if start.recipe.system != self.system: raise FileError(start.path, f"is a run of {start.recipe.system}", f"one of {self.system}")
+    if start.recipe.system != self.system:
+        raise FileError(start.path, f"is a run of {start.recipe.system}", f"one of {self.system}")
     have, want = start.model.state_dict(), model.state_dict()
     for k in want:
-        if k in have and have[k].shape != want[k].shape: raise FileError(start.path, f"{k} has shape {tuple(have[k].shape)}", f"{tuple(want[k].shape)}", remedy='start with the options of that run')
+        if k in have and have[k].shape != want[k].shape:
+            raise FileError(start.path, f"{k} has shape {tuple(have[k].shape)}", f"{tuple(want[k].shape)}",
+                            remedy='start with the options of that run')
     model.load_state_dict({**want, **{k: v for k, v in have.items() if k in want}})
 
 def _start(recipe, out, sim):
     "Make the folder and write what is known beforehand."
-    if (out/'recipe.json').exists(): raise FileError(out, 'holds a run already', remedy=f"give another --out, or go on with `physlearn resume {out}`")
+    if (out/'recipe.json').exists():
+        raise FileError(out, 'holds a run already',
+                        remedy=f"give another --out, or go on with `physlearn resume {out}`")
     if out.exists() and not out.is_dir(): raise FileError(out, 'is a file', 'a folder to write to')
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/'space.json', space_of(sim).to_dict())
@@ -414,23 +446,27 @@ def _seal(recipe, out, sim, model, rows, evaluate, say):
     run = Run(out, recipe, sim, model)
     sealed = last_state(out/'state')[1]['sealed']
     write_json(out/'manifest.json', {f: sha256(out/f) for f in _SEALED} | dict(sealed=sealed))
-    say(f"  sealed with stage {sealed['stage']}, epoch {sealed['epoch'] + 1} of {sealed['last'] + 1}{_why(sealed)}")
+    say(f"  sealed with {_sealed_as(sealed)}")
     if evaluate: run.evaluate(say=say)
     return run
 
-def _why(sealed):
-    "What speaks for the epoch."
-    if sealed['best'] is None: return ''
-    if sealed['weights'] == 'last': return f", the last; the best {sealed['monitor']} is epoch {sealed['best'] + 1}'s"
-    return f", the best {sealed['monitor']}: {sealed['value']:.4g}"
+def _sealed_as(sealed):
+    "The epoch whose weights a run holds, and what speaks for it."
+    what = f"stage {sealed['stage']}, epoch {sealed['epoch'] + 1} of {sealed['last'] + 1}"
+    if sealed['best'] is None: return what
+    if sealed['weights'] == 'last': return f"{what}; the best {sealed['monitor']} is that of epoch {sealed['best'] + 1}"
+    return f"{what}, with the best {sealed['monitor']} ({sealed['value']:.4g})"
 
 # %% ../nbs/00_core/07_runs.ipynb #dbf2e7cf
 @patch(cls_method=True)
 def resume(cls:Run, path, quiet=False)->Run:
     "Go on with an interrupted run; the end is the same, bit by bit, as without the interruption."
     recipe = open_recipe(path)
-    if (Path(path)/'manifest.json').exists(): raise FileError(path, 'is a finished run', 'an interrupted one', remedy='it can be evaluated or retrieved with')
-    if not any(Path(path).glob('state/[0-9]*/plain.json')): raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one', remedy='delete this folder and train again')
+    if (Path(path)/'manifest.json').exists():
+        raise FileError(path, 'is a finished run', 'an interrupted one', remedy='it can be evaluated or retrieved with')
+    if not any(Path(path).glob('state/[0-9]*/plain.json')):
+        raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
+                        remedy='delete this folder and train again')
     return recipe.fit(path, resume=True, quiet=quiet)
 
 @patch
@@ -455,10 +491,11 @@ def report(self:Run, found:Judgement=None)->Path: # judged anew if None; the pag
     "Write report.html with its figures, and the card."
     found, pictures = found or self.judged(), {}
     (self.path/'figures').mkdir(exist_ok=True)
-    for k, p in run_pictures(found, self.history).items():
+    for k, p in run_pictures(found, self.history, self.sealed).items():
         pictures[k] = png(p.draw, p.size), p.caption
         with atomic_write(self.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(pictures[k][0])
-    write_text(self.path/'report.html', run_page(self.name, found, pictures, self.space._repr_html_() if len(self.space) else ''))
+    ranges = self.space._repr_html_() if len(self.space) else ''
+    write_text(self.path/'report.html', run_page(self.name, found, pictures, ranges))
     write_text(self.path/'README.md', self.card())
     return self.path/'report.html'
 
@@ -470,17 +507,21 @@ def card(self:Run)->str:
     options = ', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults'
     versions = ', '.join(f'{k} {v}' for k, v in recipe['versions'].items())
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
-    tables = '\n\n'.join(f"**{t['caption']}**\n\n{_markdown(t['head'], t['rows'])}" for t in self.metrics.get('tables', []))
+    tables = [f"**{t['caption']}**\n\n{_markdown(t['head'], t['rows'])}" for t in self.metrics.get('tables', [])]
     files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in _SEALED if (self.path/f).exists())
-    return '\n\n'.join([f"# {self.name}", f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}.",
-                        f"Options that differ from the defaults: {options}.", *_ranges(self.space),
-                        '## What it reaches', tables or 'Not evaluated yet.', f'## Files\n\n{files}\n'])
+    what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
+    epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
+    return '\n\n'.join([f"# {self.name}", what, f"Options that differ from the defaults: {options}.",
+                        *epoch, *_ranges(self.space),
+                        '## What it reaches', '\n\n'.join(tables) or 'Not evaluated yet.', f'## Files\n\n{files}\n'])
 
 def _ranges(space):
     "The parameters and their ranges, if there are any."
-    rows = [[k, f'{p.lo:.6g} .. {p.hi:.6g}', p.unit or '-', 'log' if p.log else 'linear', p.doc] for k, p in space.items()]
+    scale = lambda p: 'log' if p.log else 'linear'
+    rows = [[k, f'{p.lo:.6g} .. {p.hi:.6g}', p.unit or '-', scale(p), p.doc] for k, p in space.items()]
     if not rows: return []
-    return ['## Ranges', 'Not valid outside these ranges.', _markdown(['parameter', 'range', 'unit', 'scale', ''], rows)]
+    table = _markdown(['parameter', 'range', 'unit', 'scale', ''], rows)
+    return ['## Ranges', 'Not valid outside these ranges.', table]
 
 def _markdown(head, rows):
     "A table; numbers with three digits."
@@ -490,7 +531,9 @@ def _markdown(head, rows):
 # %% ../nbs/00_core/07_runs.ipynb #b66cc182
 class _Noted(dict):
     "A batch that remembers what was read."
-    def __init__(self, *a): super().__init__(*a); self.read = []
+    def __init__(self, *a):
+        super().__init__(*a)
+        self.read = []
     def __getitem__(self, k):
         if k not in self.read: self.read.append(k)
         return super().__getitem__(k)
@@ -512,7 +555,9 @@ def named_model(model,    # batch -> dict of tensors
     "What to export of a model that does not say it."
     batch = _Noted({k: v[:2] for k, v in batch.items()})
     out = {k: v for k, v in model.eval()(batch).items() if torch.is_tensor(v) and v.shape[:1] == (2,)}
-    if not batch.read or not out: raise ValueError(f"{type(model).__name__} reads no tensor of a batch or answers with none: give it a method for_export")
+    if not batch.read or not out:
+        raise ValueError(f"{type(model).__name__} reads no tensor of a batch or answers with none: "
+                         "give it a method for_export")
     return Named(model, batch.read, list(out)), {k: dict.__getitem__(batch, k) for k in batch.read}, list(out)
 
 # %% ../nbs/00_core/07_runs.ipynb #8c665e00
@@ -527,7 +572,8 @@ def export_onnx(self:Run,
     else: module, inputs, outputs = named_model(self.model, self.recipe.dls(self.sim, 'cpu').valid.one_batch()[0])
     outputs = [outputs] if isinstance(outputs, str) else list(outputs)
     with atomic_write(path) as tmp:
-        torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs), output_names=outputs,
+        torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs),
+                          output_names=outputs,
                           dynamo=False, dynamic_axes={k: {0: 'batch'} for k in (*inputs, *outputs)})
     return Path(path)
 
@@ -540,13 +586,17 @@ def read_recipe(path, # YAML or JSON
     else:
         import yaml
         try: d = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as e: raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options of a recipe') from None
+        except yaml.YAMLError as e:
+            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options of a recipe') from None
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
     if set(d) <= {'system', 'options', 'versions'}:
-        if d.get('system') != cls.system or not isinstance(d.get('options'), dict): raise FileError(path, f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}", f"system {cls.system!r} and its options")
+        if d.get('system') != cls.system or not isinstance(d.get('options'), dict):
+            found = f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}"
+            raise FileError(path, found, f"system {cls.system!r} and its options")
         d = d['options']
     d, kinds = cls.from_file(path, d), get_type_hints(cls)
-    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})): raise FileError(path, f"option {unknown[0]!r}", f"options of `physlearn train {cls.system}`")
+    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):
+        raise FileError(path, f"option {unknown[0]!r}", f"options of `physlearn train {cls.system}`")
     return {k: _typed(path, k, str(kinds[k]), v) for k, v in d.items()}
 
 # %% ../nbs/00_core/07_runs.ipynb #f1f7927d
@@ -563,7 +613,8 @@ def _typed(path, name, kind, v):
     if v is None and 'None' in kind: return None
     what, n = next((w for w in _KINDS if w in kind), 'str'), _number(v)
     if what == 'bool' and isinstance(v, bool): return v
-    if what == 'tuple' and isinstance(v, (list, tuple)): return tuple(_typed(path, name, 'str' if 'str' in kind else 'float', x) for x in v)
+    if what == 'tuple' and isinstance(v, (list, tuple)):
+        return tuple(_typed(path, name, 'str' if 'str' in kind else 'float', x) for x in v)
     if what == 'str' and (isinstance(v, str) or isinstance(v, int) and not isinstance(v, bool)): return str(v)
     if what == 'float' and n is not None: return n
     if what == 'int' and n is not None and n == int(n): return int(n)

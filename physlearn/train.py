@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 import torch
-from fastai.basics import Callback, CancelBatchException, CancelEpochException, L, Learner, OptimWrapper, TrainEvalCallback
+from fastai.basics import (Callback, CancelBatchException, CancelEpochException, L, Learner, OptimWrapper,
+                           TrainEvalCallback)
 from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.training import GradientClip
@@ -58,7 +59,8 @@ def optimizer(name:str='adamw',        # 'adamw' or 'lion'
     if name == 'adamw': return partial(OptimWrapper, opt=torch.optim.AdamW, weight_decay=weight_decay)
     try: from lion_pytorch import Lion
     except ImportError:
-        raise ImportError("the optimizer 'lion' requires the extra package `lion-pytorch`: pip install lion-pytorch") from None
+        raise ImportError("the optimizer 'lion' requires the extra package `lion-pytorch`: pip install "
+                          "lion-pytorch") from None
     return partial(OptimWrapper, opt=Lion, weight_decay=weight_decay)
 
 # %% ../nbs/00_core/06_train.ipynb #df1483d9
@@ -87,7 +89,8 @@ def full_precision(x:Tensor): # a tensor on the device in question
 
 def precision_cbs(precision:str)->list: # '32', '16' or 'bf16'
     "Callbacks of a precision by name."
-    if precision not in ('32', '16', 'bf16'): raise ValueError(f"unknown precision {precision!r}: choose 32, 16 or bf16")
+    if precision not in ('32', '16', 'bf16'):
+        raise ValueError(f"unknown precision {precision!r}: choose 32, 16 or bf16")
     return [] if precision == '32' else [Precision(precision)]
 
 # %% ../nbs/00_core/06_train.ipynb #30323ef5
@@ -112,7 +115,7 @@ class Accumulate(Callback):
         last = (self.iter + 1)%self.n == 0 or self.iter + 1 == self.n_iter
         if not last: raise CancelBatchException   # neither a step nor a zeroed gradient
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        torch._foreach_div_(grads, self.total)
+        if grads: torch._foreach_div_(grads, self.total)
         self.total = 0.
 
 # %% ../nbs/00_core/06_train.ipynb #aa3a4774
@@ -161,10 +164,12 @@ class PhysLearner(Learner):
 
     def _watched(self): return not (hasattr(self, 'lr_finder') or self.lock.locked())
     def _check_loss(self):
-        if not self._watched() or math.isfinite(self.loss.detach()): return
+        loss = float(self.loss.detach())
+        if not self._watched() or math.isfinite(loss): return
         terms = ', '.join(f'{k} {float(v):.3g}' for k, v in getattr(self.loss_func, 'last', {}).items())
         kind = 'training' if self.training else 'validation'
-        raise NotFinite(f"{self.where()}: the {kind} loss is {float(self.loss)}{f' ({terms})' if terms else ''}; {REMEDIES}")
+        each = f' ({terms})' if terms else ''
+        raise NotFinite(f"{self.where()}: the {kind} loss is {loss}{each}; {REMEDIES}")
 
     def _do_grad_opt(self):
         self._check_loss()
@@ -263,7 +268,8 @@ def _check_terms(loss, stage, cbs):
     if stage.weights and terms is None:
         raise ValueError(f"stage {stage.name} sets weights of loss terms, and the loss is no CompositeLoss")
     for k, w in (stage.weights or {}).items():
-        if k not in terms: raise ValueError(f"stage {stage.name} sets the weight of {k!r}; the terms are {', '.join(terms)}")
+        if k not in terms:
+            raise ValueError(f"stage {stage.name} sets the weight of {k!r}; the terms are {', '.join(terms)}")
         if not 0 <= w < math.inf: raise ValueError(f"stage {stage.name}: weight of {k} is {w:g}: expected 0 or more")
     ramps = [cb for cb in cbs if isinstance(cb, Anneal)]
     for cb in ramps: cb.check(loss, ramps)
@@ -295,6 +301,13 @@ def _data(dls):
         out.append(f"{rows} rows by {getattr(dl, 'bs', None)}, seed {getattr(dl, 'seed', None)}")
     return out
 
+def _optimizer(func):
+    "An optimizer as it was asked for: its name and those arguments that are numbers or words."
+    args = func.keywords if isinstance(func, partial) else {}
+    kind = args.get('opt') or (func.func if isinstance(func, partial) else func)
+    name = getattr(kind, '__name__', type(kind).__name__)
+    return f"{name}({', '.join(f'{k}={v!r}' for k, v in args.items() if _plain(v))})"
+
 def _network(model):
     "Size of a network, and a hash of its weights' names and shapes."
     shapes = {k: list(v.shape) for k, v in model.state_dict().items()}
@@ -304,18 +317,19 @@ def _network(model):
 def origin(learn, stages, weights='best', recipe=None): # PhysLearner, Stages, what a stage ends with, options
     "What a training is, in plain values that can be compared."
     parts = [dict(name=s.name, epochs=s.epochs, lr=float(s.lr), train=list(Freeze(s.train).names), sched=_schedule(s),
-                  weights={k: float(v) for k, v in (s.weights or {}).items()}, cbs=[_callback(c) for c in s.callbacks()],
+                  weights={k: float(v) for k,
+                           v in (s.weights or {}).items()}, cbs=[_callback(c) for c in s.callbacks()],
                   dls=_data(s.dls), prepare=s.prepare is not None, monitor=s.monitor, mode=s.mode) for s in stages]
     acting = [_callback(cb) for cb in learn.cbs if isinstance(cb, ACTING)]
     terms = list(getattr(learn.loss_func, 'terms', [type(learn.loss_func).__name__]))
     return dict(recipe=recipe, network=_network(learn.model), loss=terms, data=_data(learn.dls), callbacks=acting,
-                ends=weights, stages=parts)
+                optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
 
 def _sha256_of(d): return hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()
 
 def difference(now:dict, then:dict): # what `origin` gave
     "The first difference in words, or None."
-    for k in ('network', 'loss', 'data', 'callbacks', 'ends'):
+    for k in ('network', 'loss', 'data', 'optimizer', 'callbacks', 'ends'):
         if now[k] != then[k]: return f"{k}: {then[k]} then, {now[k]} now"
     a, b = ([s['name'] for s in d['stages']] for d in (then, now))
     if a != b: return f"stages: {', '.join(a)} then, {', '.join(b)} now"
@@ -329,7 +343,8 @@ def check_origin(folder, now:dict, then:dict): # where the states are, what `ori
     for k, v in (now['recipe'] or {}).items():
         was = (then['recipe'] or {}).get(k)
         if v != was:
-            raise FileError(Path(folder).parent/'recipe.json', f"{k} is {v!r}", f"{was!r}, with which the run was begun",
+            raise FileError(Path(folder).parent/'recipe.json', f"{k} is {v!r}",
+                            f"{was!r}, with which the run was begun",
                             remedy='put it back, or train into another folder')
     if what := difference(now, then):
         raise FileError(folder, f"holds the states of another training ({what})",
@@ -404,7 +419,8 @@ def _sha256(path):
 
 def _number(v):
     if isinstance(v, np.generic) or torch.is_tensor(v) and v.ndim == 0: return v.item()
-    raise TypeError(f"{type(v).__name__} in a callback's or an optimizer's state: only numbers, words, lists and dicts are kept")
+    raise TypeError(f"{type(v).__name__} in a callback's or an optimizer's state: "
+                    "only numbers, words, lists and dicts are kept")
 
 @contextlib.contextmanager
 def writing(path): # what is written
@@ -413,7 +429,8 @@ def writing(path): # what is written
     except (OSError, SafetensorError) as e:
         if isinstance(e, FileError): raise
         why = getattr(e, 'strerror', None) or ' '.join(str(e).split())
-        raise FileError(path, f'cannot be written ({why})', remedy='make room, then resume: the state before it is whole') from None
+        raise FileError(path, f'cannot be written ({why})',
+                        remedy='make room, then resume: the state before it is whole') from None
 
 def write_state(folder, # to make, like 'state/0007'
                 tensors:dict, plain:dict):
@@ -447,7 +464,8 @@ def read_state(folder)->tuple: # tensors, plain values
         if plain['sha256'] != _sha256(tensors): raise ValueError('checksum mismatch of tensors.safetensors')
         return load_file(tensors), plain
     except Exception as e:
-        raise FileError(folder, f'is damaged ({e})', 'a checkpoint', remedy='delete this folder; the one before it serves') from None
+        raise FileError(folder, f'is damaged ({e})', 'a checkpoint',
+                        remedy='delete this folder; the one before it serves') from None
 
 # %% ../nbs/00_core/06_train.ipynb #25f343ad
 @contextlib.contextmanager
@@ -462,7 +480,8 @@ def locked(folder): # to make, if it is not there
     try:
         try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FileError(folder, 'is in use by another process that trains', remedy='wait for its end, or stop it') from None
+            raise FileError(folder, 'is in use by another process that trains',
+                            remedy='wait for its end, or stop it') from None
         except OSError: pass                                              # a network disk without locks
         yield
     finally: os.close(fd)
@@ -507,12 +526,13 @@ def whole(self:Checkpoint):
     "Tensors and plain values of a state in the middle of a stage."
     tensors, plain = self.common()
     tensors |= weights_of(self.model) | flatten_opt(self.opt)[0]
-    if self.best and self.best['done'] == self.done:                     # what was validated, where that is not what trains
+    if self.best and self.best['done'] == self.done:   # what was validated, where that is not what trains
         now = self.model.state_dict()
         if any(not torch.equal(v, now[k]) for k, v in self.kept.items()):
             tensors |= {f'valid.{k}': v for k, v in self.kept.items()}
     r = self.recorder
-    return tensors, plain | dict(epoch=self.epoch, opt=flatten_opt(self.opt)[1], recorder=[list(map(float, v)) for v in r.values],
+    return tensors, plain | dict(epoch=self.epoch, opt=flatten_opt(self.opt)[1],
+                                 recorder=[list(map(float, v)) for v in r.values],
                                  smooth=[float(r.smooth_loss.val), r.smooth_loss.count])
 
 # %% ../nbs/00_core/06_train.ipynb #31aabe51
@@ -564,7 +584,8 @@ def take_weights(model, tensors): # nn.Module, of a state
     try: model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, strict=True)
     except RuntimeError as e:
         why = ' '.join(str(e).split())[:160]
-        raise ValueError(f"the checkpoint does not fit the network of this recipe, whose options may have been changed: {why}") from None
+        raise ValueError("the checkpoint does not fit the network of this recipe, whose options may have been "
+                         f"changed: {why}") from None
 
 def take_callbacks(cbs, loss, tensors, plain): # callbacks, loss, a state
     "Put back what callbacks keep, and the weights of the loss."
@@ -579,18 +600,20 @@ def take_callbacks(cbs, loss, tensors, plain): # callbacks, loss, a state
 @patch
 def before_fit(self:Checkpoint):
     names = [n for n in self.recorder.metric_names if n not in ('epoch', 'time')]
-    if self.monitor not in names: raise ValueError(f"nothing is recorded as {self.monitor!r}; there are {', '.join(names)}")
+    if self.monitor not in names:
+        raise ValueError(f"nothing is recorded as {self.monitor!r}; there are {', '.join(names)}")
     if self.pending is None: return
     tensors, plain = self.pending
     take_weights(self.model, tensors)
     unflatten_opt(self.opt, tensors, plain['opt'])
     self.recorder.values = [list(v) for v in plain['recorder']]
-    self.recorder.smooth_loss.val, self.recorder.smooth_loss.count = torch.tensor(plain['smooth'][0]), plain['smooth'][1]
+    smooth, (value, self.recorder.smooth_loss.count) = self.recorder.smooth_loss, plain['smooth']
+    smooth.val = torch.tensor(value)
     take_callbacks(self.learn.cbs, self.loss_func, tensors, plain)
 
 @patch
 def after_batch(self:Checkpoint):
-    "Keep the recorder's losses as numbers: one small tensor per step, left among large ones, costs 60 kB of torn memory each."
+    "Keep the recorder's losses as numbers: a small tensor per step, left among large ones, costs 60 kB of torn memory."
     if self.training: self.recorder.losses[-1] = float(self.recorder.losses[-1])
 
 @patch
@@ -608,7 +631,9 @@ def process()->tuple: # rank, how many
 def accelerator(cpu=False): # on the CPU, where gloo connects the processes
     "What makes accelerate's `Accelerator`; ImportError where the package is missing."
     try: from accelerate import Accelerator
-    except ImportError: raise ImportError("training on several GPUs needs a package more: pip install accelerate") from None
+    except ImportError:
+        raise ImportError("training on several GPUs requires the extra package `accelerate`: pip install "
+                          "accelerate") from None
     return partial(Accelerator, cpu=cpu, mixed_precision='no')
 
 # %% ../nbs/00_core/06_train.ipynb #bb121e76
@@ -623,7 +648,9 @@ class Together(Callback):
     def before_fit(self):
         for dl in self.dls: dl.rank, dl.world = self.rank, self.world
         self.plain, self.parallel = self.model, self.acc.prepare_model(self.model)
-    def after_fit(self): self.parallel = None; self.acc.free_memory()
+    def after_fit(self):
+        self.parallel = None
+        self.acc.free_memory()
 
 # %% ../nbs/00_core/06_train.ipynb #600aeedf
 @patch
@@ -645,7 +672,9 @@ def after_loss(self:Together):
 # %% ../nbs/00_core/06_train.ipynb #887d7524
 @patch
 def _seed(self:Together):
-    if self.rank: torch.manual_seed(int(address_hash(torch.tensor([self.rank]), torch.tensor([self.dl.epoch]), self.dl.seed, 'process')[0,0]))
+    if self.rank:
+        rank, epoch = torch.tensor([self.rank]), torch.tensor([self.dl.epoch])
+        torch.manual_seed(int(address_hash(rank, epoch, self.dl.seed, 'process')[0,0]))
 
 # %% ../nbs/00_core/06_train.ipynb #322a533f
 @patch
@@ -659,7 +688,8 @@ def _sum(self:Together, *values):
 def _terms(self:Together):
     "Sums and counts of the loss's terms."
     for cb in self.learn.cbs:
-        if isinstance(cb, LossTerms): cb.means[self.training] = {k: tuple(self._sum(*v)) for k, v in cb.means[self.training].items()}
+        if isinstance(cb, LossTerms):
+            cb.means[self.training] = {k: tuple(self._sum(*v)) for k, v in cb.means[self.training].items()}
 
 @patch
 def after_train(self:Together):
@@ -702,15 +732,19 @@ class _Told(Callback):
 # %% ../nbs/00_core/06_train.ipynb #a435b896
 def _finish(learn, ck, i, weights='best'):
     "End stage `i` with the weights that were asked for, and write them: the next one begins with them."
-    if ck.pending is not None: set_rng_state(ck.pending[0], ck.pending[1]['rng'])   # killed after the stage's last epoch
+    if ck.pending is not None:   # killed after the stage's last epoch
+        set_rng_state(ck.pending[0], ck.pending[1]['rng'])
     ck.learn, ck.pending = learn, None
     if i >= 0:
         best = ck.best if ck.best and ck.best['stage'] == i else None
-        if best and weights == 'best': learn.model.load_state_dict(ck.kept)
+        taken = best if weights == 'best' else None
+        if taken: learn.model.load_state_dict(ck.kept)
         last = ck.rows[-1]['epoch']
-        ck.sealed = dict(stage=ck.stage_name, epoch=best['epoch'] if best and weights == 'best' else last, last=last,
+        ck.sealed = dict(stage=ck.stage_name, epoch=taken['epoch'] if taken else last, last=last,
+                         row=taken['done'] if taken else ck.done,
                          best=best and best['epoch'], weights=weights, monitor=ck.monitor, value=best and best['value'])
-        if name := ruined(learn.model): raise NotFinite(f"stage {ck.stage_name} ended, and its weights {name} are not finite; {REMEDIES}")
+        if name := ruined(learn.model):
+            raise NotFinite(f"stage {ck.stage_name} ended, and its weights {name} are not finite; {REMEDIES}")
     ck.stage, ck.starts = i + 1, [*ck.starts[:i + 1], ck.done]
     if ck.active:
         tensors, plain = ck.common()
@@ -738,6 +772,7 @@ def fit_stages(learn,         # PhysLearner
     try:
         with locked(folder) if ck.active else contextlib.nullcontext():
             state = _resume_from(ck) if resume else None
+            if resume and tell: _tell_lost(tell, folder, state)
             if folder and not resume and state_names(folder):
                 raise FileError(folder, 'holds the states of a training',
                                 remedy='go on with it by resume=True, or name another folder')
@@ -779,6 +814,12 @@ def _best_weights(ck, tensors, plain):
     prefix = 'valid.' if any(k.startswith('valid.') for k in tensors) else 'model.'
     return {k[6:]: v for k, v in tensors.items() if k.startswith(prefix)}
 
+def _tell_lost(tell, folder, state):
+    "Name the checkpoints that do not serve."
+    at = state[1]['name'] if state else ''
+    lost = [name for name in state_names(folder) if name > at]
+    if lost: tell(f"checkpoint {', '.join(lost)} cannot be read: going on from {at or 'the beginning'}")
+
 def _resume_from(ck):
     "The last state of a folder that serves, or None."
     for name in reversed(state_names(ck.folder)):
@@ -789,9 +830,9 @@ def _resume_from(ck):
         except FileError: continue
         check_origin(ck.folder, ck.origin, plain['origin'])
         if plain['threads'] != torch.get_num_threads(): torch.set_num_threads(plain['threads'])   # other bits otherwise
-        ck.done, ck.starts, ck.rows, ck.best, ck.kept = plain['done'], plain['starts'], plain['rows'], plain['best'], kept
-        ck.sealed = plain['sealed']
-        return tensors, plain
+        for k in ('done', 'starts', 'rows', 'best', 'sealed'): setattr(ck, k, plain[k])
+        ck.kept = kept
+        return tensors, plain | dict(name=name)
     return None
 
 # %% ../nbs/00_core/06_train.ipynb #3039b2e7

@@ -102,10 +102,15 @@ def test_channels_differ():
 
 def test_draws_are_those_of_params():
     r = torch.tensor([3, 0, 10**12, -5])
-    assert torch.equal(Draws(r, 7, 'a').uniforms(5, 'b'), uniforms(r, 5, 7, 'a', 'b'))
+    assert torch.equal(Draws(r, 7, 'a').uniforms(5, 'b'), uniforms(r, 5, 7, 'a', 'b', 'uniforms'))
     assert torch.equal(Bend.space.quantile(Draws(r, 7).named(*Bend.space)), Bend.space.sample(r, 7))
-    assert (Draws(r, 7).normals(9, 'b') - normals(r, 9, 7, 'b')).abs().max() < 1e-3
     assert torch.equal(Draws(9, 7).normals(9, 'b')[4:], Draws(9, 7)[torch.arange(4, 9)].normals(9, 'b'))
+
+def test_uniforms_and_normals_are_apart():
+    "Of one name, neither is a function of the other."
+    u, n = Draws(20_000, 1).uniforms(2, 'a'), Draws(20_000, 1).normals(2, 'a').double()
+    radius, angle = n.norm(dim=1), torch.atan2(n[:,1], n[:,0])
+    assert abs(np.corrcoef(torch.cat([u, radius[:,None], angle[:,None]], 1).T) - np.eye(4)).max() < .03
 
 # ---- training
 
@@ -388,3 +393,11 @@ def test_ragged_signals_reach_a_network(tmp_path):
     assert loss < .5*rate.var()
     with pytest.raises(ValueError, match=r'mask.*\(50, 7\)'): net.read(batch['x'], torch.ones(50, 7, dtype=torch.bool))
     with pytest.raises(ValueError, match=r'2 features.*1'): MaskedSummary(2, 16)(batch['x'], batch['mask'])
+
+def test_flow_on_a_source():
+    "What a source gives is what a flow takes: signals (B,1,N) and z make one density for each row."
+    from physlearn.flows import NPE, FlowHead
+    torch.manual_seed(0)
+    dl = SeedDL(SimSource(Bend(20), White(.01)), 64, 640, 1)
+    npe = NPE(FlowHead(3, 20))
+    assert npe(dl.batch(0))['log_prob'].shape == (64,)

@@ -1,4 +1,4 @@
-"The package, its pinned set, and the tools that watch over both: each tool is shown a planted fault and has to name it."
+"The package, its pinned set, and the tools that check both: each tool is shown a planted fault and has to name it."
 import json, os, re, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
@@ -23,7 +23,8 @@ def norm(name): return re.sub(r'[-_.]+', '-', name).lower()
 def pins():
     lines = (l.strip() for l in (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines())
     reqs = [Requirement(l) for l in lines if l and l[0] != '#']
-    assert all(len(r.specifier) == 1 and str(r.specifier).startswith('==') for r in reqs), 'constraints.txt pins with =='
+    exact = [len(r.specifier) == 1 and str(r.specifier).startswith('==') for r in reqs]
+    assert all(exact), 'constraints.txt: expected name==version on every line'
     return {norm(r.name): str(r.specifier).removeprefix('==') for r in reqs}
 
 @pytest.mark.parametrize('key', [k for k in settings() if k.endswith('requirements')])
@@ -76,12 +77,15 @@ def house(tmp_path):
     (tmp_path/'nbs').mkdir()
     save(notebook(('markdown', '# House\n> A small one.'),
                   ('markdown', '## The door\n\nto the [room](01_room.ipynb#the-window)')), tmp_path/'nbs/index.ipynb')
-    save(notebook(('markdown', '# Room\n> It has a window.'), ('code', '#| default_exp room'), ('markdown', '## The window'),
-                  ('code', '#| export\ndef window(): return "view"'), ('code', 'window()')), tmp_path/'nbs/01_room.ipynb')
+    save(notebook(('markdown', '# Room\n> It has a window.'), ('code', '#| default_exp room'),
+                  ('markdown', '## The window'), ('code', '#| export\ndef window(): return "view"'),
+                  ('code', 'window()')), tmp_path/'nbs/01_room.ipynb')
     (tmp_path/'_quarto.yml').write_text(
         'website: {sidebar: {contents: [index.ipynb, {section: Rooms, contents: [01_room.ipynb]}]}}')
     (tmp_path/'nbs/_quarto.yml').symlink_to('../_quarto.yml')
-    code = 'import nbdev.clean, nbdev.doclinks; nbdev.doclinks.nbdev_export.__wrapped__(); nbdev.clean.nbdev_clean.__wrapped__()'
+    code = ('import nbdev.clean, nbdev.doclinks\n'
+            'nbdev.doclinks.nbdev_export.__wrapped__()\n'
+            'nbdev.clean.nbdev_clean.__wrapped__()')
     assert run('-c', code, cwd=tmp_path).returncode == 0
     (tmp_path/'README.md').write_text(readme.readme(tmp_path))
     return tmp_path
@@ -107,8 +111,8 @@ def test_readme(house):
                   ('code', '#| hide\nsecret'), ('code', '#| eval: false\n1 + 1'))
     nb['cells'][2]['outputs'] = [dict(output_type='execute_result', data={'text/plain': ['2']})]
     save(nb, house/'nbs/index.ipynb')
-    assert readme.readme(house) == ('# T\n[a](nbs/01_room.ipynb#x) [b](https://example.org) <img src="nbs/01_room.ipynb">\n\n'
-                                    '```python\n1 + 1\n```\n\n```\n2\n```\n')
+    links = '[a](nbs/01_room.ipynb#x) [b](https://example.org) <img src="nbs/01_room.ipynb">'
+    assert readme.readme(house) == f'# T\n{links}\n\n```python\n1 + 1\n```\n\n```\n2\n```\n'
     assert said(house, 'readme')[0] == 1
     nb['cells'][2]['outputs'] = [dict(output_type='display_data', data={'image/png': 'AAAA'})]
     save(nb, house/'nbs/index.ipynb')
@@ -141,10 +145,12 @@ def test_docs_check_passes_a_whole_site(house):
     assert (code, lines[-1].partition(' (')[0]) == (0, 'docs-check: 2 pages, 0 problems')
 
 def test_docs_check_names_each_fault(house):
-    links = '[a](gone.ipynb) [b](index.ipynb#The-door) [c](index.ipynb#the-door) [d](room.html#window) ![e](images/no.png)'
+    links = ('[a](gone.ipynb) [b](index.ipynb#The-door) [c](index.ipynb#the-door) [d](room.html#window) '
+             '![e](images/no.png)')
     nb = notebook(('markdown', f'no title, and links {links}'), ('code', '1/0'))
+    private = '/'.join(['', 'home', 'ada', 'x.py'])
     nb['cells'][1]['outputs'] = [dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=['']),
-                                 dict(output_type='stream', name='stdout', text=['in ' + '/'.join(['', 'home', 'ada', 'x.py'])])]
+                                 dict(output_type='stream', name='stdout', text=[f'in {private}'])]
     save(nb, house/'nbs/02_yard.ipynb')
     edit(house/'nbs/index.ipynb', 'A small one.', 'A small one.\\n> And cheap.')
     edit(house/'_quarto.yml', 'index.ipynb,', 'index.ipynb, 03_shed.ipynb,')
@@ -153,8 +159,9 @@ def test_docs_check_names_each_fault(house):
     yard = 'nbs/02_yard.ipynb: '
     for start in ('_quarto.yml: the sidebar names 02_yard.ipynb 0 times', 'nbs/index.ipynb: the site drops',
                   '_quarto.yml: the sidebar names 03_shed.ipynb, which does not exist', yard + 'no title',
-                  yard + 'cell 1: an error output', yard + 'cell 1: a path of one machine', yard + 'link gone.ipynb: no such file',
-                  yard + 'link index.ipynb#The-door: index.ipynb has no heading', yard + 'link images/no.png: no such file'):
+                  yard + 'cell 1: an error output', yard + 'cell 1: a path of one machine',
+                  yard + 'link gone.ipynb: no such file', yard + 'link images/no.png: no such file',
+                  yard + 'link index.ipynb#The-door: index.ipynb has no heading'):
         assert sum(l.startswith(start) for l in lines) == 1, (start, lines)
 
 def test_docs_check_names_a_cell_that_fails(house):

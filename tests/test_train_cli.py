@@ -227,7 +227,7 @@ def options(**kw): return lambda run: edit(run/'recipe.json', lambda d: d['optio
 BAD = dict(
     # train: words
     stage=(train('--stage', 'C'), "stage 'C': there are A, B1, B2, DEN"),
-    encoder=(train('--encoder_variant', 'xl'), "encoder_variant 'xl': there are xs, s, m, l"),
+    encoder=(train('--encoder_variant', 'xl'), "unknown encoder_variant 'xl'; choose xs, s, m, l"),
     preset=(lambda d: ['train', 'spectra', 'quik', '--out', d/'out'], "no preset 'quik': there are quick, default, high, bound, demo"),
     ranges=(train('--preset', 'refrence'), "no preset 'refrence'"),
     lines_needed=(train('--preset', 'leak'), 'needs the lines of'),
@@ -323,7 +323,7 @@ BAD = dict(
     noise_0=(retrieve('--noise', '0'), 'must be positive'),
     missing=(lambda d: ['retrieve', d/'run', d/'gone.csv'], 'gone.csv'),
     one_missing=(lambda d: ['retrieve', d/'run', d/'s.csv', d/'gone.csv', '--out', d/'t.csv'], 'gone.csv'),
-    no_files=(lambda d: ['retrieve', d/'run'], 'no files to retrieve'),
+    no_files=(lambda d: ['retrieve', d/'run'], 'no files to read'),
     out_there=(retrieve('--out', 's.csv'), 'already there'),
     out_suffix=(retrieve('--out', 't.txt'), 'ends in .csv or .h5'),
     out_no_folder=(retrieve('--out', 'no/t.csv'), 'no folder'),

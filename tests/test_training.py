@@ -144,7 +144,7 @@ def test_other_stages(stages, says, begun):
 def test_other_training(begun):
     class Wide(Net):
         def __init__(self): super().__init__(); self.more = nn.Linear(2, 2)
-    for learn, says in ((learner(net=Wide), 'network'), (learner(dls=data(seed=2)), 'data'), (learner([Accumulate(2)]), 'callbacks'), (learner(loss_func=CompositeLoss(params=param_mse())), 'loss')):
+    for learn, says in ((learner(net=Wide), 'network'), (learner(dls=data(seed=2)), 'data'), (learner([Accumulate(2)]), 'callbacks'), (learner(opt=optimizer('adamw', .3)), 'optimizer'), (learner(opt=optimizer('lion')), 'optimizer'), (learner(loss_func=CompositeLoss(params=param_mse())), 'loss')):
         with pytest.raises(FileError, match=says): fit_stages(learn, stage(), begun, resume=True)
     with pytest.raises(FileError, match='resume=True'): fit_stages(learner(), stage(), begun)
     assert len(fit_stages(learner(), stage(), begun, resume=True)) == 3
@@ -155,6 +155,13 @@ def test_state_was_touched(begun):
     f = last/'plain.json'
     f.write_text(f.read_text().replace('"epoch": 1', '"epoch": 2'))
     with pytest.raises(FileError, match='checksum'): train.read_state(last)
+
+def test_damaged_states_are_named(begun):
+    "What is skipped is said."
+    for name in ('00003-end', '00003'): (begun/name/'plain.json').write_text('{}')
+    said = []
+    assert len(fit_stages(learner(), stage(), begun, resume=True, tell=said.append)) == 3
+    assert said == ['checkpoint 00003, 00003-end cannot be read: going on from 00002']
 
 # --- a loss that is not finite
 
@@ -300,6 +307,27 @@ def test_monitor_of_a_stage():
     fit_stages(learn, stage(3, monitor='score', mode='max'))
     assert equal(learn.model.state_dict(), snap.seen[1])
 
+@pytest.mark.parametrize('weights,epoch', [('best', 0), ('last', 3)])
+def test_early_stop_says_what_is_best(weights, epoch, tmp_path):
+    "A callback that takes the best weights back names the column; with `weights='last'` it only stops."
+    snap = Snap()
+    learn = learner([Scores(.4, .1, .2, .3), snap])
+    fit_stages(learn, stage(4, cbs=lambda: [EarlyStop('valid_loss', 'max', patience=9, verbose=False)]), tmp_path, weights=weights)
+    assert equal(learn.model.state_dict(), snap.seen[epoch])
+    assert train.last_state(tmp_path)[1]['sealed']['epoch'] == epoch
+
+@pytest.mark.parametrize('every,keep', [(2, 2), (3, 1), (1, 'all')])
+def test_fewer_states(every, keep, tmp_path):
+    "Written every second epoch, or few of them kept: the best one is there, and a resumed run ends with the same bits."
+    scores = lambda: Scores(.4, .3, .1, .2, .5, .6)
+    def go(folder, die=(), resume=False, seed=0):
+        learn = learner([scores(), *die], seed)
+        return outcome(learn, fit_stages(learn, stage(6), folder, resume, every=every, keep=keep))
+    whole = go(tmp_path/'whole')
+    with pytest.raises(Stop): go(tmp_path/'state', [Die(22, 'before_batch')])
+    assert (tmp_path/'state/00003').exists()
+    assert same(go(tmp_path/'state', resume=True, seed=9), whole)
+
 # --- accumulation
 
 def descend(bs, n, cbs=()):
@@ -390,6 +418,10 @@ def test_sealed_epoch(tmp_path):
     Scored.learner = lambda self, *a, **kw: (learn := runs.Recipe.learner(self, *a, **kw), learn.add_cb(Scores(.3, .1, .2)))[0]
     best, last = (Scored(weights=w).fit(tmp_path/w, quiet=True, evaluate=False) for w in ('best', 'last'))
     assert (best.sealed['stage'], best.sealed['epoch'], best.sealed['last'], best.sealed['monitor']) == ('A', 1, 2, 'valid_loss')
+    assert (best.sealed['row'], last.sealed['row']) == (2, 3)
+    best.report()
+    page = (tmp_path/'best/report.html').read_text()
+    assert 'epoch 2, whose weights the run holds; the last is 3' in page
     assert last.sealed['epoch'] == 2 and last.sealed['best'] == best.sealed['best'] == 1
     assert not equal(*(r.model.state_dict() for r in (best, last)))
     assert runs.Run.load(tmp_path/'best').sealed == best.sealed

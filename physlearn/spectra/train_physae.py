@@ -24,9 +24,9 @@ from ..flows import BoxFlow, FitSource, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
 from ..runs import Recipe
 from ..train import Stage
-from .physae import PhysAE, _like
+from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
-from .fit import noise_share, scatter
+from .fit import noise_share, point_scatter
 from .setup import Gas
 from .simulate import Grid, LineByLine, preset
 
@@ -147,7 +147,7 @@ def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the co
     "Noise of a spectrum: that of the training, a share of the signal, or found from the scatter ('auto')."
     if noise is None: return Gaussian(relative=self.noise_rms or .002)
     if noise != 'auto': return Gaussian(relative=noise_share(noise))
-    return Gaussian(relative=float(np.median([scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]])))
+    return Gaussian(relative=float(np.median([point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]])))
 
 def _calibration(poly, n):
     "Refuse what is no small correction of an axis."
@@ -164,7 +164,7 @@ def model(self:SpectraRecipe, sim)->PhysAE:
 def dls(self:SpectraRecipe, sim, device='cpu'):
     "Training and validation spectra; validation has white noise of the full size. Stage POST takes fits of them."
     if self.stage == 'POST':
-        like = _like(sim, self.noise_rms or .002)
+        like = noise_of(sim, self.noise_rms or .002)
         source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like, known=[k for k in self.known if k in sim.space])
         return DataLoaders(*(SeedDL(source, self.batch_size, n, self.seed, split, device, block=256) for n, split in ((self.train_samples, 'train'), (self.val_samples, 'valid'))), device=torch.device(device))
     return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms, self.stage != 'A'), self.seed, device,
