@@ -11,7 +11,8 @@ from physlearn.data import Chain, Draws, Drift, Fringes, Spikes
 from physlearn.params import normals
 from physlearn.posterior import Gaussian, map_estimate
 from physlearn.runs import Run
-from physlearn.spectra.retrieve import bounds, errors, net_fit, rivals, rms
+from physlearn.spectra.judge import bounds, errors, rivals, rms
+from physlearn.spectra.retrieve import net_fit
 from physlearn.spectra.train_physae import spectra_recipe
 torch.set_num_threads(1)
 keep_memory()

@@ -12,8 +12,8 @@ from _table import HERE, bar, data_folder, save
 from physlearn.calibration import calibrate
 from physlearn.canopy.inform import Inform
 from physlearn.canopy.reflectance import ndre, ndvi
-from physlearn.canopy.retrieve import components, explained, lookup, validation, whole
-from physlearn.canopy.train_physvae import canopy_recipe, share, sides
+from physlearn.canopy.judge import components, explained, lookup, validation, whole
+from physlearn.canopy.train_physvae import canopy_recipe, residual_share, sides
 from physlearn.canopy.traits import PRODUCTS, arrays, net_traits
 from physlearn.cli import keep_memory
 from physlearn.files import write_table
@@ -133,12 +133,12 @@ def measured(folder, name):
     run = trained(folder, name)
     test, _ = test_rows(run)
     got = run.model.estimate({k: torch.from_numpy(v) for k, v in arrays(test).items()}, 256)
-    out = dict(residual=explained(test.x, got['signal'].numpy(), test.mask).tolist(), physics=explained(test.x, got['physics'].numpy(), test.mask).tolist(), share=share(got['physics'], got['signal'] - got['physics'], run.model.norm.std),
+    out = dict(residual=explained(test.x, got['signal'].numpy(), test.mask).tolist(), physics=explained(test.x, got['physics'].numpy(), test.mask).tolist(), share=residual_share(got['physics'], got['signal'] - got['physics'], run.model.norm.std),
                error=(run.model.error/run.model.norm.std).tolist(), noise=run.model.sd(got['signal'], error=False).mean(0).tolist(), suspect=float((got['p'] < 1e-3).double().mean()), bands=list(test.bands))
     if run.model.physics is not None:
         t = net_traits(run.model, test, 256)
-        out['traits'] = {k: t.mean[:,i].tolist() for i, k in enumerate(t.space)}
-        out['told'] = {k: t.told[:,i].square().mean().sqrt().item() for i, k in enumerate(t.space)}
+        out['traits'] = {k: t.value[:,i].tolist() for i, k in enumerate(t.space)}
+        out['told'] = {k: t.ratio[:,i].square().mean().sqrt().item() for i, k in enumerate(t.space)}
     return out
 
 def rival(folder, what):
@@ -148,7 +148,7 @@ def rival(folder, what):
     a = {k: torch.from_numpy(v) for k, v in arrays(test).items()}
     if what == 'indices': return dict(traits=dict(NDVI=ndvi(test.x).tolist(), NDRE=ndre(test.x).tolist()))
     if what == 'components': return dict(residual=explained(test.x, components(train.x, test.x), test.mask).tolist())
-    if what == 'plain': t = net_traits(trained(folder, 'plain').model, test, 16); return dict(traits={k: t.mean[:,i].tolist() for i, k in enumerate(t.space)})
+    if what == 'plain': t = net_traits(trained(folder, 'plain').model, test, 16); return dict(traits={k: t.value[:,i].tolist() for i, k in enumerate(t.space)})
     theta = whole(run.sim.space, lookup(run.sim, a['x'][:,0], {k: a[k] for k in run.sim.cond}))
     return dict(traits=dict(zip([*run.sim.space, *PRODUCTS], theta.T.tolist())))
 

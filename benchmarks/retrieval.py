@@ -13,7 +13,8 @@ from physlearn.cli import keep_memory
 from physlearn.draws import box_posterior
 from physlearn.posterior import Knowledge, map_estimate
 from physlearn.spectra.hitran import demo_lines
-from physlearn.spectra.retrieve import bounds, errors, net_fit, posterior
+from physlearn.spectra.judge import bounds, errors
+from physlearn.spectra.retrieve import net_fit, posterior
 from physlearn.spectra.simulate import ATM_PER_KT, preset
 torch.set_num_threads(1)
 keep_memory()

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ON_RUNS', 'Instrument', 'Signals', 'joined', 'Setup', 'Reader', 'command', 'setup_of', 'reader_of', 'Simulate',
-           'write_signals', 'Identifiable', 'known_values', 'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery',
-           'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of',
-           'Untrained', 'Fit']
+           'write_signals', 'Identifiable', 'known_values', 'FromFiles', 'Retrieve', 'retrieve', 'by_fit', 'doubts',
+           'recovery', 'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume',
+           'command_of', 'Untrained', 'Fit']
 
-# %% ../nbs/80_desk.ipynb #d405300f
+# %% ../nbs/80_desk.ipynb #92ce797f
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -25,9 +25,9 @@ from .pages import Judgement, Picture, bar, plot_truth
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results
-from .runs import Recipe, Run, open_recipe, read_recipe, recipe_of
+from .runs import Recipe, Run, expect, open_recipe, read_recipe
 
-# %% ../nbs/80_desk.ipynb #3bb5d2a3
+# %% ../nbs/80_desk.ipynb #b163f31c
 @dataclass(frozen=True)
 class Instrument:
     "What an instrument is, beyond its physics."
@@ -48,7 +48,7 @@ class Instrument:
         for cls in self.own.values(): cls.instrument = self
         register(self)
 
-# %% ../nbs/80_desk.ipynb #c2f6e03f
+# %% ../nbs/80_desk.ipynb #ac23b444
 @dataclass(eq=False)
 class Signals:
     "Signals with what is known of each."
@@ -74,7 +74,7 @@ def joined(parts:list)->Signals: # Signals of several files
     cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in parts[0].cond.items()}
     return replace(parts[0], y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=sum((p.origin for p in parts), []))
 
-# %% ../nbs/80_desk.ipynb #e4817ba1
+# %% ../nbs/80_desk.ipynb #1c91d6b6
 @dataclass(kw_only=True)
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
@@ -99,7 +99,7 @@ def command(verb:type,   # shared options and what is done with them
     body = dict(__doc__=verb.__doc__, __module__=verb.__module__, __qualname__=verb.__qualname__, instrument=instrument)
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
-# %% ../nbs/80_desk.ipynb #211267a2
+# %% ../nbs/80_desk.ipynb #bab4a12f
 def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
@@ -118,7 +118,7 @@ def reader_of(instrument:Instrument)->type:
         def read(self, file, run): return instrument.read(file, run)
     return dataclass(kw_only=True)(Plain)
 
-# %% ../nbs/80_desk.ipynb #b3089a09
+# %% ../nbs/80_desk.ipynb #a7e99ae2
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -134,8 +134,8 @@ class Simulate:
     def drawn(self):
         "Simulator, states (n,d), conditions, signals (n,C,...)."
         n = self.usual if self.n is None else self.n
-        if n < 1: raise ValueError(f"n={n}: expected 1 or more")
-        if not 0 <= self.noise < math.inf: raise ValueError(f"noise={self.noise}: expected 0 or more")
+        expect(self, '1 or more', lambda v: v is None or v >= 1, 'n')
+        expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'noise')
         sim = self.simulator()
         theta, cond = sim.space.states(n, self.set, 'simulate', self.seed), self.conditions(n, self.seed)
         with torch.no_grad(): y = torch.cat([sim(theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double() for i in range(0, n, 32)])
@@ -153,7 +153,7 @@ class Simulate:
     def fits_a_table(self):
         if (self.n or self.usual) > 1: raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
-# %% ../nbs/80_desk.ipynb #8fd518c2
+# %% ../nbs/80_desk.ipynb #ba504b19
 def write_signals(path, sim, theta, cond, y, about):
     "Signals and their states: HDF5 with a row for each, or a table of one signal."
     units = {f'unit_{k}': p.unit for k, p in sim.space.items()}
@@ -166,7 +166,7 @@ def write_signals(path, sim, theta, cond, y, about):
     arrays = dict(signal=y[:,0] if y.ndim > 2 and y.shape[1] == 1 else y, **{f'theta/{k}': v for k, v in sim.space.columns(theta).items()}, **cond)
     write_hdf5(path, {k: v.numpy() for k, v in arrays.items()}, about | units)
 
-# %% ../nbs/80_desk.ipynb #60f048cd
+# %% ../nbs/80_desk.ipynb #409a70b6
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
@@ -188,16 +188,12 @@ def known_values(space, words)->dict: # words like 'T=305±0.5K', or {name: text
         space.only(k).check(torch.tensor([[float(out[k][0])]], dtype=torch.float64))
     return out
 
-# %% ../nbs/80_desk.ipynb #2eca12d5
+# %% ../nbs/80_desk.ipynb #a59ed2e7
 @dataclass(kw_only=True)
-class Retrieve:
-    "Estimate the parameters of measured signals with a trained run."
-    folder: tyro.conf.Positional[str]            # the run
-    files: tyro.conf.Positional[tuple[str, ...]] # measured data
-    method: str|None = None         # how; the usual method of the instrument if not given
+class FromFiles:
+    "What retrieve and fit share: measured data, `files`, go in, a table comes out."
     draws: int = 1000               # of each posterior, where the method draws
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
-    noise: str|None = None          # share of the signal, like 0.002 or 0.2%; as in training if not given
     level: float = .95              # of the intervals
     out: str|None = None            # table to write: .csv, .h5, .json or .parquet
     overwrite: bool = False         # replace a table that is there
@@ -206,13 +202,29 @@ class Retrieve:
         "Say what stands against the work, before it begins."
         endings = (ENDINGS[0], *self.instrument.endings, *ENDINGS[1:])
         if self.out: ready_to_write(self.out, endings, self.overwrite, self.files)
-        if not self.files: raise ValueError("there are no files to retrieve: name at least one")
-        if self.draws < 16: raise ValueError(f"draws={self.draws}: expected 16 or more")
-        if not 0 < self.level < 1: raise ValueError(f"level={self.level}: expected between 0 and 1")
+        if not self.files: raise ValueError("there are no files to read: name at least one")
+        expect(self, '16 or more', lambda v: v >= 16, 'draws')
+        expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'level')
 
     def signals(self, run)->Signals:
         "The files, read."
         return joined([self.read(f, run) for f in self.files])
+
+    def save(self, got, signals):
+        "Print, and write where that was asked for."
+        print(got)
+        if not self.out: return
+        write = self.instrument.endings.get(Path(self.out).suffix)
+        write(self.out, got, signals) if write else got.save(self.out)
+        print('wrote', self.out)
+
+@dataclass(kw_only=True)
+class Retrieve(FromFiles):
+    "Estimate the parameters of measured signals with a trained run."
+    folder: tyro.conf.Positional[str] # the run
+    files: tyro.conf.Positional[tuple[str, ...]] # measured data
+    method: str|None = None         # how; the usual method of the instrument if not given
+    noise: str|None = None          # share of the signal, like 0.002 or 0.2%; as in training if not given
 
     def run(self):
         "Read, retrieve, print, write."
@@ -220,16 +232,10 @@ class Retrieve:
         run = Run.load(self.folder, system=self.instrument.name)
         signals = self.signals(run)
         got = retrieve(run, signals, self.method, self.known, self.noise, self.draws, self.level, progress=bar)
-        print(got)
-        if self.out: self.save(got, signals)
+        self.save(got, signals)
         return got
 
-    def save(self, got, signals):
-        write = self.instrument.endings.get(Path(self.out).suffix)
-        write(self.out, got, signals) if write else got.save(self.out)
-        print('wrote', self.out)
-
-# %% ../nbs/80_desk.ipynb #7c358993
+# %% ../nbs/80_desk.ipynb #a18385ab
 def retrieve(run:Run,
              signals:Signals,  # or a tensor (n,C,...)
              method=None,      # name of an estimate of the instrument; its first if None
@@ -251,7 +257,7 @@ def retrieve(run:Run,
     parts = [methods[method](run, signals[i:i+batch], draws, level) for i in progress(range(0, len(signals), batch))]
     return Results.join(parts)
 
-# %% ../nbs/80_desk.ipynb #8ff9ca71
+# %% ../nbs/80_desk.ipynb #26f26ce4
 def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
     "A fit by physics."
     sim = run.sim
@@ -267,7 +273,7 @@ def doubts(odd, alpha=.01): # a Misfit
     "What a residual shows, where noise does not."
     return tuple(odd.sentence(i, alpha) if odd.p[i] < alpha else '' for i in range(len(odd)))
 
-# %% ../nbs/80_desk.ipynb #df025cd1
+# %% ../nbs/80_desk.ipynb #c19a1085
 def recovery(run:Run, instrument:Instrument,
              n:int=100, # states
             )->Judgement:
@@ -288,7 +294,7 @@ def recovery(run:Run, instrument:Instrument,
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth', (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
 
-# %% ../nbs/80_desk.ipynb #f8ecfeed
+# %% ../nbs/80_desk.ipynb #a15b30cc
 @dataclass
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
@@ -332,7 +338,7 @@ def train_command(instrument:Instrument)->type:
     body = dict(__doc__=doc, __module__=Train.__module__, __qualname__='Train', instrument=instrument)   # where tyro reads the comments
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
-# %% ../nbs/80_desk.ipynb #9d736b38
+# %% ../nbs/80_desk.ipynb #82e69580
 @dataclass(kw_only=True)
 class Export:
     "Write the network of a run as ONNX."
@@ -372,7 +378,7 @@ def _where(run, page=False):
 
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 
-# %% ../nbs/80_desk.ipynb #8f5c2854
+# %% ../nbs/80_desk.ipynb #85d6fcbb
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
@@ -383,32 +389,28 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'train': return train_command(instrument)
     raise ValueError(f"{instrument.name} has no verb {verb!r}")
 
-# %% ../nbs/80_desk.ipynb #f7ff9fd6
+# %% ../nbs/80_desk.ipynb #6da49a8b
 @dataclass(eq=False)
 class Untrained:
     "Stands for a run where nothing was trained."
     sim: object
-    noise: object # as on the command line
-    setup: Setup
 
 @dataclass(kw_only=True)
-class Fit:
+class Fit(FromFiles):
     "Fit measured data by physics alone."
     files: tyro.conf.Positional[tuple[str, ...]] # measured data
-    known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     noise: float = .002             # white noise, as a share of the signal
-    level: float = .95              # of the intervals
-    out: str|None = None            # table to write: .csv, .h5, .json or .parquet
-    overwrite: bool = False         # replace a table that is there
+
+    def estimated(self, run, s)->Results: # Untrained, Signals
+        "By maximum of the posterior."
+        return by_fit(run, s, self.draws, self.level)
 
     def run(self):
         "Read, fit, print, write."
-        if self.out: ready_to_write(self.out, ENDINGS, self.overwrite, [*self.files, *self.inputs()])
-        if not self.files: raise ValueError("there are no files to fit: name at least one")
-        run = Untrained(self.simulator(), self.noise, self)
-        s = joined([self.read(f, run) for f in self.files])
-        s = replace(s, known=known_values(run.sim.space, self.known), like=s.like or self.likelihood(self.noise))
-        got = by_fit(run, s, 0, self.level)
-        print(got)
-        if self.out: print('wrote', got.save(self.out))
+        self.ready()
+        run = Untrained(self.simulator())
+        signals = self.signals(run)
+        noise = self.likelihood(self.noise) if signals.like is None and hasattr(self, 'likelihood') else signals.like
+        got = self.estimated(run, replace(signals, known=known_values(run.sim.space, self.known), like=noise))
+        self.save(got, signals)
         return got

@@ -91,7 +91,7 @@ def test_fit(tmp_path, capsys):
     for k, truth in (('cab', t['truth_cab']), ('LAI_total', total), ('CCC', .01*t['truth_cab']*total)):
         z = (t[k] - truth)/t[f'{k}_sd']
         assert (np.abs(z) < 4).all() and np.sqrt((z**2).mean()) < 1.8, (k, z)
-        assert (t[f'{k}_low90'] < t[k]).all() and (t[k] < t[f'{k}_high90']).all()
+        assert (t[f'{k}_low95'] < t[k]).all() and (t[k] < t[f'{k}_high95']).all()
     assert t['cab_sd'].mean() < .6*70/12**.5 and t.meta['unit_CCC'] == 'g/m2' and 'reflectance = (value +0)/1' in t.meta['made by']
     assert cli('fit', 'canopy', tmp_path/'s.csv', '--draws', 16, '--out', tmp_path/'t.csv', '--overwrite') == 0
 
@@ -101,7 +101,7 @@ def test_identifiable(capsys):
     out, err = capsys.readouterr()
     rows = {l.split()[0]: l for l in out.split('\n')[2:] if l}
     assert err == '' and set(rows) == {*TRAITS[:7]} and rows['cw'].endswith('given') and rows['cab'].split()[1:3] == ['ug/cm2', '5'] and '2 % noise' in out
-    assert rows['cab'].endswith(('improved', 'as given')) and float(rows['fc'].split()[7]) > 1.2*float(rows['cm'].split()[7]) and rows['cm'].endswith(' identifiable')
+    assert rows['cab'].endswith(('improved', 'given')) and float(rows['fc'].split()[7]) > 1.2*float(rows['cm'].split()[7]) and rows['cm'].endswith(' determined')
 
 def test_evaluate(quick, run, tmp_path, capsys, monkeypatch):
     "Tables beside rivals, and a page with its figures."
@@ -122,7 +122,7 @@ def test_retrieve_table(run, plots, tmp_path, capsys):
     t = read_table(tmp_path/'t.csv', text=('flag',))
     assert len(t['cab']) == 120 and t['truth_cab'].tolist() == read_reflectance(plots).others['truth_cab'].tolist()
     lo = dict(N=1, cab=10, cw=.001, cm=.005, LAI=.01, LAIu=.01, fc=.1); hi = dict(N=3, cab=80, cw=.02, cm=.05, LAI=5, LAIu=1, fc=1)
-    for k in lo: assert ((t[f'{k}_low90'] >= lo[k]) & (t[f'{k}_low90'] < t[k]) & (t[k] < t[f'{k}_high90']) & (t[f'{k}_high90'] <= hi[k])).all(), k
+    for k in lo: assert ((t[f'{k}_low95'] >= lo[k]) & (t[f'{k}_low95'] < t[k]) & (t[k] < t[f'{k}_high95']) & (t[f'{k}_high95'] <= hi[k])).all(), k
 
 @pytest.mark.parametrize('way', ['retrieve', 'fit'])
 def test_image(way, run, plots, tmp_path, capsys):
@@ -271,7 +271,7 @@ BAD = dict(
     from_other_width=(lambda d: trains('--from', d/'run', '--width', 32)(d), 'start with the options of that run'),
     from_other_system=(spoilt(lambda run: (run/'recipe.json').write_text('{"system": "spectra", "options": {}}'), lambda d: trains('--from', d/'run')(d)), 'is a run of spectra'),
     resume_finished=(lambda d: ['resume', d/'run'], 'is a finished run'),
-    retrieve_nothing=(lambda d: ['retrieve', d/'run'], 'required'),
+    retrieve_nothing=(lambda d: ['retrieve', d/'run'], 'no files to read'),
     retrieve_draws=(lambda d: ['retrieve', d/'run', d/'plots.csv', '--draws', 3], '16 or more'),
     retrieve_oblique=(lambda d: ['retrieve', d/'run', table(d, into(tto=20.))], 'tto = 20 deg lies outside'),
     retrieve_changed=(spoilt(lambda run: edit(run/'recipe.json', lambda r: r['options'].update(width=32)), lambda d: ['retrieve', d/'run', d/'plots.csv']), 'was changed after the run'),
@@ -300,7 +300,7 @@ BAD = dict(
     fit_floor=(fits('--floor', -1), 'floor=-1.0'),
     fit_understorey=(fits('--understorey', 20), 'understorey=20'),
     fit_draws=(fits('--draws', 2), 'draws=2'),
-    fit_nothing=(words('fit', 'canopy'), 'required'),
+    fit_nothing=(words('fit', 'canopy'), 'no files to read'),
     instrument=(words('windows', 'canopy'), "not 'canopy'"))
 ALL = {**{f'{way}_{k}': (way, v) for k, v in READ.items() for way in ('retrieve', 'fit')}, **{k: (None, v) for k, v in BAD.items()}}
 

@@ -68,25 +68,32 @@ import os, random, signal, sys, time
 from physlearn.runs import Run
 from physlearn.spectra.follow import follow
 run, out, random_ = Run.load(sys.argv[1]), sys.argv[3], random.Random(5)
-def work(idle):
-    for got in follow(run, sys.argv[2], out, every=.01, idle=idle, batch=2): pass
-size = lambda: os.path.getsize(out) if os.path.exists(out) else 0
-for i in range(5):
+def work():
+    for got in follow(run, sys.argv[2], out, every=.02, batch=2): pass
+def size(): return os.path.getsize(out) if os.path.exists(out) else 0
+for i in range(3):
     pid, had, begun = os.fork(), size(), time.monotonic()
-    if pid == 0: work(None); os._exit(0)
-    while size() == had and time.monotonic() - begun < 10: time.sleep(.005)
-    time.sleep(random_.uniform(0, .1)); os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)
+    if pid == 0:
+        work()
+        os._exit(0)
+    while size() == had and time.monotonic() - begun < 10: time.sleep(.01)
+    time.sleep(random_.uniform(0, .1))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     if i % 2:                                                      # as if the disk had taken a part of the last line
-        with open(out, 'r+b') as f: f.truncate(size() - random_.randrange(1, len(open(out, 'rb').readlines()[-1])))
-work(3.)
+        with open(out, 'rb') as f: last = f.readlines()[-1]
+        with open(out, 'r+b') as f: f.truncate(size() - random_.randrange(1, len(last)))
 '''
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_killed(run, tmp_path):
-    "Killed five times at random, and lines cut: every row once."
-    w = write(run, tmp_path/'g.h5', 'close', .1)
-    r = subprocess.run([sys.executable, '-c', FOLLOWER, str(run.path), str(tmp_path/'g.h5'), str(tmp_path/'t.csv')], env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=300)
+    "Killed three times at random while the file grows, and a line cut: every row once."
+    w = write(run, tmp_path/'g.h5', 'close')
+    follower = [sys.executable, '-c', FOLLOWER, str(run.path), str(tmp_path/'g.h5'), str(tmp_path/'t.csv')]
+    r = subprocess.run(follower, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=300)
     assert w.wait() == 0 and r.returncode == 0, r.stderr
+    assert 0 < len(read(tmp_path/'t.csv')['row']) < 30
+    list(follow(run, tmp_path/'g.h5', tmp_path/'t.csv', idle=0., batch=2))
     assert read(tmp_path/'t.csv')['row'].tolist() == list(range(30))
 
 def test_bad_rows(run, tmp_path):
@@ -110,7 +117,7 @@ def test_folder(run, tmp_path):
     write_hdf5(tmp_path/'in/many.h5', dict(signal=y[1:6]), dict(quantity='signal'))
     (tmp_path/'in/slow.csv').write_bytes(whole[:len(whole)//2])
     steps = iter([lambda: None, lambda: (tmp_path/'in/slow.csv').write_bytes(whole), lambda: csv(tmp_path/'in/late.csv', y[7]), *[lambda: None]*9])
-    for got in follow(run, tmp_path/'in', tmp_path/'t.csv', every=.05, idle=.5, batch=4, say=lambda s: (said.append(s), (tmp_path/'in/slow.csv').write_bytes(whole))): next(steps)()
+    for got in follow(run, tmp_path/'in', tmp_path/'t.csv', every=.05, idle=.3, batch=4, say=lambda s: (said.append(s), (tmp_path/'in/slow.csv').write_bytes(whole))): next(steps)()
     t = read(tmp_path/'t.csv')
     assert sorted(zip(t['file'].tolist(), t['row'].tolist())) == [('a.csv', -1), ('late.csv', -1), *(('many.h5', i) for i in range(5)), ('slow.csv', -1)]
     assert len(said) <= 1

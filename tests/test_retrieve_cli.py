@@ -43,7 +43,7 @@ def fit(*words): return ['fit', 'spectra', 'axis.csv', '--noise', '0.002', *word
 
 BAD = dict(
     # files
-    no_files=(retrieve(), 'no files to retrieve'),
+    no_files=(retrieve(), 'no files to read'),
     empty_file=(retrieve('empty.csv'), 'empty.csv: is empty'),
     no_rows=(retrieve('none.h5'), 'no spectra'),
     a_folder=(retrieve('sub'), 'is a folder'),

@@ -19,7 +19,7 @@ from ..misfit import Misfit, misfit
 from ..pages import img, page, png, text_table
 from ..params import Param, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
-from ..results import from_to, plus_minus
+from ..results import Results, from_to, plus_minus
 from .files import Spectrum
 from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
@@ -191,25 +191,27 @@ def strength_uncertainty(sim,      # LineByLine
 # %% ../../nbs/10_spectra/14b_fit.ipynb #a565f957
 ALPHA = .01   # accepted false alarms of the test for a misfit
 
-def _flag(row, known, trusted, suspect=False):
-    "What the data say of a parameter, in a word."
-    if not trusted: return 'not trusted'
-    if suspect: return 'suspect'
-    if row['name'] in known: return 'given' if row['sd'] == 0 or row['ratio'] > .9 else 'improved'
-    if row['ratio'] < .5: return 'measured'
-    return 'partly' if row['ratio'] < .9 else 'not determined'
+@patch
+def results(self:Fit)->Results:
+    "The fit as a table of one signal, which can be joined with others."
+    e, nu = self.estimate, self.nu
+    lines = torch.zeros_like(e.theta)
+    for j, k in enumerate(self.sim.space):
+        relative = strength_uncertainty(self.sim, k, nu) if k.startswith('mf_') else None
+        if relative is not None: lines[0,j] = relative*e.theta[0,j]
+    more = dict(statistical=e.sd_stat, known=e.sd_known, lines=lines, bound=self.bound[None])
+    odd = self.misfit.sentence(0, ALPHA) if self.misfit.p.item() < ALPHA else ''
+    columns = dict(file=[Path(self.spectrum.path).name], chi2=e.chi2.numpy())
+    return Results(self.sim.space, e.theta, torch.hypot(e.sd, lines), self.interval[:1], self.interval[1:], e.ratio, torch.tensor([self.trusted]),
+                   self.misfit.p, method='fit by physics', known=tuple(e.known), signals=columns, more=more, doubts=(odd,), alpha=ALPHA)
 
 @patch
 def rows(self:Fit)->list:
     "One dict per parameter: name, unit, value, sd and its parts, bound, 95 % interval, flag."
-    out, nu, suspect = [], self.nu, self.misfit.p.item() < ALPHA
-    for row, bound, low, high in zip(self.estimate.row(0), self.bound.tolist(), *self.interval.tolist()):
-        name, lines = row['name'], None
-        relative = strength_uncertainty(self.sim, name, nu) if name.startswith('mf_') else None
-        if relative is not None: lines = relative*row['value']
-        out.append(dict(name=name, unit=row['unit'], value=row['value'], sd=math.hypot(row['sd'], lines or 0.),
-                        statistical=row['sd_stat'], known=row['sd_known'], lines=lines, bound=bound,
-                        low95=low, high95=high, flag=_flag(row, self.estimate.known, self.trusted, suspect)))
+    out = []
+    for q in self.results().quantities():
+        row = {k: q[k] for k in ('name', 'unit', 'value', 'sd', 'statistical', 'known')}
+        out.append(row | dict(lines=q['lines'] or None, bound=q['bound'], low95=q['low'], high95=q['high'], flag=q['verdict']))
     return out
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #36950be7
