@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from .calibration import weighted_quantile
 from .likelihood import Gaussian, Knowledge, Likelihood, Simulator, measurement
-from .params import normals, uniforms
+from .params import fresh_key, normals, uniforms
 from .posterior import map_estimate, symmetric_inverse
 from .results import Results
 
@@ -214,16 +214,24 @@ class Samples:
     weights: Tensor   # their weights (n,S), summing to 1 for each signal
     chi2: Tensor      # squared residual of each draw in units of the noise (n,S)
     points: Tensor    # samples of each signal that count (n,)
+    mixed: Tensor = None       # of particles: they have forgotten where they stood before their last moves (n,), bool
+    independent: Tensor = None # of particles: how many independent draws they are worth (n,)
+    acceptance: Tensor = None  # of particles: share of the last moves that were taken (n,)
+    ancestors: Tensor = None   # of particles: how many of those at the start have descendants (n,)
 
     def __len__(self): return len(self.theta)
 
     def __repr__(self):
-        return f"Samples: {len(self)} signals, {self.theta.shape[1]} draws each, effective {self.ess.median():.0f} (median), {self.ess.min():.0f} (smallest)"
+        text = f"Samples: {len(self)} signals, {self.theta.shape[1]} draws each, effective {self.ess.median():.0f} (median), {self.ess.min():.0f} (smallest)"
+        if self.acceptance is not None: text += f"; {100*self.acceptance.median():.0f} % of moves accepted, {self.ancestors.median():.0f} unique ancestors (medians)"
+        if self.mixed is None or self.mixed.all(): return text
+        return f"{text}; {int((~self.mixed).sum())} did not mix: do not trust them, give more moves or particles"
 
     @property
     def ess(self):
         "Effective number of draws (n,)."
-        return 1/(self.weights**2).sum(1)
+        ess = 1/(self.weights**2).sum(1)
+        return ess if self.independent is None else torch.minimum(ess, self.independent)
 
     def mean(self):
         "Posterior means (n,d), taken on each parameter's own scale."
@@ -234,10 +242,10 @@ class Samples:
         m = (self.weights[...,None]*self.theta).sum(1, keepdim=True)
         return (self.weights[...,None]*(self.theta - m)**2).sum(1).sqrt()
 
-    def equal(self, n=None, key='equal'):
+    def equal(self, n=None, key=None):
         "Draws of equal weight (n_signals,n,d), by systematic resampling; as many as there are if n is None."
         n = n or self.theta.shape[1]
-        at = (torch.arange(n) + uniforms(len(self), 1, key))/n
+        at = (torch.arange(n) + uniforms(len(self), 1, *(fresh_key('equal') if key is None else (key,))))/n
         i = torch.searchsorted(self.weights.cumsum(1), at).clamp_max(self.theta.shape[1] - 1)
         return self.theta.gather(1, i[...,None].expand(-1, -1, len(self.space)))
 
@@ -308,9 +316,9 @@ def results(self:Samples,
     "Means, deviations, intervals and verdicts of all signals."
     u, w, ends, p = self.space.encode(self.theta), self.weights[...,None], self.interval(level), self.predictive()
     spread = ((w*u**2).sum(1) - (w*u).sum(1)**2).clamp_min(0).sqrt()
+    ok = self.ess >= ENOUGH if self.mixed is None else (self.ess >= ENOUGH) & self.mixed
     kept = dict(signals or {}) | dict(effective_draws=self.ess.numpy())
-    return Results(self.space, self.mean(), self.sd(), ends[:,0], ends[:,1], spread*12**.5, self.ess >= ENOUGH, p, level, method,
-                   signals=kept)
+    return Results(self.space, self.mean(), self.sd(), ends[:,0], ends[:,1], spread*12**.5, ok, p, level, method, signals=kept)
 
 # %% ../nbs/00_core/08b_draws.ipynb #fa0bf0ca
 def sample_posterior(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
@@ -320,7 +328,7 @@ def sample_posterior(sim:Simulator,       # or a Measurement, and nothing of y, 
                      known=None,          # {name: value or (value, sd)}
                      theta:Tensor=None,   # fits (n,d); `map_estimate` if None
                      head=None,           # a BoxFlow that was trained for this simulator
-                     key=('posterior',),  # draws are a function of it
+                     key=None,            # draws are a function of it; None: another one at each call
                      **cond)->Samples:
     "Draws from the posterior of each signal, with importance weights."
     if n < 2: raise ValueError(f"n={n} draws: at least 2")
@@ -328,7 +336,7 @@ def sample_posterior(sim:Simulator,       # or a Measurement, and nothing of y, 
     if theta is None: theta = map_estimate(m, tol=.1).theta
     box = box_posterior(m, theta=theta, order=None if head is None else head.order)
     k = len(box.order if head is None else head.order)
-    e = normals(len(m)*n, k, *key).unflatten(0, (len(m), n))
+    e = normals(len(m)*n, k, *(key or fresh_key('posterior'))).unflatten(0, (len(m), n))
     w, bend = (e.double(), 0.) if head is None else head.bend(box, e)
     c, log_q = box.draw(w)
     prior = -.5*(c[:,:,~box.ranged]**2).sum(2) - _SQ*int((~box.ranged).sum())

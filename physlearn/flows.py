@@ -12,7 +12,7 @@ import zuko
 from torch import Tensor, nn
 from .draws import BoxPosterior, box_posterior
 from .likelihood import Likelihood, Simulator
-from .params import normals, uniforms
+from .params import fresh_key, normals, uniforms
 from .posterior import map_estimate
 
 # %% ../nbs/00_core/08f_flows.ipynb #1957131a
@@ -34,9 +34,16 @@ class FlowHead(nn.Module):
             nn.init.zeros_(t.hyper[-1].weight)
             nn.init.zeros_(t.hyper[-1].bias)
 
+    def _check(self, z, context):
+        "Shapes that would broadcast in silence are refused."
+        if z.ndim != 2 or z.shape[1] != self.d: raise ValueError(f"z has shape {tuple(z.shape)}; expected (B,{self.d})")
+        if context.ndim != 2 or len(context) != len(z):
+            raise ValueError(f"context has shape {tuple(context.shape)}; expected ({len(z)},features): flatten it, one row for each z")
+
     def log_prob(self, z:Tensor,    # coordinates (B,d)
                  context:Tensor,    # features (B,c)
                 )->Tensor:          # log-density (B,)
+        self._check(z, context)
         t = self.flow.transform(context)
         e, ladj = (t.inv if self.coupling else t).call_and_ladj(z)
         return ladj - .5*(e*e).sum(-1) - self.d*_SQ
@@ -48,8 +55,10 @@ class FlowHead(nn.Module):
         z, ladj = (t if self.coupling else t.inv).call_and_ladj(e)
         return z, -.5*(e*e).sum(-1) - self.d*_SQ - ladj
 
-    def sample(self, context:Tensor, n:int, *key)->Tensor: # features (B,c); coordinates (B,n,d)
-        with torch.no_grad(): return self.draw(normals(len(context)*n, self.d, *(key or ('flow',)), device=context.device).unflatten(0, (len(context), n)), context)[0]
+    def sample(self, context:Tensor, n:int, *key)->Tensor: # features (B,c), draws, key; coordinates (B,n,d)
+        "Draws that are a function of `key`; without one they differ at each call."
+        e = normals(len(context)*n, self.d, *(key or fresh_key('flow')), device=context.device)
+        with torch.no_grad(): return self.draw(e.unflatten(0, (len(context), n)), context)[0]
 
 # %% ../nbs/00_core/08f_flows.ipynb #36030ddd
 class NPE(nn.Module):
