@@ -257,7 +257,8 @@ def check_unit(text:str, # the unit as the file gives it
         except (ValueError, TypeError):
             raise FileError(path, f"unit {text!r} cannot be read", f"a unit like {like!r}", name) from None
         if not found.is_equivalent(want):
-            raise FileError(path, f"unit {text!r} ({found.physical_type})", f"a unit like {like!r} ({want.physical_type})", name)
+            raise FileError(path, f"unit {text!r} ({found.physical_type})",
+                            f"a unit like {like!r} ({want.physical_type})", name)
     return found
 
 # %% ../nbs/00_core/01_files.ipynb #b25496bf

@@ -1,5 +1,5 @@
 "Three instruments that nobody has seen, each on one page: they train, judge, retrieve, report, go on, and stand on the command line."
-import html, json, re, shutil
+import html, json, re, shutil, sys
 from pathlib import Path
 import numpy as np
 import pytest
@@ -111,3 +111,9 @@ def test_a_stranger(run, tmp_path, capsys):
     assert cli('evaluate', tmp_path/'run') == 2
     err = capsys.readouterr().err
     assert "there is no module 'their_lab'" in err and err.count('\n') == 1
+
+def test_code_of_verbs():
+    "What an instrument adds to the shared verbs stays small, counted by tools/verbs.py."
+    sys.path.insert(0, str(HERE.parent/'tools'))
+    import verbs
+    for system, most in verbs.LIMITS.items(): assert sum(verbs.count(system).values()) <= most, verbs.count(system)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SHOWN', 'validation', 'whole', 'lookup', 'by_index', 'recovery', 'explained', 'components', 'reconstruction',
-           'told_table', 'plot_told', 'labels', 'variance_between', 'carried', 'seen', 'judge', 'plot_traces',
-           'plot_bands', 'times', 'misfits', 'plot_misfits', 'season', 'plot_season', 'plot_latents', 'pictures',
-           'measured_pictures']
+           'root_mean_square', 'told_table', 'plot_told', 'labels', 'variance_between', 'carried', 'seen', 'judge',
+           'plot_traces', 'plot_bands', 'times', 'misfits', 'plot_misfits', 'season', 'plot_season', 'plot_latents',
+           'pictures', 'measured_pictures']
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #2587793a
 import math
@@ -88,23 +88,39 @@ def reconstruction(run, side='test')->dict:
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #ab0cb362
 SHOWN = 'CCC', 'cab', 'LAI_total', 'fc'
 
-def told_table(names, told:dict, errors=None)->dict: # traits; {'simulated': (n,k), 'measured': (m,k)}; RMS errors on simulated rows (k,) [prior sd]
-    "Posterior over prior standard deviation, root mean square over rows, and a verdict: by the error where it is larger."
-    rms = {f'{what} rows': v.square().mean(0).sqrt().tolist() for what, v in told.items()}
-    cols = {} if errors is None else {'simulated rows': rms.pop('simulated rows'), 'their error': errors, 'verdict': [verdict(max(*v)) for v in zip(told['simulated'].square().mean(0).sqrt().tolist(), errors)]}
-    head = [*cols, *(c for k in rms for c in (k, 'verdict'))]
-    return dict(caption="What spectra tell of each trait: posterior over prior standard deviation as the run states it; 1 is the prior", head=['trait', *head],
-                rows=[[k, *(c[i] for c in cols.values()), *(c for v in rms.values() for c in (v[i], verdict(v[i])))] for i, k in enumerate(names)])
+def root_mean_square(v): return v.square().mean(0).sqrt().tolist() # (n,k); (k,)
+
+def told_table(names,       # of traits
+               told:dict,   # posterior over prior standard deviation: {'simulated': (n,k), 'measured': (m,k)}
+               errors=None, # root mean square errors on simulated rows (k,) [prior sd]
+              )->dict:      # caption, head, rows
+    "Posterior over prior standard deviation, and a verdict: by the error where it is larger."
+    columns = {}
+    for rows, ratios in told.items():
+        width = root_mean_square(ratios)
+        columns[f'{rows} rows'], judged = width, width
+        if rows == 'simulated' and errors is not None:
+            columns['their error'], judged = errors, [max(v) for v in zip(width, errors)]
+        columns[f'verdict, {rows}'] = [verdict(v) for v in judged]
+    head = ['verdict' if k.startswith('verdict') else k for k in columns]
+    caption = "What spectra tell of each trait: posterior over prior standard deviation as the run states it; 1 is the prior"
+    return dict(caption=caption, head=['trait', *head], rows=[[k, *cells] for k, *cells in zip(names, *columns.values())])
 
 def plot_told(fig, names, told:dict):
-    "Root mean square over rows, and where 80 % of the rows lie."
+    "Root mean square over rows, and where 80 % of the rows lie; shaded: determined, and not determined."
     ax, x = fig.subplots(), np.arange(len(names))
-    ax.axhspan(0, .5, color='C2', alpha=.12, lw=0); ax.axhspan(.9, 2, color='C3', alpha=.12, lw=0); ax.axhline(1, color='k', lw=.8)
-    for y, text in ((.03, 'determined'), (.53, 'partly determined'), (.92, 'not determined')): ax.text(len(names) + .55, y, text, fontsize=7, ha='right')
-    for j, (what, v) in enumerate(told.items()):
+    ax.axhspan(0, .5, color='C2', alpha=.12, lw=0)
+    ax.axhspan(.9, 2, color='C3', alpha=.12, lw=0)
+    ax.axhline(1, color='k', lw=.8)
+    for y, text in ((.03, 'determined'), (.53, 'partly determined'), (.92, 'not determined')):
+        ax.text(len(names) + .55, y, text, fontsize=7, ha='right')
+    for j, (rows, v) in enumerate(told.items()):
         at = x + .24*j - .12*(len(told) - 1)
-        ax.vlines(at, *np.quantile(v.numpy(), [.1, .9], 0), color=f'C{j}', lw=2, alpha=.6); ax.plot(at, v.square().mean(0).sqrt(), 'o', color=f'C{j}', ms=5, label=f'{what} rows')
-    ax.set(xticks=x, xticklabels=names, ylabel='posterior sd over prior sd [-]', ylim=(0, max(1.15, 1.05*max(float(v.quantile(.9, 0).max()) for v in told.values()))), xlim=(-.5, len(names) + .6)); ax.legend(fontsize=7, loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+        ax.vlines(at, *np.quantile(v.numpy(), [.1, .9], 0), color=f'C{j}', lw=2, alpha=.6)
+        ax.plot(at, root_mean_square(v), 'o', color=f'C{j}', ms=5, label=f'{rows} rows')
+    top = max(float(v.quantile(.9, 0).max()) for v in told.values())
+    ax.set(xticks=x, xticklabels=names, ylabel='posterior sd over prior sd [-]', ylim=(0, max(1.15, 1.05*top)), xlim=(-.5, len(names) + .6))
+    ax.legend(fontsize=7, loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #d5c886cc
 def labels(r)->dict: # Reflectance; {'month', 'class'}: text (n,), as far as the table has them
@@ -163,24 +179,36 @@ def judge(run:Run, n=2000)->Judgement: # simulated spectra
 def plot_traces(fig, h):
     "What was declared and what happened: beta, the residual's share, the divergence of each latent."
     a, b, c = fig.subplots(1, 3)
-    x = np.flatnonzero(np.isfinite(h['beta'])); e = 1 + x
-    a.plot(e, h['beta'][x], label='beta'); a.plot(e, h['gate_mean'][x], label='mean gate'); a.set(xlabel='epoch', ylabel='[-]', ylim=(0, 1.05)); a.legend(fontsize=7)
-    b.plot(e, 100*h['gated_share'][x]); b.set(xlabel='epoch', ylabel="residual's share of variance [%]", ylim=(0, None))
-    for k in h:
-        if k.startswith('kl_'): c.plot(e, h[k][x], lw=1, label=k[3:])
-    c.set(xlabel='epoch', ylabel='divergence [nat]'); c.legend(fontsize=6, ncols=2)
+    rows = np.flatnonzero(np.isfinite(h['beta']))
+    epoch = 1 + rows
+    a.plot(epoch, h['beta'][rows], label='beta')
+    a.plot(epoch, h['gate_mean'][rows], label='mean gate')
+    b.plot(epoch, 100*h['gated_share'][rows])
+    for k in (k for k in h if k.startswith('kl_')): c.plot(epoch, h[k][rows], lw=1, label=k[3:])
+    a.set(ylabel='[-]', ylim=(0, 1.05))
+    b.set(ylabel="residual's share of variance [%]", ylim=(0, None))
+    c.set(ylabel='divergence [nat]')
+    a.legend(fontsize=7)
+    c.legend(fontsize=6, ncols=2)
+    for ax in (a, b, c): ax.set_xlabel('epoch')
 
 def plot_bands(fig, rec):
     "Ten measured spectra with their physics and their reconstruction; and R2 of each band."
     a, b = fig.subplots(1, 2)
     test, got, bands = rec['test'], rec['got'], rec['test'].bands
     for i in range(0, len(test), max(1, len(test)//10)):
-        a.plot(bands, test.x[i], 'k.', ms=3); a.plot(bands, got['signal'][i], 'C0', lw=.8); a.plot(bands, got['physics'][i], 'C1--', lw=.8)
-    a.set(xlabel='band', ylabel='reflectance [-]'); a.set_title('measured, reconstruction, physics (dashed)', fontsize=9)
+        a.plot(bands, test.x[i], 'k.', ms=3)
+        a.plot(bands, got['signal'][i], 'C0', lw=.8)
+        a.plot(bands, got['physics'][i], 'C1--', lw=.8)
+    a.set(xlabel='band', ylabel='reflectance [-]')
+    a.set_title('measured, reconstruction, physics (dashed)', fontsize=9)
     r2 = np.array([r[1:4] for r in rec['table']['rows']], dtype=float).T
-    for j, what in ((2, 'six components'), (0, 'with residual'), (1, 'physics alone')): b.plot(bands, r2[j], 'o-', ms=3, lw=1, color=('C0', 'C1', 'C7')[j], label=what)
-    b.set(xlabel='band', ylabel='R2 [-]', ylim=(max(-1, min(0, np.nanmin(r2))) - .02, 1.02)); b.legend(fontsize=7)
-    if np.nanmin(r2) < -1: b.set_title('cut at -1', fontsize=9)
+    for j, what, colour in ((2, 'six components', 'C7'), (0, 'with residual', 'C0'), (1, 'physics alone', 'C1')):
+        b.plot(bands, r2[j], 'o-', ms=3, lw=1, color=colour, label=what)
+    worst = np.nanmin(r2)
+    b.set(xlabel='band', ylabel='R2 [-]', ylim=(max(-1, min(0, worst)) - .02, 1.02))
+    b.legend(fontsize=7)
+    if worst < -1: b.set_title('cut at -1', fontsize=9)
     for ax in (a, b): ax.tick_params(axis='x', rotation=60, labelsize=7)
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #cf18a862
@@ -232,17 +260,28 @@ def plot_season(fig, rec):
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #6814172c
 def plot_latents(fig, rec, most=3000):
     "Posterior means of test rows, coloured by month and by class."
-    a, t, tell = rec['got']['a'].numpy(), rec['traits'], labels(rec['test']) or {'': np.zeros(len(rec['test']), str)}
-    some = np.random.default_rng(0).permutation(len(a))[:most]
-    two = np.sort(np.argsort(-a.var(0))[:2])                                              # those that vary most
-    pairs = [(a.T[two], [f'auxiliary latent {i} [prior sd]' for i in two])]
-    if t is not None: pairs.append(([t.value[:,t.space.index(k)].numpy() for k in ('cab', 'LAI_total')], [f"{k} [{t.space[k].unit}]" for k in ('cab', 'LAI_total')]))
-    for axs, (what, g) in zip(fig.subplots(len(tell), len(pairs), squeeze=False), tell.items()):
-        kinds, at = np.unique(g, return_inverse=True)
-        for ax, (v, names) in zip(axs, pairs):
-            dots = ax.scatter(v[0][some], v[1][some], c=at[some], s=4, lw=0, cmap='viridis' if what == 'month' else 'tab10' if len(kinds) < 11 else 'tab20', vmin=0, vmax=max(1, len(kinds) - 1) if what == 'month' else 9 if len(kinds) < 11 else 19)
-            ax.set(xlabel=names[0], ylabel=names[1]); ax.tick_params(labelsize=7)
-        if what: axs[-1].legend(dots.legend_elements(num=None)[0], kinds[np.unique(at[some])], title=what, title_fontsize=7, fontsize=6, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
+    latents, traits = rec['got']['a'].numpy(), rec['traits']
+    groups = labels(rec['test']) or {'': np.zeros(len(rec['test']), str)}
+    some = np.random.default_rng(0).permutation(len(latents))[:most]
+    two = np.sort(np.argsort(-latents.var(0))[:2])                            # those that vary most
+    maps = [(latents.T[two], [f'auxiliary latent {i} [prior sd]' for i in two])]
+    if traits is not None:
+        shown = 'cab', 'LAI_total'
+        maps.append(([traits.value[:,traits.space.index(k)].numpy() for k in shown], [f'{k} [{traits.space[k].unit}]' for k in shown]))
+    for axs, (what, names) in zip(fig.subplots(len(groups), len(maps), squeeze=False), groups.items()):
+        kinds, at = np.unique(names, return_inverse=True)
+        for ax, (v, axes) in zip(axs, maps): dots = _coloured(ax, v[0][some], v[1][some], at[some], axes, what == 'month', len(kinds))
+        if not what: continue
+        axs[-1].legend(dots.legend_elements(num=None)[0], kinds[np.unique(at[some])], title=what, title_fontsize=7,
+                       fontsize=6, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
+
+def _coloured(ax, x, y, at, axes, ordered, n):
+    "Dots by group: a scale of colours for what has an order, else a colour for each."
+    few = n < 11
+    scale = dict(cmap='viridis', vmin=0, vmax=max(1, n - 1)) if ordered else dict(cmap='tab10' if few else 'tab20', vmin=0, vmax=9 if few else 19)
+    ax.set(xlabel=axes[0], ylabel=axes[1])
+    ax.tick_params(labelsize=7)
+    return ax.scatter(x, y, c=at, s=4, lw=0, **scale)
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #998552ff
 def pictures(run, found, most=500)->dict: # as `seen` gives it; Pictures by name

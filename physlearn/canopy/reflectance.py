@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
-from ..files import Arrays, FileError, atomic_write, parsing, read_bytes, read_table, validate
+from ..files import FileError, atomic_write, parsing, read_bytes, read_table, validate
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #36d022f9
 BANDS = 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B11', 'B12'
 _NAMES = dict(B01='coastal aerosol', B02='blue', B03='green', B04='red', B05='rededge1 re1',
-              B06='rededge2 re2', B07='rededge3 re3', B08='nir nir1', B8A='nir08 nir2 nirnarrow narrownir rededge4 re4', B09='wv nir09 watervapour watervapor',
+              B06='rededge2 re2', B07='rededge3 re3', B08='nir nir1',
+              B8A='nir08 nir2 nirnarrow narrownir rededge4 re4', B09='wv nir09 watervapour watervapor',
               B10='cirrus', B11='swir1 swi1 swir16', B12='swir2 swi2 swir22')
 _BAND = {w: b for b, words in _NAMES.items() for w in words.split()}
 
@@ -373,11 +374,12 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
                      offset:float=None,   # added to the file's values before they are divided by it, like -1000
                      nodata:float=None,   # value that means a gap, in the file's units; an image's own if None
                      bands=BANDS,         # bands that have to be there, in the order wanted
-                     outside:str='refuse',# values below 0 or above 1.5: 'refuse' the file, or take them as 'missing' and count them
+                     outside:str='refuse',# values below 0 or above 1.5: 'refuse' the file, or count them as 'missing'
                      date=None,           # of all rows, where there is no column for it
                      lat:float=None, lon:float=None, # place of all rows [deg], likewise
-                     tts:float=None, tto:float=None, psi:float=None, # sun zenith, view zenith, relative azimuth of all rows [deg], likewise
-                     sun=None,            # f('2018-07-02', lat, lon, '10:04') -> sun zenith [deg]; that of `canopy.inform` if None
+                     tts:float=None, tto:float=None, # zenith angles of sun and view of all rows [deg], likewise
+                     psi:float=None,      # their relative azimuth [deg], likewise
+                     sun=None,            # f('2018-07-02', lat, lon, '10:04') -> sun zenith [deg]; None: `canopy.inform`'s
                      limit:int=2**28,     # largest size, unpacked [bytes]
                     )->Reflectance:
     "Read reflectances; FileError in one sentence when something is wrong or not stated."

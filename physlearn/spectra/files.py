@@ -10,7 +10,8 @@ import contextlib, io, math, re, struct, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_hdf5, read_npz, read_table, validate
+from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_hdf5, read_npz, read_table
+from ..files import validate
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
 QUANTITIES = 'signal', 'transmittance', 'absorbance', 'absorption'
@@ -116,7 +117,8 @@ def _written_out(path, lines):
             if table == 'xydata': line = _COUNTED.sub(counter.repeat, line)
             size += len(line)
             if size > _TEXT:
-                raise FileError(path, f"ordinates of more than {_TEXT >> 20} MiB", 'fewer', remedy='save it as CSV or HDF5')
+                raise FileError(path, f"ordinates of more than {_TEXT >> 20} MiB", 'fewer',
+                                remedy='save it as CSV or HDF5')
             if line: yield line
 
 # %% ../../nbs/10_spectra/14_files.ipynb #cae15b38
@@ -165,8 +167,8 @@ _AXES = {('wavenumber', '1/cm'): ('1/cm', 'cm-1', 'cm^-1', 'wavenumber', 'wavenu
          ('wavelength', 'um'): ('micrometers', 'micrometer', 'microns', 'um', 'wavelength (um)'),
          ('pixel', None): ('points', 'channels', 'pixels')}
 _QUANTITIES = {('transmittance', None): ('transmittance', 'transmission'), ('absorbance', None): ('absorbance',),
-               ('transmittance', '%'): ('% transmittance', '%transmittance', 'percent transmittance', 'transmittance (%)',
-                                        'transmittance [%]', '% transmission', 'percent transmission', '%t', '% t')}
+               ('transmittance', '%'): ('% transmittance', '%transmittance', 'percent transmittance',
+                                        'transmittance (%)', 'transmittance [%]', '% transmission', 'percent transmission', '%t', '% t')}
 
 def _meaning(words, table):
     "The pair that stands for `words` in one of the tables above."
@@ -328,10 +330,10 @@ def read_spectrum(path,               # CSV, TSV, HDF5, NPZ, JCAMP-DX, SPC or OP
                   quantity:str=None, # one of QUANTITIES; the file's header if None
                   axis:str=None,     # one of AXES; the file's header if None
                   unit:str=None,     # of the axis ('1/cm', 'nm', ...)
-                  y_unit:str=None,   # of an absorption coefficient ('1/cm', '1e-6 / cm', ...), or '%' of a transmittance
+                  y_unit:str=None,   # of an absorption coefficient ('1/cm', '1e-6 / cm'), or '%' of a transmittance
                   medium:str=None,   # 'vacuum' or 'air', for wavelengths
                   x:str=None, y:str=None, # names of the columns, if they are not the usual ones
-                  unsorted:bool=False, # points may come in any order and more than once, as where segments of a scan overlap
+                  unsorted:bool=False, # points in any order and more than once, as where segments of a scan overlap
                  )->Spectrum:
     "Read one spectrum; FileError in one sentence when something is wrong or not stated."
     data = _columns(path, quantity, y)

@@ -44,8 +44,8 @@ def isotopologues()->dict: # {(molecule number, isotopologue number): Isotopolog
     "HITRAN's isotopologues."
     t = read_table(_package_file('isotopologues.csv'), text=['molecule', 'formula'])
     pairs = zip(t['molec_id'].astype(int).tolist(), t['local_iso_id'].astype(int).tolist())
-    return {k: Isotopologue(m, f, a, u, int(g)) for k, m, f, a, u, g in
-            zip(pairs, t['molecule'].tolist(), t['formula'].tolist(), t['abundance'].tolist(), t['mass'].tolist(), t['global_iso_id'].tolist())}
+    rows = zip(pairs, *(t[k].tolist() for k in ('molecule', 'formula', 'abundance', 'mass', 'global_iso_id')))
+    return {k: Isotopologue(m, f, a, u, int(g)) for k, m, f, a, u, g in rows}
 
 def molecule_id(name:str)->int:
     "HITRAN's number of a molecule, by its formula."
@@ -205,7 +205,7 @@ def _par_records(path):
     rows = read_text(path).rstrip('\n').split('\n')
     for i, r in enumerate(rows, 1):
         if len(r) != 160 or not r.isascii():
-            raise FileError(path, f"{len(r)} characters: {r[:30]!r}", '160 plain characters, as a HITRAN record has', f"line {i}",
+            raise FileError(path, f"{len(r)} characters: {r[:30]!r}", '160 plain characters, a HITRAN record', f"line {i}",
                             'the file is cut off or edited: download it again')
     return np.frombuffer(''.join(rows).encode(), np.uint8).reshape(-1, 160)
 
@@ -277,7 +277,7 @@ def _take_set(path, col, raw, s, b):
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1b9f5de2
 def read_lines_csv(path,                # CSV or TSV, gzipped or not
-                   sets=('SDV', 'HT'),  # parameter sets that replace the Voigt parameters where given, the last wins; () for none
+                   sets=('SDV', 'HT'),  # sets that replace the Voigt parameters where given, the last wins; () for none
                   )->LineList:          # meta['unused'] names the columns that mean nothing here
     "Read lines from a table with the column names of HITRANonline or of one of the groups in the alias table."
     known = {n for v in _NAMES.values() for n in v}
@@ -372,7 +372,7 @@ _ABSOLUTE = np.array([np.nan, *(10.**-(k - 1) for k in range(1, 10)), np.nan])
 @patch
 def uncertainty(self:LineList,
                 name:str,  # nu, sw, gamma_air, gamma_self, n_air or delta_air
-               )->np.ndarray: # (L,); [cm⁻¹] for nu, [cm⁻¹/atm] for delta_air, relative for the others; NaN where unknown
+               )->np.ndarray: # (L,) [cm⁻¹] for nu, [cm⁻¹/atm] for delta_air, else relative; NaN where unknown
     "HITRAN's uncertainty of one parameter."
     if name not in _CODES: raise ValueError(f"no uncertainty code for {name!r}; choose {', '.join(_CODES)}")
     return (_ABSOLUTE if name in ('nu', 'delta_air') else _RELATIVE)[self.ierr[:,_CODES[name]]]
@@ -441,13 +441,14 @@ class PartitionSums(dict):
 # %% ../../nbs/10_spectra/11_hitran.ipynb #9b34c7fc
 def read_partition_sums(path,               # CSV with columns T and Q_6_1 or Q2021_6_1; or HITRANonline's q32.txt
                         edition=None,       # year of TIPS, where the file has several
-                        isotopologue=None,  # (molecule, isotopologue) of a file of two columns; None: by the number in its name
+                        isotopologue=None,  # (molecule, isotopologue) of a file of two columns; None: by its name
                        )->PartitionSums:
     "Read partition sums."
     pickled = re.search(r'\.(qtpy|pkl|pickle)$', str(path), re.I)
     text = '\x80' if pickled else read_text(path)
-    if text[0] == '\x80': raise FileError(path, 'is a pickle, which could run code when loaded', 'a table of text',
-                                          remedy='download q32.txt (for CH4) and the like from HITRANonline, or use tips()')
+    if text[0] == '\x80':
+        raise FileError(path, 'is a pickle, which could run code when loaded', 'a table of text',
+                        remedy='download q32.txt (for CH4) and the like from HITRANonline, or use tips()')
     if not re.match(r'\s*[\d.]+\s+[\d.Ee+]+\s*\n', text): return _sums_of_table(path, edition)
     ids, number = {v.global_iso_id: k for k, v in isotopologues().items()}, re.match(r'q(\d+)\.txt', Path(path).name)
     k = tuple(isotopologue) if isotopologue else ids.get(int(number[1]) if number else None)
@@ -505,7 +506,7 @@ def demo_partition_sums()->PartitionSums:
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1ada888d
 def read_line_data(files,             # line lists, .par or CSV; their lines are taken together
                    partition_sums=(), # tables of Q(T), FILE or FILE:EDITION; through hitran-api if none is given
-                  )->tuple:           # LineList and keywords of LineByLine: dict(Q=PartitionSums); (None, {}) without files
+                  )->tuple:           # LineList and dict(Q=PartitionSums) for a simulator; (None, {}) without files
     "Line list and partition sums of a user's files."
     if not files: return None, {}
     lines = read_lines(files[0])

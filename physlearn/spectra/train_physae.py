@@ -22,7 +22,7 @@ from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
 from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
-from ..runs import Recipe
+from ..runs import Recipe, expect
 from ..train import Stage
 from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
@@ -112,14 +112,17 @@ class SpectraRecipe(SpectraData):
 def check(self:SpectraRecipe):
     "ValueError for options that no training can have."
     super(SpectraRecipe, self).check()
-    weights = self.lambda_params_mse, self.lambda_spectral_angle, self.lambda_peak_weighted_mse
-    for k, ok, want in (('train_samples', self.train_samples >= 1, '1 or more'), ('val_samples', self.val_samples >= 1, '1 or more'), ('mf_weight', self.mf_weight > 0, 'positive'),
-                        ('mlp_dropout', 0 <= self.mlp_dropout < 1, '0 to below 1'), ('refiner_dropout', 0 <= self.refiner_dropout < 1, '0 to below 1'), ('hide', 0 <= self.hide <= 1, '0 to 1'),
-                        ('warmup_epochs', self.warmup_epochs >= 0, '0 or more'), ('flow', 0 <= self.flow <= 8, '0 to 8'), ('t_0', self.t_0 > 0, 'positive'), ('t_mult', self.t_mult >= 1, '1 or more'), ('eta_min_ratio', 0 <= self.eta_min_ratio <= 1, '0 to 1'),
-                        *((k, getattr(self, k) >= 0, '0 or more') for k in ('lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'))):
-        if not ok: raise ValueError(f"{k}={getattr(self, k)!r}: expected {want}")
-    if self.stage in ('A', 'B1', 'B2') and not sum(weights): raise ValueError("every weight is 0: lambda_params_mse, lambda_spectral_angle and lambda_peak_weighted_mse leave nothing to minimise")
-    if self.stage in ('B1', 'B2') and not self.num_cascade_refiners: raise ValueError(f"stage {self.stage} trains refiners, and num_cascade_refiners is 0")
+    weights = 'lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'
+    expect(self, '1 or more', lambda v: v >= 1, 'train_samples', 'val_samples', 't_mult')
+    expect(self, '0 or more', lambda v: v >= 0, 'warmup_epochs', *weights)
+    expect(self, 'positive', lambda v: v > 0, 'mf_weight', 't_0')
+    expect(self, '0 to 1', lambda v: 0 <= v <= 1, 'hide', 'eta_min_ratio')
+    expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'mlp_dropout', 'refiner_dropout')
+    expect(self, '0 to 8', lambda v: 0 <= v <= 8, 'flow')
+    if self.stage in ('A', 'B1', 'B2') and not any(getattr(self, k) for k in weights):
+        raise ValueError(f"every weight is 0: {', '.join(weights)} leave nothing to minimise; raise one of them")
+    if self.stage in ('B1', 'B2') and not self.num_cascade_refiners:
+        raise ValueError(f"stage {self.stage} trains refiners, and num_cascade_refiners is 0; set --num-refiners")
 
 @patch(as_prop=True)
 def variant(self:SpectraRecipe):
@@ -158,7 +161,8 @@ def _calibration(poly, n):
 @patch
 def model(self:SpectraRecipe, sim)->PhysAE:
     "The network of these options, untrained."
-    return PhysAE(sim, self.variant, self.num_cascade_refiners, self.refiner, self.shared_refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002, self.flow)
+    refiners = self.num_cascade_refiners, self.refiner, self.shared_refiners
+    return PhysAE(sim, self.variant, *refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002, self.flow)
 
 @patch
 def dls(self:SpectraRecipe, sim, device='cpu'):
@@ -166,9 +170,13 @@ def dls(self:SpectraRecipe, sim, device='cpu'):
     if self.stage == 'POST':
         like = noise_of(sim, self.noise_rms or .002)
         source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like, known=[k for k in self.known if k in sim.space])
-        return DataLoaders(*(SeedDL(source, self.batch_size, n, self.seed, split, device, block=256) for n, split in ((self.train_samples, 'train'), (self.val_samples, 'valid'))), device=torch.device(device))
-    return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise_model(self.noise, self.noise_rms, self.stage != 'A'), self.seed, device,
-                   known=self.known, hide=self.hide, valid_noise=White(0., self.noise_rms) if self.noise_rms else None, block=256)   # larger blocks simulate faster; four batches share one
+        sizes = dict(train=self.train_samples, valid=self.val_samples)
+        loaders = [SeedDL(source, self.batch_size, n, self.seed, split, device, block=256) for split, n in sizes.items()]
+        return DataLoaders(*loaders, device=torch.device(device))
+    noise = noise_model(self.noise, self.noise_rms, full=self.stage != 'A')
+    full = White(0., self.noise_rms) if self.noise_rms else None
+    return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise, self.seed, device,
+                   known=self.known, hide=self.hide, valid_noise=full, block=256)   # larger blocks simulate faster; four batches share one
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #eb967bce
 @patch
@@ -186,19 +194,33 @@ TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'r
 @patch
 def stages(self:SpectraRecipe)->list:
     "The one stage of this recipe."
-    def prepare(learn):
-        m = learn.model
-        if self.stage == 'POST':
-            for dl in learn.dls: dl.source.flow = m.posterior            # the order of its coordinates goes with its weights
-        m.active = 0 if self.stage == 'A' else len(m.refiners)
-        m.decode, m.denoise = self.stage not in ('DEN', 'POST') and self.lambda_spectral_angle + self.lambda_peak_weighted_mse > 0, self.stage == 'DEN'
-    cbs = lambda: [*([ReLoBRaLo(seed=self.seed)] if self.use_relobralo and self.stage not in ('DEN', 'POST') else []), *([Plateau('valid_loss', 'min')] if self.lr_scheduler == 'plateau' else [])]
-    sched = dict(cosine_warmup=lambda lr: cosine_warmup(lr, warmup_epochs=self.warmup_epochs, t_0=self.t_0, t_mult=self.t_mult, eta_min_ratio=self.eta_min_ratio),
-                 one_cycle=one_cycle, plateau=None).get(self.lr_scheduler, constant)
-    return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], sched, cbs=cbs, prepare=prepare)]
+    return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], _schedule(self), cbs=lambda: _callbacks(self), prepare=lambda learn: _prepare(self, learn))]
+
+def _prepare(recipe, learn):
+    "Switch on the parts of the model that the stage needs."
+    model, fitted = learn.model, recipe.stage in ('DEN', 'POST')
+    if recipe.stage == 'POST':
+        for dl in learn.dls: dl.source.flow = model.posterior        # the order of its coordinates goes with its weights
+    model.active = 0 if recipe.stage == 'A' else len(model.refiners)
+    model.decode = not fitted and recipe.lambda_spectral_angle + recipe.lambda_peak_weighted_mse > 0
+    model.denoise = recipe.stage == 'DEN'
+
+def _callbacks(recipe):
+    "Balance of the terms, and a rate that falls where nothing improves."
+    balance = [ReLoBRaLo(seed=recipe.seed)] if recipe.use_relobralo and recipe.stage not in ('DEN', 'POST') else []
+    return balance + ([Plateau('valid_loss', 'min')] if recipe.lr_scheduler == 'plateau' else [])
+
+def _schedule(recipe):
+    "A function of the rate; None where a callback rules."
+    if recipe.lr_scheduler == 'plateau': return None
+    if recipe.lr_scheduler == 'one_cycle': return one_cycle
+    if recipe.lr_scheduler is None: return constant
+    shape = dict(warmup_epochs=recipe.warmup_epochs, t_0=recipe.t_0, t_mult=recipe.t_mult, eta_min_ratio=recipe.eta_min_ratio)
+    return lambda lr: cosine_warmup(lr, **shape)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #862ff131
-_LEAN = dict(encoder_variant='xs', batch_size=128, lr=3e-3, lr_scheduler='one_cycle', use_relobralo=False, lambda_spectral_angle=0., lambda_peak_weighted_mse=0., mlp_dropout=0., refiner_dropout=0.)
+_LEAN = dict(encoder_variant='xs', batch_size=128, lr=3e-3, lr_scheduler='one_cycle', use_relobralo=False,
+             lambda_spectral_angle=0., lambda_peak_weighted_mse=0., mlp_dropout=0., refiner_dropout=0.)
 PRESETS = dict(
     quick=SpectraRecipe(train_samples=1000, val_samples=100, epochs=20, batch_size=32),
     default=SpectraRecipe(train_samples=10_000, val_samples=1000, epochs=100, batch_size=64),
