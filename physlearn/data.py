@@ -20,7 +20,7 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor, nn
 from .files import FileError, hdf5_dataset, hdf5_names, parsing, regular_file
-from .params import ParamSpace, signed64, key_word, address_hash
+from .params import ParamSpace, signed64, word64, address_hash
 
 # %% ../nbs/00_core/02_data.ipynb #4c0b0d5e
 _ALL, _GOLD = 2**64 - 1, 0x9E3779B97F4A7C15
@@ -30,7 +30,7 @@ _SIGNED = [(shift, (1 << 64 - shift) - 1, signed64(mul)) for shift, mul in _STEP
 def _key_hash(h, *key):
     "Continue the hash `h` with integers and strings; a Python integer."
     for part in key:
-        h = (h + _GOLD + key_word(part)) & _ALL
+        h = (h + _GOLD + word64(part)) & _ALL
         for shift, mul in _STEPS: h = (h ^ h >> shift)*mul & _ALL
     return h
 
@@ -45,7 +45,7 @@ def _mix_(z):
 def _columns(cols, device):
     "What `address_hash` adds for each column: `cols` of them, or those with these names."
     if isinstance(cols, int): words = torch.arange(cols, device=device)
-    else: words = torch.tensor([key_word(k) for k in cols], device=device)
+    else: words = torch.tensor([word64(k) for k in cols], device=device)
     return (words + 1)*signed64(_GOLD)
 
 # %% ../nbs/00_core/02_data.ipynb #b4a3965a
@@ -723,7 +723,7 @@ def split(reader,      # reader of all items
     if not 0 < valid < 1: raise ValueError(f"valid={valid} is a share between 0 and 1")
     if groups is not None and len(groups) != n:
         raise ValueError(f"{len(groups)} groups for {n} items: expected one for each")
-    names = torch.arange(n) if groups is None else torch.tensor([key_word(str(g)) for g in groups])
+    names = torch.arange(n) if groups is None else torch.tensor([word64(str(g)) for g in groups])
     right = (Draws(names, seed, 'split').uniforms(1, 'side')[:,0] < valid).numpy()
     if right.all() or not right.any():
         raise ValueError(f"all {n} items fall on one side with valid={valid} and seed={seed!r}: give more items or "

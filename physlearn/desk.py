@@ -8,7 +8,7 @@ __all__ = ['ON_RUNS', 'Instrument', 'Signals', 'joined', 'Setup', 'Reader', 'com
            'recovery', 'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume',
            'command_of', 'Untrained', 'Fit']
 
-# %% ../nbs/80_desk.ipynb #92ce797f
+# %% ../nbs/80_desk.ipynb #e3948913
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 from .files import FileError, ready_to_write, write_hdf5, write_table
 from .draws import box_posterior
 from .instruments import find, register
+from .likelihood import Measurement
 from .misfit import misfit
 from .pages import Judgement, Picture, bar, plot_truth
 from .params import measured, normals, pairs
@@ -27,7 +28,7 @@ from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results
 from .runs import Recipe, Run, expect, open_recipe, read_recipe
 
-# %% ../nbs/80_desk.ipynb #b163f31c
+# %% ../nbs/80_desk.ipynb #2f6ee331
 @dataclass(frozen=True)
 class Instrument:
     "What an instrument is, beyond its physics."
@@ -48,7 +49,7 @@ class Instrument:
         for cls in self.own.values(): cls.instrument = self
         register(self)
 
-# %% ../nbs/80_desk.ipynb #ac23b444
+# %% ../nbs/80_desk.ipynb #545935c4
 @dataclass(eq=False)
 class Signals:
     "Signals with what is known of each."
@@ -65,16 +66,19 @@ class Signals:
     def __len__(self): return len(self.y)
     def __getitem__(self, rows): # a slice
         pick = lambda v: v[rows] if torch.is_tensor(v) and v.ndim else v
-        columns, cond = ({k: f(v) for k, v in d.items()} for f, d in ((lambda v: np.asarray(v)[rows], self.columns), (pick, self.cond)))
+        columns = {k: np.asarray(v)[rows] for k, v in self.columns.items()}
+        cond = {k: pick(v) for k, v in self.cond.items()}
         return replace(self, y=self.y[rows], start=self.start + (rows.start or 0), columns=columns, cond=cond)
 
 def joined(parts:list)->Signals: # Signals of several files
     "Signals that follow each other."
-    columns = {k: np.concatenate([np.asarray(p.columns[k]) for p in parts]) for k in parts[0].columns if all(k in p.columns for p in parts)}
-    cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in parts[0].cond.items()}
-    return replace(parts[0], y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=sum((p.origin for p in parts), []))
+    first, shared = parts[0], [k for k in parts[0].columns if all(k in p.columns for p in parts)]
+    columns = {k: np.concatenate([np.asarray(p.columns[k]) for p in parts]) for k in shared}
+    cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in first.cond.items()}
+    origin = sum((p.origin for p in parts), [])
+    return replace(first, y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=origin)
 
-# %% ../nbs/80_desk.ipynb #1c91d6b6
+# %% ../nbs/80_desk.ipynb #b9005a86
 @dataclass(kw_only=True)
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
@@ -99,7 +103,7 @@ def command(verb:type,   # shared options and what is done with them
     body = dict(__doc__=verb.__doc__, __module__=verb.__module__, __qualname__=verb.__qualname__, instrument=instrument)
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
-# %% ../nbs/80_desk.ipynb #bab4a12f
+# %% ../nbs/80_desk.ipynb #86556438
 def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
@@ -118,7 +122,7 @@ def reader_of(instrument:Instrument)->type:
         def read(self, file, run): return instrument.read(file, run)
     return dataclass(kw_only=True)(Plain)
 
-# %% ../nbs/80_desk.ipynb #a7e99ae2
+# %% ../nbs/80_desk.ipynb #7b7e29b4
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -138,7 +142,8 @@ class Simulate:
         expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'noise')
         sim = self.simulator()
         theta, cond = sim.space.states(n, self.set, 'simulate', self.seed), self.conditions(n, self.seed)
-        with torch.no_grad(): y = torch.cat([sim(theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double() for i in range(0, n, 32)])
+        some = lambda i: sim(theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double()
+        with torch.no_grad(): y = torch.cat([some(i) for i in range(0, n, 32)])
         draws = normals(n, y[0].numel(), 'noise', self.seed, dtype=torch.float64).view_as(y)
         return sim, theta, cond, y + self.likelihood(self.noise).std(y)*draws if self.noise else y
 
@@ -153,7 +158,7 @@ class Simulate:
     def fits_a_table(self):
         if (self.n or self.usual) > 1: raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
-# %% ../nbs/80_desk.ipynb #ba504b19
+# %% ../nbs/80_desk.ipynb #a9deae35
 def write_signals(path, sim, theta, cond, y, about):
     "Signals and their states: HDF5 with a row for each, or a table of one signal."
     units = {f'unit_{k}': p.unit for k, p in sim.space.items()}
@@ -163,10 +168,11 @@ def write_signals(path, sim, theta, cond, y, about):
         names = ['signal'] if len(flat) == 1 else [f'signal_{i}' for i in range(len(flat))]
         values = {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(sim.space.items(), theta[0].tolist())}
         return write_table(path, dict(zip(names, flat.numpy())), about | values)
-    arrays = dict(signal=y[:,0] if y.ndim > 2 and y.shape[1] == 1 else y, **{f'theta/{k}': v for k, v in sim.space.columns(theta).items()}, **cond)
+    states = {f'theta/{k}': v for k, v in sim.space.columns(theta).items()}
+    arrays = dict(signal=y[:,0] if y.ndim > 2 and y.shape[1] == 1 else y, **states, **cond)
     write_hdf5(path, {k: v.numpy() for k, v in arrays.items()}, about | units)
 
-# %% ../nbs/80_desk.ipynb #409a70b6
+# %% ../nbs/80_desk.ipynb #efd50427
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
@@ -188,7 +194,7 @@ def known_values(space, words)->dict: # words like 'T=305±0.5K', or {name: text
         space.only(k).check(torch.tensor([[float(out[k][0])]], dtype=torch.float64))
     return out
 
-# %% ../nbs/80_desk.ipynb #a59ed2e7
+# %% ../nbs/80_desk.ipynb #3c436f32
 @dataclass(kw_only=True)
 class FromFiles:
     "What retrieve and fit share: measured data, `files`, go in, a table comes out."
@@ -235,7 +241,7 @@ class Retrieve(FromFiles):
         self.save(got, signals)
         return got
 
-# %% ../nbs/80_desk.ipynb #a18385ab
+# %% ../nbs/80_desk.ipynb #5934f393
 def retrieve(run:Run,
              signals:Signals,  # or a tensor (n,C,...)
              method=None,      # name of an estimate of the instrument; its first if None
@@ -252,20 +258,24 @@ def retrieve(run:Run,
     method = next(iter(methods)) if method is None else method
     if method not in methods: raise ValueError(f"method {method!r}: there are {', '.join(methods)}")
     if not len(signals): raise ValueError("there are no signals to retrieve")
-    signals = replace(signals, known=known_values(run.sim.space, known) if known else signals.known, auto=noise == 'auto', shared={})
-    if noise is not None or signals.like is None and run.sim is not None: signals = replace(signals, like=run.recipe.likelihood(noise, signals.y))
+    if known: signals = replace(signals, known=known_values(run.sim.space, known))
+    like, needed = signals.like, signals.like is None and run.sim is not None
+    if noise is not None or needed: like = run.recipe.likelihood(noise, signals.y)
+    signals = replace(signals, like=like, auto=noise == 'auto', shared={})
     parts = [methods[method](run, signals[i:i+batch], draws, level) for i in progress(range(0, len(signals), batch))]
     return Results.join(parts)
 
-# %% ../nbs/80_desk.ipynb #26f26ce4
+# %% ../nbs/80_desk.ipynb #194e5486
 def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
     "A fit by physics."
     sim = run.sim
     known = {k: v if v[1] else v[0] for k, v in s.known.items()}
-    e = map_estimate(sim, s.y, s.like, start=start, known=known, **s.cond)
-    ends = box_posterior(sim, s.y, s.like, e.theta, known, **s.cond).interval(level)
-    odd = misfit(sim, s.y, s.like, e.theta, known, scaled=s.auto, **s.cond)
-    bound = crlb(sim, e.theta, s.like, known, **s.cond)
+    m = Measurement(sim, s.y, s.like, known, s.cond)
+    e = map_estimate(m, start=start)
+    ends = box_posterior(m, theta=e.theta).interval(level)
+    odd = misfit(m, theta=e.theta, scaled=s.auto, null=s.shared.get('null'))
+    s.shared['null'] = odd.null                                       # noise is drawn once for all batches
+    bound = crlb(m.sim, e.theta, s.like, known, **s.cond)
     return Results(sim.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, odd.p, level, 'fit by physics', tuple(known),
                    s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), doubts(odd))
 
@@ -273,7 +283,7 @@ def doubts(odd, alpha=.01): # a Misfit
     "What a residual shows, where noise does not."
     return tuple(odd.sentence(i, alpha) if odd.p[i] < alpha else '' for i in range(len(odd)))
 
-# %% ../nbs/80_desk.ipynb #c19a1085
+# %% ../nbs/80_desk.ipynb #3e8958e8
 def recovery(run:Run, instrument:Instrument,
              n:int=100, # states
             )->Judgement:
@@ -294,7 +304,7 @@ def recovery(run:Run, instrument:Instrument,
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth', (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
 
-# %% ../nbs/80_desk.ipynb #a15b30cc
+# %% ../nbs/80_desk.ipynb #76d77a6d
 @dataclass
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
@@ -338,7 +348,7 @@ def train_command(instrument:Instrument)->type:
     body = dict(__doc__=doc, __module__=Train.__module__, __qualname__='Train', instrument=instrument)   # where tyro reads the comments
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
-# %% ../nbs/80_desk.ipynb #82e69580
+# %% ../nbs/80_desk.ipynb #4bb6f333
 @dataclass(kw_only=True)
 class Export:
     "Write the network of a run as ONNX."
@@ -378,7 +388,7 @@ def _where(run, page=False):
 
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 
-# %% ../nbs/80_desk.ipynb #85d6fcbb
+# %% ../nbs/80_desk.ipynb #ded0edbb
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
@@ -389,7 +399,7 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'train': return train_command(instrument)
     raise ValueError(f"{instrument.name} has no verb {verb!r}")
 
-# %% ../nbs/80_desk.ipynb #6da49a8b
+# %% ../nbs/80_desk.ipynb #68d91b51
 @dataclass(eq=False)
 class Untrained:
     "Stands for a run where nothing was trained."

@@ -37,10 +37,10 @@ else:
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-    "A small run, and 30 signals with noise."
+    "A small run, and 20 signals with noise."
     torch.set_num_threads(1)
     r = spectra_recipe('quick', encoder_variant='xs', train_samples=64, val_samples=32, epochs=1, batch_size=32, num_points=96, threads=1, gpus=0).fit(tmp_path_factory.mktemp('follow')/'run', quiet=True, evaluate=False)
-    np.save(r.path.parent/'rows.npy', validation(r, 30, 'follow')[1][:,0].double().numpy())
+    np.save(r.path.parent/'rows.npy', validation(r, 20, 'follow')[1][:,0].double().numpy())
     return r
 
 def rows(run): return np.load(run.path.parent/'rows.npy')
@@ -55,10 +55,10 @@ def test_writers(how, run, tmp_path):
     looks = []
     for g in follow(run, tmp_path/'g.h5', tmp_path/'t.csv', every=.02, idle=60., batch=10, say=said.append):
         looks.append(len(g))
-        if sum(looks) == 30: break
+        if sum(looks) == 20: break
     assert w.wait() == 0 and said == [] and list(follow(run, tmp_path/'g.h5', tmp_path/'t.csv', idle=0.)) == []
     t = read(tmp_path/'t.csv')
-    assert t['row'].tolist() == list(range(30)) and set(t['file']) == {'g.h5'} and len(looks) > 2
+    assert t['row'].tolist() == list(range(20)) and set(t['file']) == {'g.h5'} and len(looks) > 2
     once = list(follow(run, tmp_path/'g.h5', tmp_path/'once.csv', idle=0.))
     np.testing.assert_allclose(t['chi2'], read(tmp_path/'once.csv')['chi2'], rtol=1e-3)      # the same signals, whole
     assert len(once) == 1
@@ -92,9 +92,9 @@ def test_killed(run, tmp_path):
     follower = [sys.executable, '-c', FOLLOWER, str(run.path), str(tmp_path/'g.h5'), str(tmp_path/'t.csv')]
     r = subprocess.run(follower, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=300)
     assert w.wait() == 0 and r.returncode == 0, r.stderr
-    assert 0 < len(read(tmp_path/'t.csv')['row']) < 30
+    assert 0 < len(read(tmp_path/'t.csv')['row']) < 20
     list(follow(run, tmp_path/'g.h5', tmp_path/'t.csv', idle=0., batch=2))
-    assert read(tmp_path/'t.csv')['row'].tolist() == list(range(30))
+    assert read(tmp_path/'t.csv')['row'].tolist() == list(range(20))
 
 def test_bad_rows(run, tmp_path):
     "A row that is no spectrum is named and passed over, once; a dead detector's zeros at the end wait, and are named when the time is up."

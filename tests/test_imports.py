@@ -106,3 +106,26 @@ def test_a_right_house(): assert list(violations(HOUSE)) == []
 def test_planted(name, source, word):
     "Each forbidden arrow, planted in a house that is right, is seen."
     assert any(word in v for v in violations({**HOUSE, name: source}))
+
+def circles(srcs):
+    "Modules that reach themselves through imports, those inside functions counted; the package's own imports by name are none."
+    edges = {n: {m for full, _ in imports(n, s) if (m := own(full, srcs)) and m != n} for n, s in srcs.items()}
+    def reach(name, done):
+        for m in edges.get(name, ()):
+            if m not in done: done.add(m); reach(m, done)
+        return done
+    return sorted(n for n in edges if n in reach(n, set()))
+
+def private(srcs):
+    "Names with an underscore that one module takes from another."
+    return [f'{n} imports {full}' for n, s in srcs.items() for full, _ in imports(n, s)
+            if own(full, srcs) and full.split('.')[-1].startswith('_') and not full.endswith('__version__')]
+
+def test_no_circles(): assert circles(sources()) == []
+def test_nothing_private_across_modules(): assert private(sources()) == []
+
+def test_planted_circle_and_private_name():
+    "A circle that closes inside a function, and a private name, are seen, inside an instrument too."
+    house = HOUSE | {'spectra.fit': 'from .retrieve import net_fit', 'spectra.retrieve': 'def f():\n    from .fit import fit'}
+    assert circles(house) == ['spectra.fit', 'spectra.retrieve'] and circles(HOUSE) == []
+    assert private(HOUSE | {'spectra.fit': 'from .hitran import _read'}) == ['spectra.fit imports physlearn.spectra.hitran._read']

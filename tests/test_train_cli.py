@@ -249,7 +249,7 @@ BAD = dict(
     noise_rms=(train('--noise_rms', '-1'), 'noise_rms=-1.0'),
     accumulate=(train('--accumulate', 0), 'accumulate=0'),
     gpus=(train('--gpus', -1), 'gpus=-1'),
-    refiners=(train('--num_refiners', 6), 'num_cascade_refiners=6: 0 to 5'),
+    refiners=(train('--num_refiners', 6), 'num_cascade_refiners=6: expected 0 to 5'),
     refiner=(train('--refiner', 'magic'), "refiner 'magic'"),
     no_refiners=(train('--stage', 'B1', '--num_refiners', 0), 'stage B1 trains refiners'),
     scheduler=(train('--lr_scheduler', 'steps'), "lr_scheduler 'steps'"),

@@ -42,7 +42,9 @@ class Anchored:
     "Measured rows, and beside each a simulated one, whose tensors are named `anchor_...`."
     def __init__(self, measured, simulated): self.measured, self.simulated = measured, simulated
     def __len__(self): return len(self.measured)
-    def __call__(self, rows, *key): return self.measured(rows, *key) | {f'anchor_{k}': v for k, v in self.simulated(rows, *key, 'anchor').items()}
+    def __call__(self, rows, *key):
+        anchor = self.simulated(rows, *key, 'anchor')
+        return self.measured(rows, *key) | {f'anchor_{k}': v for k, v in anchor.items()}
     def to(self, device): self.simulated.to(device); return self
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #fca75523
@@ -112,7 +114,8 @@ def check(self:CanopyRecipe):
     expect(self, '0 without physics: there is nothing to simulate', lambda v: self.physics or not v, 'epochs_pretrain')
     if self.table: self.rows()
     if not self.table and not self.physics: raise ValueError("without physics there is only the table to learn from: give --table")
-    if self.table and self.epochs <= self.epochs_pretrain: raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: nothing is left for the table")
+    if self.table and self.epochs <= self.epochs_pretrain:
+        raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: nothing is left for the table")
 
 @patch
 def rows(self:CanopyRecipe): # Reflectance
@@ -140,19 +143,26 @@ def model(self:CanopyRecipe, sim)->PhysVAE:
 @patch
 def loss(self:CanopyRecipe, sim)->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
-    return CompositeLoss(self._weights(bool(self.epochs_pretrain)), syn=nll if self.pretrain_loss == 'density' else target_mse, rec=rec, kl=divergences, gate=gate, residual=proposal)
+    truth = nll if self.pretrain_loss == 'density' else target_mse
+    return CompositeLoss(self._weights(bool(self.epochs_pretrain)), syn=truth, rec=rec, kl=divergences, gate=gate, residual=proposal)
 
 @patch
 def _weights(self:CanopyRecipe, pretraining):
+    "Weights of the terms: simulated truth alone, or the evidence bound with what is added to it."
     if pretraining: return dict(syn=1., rec=0., kl=0., gate=0., residual=0.)
-    return dict(syn=self.anchor if self.physics else 0., rec=1., kl=0., gate=self.balance_gate if self.residual == 'gated' else 0., residual=self.balance_residual if self.residual != 'none' else 0.)
+    anchor = self.anchor if self.physics else 0.
+    gated = self.balance_gate if self.residual == 'gated' else 0.
+    proposed = self.balance_residual if self.residual != 'none' else 0.
+    return dict(syn=anchor, rec=1., kl=0., gate=gated, residual=proposed)
 
 @patch
 def dls(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
     "Simulated spectra, or measured ones where there is no pretraining."
     if not self.epochs_pretrain: return self.measured(sim, device)
     source = self.simulated(sim)
-    return DataLoaders(*(SeedDL(source, self.batch_size, n, self.seed, split, device, block=1024) for n, split in ((self.pretrain_samples, 'train'), (self.val_samples, 'valid'))), device=torch.device(device))
+    sizes = dict(train=self.pretrain_samples, valid=self.val_samples)
+    loaders = [SeedDL(source, self.batch_size, n, self.seed, split, device, block=1024) for split, n in sizes.items()]
+    return DataLoaders(*loaders, device=torch.device(device))
 
 @patch
 def simulated(self:CanopyRecipe, sim)->Canopies:
@@ -167,29 +177,39 @@ def measured(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
         if not s[k].any(): raise ValueError(f"{self.table}: no row is for {k}: more rows or plots are needed")
     def loader(k):
         source = FileSource(Rows(arrays(r[s[k]])), permute=k == 'train')
-        return SeedDL(Anchored(source, self.simulated(sim)) if self.physics and self.anchor else source, self.batch_size, None, self.seed, k, device, block=self.batch_size)
+        if self.physics and self.anchor: source = Anchored(source, self.simulated(sim))
+        return SeedDL(source, self.batch_size, None, self.seed, k, device, block=self.batch_size)
     return DataLoaders(*map(loader, ('train', 'valid')), device=torch.device(device))
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #eab35870
 @patch
 def stages(self:CanopyRecipe)->list:
     "Pretraining, and training on the table."
-    lr, n = self.lr_pretrain or self.lr, self.epochs - self.epochs_pretrain
-    def prepare(pretraining):
-        def f(learn):
-            learn.loss_func.weights.update(self._weights(pretraining))
-            if pretraining: return
-            if self.epochs_pretrain: learn.dls = self.measured(learn.model.sim, next(learn.model.parameters()).device)
-            r = self.rows()
-            learn.model.norm.measured(r[sides(r)['train']].x)
-        return f
-    pre = Stage('pretrain', self.epochs_pretrain, lr, sched=dict(constant=constant, one_cycle=one_cycle)[self.sched_pretrain], prepare=prepare(True)) if self.epochs_pretrain else None
-    if not self.table: return [pre]
-    best = lambda: [Anneal('kl', 0, self.kl_warmup_epochs), Traces(), EarlyStop('bound', 'min', patience=10**6, verbose=False, begin=self.kl_warmup_epochs)]
-    said = f"pretraining ends after {self.epochs_pretrain} epochs at rate {lr:g}; " if pre else ''
-    fit = Stage('train', n, self.lr, sched=lambda lr: cosine_warmup(lr, warmup_epochs=0, eta_min_ratio=.01), cbs=best, prepare=prepare(False),
-                say=f"{said}training on {self.table}: beta 0 to 1 in {self.kl_warmup_epochs} epochs, rate {self.lr:g} falling as a cosine")
-    return [pre, fit] if pre else [fit]
+    stages, said = [], ''
+    if self.epochs_pretrain:
+        lr = self.lr_pretrain or self.lr
+        sched = dict(constant=constant, one_cycle=one_cycle)[self.sched_pretrain]
+        stages.append(Stage('pretrain', self.epochs_pretrain, lr, sched=sched, prepare=lambda learn: self._prepare(learn, True)))
+        said = f"pretraining ends after {self.epochs_pretrain} epochs at rate {lr:g}; "
+    if not self.table: return stages
+    said += f"training on {self.table}: beta 0 to 1 in {self.kl_warmup_epochs} epochs, rate {self.lr:g} falling as a cosine"
+    return [*stages, Stage('train', self.epochs - self.epochs_pretrain, self.lr, sched=lambda lr: cosine_warmup(lr, warmup_epochs=0, eta_min_ratio=.01),
+                           cbs=self._callbacks, prepare=lambda learn: self._prepare(learn, False), say=said)]
+
+@patch
+def _prepare(self:CanopyRecipe, learn, pretraining):
+    "Weights of the stage; for the table its own rows, and their mean and variance."
+    learn.loss_func.weights.update(self._weights(pretraining))
+    if pretraining: return
+    if self.epochs_pretrain: learn.dls = self.measured(learn.model.sim, next(learn.model.parameters()).device)
+    r = self.rows()
+    learn.model.norm.measured(r[sides(r)['train']].x)
+
+@patch
+def _callbacks(self:CanopyRecipe):
+    "Beta's rise, what the history shows, and the best epoch among those at full beta."
+    best = EarlyStop('bound', 'min', patience=10**6, verbose=False, begin=self.kl_warmup_epochs)
+    return [Anneal('kl', 0, self.kl_warmup_epochs), Traces(), best]
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #09ee0102
 class Traces(InTraining):
@@ -204,12 +224,15 @@ class Traces(InTraining):
         self.learn.metrics = [*self.learn.metrics, *(Column(k, lambda k=k: self.now.get(k, math.nan)) for k in cols)]
     def before_validate(self): self.seen = []
     def after_batch(self):
-        if not self.training: self.seen.append({k: self.pred[k].detach() for k in ('ll', 'kl', 'gate', 'delta', 'physics', 'correction', 'each', 'joint', 'mean')})
+        if self.training: return
+        self.seen.append({k: self.pred[k].detach() for k in ('ll', 'kl', 'gate', 'delta', 'physics', 'correction', 'each', 'joint', 'mean')})
     def after_validate(self):
         o = {k: torch.cat([s[k] for s in self.seen]) for k in self.seen[0]}
         each, spread = o['each'].mean(0).tolist(), o['mean'].var(0)
-        self.now = dict(beta=self.loss_func.weights['kl'], bound=float(o['kl'].mean() - o['ll'].mean()), gate_mean=float(o['gate'].mean()), proposal_ms=float(o['delta'].square().sum(1).mean()),
-                        gated_share=residual_share(o['physics'], o['correction'], self.model.norm.std), active=float((spread > .01).sum()), kl_joint=float(o['joint'].mean()), **{f'kl_{k}': v for k, v in zip(self.columns, each)})
+        self.now = dict(beta=self.loss_func.weights['kl'], bound=float(o['kl'].mean() - o['ll'].mean()), gate_mean=float(o['gate'].mean()),
+                        proposal_ms=float(o['delta'].square().sum(1).mean()), active=float((spread > .01).sum()),
+                        gated_share=residual_share(o['physics'], o['correction'], self.model.norm.std),
+                        kl_joint=float(o['joint'].mean()), **{f'kl_{k}': v for k, v in zip(self.columns, each)})
 
 def residual_share(x, r, unit): # physics and correction (n,M), unit of each band (M,)
     "Share of the residual in the variance of the reconstruction [-]."
@@ -217,7 +240,8 @@ def residual_share(x, r, unit): # physics and correction (n,M), unit of each ban
     return float(b/(a + b))
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #2b6da134
-_OURS = dict(epochs=160, lr=5e-4, epochs_pretrain=60, pretrain_samples=102_400, lr_pretrain=1e-3, sched_pretrain='one_cycle', kl_warmup_epochs=30)
+_OURS = dict(epochs=160, lr=5e-4, epochs_pretrain=60, pretrain_samples=102_400, lr_pretrain=1e-3,
+             sched_pretrain='one_cycle', kl_warmup_epochs=30)
 PRESETS = dict(
     default=CanopyRecipe(**_OURS),
     quick=CanopyRecipe(epochs=12, lr=1e-3, epochs_pretrain=6, pretrain_samples=6400, val_samples=1024, kl_warmup_epochs=3, width=64, posterior='full'),

@@ -194,24 +194,27 @@ ALPHA = .01   # accepted false alarms of the test for a misfit
 @patch
 def results(self:Fit)->Results:
     "The fit as a table of one signal, which can be joined with others."
-    e, nu = self.estimate, self.nu
-    lines = torch.zeros_like(e.theta)
-    for j, k in enumerate(self.sim.space):
-        relative = strength_uncertainty(self.sim, k, nu) if k.startswith('mf_') else None
-        if relative is not None: lines[0,j] = relative*e.theta[0,j]
-    more = dict(statistical=e.sd_stat, known=e.sd_known, lines=lines, bound=self.bound[None])
-    odd = self.misfit.sentence(0, ALPHA) if self.misfit.p.item() < ALPHA else ''
-    columns = dict(file=[Path(self.spectrum.path).name], chi2=e.chi2.numpy())
-    return Results(self.sim.space, e.theta, torch.hypot(e.sd, lines), self.interval[:1], self.interval[1:], e.ratio, torch.tensor([self.trusted]),
-                   self.misfit.p, method='fit by physics', known=tuple(e.known), signals=columns, more=more, doubts=(odd,), alpha=ALPHA)
+    found, nu, odd, doubt = self.estimate, self.nu, self.misfit, ''
+    lines = torch.zeros_like(found.theta)
+    for j, name in enumerate(self.sim.space):
+        relative = strength_uncertainty(self.sim, name, nu) if name.startswith('mf_') else None
+        if relative is not None: lines[0,j] = relative*found.theta[0,j]
+    if odd.p.item() < ALPHA: doubt = odd.sentence(0, ALPHA)
+    low, high = self.interval[:1], self.interval[1:]
+    return Results(self.sim.space, found.theta, torch.hypot(found.sd, lines), low, high, found.ratio,
+                   torch.tensor([self.trusted]), odd.p, method='fit by physics', known=tuple(found.known),
+                   signals=dict(file=[Path(self.spectrum.path).name], chi2=found.chi2.numpy()),
+                   more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines, bound=self.bound[None]),
+                   doubts=(doubt,), alpha=ALPHA)
 
 @patch
 def rows(self:Fit)->list:
     "One dict per parameter: name, unit, value, sd and its parts, bound, 95 % interval, flag."
     out = []
-    for q in self.results().quantities():
-        row = {k: q[k] for k in ('name', 'unit', 'value', 'sd', 'statistical', 'known')}
-        out.append(row | dict(lines=q['lines'] or None, bound=q['bound'], low95=q['low'], high95=q['high'], flag=q['verdict']))
+    for quantity in self.results().quantities():
+        row = {k: quantity[k] for k in ('name', 'unit', 'value', 'sd', 'statistical', 'known')}
+        row |= dict(lines=quantity['lines'] or None, bound=quantity['bound'])
+        out.append(row | dict(low95=quantity['low'], high95=quantity['high'], flag=quantity['verdict']))
     return out
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #36950be7

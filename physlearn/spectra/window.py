@@ -6,9 +6,10 @@
 __all__ = ['moved', 'Windows', 'find_windows']
 
 # %% ../../nbs/10_spectra/19_window.ipynb #ff43313f
-import math
+import html, math
 from dataclasses import dataclass, replace
 import torch
+from ..pages import text_table
 from ..posterior import Knowledge, symmetric_inverse, jacobian
 from .hitran import LineList, line_strength
 from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, interpolate
@@ -16,89 +17,142 @@ from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, inte
 # %% ../../nbs/10_spectra/19_window.ipynb #82050595
 def _middle(setup):
     "Axis (N,) at the middle of the ranges [cm⁻¹], and values (1,d)."
-    mid = setup.space.quantile(torch.full((1, len(setup.space)), .5, dtype=torch.float64))
+    middle = setup.space.quantile(torch.full((1, len(setup.space)), .5, dtype=torch.float64))
     names = [k for k in setup.grid.names if k in setup.space]
-    if not names or 'shift' in names: raise ValueError("the axis of this preset is a list of points, which cannot be moved: use Grid.steps or Grid.window")
-    unit = [setup.space.to(**{k: '1/cm'})[k] for k in names]
-    return setup.grid(*(torch.tensor([(p.lo + p.hi)/2], dtype=torch.float64) for p in unit))[0], mid
+    if not names or 'shift' in names:
+        raise ValueError("the axis of this preset is a list of points, which cannot be moved: "
+                         "use Grid.steps or Grid.window")
+    ranges = [setup.space.to(**{k: '1/cm'})[k] for k in names]
+    centres = [torch.tensor([(p.lo + p.hi)/2], dtype=torch.float64) for p in ranges]
+    return setup.grid(*centres)[0], middle
 
 def moved(setup:Preset,   # ranges, axis and baseline of the instrument
           centre:float,   # where its window shall be [cm⁻¹]
          )->Preset:       # use it with lines of your own
     "The same instrument with its window elsewhere."
     nu, _ = _middle(setup)
-    first, by = setup.grid.names[0], centre - (nu.min() + nu.max()).item()/2
+    low, high = nu.min(), nu.max()
+    first, by = setup.grid.names[0], centre - (low + high).item()/2
     p = setup.space[first].to('1/cm')
     space = setup.space.replace(**{first: replace(p, lo=p.lo + by, hi=p.hi + by)})
-    half = (nu.max() - nu.min()).item()/2
-    return replace(setup, space=space, window=(centre - half - 1, centre + half + 1), doc=f'{setup.doc}, moved to {centre:.2f} 1/cm', embedded=False)
+    half = (high - low).item()/2
+    return replace(setup, space=space, window=(centre - half - 1, centre + half + 1),
+                   doc=f'{setup.doc}, moved to {centre:.2f} 1/cm', embedded=False)
 
 # %% ../../nbs/10_spectra/19_window.ipynb #385e14d4
 def _visible(sim, noise):
     "Lines whose peak could rise above a twentieth of the noise, with most gas and least broadening."
-    box, l = sim.box(), sim.lines
-    S = torch.maximum(*(line_strength(l, torch.tensor([t], dtype=torch.float64), sim.Q)[0] for t in box['T']))
-    most = torch.tensor([box.get('mf_' + m, (0., 0.))[1] for m in l.molecule.tolist()], dtype=torch.float64)*ATM_PER_KT*box['P'][1]/box['T'][0]*sim.path
-    return l[(S*most/(math.pi*torch.as_tensor(l.gamma_air)*box['P'][0]) > noise/20).numpy()]
+    box, lines = sim.box(), sim.lines
+    coldest, hottest = (line_strength(lines, torch.tensor([t], dtype=torch.float64), sim.Q)[0] for t in box['T'])
+    richest = [box.get(f'mf_{molecule}', (0., 0.))[1] for molecule in lines.molecule.tolist()]
+    column = torch.tensor(richest, dtype=torch.float64)*ATM_PER_KT*box['P'][1]/box['T'][0]*sim.path
+    width = math.pi*torch.as_tensor(lines.gamma_air)*box['P'][0]
+    return lines[(torch.maximum(coldest, hottest)*column/width > noise/20).numpy()]
 
 def _everything(sim, noise, where, theta):
-    "On one grid over `where` and for each state: optical depth and its derivatives by the parameters of the gas (n,1+k,F), first point, step, names."
-    lines, names = _visible(sim, noise), [k for k in sim.space if k in ('P', 'T') or k.startswith('mf_')]
-    names = [k for k in names if k in 'PT' or k[3:] in lines.molecules]            # of a molecule with nothing to see all derivatives are 0
-    h = min(narrowest_hwhm(lines.select(molecule=k[3:]), sim.box()) for k in names if k.startswith('mf_'))/4
-    nu = where[0] + h*torch.arange(math.ceil((where[1] - where[0])/h) + 1, dtype=torch.float64)
-    gas = LineByLine(lines, sim.space.only(*names), Grid.points(nu), sim.path, profile=sim.profile, Q=sim.Q, wing=sim.wing, mixing=sim.mixing)
-    with torch.no_grad(): parts = [jacobian(gas.optical_depth, t) for t in theta[:,[sim.space.index(k) for k in names]].split(16)]
-    return torch.cat([torch.cat([tau[:,None], d], 1) for tau, d in parts]), where[0], h, names
+    "On one grid over `where`, for each state: optical depth and its derivatives (n,1+k,F); first point, step, names."
+    lines = _visible(sim, noise)
+    gases = [k for k in sim.space if k.startswith('mf_') and k[3:] in lines.molecules]   # of others derivatives are 0
+    names = [k for k in sim.space if k in ('P', 'T') or k in gases]
+    step = min(narrowest_hwhm(lines.select(molecule=k[3:]), sim.box()) for k in gases)/4
+    nu = where[0] + step*torch.arange(math.ceil((where[1] - where[0])/step) + 1, dtype=torch.float64)
+    gas = LineByLine(lines, sim.space.only(*names), Grid.points(nu), sim.path, profile=sim.profile, Q=sim.Q,
+                     wing=sim.wing, mixing=sim.mixing)
+    columns = theta[:,[sim.space.index(k) for k in names]]
+    with torch.no_grad(): parts = [jacobian(gas.optical_depth, part) for part in columns.split(16)]
+    return torch.cat([torch.cat([tau[:,None], slopes], 1) for tau, slopes in parts]), where[0], step, names
 
 # %% ../../nbs/10_spectra/19_window.ipynb #c7e6560a
-def _information(setup, noise, full, nu0, h, names, every):
-    "A function of the centre: Fisher information about u (n,d,d), from every so manieth point, and the deepest absorption (n,)."
-    nu, mid = _middle(setup)
-    off, space = nu - (nu.min() + nu.max())/2, setup.space
+def _information(setup, noise, full, nu0, step, names, every):
+    "A function of the centre: Fisher information about u (n,d,d) from each `every`-th point, deepest absorption (n,)."
+    nu, middle = _middle(setup)
+    offset, space = nu - (nu.min() + nu.max())/2, setup.space
     base = [k for k in space if k.startswith(('baseline', 'sin', 'cos'))]
-    waves = setup.baseline.basis(base, nu) if base else torch.zeros(0, len(nu), dtype=torch.float64)
-    light = mid[0,[space.index(k) for k in base]] @ waves if base else torch.ones(len(nu), dtype=torch.float64)
+    waves, light = torch.zeros(0, len(nu), dtype=torch.float64), torch.ones(len(nu), dtype=torch.float64)
+    if base:
+        waves = setup.baseline.basis(base, nu)
+        light = middle[0,[space.index(k) for k in base]] @ waves
     by_axis = dict(zip(setup.grid.names, (torch.ones_like(nu), setup.grid.t)))
     at = slice(None, None, every)
+
     def information(centre, slope):
-        tabs, steep = interpolate(full, ((centre + off[at] - nu0)/h).expand(len(full), -1), slope=True)
-        rows = {k: -tabs[:,1 + i] for i, k in enumerate(names)} | {k: -steep/h*by_axis[k][at] for k in by_axis} | {k: (waves[i]/light)[at].expand(len(full), -1) for i, k in enumerate(base)}
-        J = torch.stack([rows.get(k, torch.zeros_like(tabs[:,0])) for k in space], 1)*slope[...,None]
-        return every/noise**2*(J @ J.mT), 1 - (-tabs[:,0]).exp().amin(1)
-    return information, off
+        places = ((centre + offset[at] - nu0)/step).expand(len(full), -1)
+        depth, steep = interpolate(full, places, slope=True)
+        rows = {k: -depth[:,1 + i] for i, k in enumerate(names)}
+        rows |= {k: -steep/step*factor[at] for k, factor in by_axis.items()}
+        rows |= {k: (waves[i]/light)[at].expand(len(full), -1) for i, k in enumerate(base)}
+        none = torch.zeros_like(depth[:,0])
+        J = torch.stack([rows.get(k, none) for k in space], 1)*slope[...,None]
+        return every/noise**2*(J @ J.mT), 1 - (-depth[:,0]).exp().amin(1)
+    return information
+
+# %% ../../nbs/10_spectra/19_window.ipynb #c8bf1531
+def _verdict(told, untold):
+    "What a window tells, in words."
+    if not untold: return 'tells all'
+    return ', '.join(([f"tells {', '.join(told)}"] if told else []) + [f"not {', '.join(untold)}"])
+
+def _judge(space, knowledge, want, centre, span, slope, F, depth):
+    "One row: where, bounds [unit, or relative where logarithmic], after/before ratios, score, verdict."
+    free = [i for i, k in enumerate(space) if knowledge.sd.get(k, 1.) > 0]
+    names = [space.names[i] for i in free]
+    prior = torch.full_like(slope[:,0], math.sqrt(1/12))          # of a range, in units of its width
+    before = torch.stack([knowledge.sd[k]/slope[:,i].abs() if k in knowledge.sd else prior
+                          for i, k in zip(free, names)], 1)
+    precision = F[:,free][:,:,free] + torch.diag_embed(before**-2)
+    sd = symmetric_inverse(precision).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    ratio = dict(zip(names, (sd/before).median(0).values.tolist()))
+    after = dict(zip(names, sd.median(0).values.tolist()))
+    def width(p): return math.log(p.hi/p.lo) if p.log else p.hi - p.lo
+    told = [k for k in want if ratio.get(k, 0.) < .5]
+    untold = [k for k in want if ratio.get(k, 0.) >= .5]
+    return dict(centre=centre, lo=centre - span/2, hi=centre + span/2, depth=depth.median().item(),
+                bound={k: after[k]*width(space[k]) for k in want if k in after},
+                ratio={k: ratio[k] for k in want if k in ratio},
+                score=max(ratio.get(k, 0.) for k in want), verdict=_verdict(told, untold))
 
 # %% ../../nbs/10_spectra/19_window.ipynb #019ef1b5
 @dataclass(eq=False)
 class Windows:
     "Windows of one instrument, the best first."
     setup: Preset
-    want: tuple
+    want: tuple     # names of the parameters that were wanted
     rows: list      # dicts: centre, lo, hi [cm⁻¹], depth [-], bound and ratio by name, score, verdict
 
-    best = property(lambda self: self.rows[0], doc="The row with the smallest score")
+    @property
+    def best(self):
+        "The row with the smallest score."
+        return self.rows[0]
     def __len__(self): return len(self.rows)
-    def preset(self, i:int=0)->Preset:
+    def preset(self, i:int=0)->Preset: # number in the table
         "The instrument in window number `i`."
         return moved(self.setup, self.rows[i]['centre'])
-    def apart(self, by:float=.5):
+    def apart(self, by:float=.5): # largest overlap, as a share
         "The best windows that overlap by less than a share `by`, so that neighbours do not fill the table."
         keep = []
         for r in self.rows:
-            if all(abs(r['centre'] - k['centre']) > (1 - by)*(r['hi'] - r['lo']) for k in keep): keep.append(r)
+            distance = (1 - by)*(r['hi'] - r['lo'])
+            if all(abs(r['centre'] - k['centre']) > distance for k in keep): keep.append(r)
         return Windows(self.setup, self.want, keep)
-    def _text(self, most=8):
-        def show(k, v): p = self.setup.space[k]; return f"{100*v:.2g} %" if p.log and v < .5 else f"factor {math.exp(v):.2g}" if p.log else f"{v:.2g} {p.unit}".strip()
-        head = ['centre [1/cm]', 'from', 'to', 'depth', *(f'{k}, sd' for k in self.want), 'worst after/before', 'verdict']
-        return [head] + [[f"{r['centre']:.3f}", f"{r['lo']:.3f}", f"{r['hi']:.3f}", f"{r['depth']:.2g}", *(show(k, r['bound'][k]) if k in r['bound'] else 'given' for k in self.want), f"{r['score']:.2g}", r['verdict']] for r in self.rows[:most]]
-    def __repr__(self):
-        t = self._text()
-        w = [max(len(r[i]) for r in t) for i in range(len(t[0]))]
-        return '\n'.join('  '.join(c.ljust(n) for c, n in zip(r, w)).rstrip() for r in t)
+
+    def _sd(self, row, name):
+        "A standard deviation as text: relative where the parameter is logarithmic."
+        if name not in row['bound']: return 'given'
+        p, sd = self.setup.space[name], row['bound'][name]
+        if not p.log: return f"{sd:.2g} {p.unit}".strip()
+        return f"{100*sd:.2g} %" if sd < .5 else f"factor {math.exp(sd):.2g}"
+    def table(self, most:int=8)->dict: # rows; head, rows
+        "The best windows as text."
+        sds = [f'{k}, sd' for k in self.want]
+        head = ['centre [1/cm]', 'from', 'to', 'depth', *sds, 'worst after/before', 'verdict']
+        rows = [[f"{r['centre']:.3f}", f"{r['lo']:.3f}", f"{r['hi']:.3f}", f"{r['depth']:.2g}",
+                 *(self._sd(r, k) for k in self.want), f"{r['score']:.2g}", r['verdict']] for r in self.rows[:most]]
+        return dict(head=head, rows=rows)
+    def __repr__(self): return text_table(self.table())
     def _repr_html_(self):
-        tr = lambda r, tag: '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in r) + '</tr>'
-        head, *body = self._text()
-        return '<table>' + tr(head, 'th') + ''.join(tr(r, 'td') for r in body) + '</table>'
+        def row(cells, tag): return '<tr>' + ''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells) + '</tr>'
+        table = self.table()
+        return f"<table>{row(table['head'], 'th')}{''.join(row(r, 'td') for r in table['rows'])}</table>"
 
 # %% ../../nbs/10_spectra/19_window.ipynb #9a435793
 def find_windows(lines:LineList,     # all lines that may matter
@@ -110,34 +164,21 @@ def find_windows(lines:LineList,     # all lines that may matter
                  n:int=16,           # states of the gas; their median scatters by a fifth, take 64 where that decides
                  stride:float=.1,    # from one window to the next [spans]
                  centres=None,       # these windows instead of all [cm⁻¹]
-                 **kw)->Windows:   # profile, Q, wing, mixing of LineByLine
+                 **kw)->Windows:     # profile, Q, wing, mixing of LineByLine
     "Rank the windows that an instrument could look at by what they tell."
-    for k in want: setup.space[k]
+    for k in want: setup.space[k]    # an unknown name is an error that lists the names
     if not noise > 0: raise ValueError(f"noise={noise} must be positive")
-    K, (nu, _) = Knowledge(setup.space, known, n), _middle(setup)
+    knowledge, (nu, _) = Knowledge(setup.space, known, n), _middle(setup)
     span = (nu.max() - nu.min()).item()
     lo, hi = where or (float(lines.nu.min()), float(lines.nu.max()))
     if centres is not None: lo, hi = min(centres) - span/2, max(centres) + span/2
-    if hi - lo < .999*span: raise ValueError(f"the range {lo:g} .. {hi:g} cm-1 is narrower than the window of {span:.3g} cm-1")
-    centres = torch.arange(lo + span/2, hi - span/2 + 1e-9, stride*span).tolist() if centres is None else list(centres)
+    if hi - lo < .999*span:
+        raise ValueError(f"the range {lo:g} .. {hi:g} cm-1 is narrower than the window of {span:.3g} cm-1")
+    if centres is None: centres = torch.arange(lo + span/2, hi - span/2 + 1e-9, stride*span).tolist()
     theta = setup.space.sample(n, 'identifiable')
-    for k, v in K.value.items(): theta[:,setup.space.index(k)] = v
-    parts = _everything(setup.simulator(lines, **kw), noise, (lo - .02, hi + .02), theta)
-    every = max(1, int(parts[2]/(span/(len(nu) - 1))))
-    information, _ = _information(setup, noise, *parts, every)
-    slope = setup.space.slope(theta)
-    rows = [_judge(setup.space, K, want, c, span, slope, *information(c, slope)) for c in centres]
+    for k, v in knowledge.value.items(): theta[:,setup.space.index(k)] = v
+    full, nu0, step, names = _everything(setup.simulator(lines, **kw), noise, (lo - .02, hi + .02), theta)
+    every = max(1, int(step/(span/(len(nu) - 1))))
+    information, slope = _information(setup, noise, full, nu0, step, names, every), setup.space.slope(theta)
+    rows = [_judge(setup.space, knowledge, want, c, span, slope, *information(c, slope)) for c in centres]
     return Windows(setup, tuple(want), sorted(rows, key=lambda r: r['score']))
-
-# %% ../../nbs/10_spectra/19_window.ipynb #c8bf1531
-def _judge(space, K, want, centre, span, slope, F, depth):
-    "One row: where, bounds [unit, or relative where logarithmic], after/before ratios, score, verdict."
-    cols = [i for i, k in enumerate(space) if K.sd.get(k, 1.) > 0]
-    before = torch.stack([slope[:,i].abs()*0 + math.sqrt(1/12) if space.names[i] not in K.sd else K.sd[space.names[i]]/slope[:,i].abs() for i in cols], 1)
-    sd = symmetric_inverse(F[:,cols][:,:,cols] + torch.diag_embed(before**-2)).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
-    ratio = dict(zip([space.names[i] for i in cols], (sd/before).median(0).values.tolist()))
-    after = dict(zip(ratio, sd.median(0).values.tolist()))
-    told, untold = [k for k in want if ratio.get(k, 0.) < .5], [k for k in want if ratio.get(k, 0.) >= .5]
-    width = lambda p: math.log(p.hi/p.lo) if p.log else p.hi - p.lo
-    return dict(centre=centre, lo=centre - span/2, hi=centre + span/2, depth=depth.median().item(), bound={k: after[k]*width(space[k]) for k in want if k in after},
-                ratio={k: ratio[k] for k in want if k in ratio}, score=max(ratio.get(k, 0.) for k in want), verdict='tells all' if not untold else ('tells ' + ', '.join(told) + ', ' if told else '') + 'not ' + ', '.join(untold))
