@@ -276,8 +276,8 @@ def plot_misfits(fig, rec):
                  extend='max' if np.nanmax([*maps.values()]) > top else 'neither')
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #bf105ca8
-def season(rec, trait, most=12)->dict|None:
-    # {class: (dates, quartiles (dates,3) [unit of the trait])}, the most frequent classes first
+def season(rec, trait, most=12
+          )->dict|None: # {class: (dates, quartiles (dates,3) [unit of the trait])}, the most frequent first
     "Quartiles over plots of a trait's posterior mean by date and class; None where the table has no dates or classes."
     t, r, kind = rec['traits'], rec['test'], labels(rec['test']).get('class')
     when = times(r)
