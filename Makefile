@@ -14,7 +14,7 @@ override PHYSLEARN_DATA := $(DATA)
 export PHYSLEARN_DATA
 endif
 
-# two notebooks at a time, each on one core, and tests on one: more threads than cores would only get into each other's way
+# two notebooks or files of tests at a time, each on one core: more threads than cores would only get into each other's way
 FLAGS     :=
 NOTEBOOKS := OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
 test prepare docs-check: export MPLBACKEND = agg
@@ -35,7 +35,7 @@ test: .venv/.dev ## all tests: modules in step, site whole, notebooks, tests/
 	@echo "== 3/4 notebooks$(if $(PHYSLEARN_DATA),, (PHYSLEARN_DATA is unset: cells marked data are skipped))"
 	$(NOTEBOOKS)
 	@echo "== 4/4 tests"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile tests
 	@echo "== all passed"
 
 prepare: .venv/.dev ## before a commit: export, test, clean, renew README.md

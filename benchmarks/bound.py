@@ -110,7 +110,9 @@ def exact_posterior(sim, y, m, wide=1.25):
         res = []
         for half in (m//2, m):
             k = inside[:half]
-            w = (logw[:half][k] - logw[:half].max()).exp(); w = w/w.sum(); g = q[:int(k.sum())]
+            w = (logw[:half][k] - logw[:half].max()).exp()
+            w = w/w.sum()
+            g = q[:int(k.sum())]
             mu = w @ g
             res.append(torch.cat([mu, (w @ (g - mu)**2).sqrt(), (1/(w*w).sum())[None]]))
         out.append(torch.stack(res))
@@ -177,7 +179,8 @@ def independent(n):
         freely = fits(wide, noisy(torch.tensor(data['signal'][s], dtype=torch.float64).expand(n, 1, -1), 'benchmark independent', int(s)), known, f'state {s}, wide ranges')
         loose = (crlb(wide, theta, LIKE, known=dict(P=(0., 0.), T=(0., 0.)), how='range')[0,j]/theta[0,j]).item()
         free = (freely['theta'][:,j]/theta[0,j]).log()/loose
-        z = space.probit(theta)[0].clone(); z[[space.index('P'), space.index('T')]] = 0.
+        z = space.probit(theta)[0].clone()
+        z[[space.index('P'), space.index('T')]] = 0.
         far = int(z.abs().argmax())
         rows.append([int(s), 1e6*theta[0,j].item(), 100*bound, err[0].mean().item(), err[0].std().item(), (err[0] - err[1]).mean().item(), free.mean().item(), free.std().item(), f'{space.names[far]}, z = {z[far]:.1f}', bad + int((~freely['ok']).sum()), steps])
     return rows

@@ -77,7 +77,9 @@ def main():
     a = a.parse_args()
     bars, left_out, versions = [], [], {}
     compared = references(bars)
-    t = time.process_time(); nodes = Inform(); build = time.process_time() - t
+    t = time.process_time()
+    nodes = Inform()
+    build = time.process_time() - t
     bands, full = Inform(route='bands'), Inform(route='full')
     theta = nodes.space.sample(B, 'benchmark')
     angles = ParamSpace(tts=Param(20, 70, 'deg'), tto=Param(0, 12, 'deg'), psi=Param(0, 180, 'deg'))

@@ -30,7 +30,8 @@ def by_scipy(sim, K, y, std, rows, label):
         for j, i in enumerate(rows):
             f = objective(sim, K, y, std, i)
             r = least_squares(f, np.zeros(len(K.free)), x_scale=1., max_nfev=200)
-            out.append(r.x); calls += r.nfev + r.njev*len(r.x)
+            out.append(r.x)
+            calls += r.nfev + r.njev*len(r.x)
             if not (j + 1)%10: print(f'  {label}: {j+1} of {len(rows)}', flush=True)
     return torch.tensor(np.array(out)), (time.process_time() - t)/len(rows), calls/len(rows)
 
@@ -52,7 +53,9 @@ def main():
     ours, rows = [], np.array_split(np.arange(a.n), a.rounds)
     found = {'exact': [], 'table': []}
     for r, part in enumerate(rows):                                                         # peers take turns
-        t = time.process_time(); e = map_estimate(table, y, like, known=known); ours.append((time.process_time() - t)/BATCH)
+        t = time.process_time()
+        e = map_estimate(table, y, like, known=known)
+        ours.append((time.process_time() - t)/BATCH)
         for k, sim in (('exact', exact), ('table', double)): found[k].append(by_scipy(sim, K, y, std, part.tolist(), f'round {r+1} of {a.rounds}, scipy with the {k} model'))
         print(f'round {r+1}: map_estimate {1e3*ours[-1]:.2f} ms, scipy exact {1e3*found["exact"][-1][1]:.0f} ms, scipy table {1e3*found["table"][-1][1]:.0f} ms', flush=True)
     med = lambda k: float(np.median([v[1] for v in found[k]]))

@@ -65,17 +65,21 @@ def terms(net):
 
 def train(seed, settings, steps=STEPS):
     "Validation mean squared error on a 32 x 32 grid at every check, seconds of CPU, last balancing weights."
-    torch.manual_seed(seed); net = SineNet()
+    torch.manual_seed(seed)
+    net = SineNet()
     opt, loss = torch.optim.Adam(net.parameters(), lr=1e-3), CompositeLoss(**terms(net))
     balance, checks, t = settings and ReLoBRaLo(**settings, seed=seed), [], time.process_time()
-    g = torch.linspace(-1, 1, 32); grid = torch.cartesian_prod(g, g)
+    g = torch.linspace(-1, 1, 32)
+    grid = torch.cartesian_prod(g, g)
     for step in range(steps):
         inside, edge = points(seed, step)
         total = loss(dict(edge=net(edge.flatten(0, 1)).view(4, EDGE)), dict(inside=inside))
         if balance:
             lam = balance.update({k: v.item() for k, v in loss.last.items()})
             total = sum(v*loss.live[k] for k, v in lam.items())
-        opt.zero_grad(); total.backward(); opt.step()
+        opt.zero_grad()
+        total.backward()
+        opt.step()
         if not (step + 1)%EVERY:
             with torch.no_grad(): checks.append(((net(grid) - exact(grid))**2).mean().item())
     return dict(checks=checks, s=time.process_time() - t, lam=balance.lam if balance else None)
@@ -86,7 +90,8 @@ def score(r):
 
 def check():
     "The forward Laplacian is that of autograd, and the problem is solved by its solution."
-    net = SineNet(16).double(); x = (2*uniforms(9, 2, 'check') - 1)
+    net = SineNet(16).double()
+    x = (2*uniforms(9, 2, 'check') - 1)
     lap = torch.func.vmap(lambda p: torch.trace(torch.func.hessian(lambda q: net(q[None])[0])(p)))(x)
     v, ours = net.laplace(x)
     assert torch.allclose(lap, ours, atol=1e-10) and torch.allclose(v, net(x))

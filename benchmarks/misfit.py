@@ -32,7 +32,8 @@ def judged(sim, y, given, null=None):
         est.append(map_estimate(sim, y[i:i+BATCH], LIKE, known=g, starts=1))
         m = misfit(sim, y[i:i+BATCH], LIKE, est[-1].theta, g, null=null)
         null = m.null
-        p.append(m.p); kinds += m.kind
+        p.append(m.p)
+        kinds += m.kind
     return torch.cat([e.theta for e in est]), torch.cat(p), kinds, null
 
 def orthogonal(sim, theta, given, mu, d):
@@ -127,7 +128,10 @@ def unnoticed(run, n):
                 null = m.null
                 wrong = ((est.theta - theta[i:i+BATCH])/est.sd)[:,j].abs() > 5
                 odd = m.p < .01
-                failed += int((~est.ok).sum()); bad += int((wrong & est.ok).sum()); still += int((wrong & est.ok & ~odd).sum()); flagged += int((odd | ~est.ok).sum())
+                failed += int((~est.ok).sum())
+                bad += int((wrong & est.ok).sum())
+                still += int((wrong & est.ok & ~odd).sum())
+                flagged += int((odd | ~est.ok).sum())
             rows.append([name, who, failed, bad, flagged, still])
             print('  unnoticed', rows[-1], flush=True)
     return rows

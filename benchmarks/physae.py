@@ -75,7 +75,7 @@ def cost(run, n=256, rounds=7):
             'plain fit': lambda: map_estimate(run.sim, x, LIKE, known=given), "plain fit, the network's tolerance": lambda: map_estimate(run.sim, x, LIKE, known=given, tol=TOL)}
     times = {k: [] for k in jobs}
     for _ in range(rounds):
-        for k, f in jobs.items(): t = time.process_time(); e = f(); times[k].append(1e3*(time.process_time() - t)/n)
+        for k, f in jobs.items(): t = time.process_time(); f(); times[k].append(1e3*(time.process_time() - t)/n)
     return {k: sorted(v)[len(v)//2] for k, v in times.items()}, times
 
 def fringe(x, draws):

@@ -2,7 +2,7 @@
 
 Runs that are missing under --runs are trained first (about two hours of one core in all, none of them above 40 minutes); their cards are copied to benchmarks/runs. Sections are kept under --work and not repeated: delete a file there to measure it again.
 """
-import argparse, json, math, shutil
+import argparse, json, shutil
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -219,13 +219,18 @@ def picture(m):
     for k, c, label in (('orthogonal', 'C0', 'residual that cannot imitate physics'), ('guide', 'C3', "the guide's gated residual")):
         a.plot(m['got'][k]['bands'], m['got'][k]['residual'], 'o-', c=c, ms=4, label=label)
         a.plot(m['got'][k]['bands'], m['got'][k]['physics'], 'x--', c=c, ms=4, lw=1, label='its physics alone')
-    a.set(xlabel='band', ylabel='R2 of measured reflectance [-]', ylim=(-.1, 1.03)); a.tick_params(axis='x', rotation=60, labelsize=7); a.legend(fontsize=7)
+    a.set(xlabel='band', ylabel='R2 of measured reflectance [-]', ylim=(-.1, 1.03))
+    a.tick_params(axis='x', rotation=60, labelsize=7)
+    a.legend(fontsize=7)
     for k, style, label in (('physics', 'C0--', 'physics alone'), ('orthogonal', 'C0-', 'with residual'), ('guide-physics', 'C3--', "the guide's, physics alone"), ('guide', 'C3-', "the guide's, gated residual")):
         days, q = m['curves'][k]
         days, q = np.array(days, dtype='datetime64[D]'), np.array(q)
         b.plot(days, q[:,1], style, label=label)
         if not style.endswith('--'): b.fill_between(days, q[:,0], q[:,2], color=style[:2], alpha=.2, lw=0)
-    b.set(xlabel='month of 2018', ylabel='canopy chlorophyll [g/m2]', title='131 deciduous plots: median and quartiles', ylim=(0, None)); b.title.set_size(9); b.xaxis.set_major_formatter(DateFormatter('%b')); b.legend(fontsize=7, loc='center', bbox_to_anchor=(.37, .45))
+    b.set(xlabel='month of 2018', ylabel='canopy chlorophyll [g/m2]', title='131 deciduous plots: median and quartiles', ylim=(0, None))
+    b.title.set_size(9)
+    b.xaxis.set_major_formatter(DateFormatter('%b'))
+    b.legend(fontsize=7, loc='center', bbox_to_anchor=(.37, .45))
     fig.savefig(HERE/'results/physvae.png', dpi=150)
 
 def write(g):

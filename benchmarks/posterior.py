@@ -61,7 +61,8 @@ def means(run, n, m):
     got, fit = [], []
     for i in range(0, n, BATCH):
         s, e = posterior(run, y[i:i+BATCH], LIKE, key=('means', i))
-        got.append((s.weights[...,None]*pick(s.theta)).sum(1)); fit.append(pick(e.theta))
+        got.append((s.weights[...,None]*pick(s.theta)).sum(1))
+        fit.append(pick(e.theta))
     t, w = zip(*(box_posterior(sim, y[i:i+BATCH], LIKE, net_fit(run.model, y[i:i+BATCH], LIKE, tol=.1).theta).spread() for i in range(0, n, BATCH)))
     box = (torch.cat(w)[...,None]*pick(torch.cat(t))).sum(1)
     middle = pick(space.quantile(torch.full((1, len(space)), .5, dtype=torch.float64)))

@@ -62,13 +62,15 @@ def measure(run, known, n, few, hapi):
             'fit': lambda x, g: fit(map_estimate(sim, x, LIKE, known=g), x, g), 'network + fit': lambda x, g: fit(net_fit(run.model, x, LIKE, g, tol=.1), x, g), 'posterior (1,000 draws)': draws}
     out = {'middle of the ranges': (nan(middle), 0.)}
     for k, f in jobs.items():
-        t = time.process_time(); got = torch.cat([f(*part(i)) for i in range(0, n, BATCH)])
+        t = time.process_time()
+        got = torch.cat([f(*part(i)) for i in range(0, n, BATCH)])
         out[k] = got, 1e3*(time.process_time() - t)/n
         print(f'  {known or "unknown"}: {k} {out[k][1]:.2f} ms', flush=True)
     double, K = preset('reference').simulator(method='table', dtype=torch.float64), Knowledge(space, given, n)
     with torch.no_grad(): sigma = NOISE*torch.cat([double(t) for t in out['fit'][0][:,0].split(BATCH)])[:,0].numpy()
     def scipy_(k, signal, m):
-        t = time.process_time(); got = torch.stack([by_scipy(signal, K, y[i,0].numpy(), sigma[i], i) for i in range(m)])
+        t = time.process_time()
+        got = torch.stack([by_scipy(signal, K, y[i,0].numpy(), sigma[i], i) for i in range(m)])
         out[k] = got, 1e3*(time.process_time() - t)/m
         print(f'  {known or "unknown"}: {k} {out[k][1]:.0f} ms', flush=True)
     with torch.no_grad():
@@ -92,7 +94,8 @@ def figure(rows, path):
     "Cost of each method, and beside it what it reaches."
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(6.4, 3), layout='constrained'); FigureCanvasAgg(fig)
+    fig = Figure(figsize=(6.4, 3), layout='constrained')
+    FigureCanvasAgg(fig)
     ax, rows = fig.subplots(), sorted(rows[1:], key=lambda r: r[-1])
     for i, r in enumerate(rows):
         ax.barh(i, r[-1], left=1e-2, color='C3' if 'scipy' in r[0] else 'C0', height=.6)
@@ -123,7 +126,7 @@ def main():
     best, same, api = r['network + fit'], r['scipy least squares, the same table'], r['scipy least squares, hitran-api']
     bars = [bar('network + fit: RMS(z) of CH4, P and T given', '<= 1.03', f'{best[2]:.3f}', best[2] <= 1.03), bar('scipy with the same table, times slower', 'told', f'{same[-1]/best[-1]:.0f} x', True), bar('scipy with hitran-api, times slower', 'told', f'{api[-1]/best[-1]:.0f} x', True),
             bar('coverage of the posterior at 68 % (CH4; given, unknown)', '0.68 ± 0.03, three binomial sd', f"{r['posterior (1,000 draws)'][5]:.3f}, {[x for x in ch4 if x[0].startswith('posterior')][0][5]:.3f}", abs(r['posterior (1,000 draws)'][5] - .68) <= .031)]
-    text = (f'Reference preset, embedded lines, white noise 0.002 of the signal; spectra of the exact simulator. z: error over the Cramér-Rao bound at that state, ranges used as prior knowledge. All minimise or sample the same posterior; '
+    text = ('Reference preset, embedded lines, white noise 0.002 of the signal; spectra of the exact simulator. z: error over the Cramér-Rao bound at that state, ranges used as prior knowledge. All minimise or sample the same posterior; '
             'scipy starts in the middle of the ranges, takes one spectrum at a time with its numerical Jacobian, and its intervals are normal in the prior-probit coordinates. Fit and network + fit end within 0.02 and 0.1 standard deviations, their times include the intervals. '
             'P and T unknown: a posterior mean is what reaches the smallest error, and the bound, which takes ranges for normal distributions, is only a scale.')
     save('retrieval', 'Retrieving', text, [('CH4, P and T given', head, given), ('CH4, P and T unknown', head, ch4), ('P, P and T unknown', head, P)], bars)

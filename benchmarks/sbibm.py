@@ -46,7 +46,8 @@ class Task:
         for k in range(1000):
             t = self.propose(x.double(), n, self.name, 'reference', *key, k)
             t = t[self.inside(t)]
-            out.append(t); have += len(t)
+            out.append(t)
+            have += len(t)
             if have >= n: return torch.cat(out)[:n].float()
         raise RuntimeError(f'{self.name}: {have} of {n} draws inside the prior after 1000 rounds')
 
@@ -80,19 +81,26 @@ class SLCP(Task):
         return a*a + 1e-6, b*b + 1e-6, t[...,2].tanh()*a*b
     def simulate(self, theta, u, e):
         va, vb, c = self.cov(theta[:,2:])
-        l11 = va.sqrt(); l21 = c/l11; l22 = (vb - l21**2).sqrt()
+        l11 = va.sqrt()
+        l21 = c/l11
+        l22 = (vb - l21**2).sqrt()
         e = e.view(-1, 4, 2)
         return (theta[:,None,:2] + torch.stack([l11[:,None]*e[...,0], l21[:,None]*e[...,0] + l22[:,None]*e[...,1]], -1)).flatten(1)
     def marginal(self, t, x):
         "Log density of t3, t4, t5 with the mean integrated out, had it no box; (...,3) -> (...)."
-        x = x.view(4, 2); m = x.mean(0); s = (x - m).T@(x - m)
-        va, vb, c = self.cov(t); det = va*vb - c*c
+        x = x.view(4, 2)
+        m = x.mean(0)
+        s = (x - m).T@(x - m)
+        va, vb, c = self.cov(t)
+        det = va*vb - c*c
         return -1.5*det.log() - (s[0,0]*vb + s[1,1]*va - 2*s[0,1]*c)/(2*det)
     def propose(self, x, n, *key):
         t = self.spread(x, n, *key)
         va, vb, c = self.cov(t)
         e = normals(len(t), 2, *key, 'mean').double()/2                     # the mean of four points: half the standard deviation
-        l11 = va.sqrt(); l21 = c/l11; l22 = (vb - l21**2).sqrt()
+        l11 = va.sqrt()
+        l21 = c/l11
+        l22 = (vb - l21**2).sqrt()
         m = x.view(4, 2).mean(0)
         return torch.cat([torch.stack([m[0] + l11*e[:,0], m[1] + l21*e[:,0] + l22*e[:,1]], 1), t], 1)
     def spread(self, x, n, *key, cells=(100, 160)):
@@ -105,10 +113,12 @@ class SLCP(Task):
             g = (g - g.max()).exp()
             if m == cells[-1]: break
             for k in range(3):                                              # the part of the axis that holds all but 1e-9
-                p = g.sum([j for j in range(3) if j != k]); c = (p/p.sum()).cumsum(0)
+                p = g.sum([j for j in range(3) if j != k])
+                c = (p/p.sum()).cumsum(0)
                 a, b = int((c < 1e-9).sum()), int((c < 1 - 1e-9).sum())
                 lo[k], hi[k] = max(float(axes[k][max(a - 1, 0)] - step[k]), float(lo[k])), min(float(axes[k][min(b + 1, m - 1)] + step[k]), float(hi[k]))
-        c = g.flatten().cumsum(0); n = 8*n
+        c = g.flatten().cumsum(0)
+        n = 8*n
         i = torch.searchsorted(c, uniforms(n, 1, *key, 'cell')[:,0]*c[-1]).clamp(max=m**3 - 1)
         ijk = torch.stack([i//m**2, i//m % m, i % m], 1)
         t = lo + (ijk + uniforms(n, 3, *key, 'within'))*step
@@ -144,7 +154,8 @@ def sbi_fit(task, theta, x, seed):
     from sbi.inference import NPE
     from sbi.utils import BoxUniform
     batch = 200 if len(x) < 50_000 else 1000                                # 200 is sbi's default
-    torch.manual_seed(seed); np.random.seed(seed)
+    torch.manual_seed(seed)
+    np.random.seed(seed)
     one = torch.ones(task.d)
     prior = torch.distributions.MultivariateNormal(0*one, task.var*torch.eye(task.d)) if task.name == 'gaussian_linear' else BoxUniform(task.lo*one, task.hi*one)
     inference = NPE(prior=prior, density_estimator='nsf', show_progress_bars=False)
@@ -164,9 +175,12 @@ def one_cycle(head, z, c, zv, cv, epochs, batch, lr, decay, ema):
     for _ in range(epochs):
         for i in torch.randperm(len(z))[:len(z)//batch*batch].split(batch):
             loss = -head.log_prob(z[i], c[i]).mean()
-            opt.zero_grad(); loss.backward()
+            opt.zero_grad()
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(head.parameters(), 5.)
-            opt.step(); rate.step(); k += 1
+            opt.step()
+            rate.step()
+            k += 1
             with torch.no_grad():
                 for p, q in zip(mean.parameters(), head.parameters()): p.lerp_(q, 1 - min(ema, k/(9 + k)))
         with torch.no_grad(): v = torch.cat([mean.log_prob(*b) for b in zip(zv.split(5000), cv.split(5000))]).mean().item()
@@ -178,7 +192,8 @@ def fit_npe(head, z, c, seed, lengths, steps, batch, **kw):
     start, held, found = deepcopy(head.state_dict()), len(z)//10, []
     for epochs in lengths:
         if found and epochs*(len(z) - held)//batch > steps: break
-        torch.manual_seed(seed); head.load_state_dict(start)
+        torch.manual_seed(seed)
+        head.load_state_dict(start)
         found.append(one_cycle(head, z[held:], c[held:], z[:held], c[:held], epochs, batch, **kw))
         if found[-1] is not max(found, key=lambda f: f[0]): break
     best = max(found, key=lambda f: f[0])
@@ -224,7 +239,7 @@ def scored(work, task, label, draws, n):
 def scores(work, task, budget, method, n=N_OBS): return scored(work, task, f'{budget}-{method}', lambda i: fitted(work, task, budget, method)[0][i], n)
 def prior_score(work, task, n=2): return scored(work, task, 'prior', lambda i: task.draws(N_REF, 'prior', i)[0], n)
 
-TEXT = (f'Tasks, ten observations each and C2ST as in Lueckmann et al. 2021 (arXiv 2101.04653) and their package sbibm 1.1.0: the same seeds give the same observations, so the published NPE '
+TEXT = ('Tasks, ten observations each and C2ST as in Lueckmann et al. 2021 (arXiv 2101.04653) and their package sbibm 1.1.0: the same seeds give the same observations, so the published NPE '
     'figures stand for the same question. The posteriors are drawn exactly (gaussian_linear conjugate, gaussian_mixture and two_moons directly, with what falls outside of the box left out, slcp with the mean integrated out and a grid over the other '
     'three parameters), and told from the reference samples in the package with C2ST 0.495 to 0.504 (observations 3 and 10 of each task, of gaussian_linear 3 only). Both methods get the same simulations, of which each keeps 10 % for validation. '
     'Ours: `FlowHead` of width 128 in the coordinates in which the prior is N(0,1), AdamW, one-cycle rate up to 1e-2, running mean of the weights, schedules of 6, 18, 54 and 162 epochs (of at most 10,000 steps) until a longer one does not help; '

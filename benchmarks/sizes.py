@@ -29,7 +29,8 @@ def recipe_of(preset, **kw): return spectra_recipe(preset, encoder_variant=kw.po
 class Memory:
     "Resident memory now, and its peak since this was made [MB]; Linux."
     def __init__(self):
-        gc.collect(); ctypes.CDLL(None).malloc_trim(0)
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
         Path('/proc/self/clear_refs').write_text('5')
         self.start = self.read('VmRSS')
     def read(self, key): return int(next(l for l in open('/proc/self/status') if l.startswith(key + ':')).split()[1])/1024
@@ -42,7 +43,8 @@ def steps(dl, model, loss, opt, n):
         b = dl.batch(i)
         loss(model(b), b).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.)
-        opt.step(); opt.zero_grad()
+        opt.step()
+        opt.zero_grad()
 
 def training(recipe, sim, bs):
     "Loader, model in stage A and optimizer."
@@ -65,8 +67,11 @@ def one(variant):
     trained = [p for p in model.parameters() if p.requires_grad]
     steps(dl.new(bs=SMALL), model, loss, opt, 1)                           # libraries are loaded now
     for bs in (SMALL, BATCH):                                              # two steps: the second has the optimizer's moments
-        opt = None; opt = torch.optim.AdamW(trained, lr=1e-4)
-        m = Memory(); steps(dl.new(bs=bs), model, loss, opt, 2); out[f'mb{bs}'] = m.growth
+        opt = None
+        opt = torch.optim.AdamW(trained, lr=1e-4)
+        m = Memory()
+        steps(dl.new(bs=bs), model, loss, opt, 2)
+        out[f'mb{bs}'] = m.growth
     n, took = VARIANTS[variant], []
     for _ in range(n): t = time.process_time(); steps(dl, model, loss, opt, 1); took.append(time.process_time() - t)
     return out | dict(step_s=took)
@@ -115,7 +120,9 @@ class Apart:
             with c('decoder backward'): signal.backward(cut['signal'].grad)
         with c('network backward'): out['u'].backward(u.grad)
         with c('clipping, AdamW'):
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.); self.opt.step(); self.opt.zero_grad()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.)
+            self.opt.step()
+            self.opt.zero_grad()
 
     def run(self, n):
         "CPU ms per step by part, over `n` steps."
@@ -128,17 +135,23 @@ class Apart:
     def whole_gradient(self, i):
         "Largest difference between the gradient by parts and in one piece, relative to the largest component."
         b, saved = self.dl.batch(i), self.model.training
-        self.model.eval(); self.model.decode = self.decode; self.opt.zero_grad()
+        self.model.eval()
+        self.model.decode = self.decode
+        self.opt.zero_grad()
         self.loss(self.model(b), b).backward()
         whole = torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None])
-        self.model.decode = False; self.opt.zero_grad()
-        out = self.model(b); u = out['u'].detach().requires_grad_(); cut = dict(u=u, us=u[None])
+        self.model.decode = False
+        self.opt.zero_grad()
+        out = self.model(b)
+        u = out['u'].detach().requires_grad_()
+        cut = dict(u=u, us=u[None])
         if self.decode: signal = self.model.reconstruct(u); cut['signal'] = signal.detach().requires_grad_()
         self.loss(cut, b).backward()
         if self.decode: signal.backward(cut['signal'].grad)
         out['u'].backward(u.grad)
         parts = torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None])
-        self.opt.zero_grad(); self.model.train(saved)
+        self.opt.zero_grad()
+        self.model.train(saved)
         return ((whole - parts).abs().max()/whole.abs().max()).item()
 
 class Span(Callback):
@@ -149,7 +162,9 @@ class Span(Callback):
 def by_learner(recipe, sim):
     "CPU ms per step of the recipe's own learner, callbacks included."
     learn, span = recipe.learner(sim), Span()
-    learn.remove_cbs([c for c in learn.cbs if c.name == 'progress']); learn.add_cb(span); learn.logger = lambda row: None
+    learn.remove_cbs([c for c in learn.cbs if c.name == 'progress'])
+    learn.add_cb(span)
+    learn.logger = lambda row: None
     fit_stages(learn, recipe.stages())
     return 1e3*span.seconds/len(learn.dls.train)
 
@@ -175,7 +190,8 @@ def shares(n, rounds):
     ms, learner = {k: [] for k in apart}, {k: [] for k in apart}
     for r in range(rounds):
         for k, a in apart.items():
-            ms[k].append(a.run(n)); learner[k].append(by_learner(settings[k], sim))
+            ms[k].append(a.run(n))
+            learner[k].append(by_learner(settings[k], sim))
             print(f"round {r+1}, {k}: {sum(ms[k][-1].values()):.1f} ms, learner {learner[k][-1]:.1f} ms; " + ', '.join(f'{p} {v:.2f}' for p, v in ms[k][-1].items()), flush=True)
     return ms, learner, same
 

@@ -22,7 +22,9 @@ def exojax_worker():
     run = lambda: [np.asarray(tau(*(d[k][i] for k in ('nu', 'nu0', 'sd', 'gl', 'S')))) for i in range(len(d['nu']))]
     print(json.dumps(dict(tau=np.array(run()).tolist(), exojax=exojax.__version__, jax=jax.__version__)), flush=True)
     for _ in sys.stdin:
-        t = time.process_time(); run(); print((time.process_time() - t)/len(d['nu']), flush=True)
+        t = time.process_time()
+        run()
+        print((time.process_time() - t)/len(d['nu']), flush=True)
 
 if '--exojax-worker' in sys.argv: exojax_worker(); sys.exit()
 
@@ -96,11 +98,14 @@ def main():
     lines, ref = read_par(par).select(numin=3060, numax=3112, min_sw=1e-25), preset('reference')
     space = ref.space.only('sig0', 'step', 'mf_CH4', 'P', 'T')
     exact = ref.simulator(lines, space=space)
-    t = time.process_time(); table = ref.simulator(lines, space=space, method='table'); build = time.process_time() - t
+    t = time.process_time()
+    table = ref.simulator(lines, space=space, method='table')
+    build = time.process_time() - t
     theta = space.sample(N_TABLE, 'benchmark')
     few, pair, some = theta[:N_EXACT], Lines(exact, theta[:N_NAIVE]), Lines(exact, theta[:N_ERROR])
     def both_ways():
-        q = theta.clone().requires_grad_(); table(q).sum().backward()
+        q = theta.clone().requires_grad_()
+        table(q).sum().backward()
     peers = {'physlearn table, float32, batch 256': (lambda: table(theta), N_TABLE, 20), 'the same, forward + backward': (both_ways, N_TABLE, 10),
              'physlearn exact, float64, batch 32': (lambda: exact(few), N_EXACT, 1)}
     for name, dtype in (('float64', torch.float64), ('float32 core', torch.float32)):
@@ -122,11 +127,14 @@ def main():
         w = subprocess.Popen([a.exojax, __file__, '--exojax-worker'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
                              env=os.environ | dict(XLA_FLAGS=flags, OMP_NUM_THREADS='1', JAX_PLATFORMS='cpu'))
         sd = some.gd/math.sqrt(2*math.log(2))                                            # ExoJAX takes the standard deviation
-        w.stdin.write(json.dumps({k: v.tolist() for k, v in dict(nu=some.nu, nu0=some.nu0, sd=sd, gl=some.gl, S=some.S).items()}) + '\n'); w.stdin.flush()
+        w.stdin.write(json.dumps({k: v.tolist() for k, v in dict(nu=some.nu, nu0=some.nu0, sd=sd, gl=some.gl, S=some.S).items()}) + '\n')
+        w.stdin.flush()
         got = json.loads(w.stdout.readline())
-        tau['ExoJAX direct Voigt, float64, jit'] = np.array(got.pop('tau')); versions |= got
+        tau['ExoJAX direct Voigt, float64, jit'] = np.array(got.pop('tau'))
+        versions |= got
         def ask(): w.stdin.write('\n'); w.stdin.flush(); return float(w.stdout.readline())
-        peers['ExoJAX direct Voigt, float64, jit'] = (None, N_NAIVE, 1); clock['ExoJAX direct Voigt, float64, jit'] = ask
+        peers['ExoJAX direct Voigt, float64, jit'] = (None, N_NAIVE, 1)
+        clock['ExoJAX direct Voigt, float64, jit'] = ask
     else: left_out.append(f'ExoJAX is left out: {a.without_exojax}')
     def timed(f, n, repeat):
         t = time.process_time()

@@ -7,7 +7,7 @@ __all__ = ['FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 'recipe_o
            'open_recipe', 'Tell', 'write_history', 'Named', 'named_model', 'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, json, math, multiprocessing, os, secrets, socket, sys, time
+import contextlib, hashlib, math, multiprocessing, os, secrets, socket, sys, time
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from importlib.metadata import version

@@ -147,7 +147,6 @@ def first_broken(model, *inputs): # nn.Module, what it is called with
         for h in handles: h.remove()
     return found[0] if found else None
 
-
 # %% ../nbs/00_core/06_train.ipynb #45683cc1
 class PhysLearner(Learner):
     "fastai's Learner that can begin at epoch `first_epoch`, and stops at a loss that is not finite."

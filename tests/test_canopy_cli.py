@@ -121,7 +121,8 @@ def test_retrieve_table(run, plots, tmp_path, capsys):
     assert capsys.readouterr().err == ''
     t = read_table(tmp_path/'t.csv', text=('flag',))
     assert len(t['cab']) == 120 and t['truth_cab'].tolist() == read_reflectance(plots).others['truth_cab'].tolist()
-    lo = dict(N=1, cab=10, cw=.001, cm=.005, LAI=.01, LAIu=.01, fc=.1); hi = dict(N=3, cab=80, cw=.02, cm=.05, LAI=5, LAIu=1, fc=1)
+    lo = dict(N=1, cab=10, cw=.001, cm=.005, LAI=.01, LAIu=.01, fc=.1)
+    hi = dict(N=3, cab=80, cw=.02, cm=.05, LAI=5, LAIu=1, fc=1)
     for k in lo: assert ((t[f'{k}_low95'] >= lo[k]) & (t[f'{k}_low95'] < t[k]) & (t[k] < t[f'{k}_high95']) & (t[f'{k}_high95'] <= hi[k])).all(), k
 
 @pytest.mark.parametrize('way', ['retrieve', 'fit'])
@@ -308,7 +309,8 @@ ALL = {**{f'{way}_{k}': (way, v) for k, v in READ.items() for way in ('retrieve'
 def test_bad_input(name, run, plots, tmp_path, capsys, monkeypatch):
     "Exit code 2, one sentence, and everything is as it was."
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(run, tmp_path/'run'); shutil.copy(plots, tmp_path/'plots.csv')
+    shutil.copytree(run, tmp_path/'run')
+    shutil.copy(plots, tmp_path/'plots.csv')
     way, (make, says) = ALL[name]
     got = make(tmp_path)
     if way: got = [*(['fit', 'canopy'] if way == 'fit' else ['retrieve', tmp_path/'run']), *got, *(['--out', tmp_path/'new.csv'] if '--out' not in got else [])]

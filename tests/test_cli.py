@@ -1,10 +1,10 @@
 "The command line as a user meets it: answers at once, and every mistake is one sentence, exit code 2, nothing written."
-import json, os, subprocess, sys, time
+import json, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pytest
 from physlearn.cli import main
-from physlearn.files import read_table, write_table
+from physlearn.files import write_table
 from physlearn.spectra.files import example_spectrum
 
 KNOWN = ['--known', 'T=306±0.5K', 'P=487±1mbar']
@@ -70,7 +70,8 @@ def text(d):
     Path(f).write_text('\n'.join(r if i != 7 else r.split(',')[0] + ',high' for i, r in enumerate(Path(f).read_text().split('\n'))))
     return ['fit', 'spectra', f, '--quantity', 'transmittance', '--axis', 'wavenumber'], "'high'"
 def unsorted(d):
-    nu = 3085.45 + .0015*np.arange(200); nu[[20, 30]] = nu[[30, 20]]
+    nu = 3085.45 + .0015*np.arange(200)
+    nu[[20, 30]] = nu[[30, 20]]
     return ['fit', 'spectra', spectrum(d/'s.csv', wavenumber=nu), '--quantity', 'transmittance', '--axis', 'wavenumber'], 'sorted'
 def outside(d): return ['fit', 'spectra', spectrum(d/'s.csv', wavenumber=2900 + .0015*np.arange(200)), '--quantity', 'transmittance', '--axis', 'wavenumber'], '3084.5 .. 3087.5'
 def unit_of_axis(d): return ['fit', 'spectra', spectrum(d/'s.csv'), '--quantity', 'transmittance', '--axis', 'wavenumber', '--unit', 'K'], "unit 'K'"

@@ -1,12 +1,12 @@
 """A data set is a seed: rows, noise and order are the same whatever the batch size, the number of ranks, the restart or the reader."""
-import json, os, pickle, warnings
+import json, os, pickle
 import h5py, numpy as np, pytest, torch
 import fastai.callback.hook, fastai.callback.schedule, fastai.callback.progress
 from fastai.basics import Learner
 from fastai.callback.progress import CSVLogger
 from torch import nn
 from physlearn.data import (Chain, Clip, Draws, Drift, FileSource, Flicker, Fringes, HDF5Rows, Rows, SeedDL, Shot, SimSource, Spikes,
-                            Subset, TellEpoch, White, noise_from_dict, sim_dls, split)
+                            TellEpoch, White, noise_from_dict, sim_dls, split)
 from physlearn.files import FileError, read_npz, write_hdf5
 from physlearn.params import Param, ParamSpace, normals, uniforms
 from physlearn.spectra.simulate import preset
@@ -28,7 +28,8 @@ def spectra(): return preset('reference').simulator(method='table')
 
 def rows(source, n=150, epoch=0, **kw):
     "All rows of one epoch, batches joined."
-    dl = SeedDL(source, n=n, seed=42, **kw); dl.epoch = epoch
+    dl = SeedDL(source, n=n, seed=42, **kw)
+    dl.epoch = epoch
     got = [xb for xb, _ in dl]
     return {k: torch.cat([b[k] for b in got]) for k in got[0]}
 
@@ -40,7 +41,9 @@ def test_batch_sizes(spectra):
         ref = rows(source, bs=150)
         assert all(same(rows(source, bs=bs), ref) for bs in (1, 7, 64, 100))
         assert ref['x'].dtype == ref['u'].dtype == ref['known'].dtype == torch.float32 and ref['theta'].dtype == torch.float64
-    sim = Bend(); theta = sim.space.sample(64, 1); ones = torch.ones(64)
+    sim = Bend()
+    theta = sim.space.sample(64, 1)
+    ones = torch.ones(64)
     free = torch.cat([sim(t[None], ones[:1]) for t in theta])
     assert torch.allclose(free, sim(theta, ones), atol=1e-5)      # the values agree without blocks; nothing says that the bits do
 
@@ -59,21 +62,28 @@ def test_ranks(bs, world):
 def test_restart():
     "A loader made anew continues in the middle of an epoch; so do one that was used for something else and one that was sent through pickle."
     source = SimSource(Bend(), NOISE)
-    dl = SeedDL(source, 64, 300, 42); dl.epoch = 3
+    dl = SeedDL(source, 64, 300, 42)
+    dl.epoch = 3
     late = [b for b, _ in dl][3]
-    again = SeedDL(source, 64, 300, 42); again.epoch = 3
+    again = SeedDL(source, 64, 300, 42)
+    again.epoch = 3
     assert same(again.batch(3), late)
-    dl.epoch = 1; dl.one_batch(); dl.epoch = 3
+    dl.epoch = 1
+    dl.one_batch()
+    dl.epoch = 3
     assert same(dl.batch(3), late) and same(dl.new(bs=16).batch(12), {k: v[:16] for k, v in late.items()})
 
 def test_key():
     source = SimSource(Bend(), NOISE, ['bend'])
     ref = rows(source, bs=50)
     others = [rows(source, bs=50, epoch=1), rows(source, bs=50, split='valid')]
-    got = [b for b, _ in SeedDL(source, 50, 150, seed=43)]; others.append({k: torch.cat([b[k] for b in got]) for k in ref})
+    got = [b for b, _ in SeedDL(source, 50, 150, seed=43)]
+    others.append({k: torch.cat([b[k] for b in got]) for k in ref})
     for o in others: assert all((o[k] != ref[k]).float().mean() > .99 for k in ('clean', 'theta', 'exposure')) and not torch.equal(o['known'], ref['known'])
-    dl = SeedDL(source, 32, 32); first = dl.batch(0)                                   # an epoch of a single block, kept from the epoch before
-    dl.epoch = 1; assert (dl.batch(0)['theta'] != first['theta']).all()
+    dl = SeedDL(source, 32, 32)
+    first = dl.batch(0)                                   # an epoch of a single block, kept from the epoch before
+    dl.epoch = 1
+    assert (dl.batch(0)['theta'] != first['theta']).all()
     assert same(rows(source, n=100, bs=50), {k: v[:100] for k, v in ref.items()})      # a shorter epoch is the beginning of a longer one
 
 def test_not_spoilt_in_place():
@@ -133,29 +143,35 @@ def quiet(f):
     return learn, learn.no_bar(), learn.no_logging()
 
 def test_epochs_differ_and_validation_stays():
-    eye = Eye(); learn, bar, log = quiet(lambda: learner(cbs=[eye]))
+    eye = Eye()
+    learn, bar, log = quiet(lambda: learner(cbs=[eye]))
     with bar, log: learn.fit(3, 1e-3)
     seen = {k: torch.cat(v) for k, v in eye.seen.items()}
     assert len(torch.cat([seen[True, e] for e in range(3)]).unique()) == 600
     assert torch.equal(seen[False, 0], seen[False, 1]) and torch.equal(seen[False, 0], seen[False, 2]) and len(seen[False, 0]) == 70
 
 def test_later_stage_sees_new_rows():
-    eye = Eye(); learn, bar, log = quiet(lambda: learner(cbs=[eye]))
-    learn.remove_cbs([c for c in learn.cbs if isinstance(c, TellEpoch)]); learn.add_cb(TellEpoch(start=3))
+    eye = Eye()
+    learn, bar, log = quiet(lambda: learner(cbs=[eye]))
+    learn.remove_cbs([c for c in learn.cbs if isinstance(c, TellEpoch)])
+    learn.add_cb(TellEpoch(start=3))
     with bar, log: learn.fit(1, 1e-3)
-    dl = learner().dls.train; dl.epoch = 3
+    dl = learner().dls.train
+    dl.epoch = 3
     assert torch.equal(torch.cat(eye.seen[True, 0]), torch.cat([b['theta'][:,0] for b, _ in dl]))
 
 def weights(learn): return torch.cat([p.detach().flatten() for p in learn.model.parameters()])
 
 def test_lr_find_leaves_no_trace(tmp_path):
     def run(find):
-        eye = Eye(); learn, bar, log = quiet(lambda: learner(path=tmp_path))
+        eye = Eye()
+        learn, bar, log = quiet(lambda: learner(path=tmp_path))
         with bar, log:
             before = weights(learn)
             if find: learn.lr_find(show_plot=False, num_it=30)
             assert torch.equal(weights(learn), before)
-            learn.add_cb(eye); learn.fit(2, 1e-3)
+            learn.add_cb(eye)
+            learn.fit(2, 1e-3)
         return weights(learn), eye.seen
     (a, seen), (b, other) = run(False), run(True)
     assert torch.equal(a, b) and all(torch.equal(torch.cat(seen[k]), torch.cat(other[k])) for k in seen)
@@ -174,7 +190,8 @@ def test_fastai_verbs(tmp_path, capsys):
     assert learn.dls.n_inp == 1 and len(learn.dls.train_ds) == 200 and learn.dls.train.bs == 32
 
 def test_shows():
-    import matplotlib; matplotlib.use('Agg')
+    import matplotlib
+    matplotlib.use('Agg')
     from matplotlib import pyplot as plt
     learn, bar, log = quiet(learner)
     with bar, log:
@@ -231,11 +248,13 @@ def ragged_arrays(n=60):
 
 def test_ragged(tmp_path):
     arrays, offsets = ragged_arrays()
-    write_hdf5(tmp_path/'r.h5', arrays); np.savez(tmp_path/'r.npz', **arrays)
+    write_hdf5(tmp_path/'r.h5', arrays)
+    np.savez(tmp_path/'r.npz', **arrays)
     readers = (HDF5Rows(tmp_path/'r.h5', ['t', 'xyz', 'energy'], ['t', 'xyz'], 'at'), HDF5Rows(tmp_path/'r.h5', None, ['t', 'xyz'], 'at'),
                Rows(read_npz(tmp_path/'r.npz'), ['t', 'xyz'], 'at'))
     for reader in readers:
         assert len(reader) == 60 and set(reader[0]) == {'t', 'xyz', 'energy'}
+        order = None
         for bs in (1, 7, 60):
             seen = []
             for b, _ in SeedDL(FileSource(reader), bs, seed=3):
@@ -245,7 +264,7 @@ def test_ragged(tmp_path):
                     assert m.sum() == offsets[e+1] - offsets[e] and m[:m.sum()].all()
                     assert np.array_equal(t[m], arrays['t'][offsets[e]:offsets[e+1]]) and np.array_equal(xyz[m], arrays['xyz'][offsets[e]:offsets[e+1]])
                     seen.append(e)
-            order = [*seen] if bs == 1 else order
+            if bs == 1: order = [*seen]
             assert seen == order and sorted(seen) == list(range(60))
 
 def test_split(stored):
@@ -295,7 +314,8 @@ def test_bad_items(reader, ragged, word):
 
 def test_odd_numbers_are_read():
     "Big-endian, read-only, half, boolean and single numbers."
-    a = np.arange(4, dtype='>f8'); a.flags.writeable = False
+    a = np.arange(4, dtype='>f8')
+    a.flags.writeable = False
     b = SeedDL(FileSource([dict(a=a, h=np.float16([1, 2]), f=True, n=3)]*4), 4).batch(0)
     assert b['a'].tolist() == [[0, 1, 2, 3]]*4 and b['h'].dtype == torch.float16 and b['f'].dtype == torch.bool and b['n'].tolist() == [3]*4
 
@@ -303,17 +323,28 @@ def test_bad_files(tmp_path):
     def refused(word, *args, **kw):
         with pytest.raises(FileError, match=word): HDF5Rows(*args, **kw)[0]
     refused('cannot be opened', tmp_path/'none.h5')
-    (tmp_path/'text.h5').write_text('x,y\n1,2\n'); refused('HDF5', tmp_path/'text.h5')
+    (tmp_path/'text.h5').write_text('x,y\n1,2\n')
+    refused('HDF5', tmp_path/'text.h5')
     with h5py.File(tmp_path/'a.h5', 'w') as f:
-        f['x'] = np.zeros((4, 2)); f['y'] = np.zeros(3); f['n'] = 7.; f['o'] = np.array([0, 2, 1]); f['big'] = np.zeros((2, 1000))
+        f['x'] = np.zeros((4, 2))
+        f['y'] = np.zeros(3)
+        f['n'] = 7.
+        f['o'] = np.array([0, 2, 1])
+        f['big'] = np.zeros((2, 1000))
         f.create_dataset('words', data=['a', 'b', 'c', 'd'])
     p = tmp_path/'a.h5'
     with h5py.File(tmp_path/'link.h5', 'w') as f: f['x'] = h5py.ExternalLink('/etc/passwd', 'x')
-    refused('link to another file', tmp_path/'link.h5'); refused('one length', p, ['x', 'y']); refused("no 'z'", p, ['z']); refused('variable-length', p, ['words'])
-    refused('single number', p, ['n']); refused('step back', p, ['y'], ['y'], 'o'); refused('at most', p, ['big'], limit=100)
+    refused('link to another file', tmp_path/'link.h5')
+    refused('one length', p, ['x', 'y'])
+    refused("no 'z'", p, ['z'])
+    refused('variable-length', p, ['words'])
+    refused('single number', p, ['n'])
+    refused('step back', p, ['y'], ['y'], 'o')
+    refused('at most', p, ['big'], limit=100)
     raw = (tmp_path/'a.h5').read_bytes()
     for cut in (10, len(raw)//2, len(raw) - 100):
-        (tmp_path/'cut.h5').write_bytes(raw[:cut]); refused('cut.h5', tmp_path/'cut.h5', ['x'])
+        (tmp_path/'cut.h5').write_bytes(raw[:cut])
+        refused('cut.h5', tmp_path/'cut.h5', ['x'])
 
 # ---- shapes, and simulators of one's own
 
@@ -371,14 +402,17 @@ def test_ragged_signals_reach_a_network(tmp_path):
     "Items of different length, with a mask: their summary knows nothing of the padding, nor of the order; and it learns."
     from physlearn.layers import MaskedSummary
     rng = np.random.default_rng(0)
-    n = rng.integers(5, 40, 200); offsets = np.r_[0, n.cumsum()]
+    n = rng.integers(5, 40, 200)
+    offsets = np.r_[0, n.cumsum()]
     rate = rng.uniform(1, 3, 200).astype('float32')
     hits = np.concatenate([rng.exponential(r, k) for r, k in zip(rate, n)]).astype('float32')[:,None]
     source = FileSource(Rows(dict(x=hits, u=rate[:,None], offsets=offsets), ragged='x', offsets='offsets'), permute=False)
     dl = SeedDL(source, 50)
     torch.manual_seed(0)
-    net = nn.Sequential(); net.read, net.head = MaskedSummary(1, 16), nn.Linear(16, 1)
-    batch = dl.batch(0); s = net.read(batch['x'], batch['mask'])
+    net = nn.Sequential()
+    net.read, net.head = MaskedSummary(1, 16), nn.Linear(16, 1)
+    batch = dl.batch(0)
+    s = net.read(batch['x'], batch['mask'])
     assert s.shape == (50, 16)
     longer = torch.cat([batch['x'], torch.full((50, 9, 1), float('nan'))], 1)
     mask = torch.cat([batch['mask'], torch.zeros(50, 9, dtype=torch.bool)], 1)
@@ -388,8 +422,11 @@ def test_ragged_signals_reach_a_network(tmp_path):
     assert alone.isfinite().all()
     opt = torch.optim.Adam(net.parameters(), 1e-2)
     for i in range(200):
-        b = dl.batch(i%4); loss = ((net.head(net.read(b['x'], b['mask'])) - b['u'])**2).mean()
-        opt.zero_grad(); loss.backward(); opt.step()
+        b = dl.batch(i%4)
+        loss = ((net.head(net.read(b['x'], b['mask'])) - b['u'])**2).mean()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
     assert loss < .5*rate.var()
     with pytest.raises(ValueError, match=r'mask.*\(50, 7\)'): net.read(batch['x'], torch.ones(50, 7, dtype=torch.bool))
     with pytest.raises(ValueError, match=r'2 features.*1'): MaskedSummary(2, 16)(batch['x'], batch['mask'])

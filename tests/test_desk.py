@@ -77,7 +77,7 @@ def test_retrieve(run, data, tmp_path, capsys):
 
 def test_resume(run, tmp_path):
     "Killed after the second epoch, it ends in the same bytes."
-    r = Run.load(run)
+    Run.load(run)
     shutil.copytree(run, tmp_path/'cut')
     for f in ('manifest.json', 'model.safetensors', 'history.csv', 'metrics.json'): (tmp_path/'cut'/f).unlink()
     for s in (tmp_path/'cut/state').glob('*-end'): shutil.rmtree(s)

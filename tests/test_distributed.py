@@ -93,7 +93,8 @@ def test_dropout():
     def drawn(rank, epoch, seed=0):
         one = train.Together.__new__(train.Together)
         one.rank, one.learn = rank, types.SimpleNamespace(dl=types.SimpleNamespace(epoch=epoch, seed=seed))
-        torch.manual_seed(7); one._seed()
+        torch.manual_seed(7)
+        one._seed()
         return torch.rand(4).tolist()
     assert drawn(1, 3) == drawn(1, 3)
     first = torch.manual_seed(7) and torch.rand(4).tolist()
@@ -104,7 +105,8 @@ def test_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='15 rows for 16 ranks'): fit(tmp_path/'a', 16)
     monkeypatch.setitem(sys.modules, 'accelerate', None)
     with pytest.raises(ImportError, match='pip install accelerate'): fit(tmp_path/'a', 2)
-    monkeypatch.undo(); monkeypatch.setattr(TwoStages, '__module__', '__main__')
+    monkeypatch.undo()
+    monkeypatch.setattr(TwoStages, '__module__', '__main__')
     with pytest.raises(ValueError, match='put it into a module'): fit(tmp_path/'a', 2)
     assert not (tmp_path/'a').exists()
 

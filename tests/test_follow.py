@@ -1,7 +1,6 @@
 """Results while an instrument still writes: whatever way it writes and whenever the follower is killed, every spectrum has its row, and only one."""
 import os, subprocess, sys, time
 from pathlib import Path
-import h5py
 import numpy as np
 import pytest
 import torch
@@ -112,7 +111,8 @@ def test_folder(run, tmp_path):
     "Files that arrive, one of them slowly, one holding many spectra, one broken and mended later."
     (tmp_path/'in').mkdir()
     y, said = rows(run), []
-    csv(tmp_path/'in/a.csv', y[0]); (tmp_path/'in/notes.txt').write_text('not a spectrum')
+    csv(tmp_path/'in/a.csv', y[0])
+    (tmp_path/'in/notes.txt').write_text('not a spectrum')
     whole = (tmp_path/'in/a.csv').read_bytes()
     write_hdf5(tmp_path/'in/many.h5', dict(signal=y[1:6]), dict(quantity='signal'))
     (tmp_path/'in/slow.csv').write_bytes(whole[:len(whole)//2])
@@ -129,7 +129,8 @@ def test_continued_in_the_middle_of_a_file(run, tmp_path):
     "A file of many spectra of which only some rows were written."
     (tmp_path/'in').mkdir()
     write_hdf5(tmp_path/'in/many.h5', dict(signal=rows(run)[:6]), dict(quantity='signal'))
-    next(f := follow(run, tmp_path/'in', tmp_path/'t.csv', every=.01, idle=.1, batch=2)); f.close()
+    next(f := follow(run, tmp_path/'in', tmp_path/'t.csv', every=.01, idle=.1, batch=2))
+    f.close()
     assert read(tmp_path/'t.csv')['row'].tolist() == [0, 1]
     list(follow(run, tmp_path/'in', tmp_path/'t.csv', every=.01, idle=.1, batch=3))
     assert read(tmp_path/'t.csv')['row'].tolist() == list(range(6))
@@ -150,8 +151,11 @@ def test_bad_input(name, run, tmp_path, monkeypatch):
     "One sentence; nothing is written."
     monkeypatch.chdir(tmp_path)
     y = rows(run)[:3]
-    write_hdf5('g.h5', dict(signal=y), dict(quantity='signal')); write_hdf5('flat.h5', dict(signal=y[0]), dict(quantity='signal')); write_hdf5('short.h5', dict(signal=y[:,:50]), dict(quantity='signal'))
-    Path('t.txt').write_text('nothing'); Path('t.txt.csv').write_text('a,b\n1,2\n')
+    write_hdf5('g.h5', dict(signal=y), dict(quantity='signal'))
+    write_hdf5('flat.h5', dict(signal=y[0]), dict(quantity='signal'))
+    write_hdf5('short.h5', dict(signal=y[:,:50]), dict(quantity='signal'))
+    Path('t.txt').write_text('nothing')
+    Path('t.txt.csv').write_text('a,b\n1,2\n')
     before, said = {p: p.read_bytes() for p in tmp_path.iterdir()}, []
     kw, says = BAD[name]
     kw = dict(path='g.h5', out='o.csv', every=.01, idle=.05, say=said.append) | kw

@@ -94,7 +94,8 @@ def test_jcamp_axes(tmp_path):
     "Plain numbers, a factor, descending order, pairs; per cent are said to have been scaled."
     for kw in (dict(), dict(yfactor=1e-6), dict(first=3086., last=3085.)):
         s = read(tmp_path, 'a.jdx', jcamp(Y[::-1] if kw.get('first') == 3086. else Y, **kw))
-        np.testing.assert_allclose(s.y, Y, rtol=1e-9); np.testing.assert_allclose(s.nu, NU, rtol=1e-12)
+        np.testing.assert_allclose(s.y, Y, rtol=1e-9)
+        np.testing.assert_allclose(s.nu, NU, rtol=1e-12)
         assert s.quantity == 'transmittance' and 'scaled' not in s.meta
     s = read(tmp_path, 'a.jcm', jcamp(100*Y, yunits='% Transmittance'))
     np.testing.assert_allclose(s.y, Y, rtol=1e-9)
@@ -104,7 +105,8 @@ def test_jcamp_axes(tmp_path):
     pairs = jcamp(Y, table='XYPOINTS', form='(XY..XY)', data='\n'.join(f'{a:.9f}, {b:.10f}' for a, b in zip(NU**1.0001, Y)))
     np.testing.assert_allclose(read(tmp_path, 'a.dx', pairs).nu, NU**1.0001, rtol=1e-9)
     s = read(tmp_path, 'a.dx', jcamp(-np.log10(Y), xunits='MICROMETERS', yunits='ABSORBANCE', first=3.24, last=3.25), medium='vacuum')
-    np.testing.assert_allclose(s.y[::-1], Y, rtol=1e-8); np.testing.assert_allclose(s.nu[[0, -1]], [1e4/3.25, 1e4/3.24], rtol=1e-9)
+    np.testing.assert_allclose(s.y[::-1], Y, rtol=1e-8)
+    np.testing.assert_allclose(s.nu[[0, -1]], [1e4/3.25, 1e4/3.24], rtol=1e-9)
 
 def test_jcamp_refused(tmp_path):
     no = lambda says, *args, raw=None, **kw: refuse(tmp_path, 'a.dx', jcamp(Y, **kw) if raw is None else raw, says, *args)
@@ -187,7 +189,8 @@ def test_opus(tmp_path):
     "The result is taken, in descending order or ascending, scaled; the single channel by name or where it is alone."
     file = opus([(SM, 5*Y), (RF, 5 + 0*Y), (T, Y[::-1])])
     s = read(tmp_path, 'a.0', file)
-    np.testing.assert_allclose(s.y, Y, rtol=1e-6); np.testing.assert_allclose(s.nu, NU, rtol=1e-12)
+    np.testing.assert_allclose(s.y, Y, rtol=1e-6)
+    np.testing.assert_allclose(s.nu, NU, rtol=1e-12)
     assert s.quantity == 'transmittance' and s.meta['label'] == 'Transmittance'
     for args, kw in ((('signal',), {}), ((), dict(y='sm'))):
         s = read(tmp_path, 'a.0012', file, *args, **kw)
@@ -247,7 +250,6 @@ def test_bombs(name, tmp_path):
     "Files that promise more than they hold, or hold more than a spectrum: refused at once, and in little memory."
     file, raw = BOMBS[name]
     (tmp_path/file).write_bytes(raw)
-    import brukeropus.file, jcamp, spc_io.low_level
     start = time.process_time()
     with pytest.raises(FileError): read_spectrum(tmp_path/file)
     assert time.process_time() - start < 2.5

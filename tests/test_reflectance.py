@@ -129,7 +129,8 @@ def test_rows(tmp_path):
 
 def test_indices():
     import torch
-    x = torch.full((3, 11), .2); x[:,6], x[:,2], x[:,4], x[:,3] = .45, .05, .3, .1
+    x = torch.full((3, 11), .2)
+    x[:,6], x[:,2], x[:,4], x[:,3] = .45, .05, .3, .1
     assert torch.allclose(ndvi(x), torch.full((3,), .8)) and torch.allclose(ndre(x), torch.full((3,), .5))
     with pytest.raises(ValueError, match='no band B06'): ndre(x[:,:2], BANDS[:2])
 
@@ -166,7 +167,9 @@ def tif(tmp_path):
 def pixels(h=4, w=5, dtype='uint16'): return (np.array(DN, float)[:,None,None] + np.arange(h*w).reshape(h, w)).astype(dtype)
 
 def test_image(tif):
-    v = pixels(); v[:,0,1] = 0; v[3,2,2] = 0
+    v = pixels()
+    v[:,0,1] = 0
+    v[3,2,2] = 0
     path, suns = tif(v, nodata=0, compress='deflate', tiled=True, blockxsize=16, blockysize=16), []
     got = read_reflectance(path, date='2018-07-02', sun=lambda *a: suns.append(a) or 25., **PLAIN)
     assert len(got) == 19 and got.grid['shape'] == (4, 5) and 1 not in got.grid['pixel'] and np.isnan(got.x).sum() == 1

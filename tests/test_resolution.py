@@ -64,7 +64,9 @@ def test_every_shape_against_a_sum_by_hand(kind):
     "The convolution as a plain sum over a fine grid of its own, in numpy."
     exact = preset('reference').simulator(dtype=torch.float64)
     sim = InstrumentLineShape(exact, kind, Param(.015, .025, '1/cm'))
-    th = sim.space.quantile(torch.full((1, len(sim.space)), .5, dtype=torch.float64)); th[0,2] = 2e-5; th[0,-1] = .02
+    th = sim.space.quantile(torch.full((1, len(sim.space)), .5, dtype=torch.float64))
+    th[0,2] = 2e-5
+    th[0,-1] = .02
     reach = 3 if kind in SLITS else min(sim.pad, 60)
     fine = np.arange(3085.44 - reach*.02, 3086.57 + reach*.02, 1e-3)
     absorbed = 1 - np.exp(-exact.optical_depth(th[:,:-1], torch.tensor(fine))[0].numpy())

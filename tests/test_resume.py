@@ -23,7 +23,8 @@ def fork():
     ctx, alive = multiprocessing.get_context('forkserver'), []
     ctx.set_forkserver_preload(['physlearn.cli', 'physlearn.spectra.desk', 'torch._dynamo'])
     def start(*words, threads=1):
-        alive.append(p := ctx.Process(target=work, args=(words, threads), daemon=True)); p.start()
+        alive.append(p := ctx.Process(target=work, args=(words, threads), daemon=True))
+        p.start()
         return p
     yield start
     for p in alive: p.kill()
@@ -46,7 +47,8 @@ def wait(p, what, pause=.01):
     return True
 
 def kill(p):
-    p.kill(); p.join(10)
+    p.kill()
+    p.join(10)
     return p.exitcode == -signal.SIGKILL
 
 @pytest.fixture(scope='module')
@@ -55,7 +57,9 @@ def whole(fork, tmp_path_factory):
     run = tmp_path_factory.mktemp('whole')/'run'
     p = fork(*TRAIN, '--out', run, '--keep', 'all')
     assert wait(p, lambda: done(run) >= 1)
-    t = time.monotonic(); ends(p); t = time.monotonic() - t
+    t = time.monotonic()
+    ends(p)
+    t = time.monotonic() - t
     assert (run/'history.csv').read_text().count('\n') == 1 + EPOCHS
     return run, result(run), t/(EPOCHS - 1)
 
@@ -69,7 +73,8 @@ def killed(fork, whole):
             if wait(p, lambda: done(run) >= k): time.sleep(delay)
             if kill(p): return run
             assert p.exitcode == 0 and words[0] == 'train'          # it was quicker than the sleep
-            shutil.rmtree(run); delay /= 2
+            shutil.rmtree(run)
+            delay /= 2
     return go
 
 WHEN = random.Random(20240611)
@@ -147,9 +152,11 @@ def test_command_line(whole, tmp_path):
                                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
     p = start(*TRAIN, '--out', run)
     while done(run) < 2: assert p.poll() is None; time.sleep(.01)
-    p.kill(); out, err = p.communicate()
+    p.kill()
+    out, err = p.communicate()
     assert p.returncode == -signal.SIGKILL and err == '' and not (run/'manifest.json').exists()
-    p = start('resume', run); out, err = p.communicate(timeout=120)
+    p = start('resume', run)
+    out, err = p.communicate(timeout=120)
     assert p.returncode == 0 and err == '' and out.endswith(f"the run is {run}, its report {run/'report.html'}\n")
     assert result(run) == whole[1]
     assert {f.name for f in run.iterdir()} >= {'README.md', 'report.html', 'metrics.json', 'manifest.json'}

@@ -122,7 +122,8 @@ WORDS = [['s.csv'], ['many.h5', 's.csv'], ['--method', 'map'], ['--method', 'net
 def test_any_words(i, folder, tmp_path, capsys, monkeypatch):
     "Whatever options come together: a result, or one sentence; never a traceback."
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(folder, tmp_path/'d'); monkeypatch.chdir(tmp_path/'d')
+    shutil.copytree(folder, tmp_path/'d')
+    monkeypatch.chdir(tmp_path/'d')
     rng = np.random.default_rng(i)
     words = list(itertools.chain(*(WORDS[k] for k in rng.choice(len(WORDS), size=rng.integers(1, 5), replace=False))))
     code = main(['retrieve', 'run', 's.csv', *words])

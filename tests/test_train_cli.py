@@ -357,7 +357,8 @@ BAD |= dict(
 def test_bad_input(name, run, spectrum, tmp_path, capsys, monkeypatch):
     "Exit code 2, one sentence, and everything is as it was."
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(run, tmp_path/'run'); shutil.copy(spectrum, tmp_path/'s.csv')
+    shutil.copytree(run, tmp_path/'run')
+    shutil.copy(spectrum, tmp_path/'s.csv')
     make, says = BAD[name]
     words = make(tmp_path)
     state = lambda: {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*')}

@@ -99,7 +99,8 @@ def test_killed_in_prepare(whole, tmp_path):
         return stages
     plain = three_stages
     def with_prepare():
-        stages = plain(); stages[2].prepare = lambda learn: None
+        stages = plain()
+        stages[2].prepare = lambda learn: None
         return stages
     with pytest.raises(Stop): go(tmp_path/'state', broken)
     assert same(go(tmp_path/'state', with_prepare, seed=5, resume=True), whole)
@@ -188,7 +189,6 @@ def test_not_finite_without_stages():
     "A notebook's own fit stops too; lr_find, which looks for that point, does not."
     learn = learner([Plant(2, float('nan'))])
     with pytest.raises(train.NotFinite): learn.fit(1, 1e-2)
-    import fastai.callback.schedule
     learner([Plant(9, float('nan'))]).lr_find(show_plot=False, num_it=12)
 
 def test_weights_not_finite(tmp_path):
@@ -376,13 +376,16 @@ def killed(tmp_path):
 @pytest.mark.parametrize('option,value', [('lr', 1.), ('seed', 3), ('epochs', 2), ('noise', .5), ('weights', 'last')])
 def test_recipe_was_edited(option, value, killed):
     "One sentence that names the option and both values."
-    d = json.loads((killed/'recipe.json').read_text()); was = d['options'][option]; d['options'][option] = value
+    d = json.loads((killed/'recipe.json').read_text())
+    was = d['options'][option]
+    d['options'][option] = value
     (killed/'recipe.json').write_text(json.dumps(d))
     with pytest.raises(FileError, match=f"{option} is {value!r}.*{was!r}"): runs.Run.resume(killed, quiet=True)
 
 def test_other_version(killed, capsys):
     "Said, not refused."
-    d = json.loads((killed/'recipe.json').read_text()); d['versions']['torch'] = '1.0'
+    d = json.loads((killed/'recipe.json').read_text())
+    d['versions']['torch'] = '1.0'
     (killed/'recipe.json').write_text(json.dumps(d))
     runs.Run.resume(killed)
     assert 'torch 1.0' in capsys.readouterr().out
@@ -464,7 +467,8 @@ def test_wandb_goes_on(killed, monkeypatch):
 
 def test_export_without_for_export(tmp_path):
     "A model that says nothing about export is written as it is: what it reads are the inputs, its tensors the outputs."
-    ort = pytest.importorskip('onnxruntime'); pytest.importorskip('onnx')
+    ort = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
     run = Small(epochs=1).fit(tmp_path/'run', quiet=True, evaluate=False)
     run.export_onnx(tmp_path/'net.onnx')
     s = ort.InferenceSession(str(tmp_path/'net.onnx'))
