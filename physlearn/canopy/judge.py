@@ -64,10 +64,10 @@ def recovery(run, batch, got)->tuple:
     cols = *errors, (draws.var(1).mean(0).sqrt()/unit).tolist(), covered(ends[:,0], ends[:,1], truth).tolist()
     rows = [[k, p.unit or '-', *(c[i] for c in cols)]
             for i, (k, p) in enumerate({**dict(space.items()), **PRODUCTS}.items())]
-    return dict(caption=f"Simulated truth, {len(truth)} spectra with {100*(run.recipe.noise or .02):g} % noise: RMS "
-                        f"errors in units of the prior's standard deviation", rows=rows,
-                head=['trait', 'unit', 'posterior mean', *rivals, 'posterior sd', '95 % interval holds']), calibrate(
-        space, got['theta'], batch['theta'])
+    caption = (f"Simulated truth, {len(truth)} spectra with {100*(run.recipe.noise or .02):g} % noise: "
+               "RMS errors in units of the prior's standard deviation")
+    head = ['trait', 'unit', 'posterior mean', *rivals, 'posterior sd', '95 % interval holds']
+    return dict(caption=caption, rows=rows, head=head), calibrate(space, got['theta'], batch['theta'])
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #02095b57
 def explained(y, fit, mask): # measured and reconstructed (n,M), what was measured (n,M); (M,)
@@ -165,16 +165,16 @@ def carried(rec)->dict|None:
     "Table: shares of variance between months and between classes, of auxiliary latents and of traits."
     tell, a, t = labels(rec['test']), rec['got']['a'].numpy(), rec['traits']
     if not tell: return None
-    values = {f'aux{i}': v for i, v in enumerate(a.T)} | ({} if t is None
-                                                          else {k: v for k, v in zip(t.space, t.value.numpy().T)
-                                                                if k in SHOWN})
+    values = {f'aux{i}': v for i, v in enumerate(a.T)}
+    if t is not None: values |= {k: v for k, v in zip(t.space, t.value.numpy().T) if k in SHOWN}
     plots = rec['test'].others.get('sample_id', np.arange(len(a)))
     # a plot has one class at all its dates
     free = dict(month=len(a), **{'class': len(np.unique(plots))})
     chance = ['chance', *((len(np.unique(g)) - 1)/max(1, free[k] - 1) for k, g in tell.items())]
-    return dict(caption="What latents carry: share of the variance of their posterior means that lies between "
-                        "groups of test rows", head=['latent or trait',
-                                                     *(f'between {k}{"e"*(k == "class")}s' for k in tell)],
+    caption = ("What latents carry: share of the variance of their posterior means that lies between "
+               "groups of test rows")
+    head = ['latent or trait', *(f'between {k}{"e"*(k == "class")}s' for k in tell)]
+    return dict(caption=caption, head=head,
                 rows=[[k, *(variance_between(v, g) for g in tell.values())] for k, v in values.items()] + [chance])
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #4599824c
@@ -253,10 +253,10 @@ def misfits(rec)->tuple: # dates, {'measured - physics', 'residual', 'measured -
     "Root mean squares by band and date, as shares of the measured reflectance."
     test, x, both = rec['test'], rec['got']['physics'].numpy(), rec['got']['signal'].numpy()
     when = times(test)
+    def power(v, rows): return (np.where(test.mask, v, 0.)[rows]**2).sum(0)
     def rms(v):
         with np.errstate(invalid='ignore', divide='ignore'):
-            return np.stack([100*np.sqrt((np.where(test.mask, v, 0.)[m]**2).sum(0)/(
-                np.where(test.mask, test.x, 0.)[m]**2).sum(0)) for _, m in when], 1)
+            return np.stack([100*np.sqrt(power(v, rows)/power(test.x, rows)) for _, rows in when], 1)
     return [str(d) for d, _ in when], {'measured - physics': rms(test.x - x), 'residual': rms(both - x),
                                        'measured - both': rms(test.x - both)}
 
@@ -325,8 +325,8 @@ def plot_latents(fig, rec, most=3000):
 def _coloured(ax, x, y, at, axes, ordered, n):
     "Dots by group: a scale of colours for what has an order, else a colour for each."
     few = n < 11
-    scale = dict(cmap='viridis', vmin=0, vmax=max(1, n - 1)) if ordered else dict(cmap='tab10' if few else 'tab20',
-        vmin=0, vmax=9 if few else 19)
+    scale = dict(cmap='tab10', vmin=0, vmax=9) if few else dict(cmap='tab20', vmin=0, vmax=19)
+    if ordered: scale = dict(cmap='viridis', vmin=0, vmax=max(1, n - 1))
     ax.set(xlabel=axes[0], ylabel=axes[1])
     ax.tick_params(labelsize=7)
     return ax.scatter(x, y, c=at, s=4, lw=0, **scale)

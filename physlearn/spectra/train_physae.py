@@ -106,8 +106,8 @@ class SpectraRecipe(SpectraData):
         if self.stage not in DEFAULTS: raise ValueError(f"stage {self.stage!r}: there are {', '.join(DEFAULTS)}")
         if self.lr_scheduler in ('None', 'none', 'constant'): self.lr_scheduler = None
         if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'):
-            raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: there are cosine_warmup, one_cycle, plateau and "
-                             f"None")
+            raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: "
+                             "there are cosine_warmup, one_cycle, plateau and None")
         for k, v in zip(('epochs', 'lr'), DEFAULTS[self.stage]):
             if getattr(self, k) is None: setattr(self, k, v)
         if self.stage == 'POST' and not self.flow: self.flow = 3
@@ -162,8 +162,8 @@ def _calibration(poly, n):
     "Refuse what is no small correction of an axis."
     bend = sum(abs(c)*n**(k + 2) for k, c in enumerate(poly))
     if not bend < 10:
-        raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; expected "
-                         f"less than 10")
+        raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; "
+                         "expected less than 10")
     return poly
 
 @patch
