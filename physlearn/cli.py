@@ -19,7 +19,8 @@ ON_RUNS = dict(evaluate='measure a run again, beside its rivals; writes its repo
 def _help():
     own = [(verb, f'{doc} ({name})') for name, verbs in OWN.items() for verb, doc in verbs.items()]
     lines = lambda verbs: [f'  {verb:13} {doc}' for verb, doc in verbs]
-    return '\n'.join(['usage: physlearn VERB INSTRUMENT [options]', '', 'Physics-informed learning on instrument data.', '',
+    return '\n'.join(['usage: physlearn VERB INSTRUMENT [options]', '',
+                      'Physics-informed learning on instrument data.', '',
                       'verbs:', *lines([*VERBS.items(), *own]), '',
                       f"instruments: {', '.join(INSTRUMENTS)}, or the module of your own, like my_lab.osc", '',
                       'physlearn VERB RUN, with the folder of a run:', '', *lines(ON_RUNS.items()), '',
@@ -93,7 +94,8 @@ def _on_instrument(verb, words):
     name, own = words[0] if words else '', [n for n, verbs in OWN.items() if verb in verbs]
     foreign = name not in INSTRUMENTS and '.' in name
     if verb not in VERBS and not own and not foreign:
-        raise ValueError(f"there is no verb {verb!r}: there are {', '.join([*VERBS, *(v for o in OWN.values() for v in o), *ON_RUNS])}")
+        raise ValueError(f"there is no verb {verb!r}: there are "
+                         f"{', '.join([*VERBS, *(v for o in OWN.values() for v in o), *ON_RUNS])}")
     if not name or own and name not in own:
         raise ValueError(f"{verb} needs an instrument, not {name!r}: there are {', '.join(own or INSTRUMENTS)}")
     _work(verb, find(name, here=True), words[1:], f'physlearn {verb} {name}')
@@ -111,7 +113,8 @@ def _refused(work, *args):
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
     verb, *words = (sys.argv[1:] if args is None else list(args)) or ['--help']
-    if verb in ('-h', '--help') or words and words[0] in ('-h', '--help') and verb in {**VERBS, **ON_RUNS}: print(_help())
+    if verb in ('-h', '--help') or words and words[0] in ('-h', '--help') and verb in {**VERBS, **ON_RUNS}:
+        print(_help())
     elif verb == '--version':
         from physlearn import __version__
         print(__version__)

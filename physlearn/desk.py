@@ -37,7 +37,8 @@ class Instrument:
     presets: dict = field(default_factory=dict) # recipes by name, one of them `default`
     setup: type = None        # a Setup: options from which a simulator is made
     read: Callable = None     # a Reader, or a function of a file and a run that returns Signals
-    estimate: dict = field(default_factory=dict) # (run, Signals, draws, level) -> Results, by name; the first is the usual one
+    # (run, Signals, draws, level) -> Results, by name; the first is the usual one
+    estimate: dict = field(default_factory=dict)
     judge: Callable = None    # run -> Judgement
     own: dict = field(default_factory=dict)      # commands by verb; they count before the shared ones
     endings: dict = field(default_factory=dict)  # (path, Results, Signals) by ending of a file, beside those of Results
@@ -74,7 +75,8 @@ def joined(parts:list)->Signals: # Signals of several files
     "Signals that follow each other."
     first, shared = parts[0], [k for k in parts[0].columns if all(k in p.columns for p in parts)]
     columns = {k: np.concatenate([np.asarray(p.columns[k]) for p in parts]) for k in shared}
-    cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v for k, v in first.cond.items()}
+    cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v
+            for k, v in first.cond.items()}
     origin = sum((p.origin for p in parts), [])
     return replace(first, y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=origin)
 
@@ -156,7 +158,8 @@ class Simulate:
         print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
 
     def fits_a_table(self):
-        if (self.n or self.usual) > 1: raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
+        if (self.n or self.usual) > 1:
+            raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
 # %% ../nbs/80_desk.ipynb #a9deae35
 def write_signals(path, sim, theta, cond, y, about):
@@ -183,10 +186,13 @@ class Identifiable:
         "The Identifiability that a notebook takes."
         if not (math.isfinite(self.noise) and self.noise > 0): raise ValueError(f"noise={self.noise} must be positive")
         sim = self.simulator()
-        return identifiable(sim.space, sim, self.likelihood(self.noise), known_values(sim.space, self.known), **self.conditions(64, 'identifiable'))
+        return identifiable(sim.space, sim, self.likelihood(self.noise), known_values(sim.space, self.known),
+                            **self.conditions(64, 'identifiable'))
     def run(self): print(self.table())
 
-def known_values(space, words)->dict: # words like 'T=305±0.5K', or {name: text, number or (value, sd)}; {name: (value, sd)}
+def known_values(space,
+                 words, # like 'T=305±0.5K', or {name: text, number or (value, sd)}
+                )->dict: # {name: (value, sd)}
     "What is known, in the units of the space; ValueError where it lies outside the ranges."
     out = {}
     for k, v in (words.items() if isinstance(words, dict) else pairs(words, 'known').items()):
@@ -276,7 +282,8 @@ def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physi
     odd = misfit(m, theta=e.theta, scaled=s.auto, null=s.shared.get('null'))
     s.shared['null'] = odd.null                                       # noise is drawn once for all batches
     bound = crlb(m.sim, e.theta, s.like, known, **s.cond)
-    return Results(sim.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, odd.p, level, 'fit by physics', tuple(known),
+    return Results(sim.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, odd.p, level, 'fit by physics',
+                   tuple(known),
                    s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), doubts(odd))
 
 def doubts(odd, alpha=.01): # a Misfit
@@ -299,9 +306,11 @@ def recovery(run:Run, instrument:Instrument,
     error = ((got.value - theta).square().mean(0).sqrt()/prior).tolist()
     held = ((got.low <= theta) & (theta <= got.high)).double().mean(0).tolist()
     rows = [[k, p.unit or '-', error[j], 1., held[j]] for j, (k, p) in enumerate(space.items())]
-    table = dict(caption=f"Simulated truth, {n} states: RMS errors in units of the prior's standard deviation", rows=rows,
+    table = dict(caption=f"Simulated truth, {n} states: RMS errors in units of the prior's standard deviation",
+                 rows=rows,
                  head=['parameter', 'unit', got.method, 'middle of the ranges', f'{100*got.level:g} % interval holds'])
-    picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth', (7, 2.4*math.ceil(len(space)/3)))
+    picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth',
+                      (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
 
 # %% ../nbs/80_desk.ipynb #76d77a6d
@@ -309,7 +318,8 @@ def recovery(run:Run, instrument:Instrument,
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
     out: str|None = None            # folder of the run; runs/INSTRUMENT-PRESET if not given
-    start: Annotated[str|None, tyro.conf.arg(name='from')] = None # run whose weights and options are taken to start with
+    # run whose weights and options are taken to start with
+    start: Annotated[str|None, tyro.conf.arg(name='from')] = None
     recipe: str|None = None         # YAML or JSON file with options; the recipe.json of a run serves too
 
     @classmethod
@@ -317,9 +327,11 @@ class Train:
         "What the options are where they are not given, and the words that are left."
         instrument, named = cls.instrument, bool(words) and not words[0].startswith('-')
         name, said = words[0] if named else 'default', options_in(words)
-        if name not in instrument.presets: raise ValueError(f"there is no preset {name!r}: there are {', '.join(instrument.presets)}")
+        if name not in instrument.presets:
+            raise ValueError(f"there is no preset {name!r}: there are {', '.join(instrument.presets)}")
         begun = open_recipe(said['from']) if 'from' in said else instrument.presets[name]
-        if begun.system != cls.system: raise FileError(said['from'], f"is a run of {begun.system}", f"one of {cls.system}")
+        if begun.system != cls.system:
+            raise FileError(said['from'], f"is a run of {begun.system}", f"one of {cls.system}")
         changed = read_recipe(said['recipe'], instrument.recipe) if 'recipe' in said else {}
         made = cls(**asdict(begun) | changed).continued(said)
         title = Path(said['from']).resolve().name if 'from' in said else name
@@ -338,14 +350,17 @@ def options_in(words)->dict: # the words of the command line
     out = {}
     for i, w in enumerate(words):
         name, given, value = w.lstrip('-').partition('=')
-        if w.startswith('--'): out[name.replace('_', '-')] = value if given else words[i+1] if i + 1 < len(words) else ''
+        if w.startswith('--'):
+            out[name.replace('_', '-')] = value if given else words[i+1] if i + 1 < len(words) else ''
     return out
 
 def train_command(instrument:Instrument)->type:
     "Options of a training: the recipe's, and where to write."
     if instrument.recipe is None: raise ValueError(f"{instrument.name} has no recipe: there is nothing to train")
-    doc = f"{instrument.recipe.__doc__} A preset comes first: {', '.join(instrument.presets)}; `default` if none is named."
-    body = dict(__doc__=doc, __module__=Train.__module__, __qualname__='Train', instrument=instrument)   # where tyro reads the comments
+    doc = (f"{instrument.recipe.__doc__} A preset comes first: {', '.join(instrument.presets)}; `default` if none "
+           f"is named.")
+    # where tyro reads the comments
+    body = dict(__doc__=doc, __module__=Train.__module__, __qualname__='Train', instrument=instrument)
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))
 
 # %% ../nbs/80_desk.ipynb #4bb6f333
@@ -361,7 +376,8 @@ class Export:
         run = Run.load(self.folder)
         out = self.out or f'{run.name}.onnx'
         ready_to_write(out, ('.onnx',), self.overwrite)
-        if not hasattr(run.model, 'for_export'): raise ValueError(f"the network of {run.name} cannot be exported: its class has no method for_export")
+        if not hasattr(run.model, 'for_export'):
+            raise ValueError(f"the network of {run.name} cannot be exported: its class has no method for_export")
         print('wrote', run.export_onnx(out))
 
 def evaluate(folder): # of a run

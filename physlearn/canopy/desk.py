@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 import torch
-import tyro
 from .inform import ANGLES, Inform
 from .judge import judge
 from .reflectance import BANDS, complete, is_image, read_reflectance, write_image
@@ -30,7 +29,8 @@ SUN = Param(15, 75, 'deg', doc='where the sun stands when Sentinel-2 passes')
 
 def forest(understorey, **kw)->Inform: # largest leaf area index [m2/m2]
     "INFORM with this much understorey; ValueError for a leaf area that no understorey has."
-    if not .01 < understorey <= 10: raise ValueError(f"understorey={understorey}: expected above 0.01 and up to 10 m2/m2")
+    if not .01 < understorey <= 10:
+        raise ValueError(f"understorey={understorey}: expected above 0.01 and up to 10 m2/m2")
     return Inform(LAIu=understorey, **kw)
 
 @dataclass(kw_only=True)
@@ -46,7 +46,8 @@ class CanopySetup(Setup):
     writes: ClassVar = ('.csv',)
 
     def simulator(self):
-        expect(self, '0 to 0.15, a share of each band: with more, reflectances fall below zero', lambda v: 0 <= v <= .15, 'noise')
+        expect(self, '0 to 0.15, a share of each band: with more, reflectances fall below zero',
+               lambda v: 0 <= v <= .15, 'noise')
         expect(self, 'S2A or S2B', lambda v: v in ('S2A', 'S2B'), 'bands')
         return forest(self.understorey, bands=self.bands, route='bands', dtype=torch.float64)
 
@@ -63,8 +64,10 @@ class CanopySetup(Setup):
         "Reflectances, angles and true traits, a row for each stand."
         truth = {f'truth_{k}': v for k, v in sim.space.columns(theta).items()}
         units = {**{k: sim.cond[k].unit for k in cond}, **{f'truth_{k}': p.unit or '-' for k, p in sim.space.items()}}
-        about = about | dict(quantity='reflectance', scale=1, offset=0, simulator=repr(sim), noise=f'{self.noise:g} of each band')
-        write_table(path, dict(zip(sim.bands.names, y[:,0].float().T.numpy())) | cond | truth, about | {f'unit_{k}': u for k, u in units.items()})
+        about = about | dict(quantity='reflectance', scale=1, offset=0, simulator=repr(sim),
+                             noise=f'{self.noise:g} of each band')
+        write_table(path, dict(zip(sim.bands.names, y[:,0].float().T.numpy())) | cond | truth,
+                    about | {f'unit_{k}': u for k, u in units.items()})
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #0bb614df
 def narrowed(space, known:dict): # {name: (value, sd)}; ParamSpace
@@ -87,7 +90,8 @@ class IdentifiableCanopy:
     bands: str = 'S2A'              # satellite: S2A, S2B, L8 or L9
     n: int = 64                     # stands, drawn from the ranges
     draws: int = 512                # of the posterior of each
-    head: ClassVar = ['trait', 'unit', 'sd before', 'bound, others known', 'bound, jointly', 'with ranges', 'sd of posterior draws', 'draws over before', 'verdict']
+    head: ClassVar = ['trait', 'unit', 'sd before', 'bound, others known', 'bound, jointly', 'with ranges',
+                      'sd of posterior draws', 'draws over before', 'verdict']
 
     def table(self)->dict: # as `text_table` takes it
         "Of each trait: what is known before, linearised bounds, what the posterior leaves."
@@ -124,7 +128,8 @@ class ReadCanopy(Reader):
     offset: float|None = None       # what is added to the values first, like -1000 or 0
     nodata: float|None = None       # value that means a gap, as in the file
     outside: str = 'refuse'         # values below 0 or above 1.5: refuse the file, or take them as missing
-    bands: tuple[str, ...] = ()     # bands that are there, where some are not, like B02 B03 B04; the others count as missing
+    # bands that are there, where some are not, like B02 B03 B04; the others count as missing
+    bands: tuple[str, ...] = ()
     date: str|None = None           # day of all rows, where no column says it, like 2018-07-02
     lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
     lon: float|None = None          # east positive [deg]
@@ -138,11 +143,13 @@ class ReadCanopy(Reader):
         tables = [f for f in self.files if not is_image(f)]
         if self.out and is_image(self.out) and (tables or len(self.files) != 1):
             what = f'{tables[0]} is a table' if tables else f'there are {len(self.files)}'
-            raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {what}; write to a name that ends in .csv")
+            raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {what}; write to a name that "
+                             f"ends in .csv")
 
     def read(self, file, run)->Signals:
         "The rows with their angles; gaps are NaN."
-        r = complete(read_reflectance(file, self.scale, self.offset, self.nodata, self.bands or BANDS, self.outside, self.date, self.lat, self.lon, self.tts))
+        r = complete(read_reflectance(file, self.scale, self.offset, self.nodata, self.bands or BANDS, self.outside,
+                                      self.date, self.lat, self.lon, self.tts))
         if r.grid:
             row, column = divmod(r.grid['pixel'], r.grid['shape'][1])
             r = replace(r, others=dict(row=row, column=column) | r.others)
@@ -162,7 +169,9 @@ def how_read(s)->str: # Signals
 def by_network(run, s:Signals, draws:int, level:float):
     "Posterior of the network."
     if run.model.physics is None: raise FileError(run.path, 'has no physics, hence no traits', 'a run with a simulator')
-    if s.known: raise ValueError(f"known {next(iter(s.known))}: the network takes no known values; use `physlearn fit canopy`, or leave it out")
+    if s.known:
+        raise ValueError(f"known {next(iter(s.known))}: the network takes no known values; use `physlearn fit "
+                         f"canopy`, or leave it out")
     there, prior = torch.isfinite(s.y), s.shared.setdefault('prior', run.sim.space.sample(4000, 'prior'))
     batch = dict(x=torch.where(there, s.y, 0.).float(), mask=there[:,0].float(), **s.cond)
     got = network_traits(run.model, batch, draws, prior, level, columns=s.columns)
@@ -196,10 +205,12 @@ class FitCanopy(ReadCanopy, Fit):
 
     def estimated(self, run, s):
         "Posteriors by particles."
-        parts = [fit_traits(run.sim, r, self.noise, self.floor, self.draws, progress=bar, level=self.level) for r in s.origin]
+        parts = [fit_traits(run.sim, r, self.noise, self.floor, self.draws, progress=bar, level=self.level)
+                 for r in s.origin]
         got = parts[0] if len(parts) == 1 else type(parts[0]).join(parts)
         return replace(got, method=f'{got.method}; {how_read(s)}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #7ba82840
 canopy = Instrument('canopy', CanopyRecipe, PRESETS, CanopySetup, ReadCanopy, dict(net=by_network), judge,
-                    own=dict(fit=FitCanopy, identifiable=IdentifiableCanopy), endings={'.tif': write_layers, '.tiff': write_layers})
+                    own=dict(fit=FitCanopy, identifiable=IdentifiableCanopy),
+                    endings={'.tif': write_layers, '.tiff': write_layers})

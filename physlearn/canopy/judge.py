@@ -32,11 +32,16 @@ def whole(space, theta): # (...,d); (...,d+2)
     return torch.cat([theta, products(space, theta)], -1)
 
 @torch.no_grad()
-def lookup(sim, x, told:dict, n=20_000, key='look-up', rows=64): # signals (B,M), conditions (B,); values (B,d) of the most similar of n spectra
+def lookup(sim,
+           x,         # signals (B,M)
+           told:dict, # conditions (B,)
+           n=20_000, key='look-up', rows=64
+          ): # values (B,d) of the most similar of n spectra
     "The nearest simulated spectrum by relative distance, in a table for each 64 rows of much the same sun."
     theta, out = sim.space.sample(n, key), torch.empty(len(x), len(sim.space), dtype=torch.float64)
     for i in next(iter(told.values())).argsort().split(rows):
-        ref = torch.cat([sim(t, **{k: v[i].mean().expand(len(t)) for k, v in told.items()})[:,0].float() for t in theta.split(4096)]).clamp_min(1e-3).log()
+        ref = torch.cat([sim(t, **{k: v[i].mean().expand(len(t)) for k, v in told.items()})[:,0].float()
+                         for t in theta.split(4096)]).clamp_min(1e-3).log()
         out[i] = theta[torch.cdist(x[i].clamp_min(1e-3).log(), ref).argmin(1)]
     return out
 
@@ -52,38 +57,54 @@ def recovery(run, batch, got)->tuple:
     space, x = run.sim.space, batch['x'][:,0].float()
     truth, draws, prior = (whole(space, v) for v in (batch['theta'], got['theta'], space.sample(4000, 'prior')))
     unit, ends = prior.std(0), weighted_quantile(draws, [.025, .975])
-    rivals = {'look-up table': whole(space, lookup(run.sim, x, run.model.told(batch))), 'cubic in NDVI': by_index(run, x, ndvi), 'cubic in NDRE': by_index(run, x, ndre), 'mean of the prior': prior.mean(0)}
+    rivals = {'look-up table': whole(space, lookup(run.sim, x, run.model.told(batch))),
+              'cubic in NDVI': by_index(run, x, ndvi), 'cubic in NDRE': by_index(run, x, ndre),
+              'mean of the prior': prior.mean(0)}
     errors = [((v - truth).square().mean(0).sqrt()/unit).tolist() for v in (draws.mean(1), *rivals.values())]
     cols = *errors, (draws.var(1).mean(0).sqrt()/unit).tolist(), covered(ends[:,0], ends[:,1], truth).tolist()
-    rows = [[k, p.unit or '-', *(c[i] for c in cols)] for i, (k, p) in enumerate({**dict(space.items()), **PRODUCTS}.items())]
-    return dict(caption=f"Simulated truth, {len(truth)} spectra with {100*(run.recipe.noise or .02):g} % noise: RMS errors in units of the prior's standard deviation", rows=rows,
-                head=['trait', 'unit', 'posterior mean', *rivals, 'posterior sd', '95 % interval holds']), calibrate(space, got['theta'], batch['theta'])
+    rows = [[k, p.unit or '-', *(c[i] for c in cols)]
+            for i, (k, p) in enumerate({**dict(space.items()), **PRODUCTS}.items())]
+    caption = (f"Simulated truth, {len(truth)} spectra with {100*(run.recipe.noise or .02):g} % noise: "
+               "RMS errors in units of the prior's standard deviation")
+    head = ['trait', 'unit', 'posterior mean', *rivals, 'posterior sd', '95 % interval holds']
+    return dict(caption=caption, rows=rows, head=head), calibrate(space, got['theta'], batch['theta'])
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #02095b57
 def explained(y, fit, mask): # measured and reconstructed (n,M), what was measured (n,M); (M,)
     "R2 of each band; NaN for one that was never measured."
     square = lambda v: (np.where(mask, v, 0.)**2).sum(0)
-    with np.errstate(invalid='ignore', divide='ignore'): return 1 - square(y - fit)/square(y - np.where(mask, y, 0.).sum(0)/mask.sum(0))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return 1 - square(y - fit)/square(y - np.where(mask, y, 0.).sum(0)/mask.sum(0))
 
 def components(train, test, k=6): # complete spectra (n,M), (m,M)
-    "Test spectra from the first k principal components of the training spectra, bands in units of their standard deviation."
+    "Test spectra from the first k principal components of training spectra, bands in units of their deviation."
     mean, std = train.mean(0), train.std(0)
     V = np.linalg.svd((train - mean)/std, full_matrices=False)[2][:k]
     return mean + (test - mean)/std @ V.T @ V*std
 
 def reconstruction(run, side='test')->dict:
     "Table of R2 by band, and what the page shows of it."
-    r = run.recipe.rows(); s = sides(r); test, all_there = r[s[side]], r.mask.all(1)
+    r = run.recipe.rows()
+    s = sides(r)
+    test, all_there = r[s[side]], r.mask.all(1)
     got = run.model.estimate({k: torch.from_numpy(v) for k, v in arrays(test).items()}, 64)
     signal, physics, full = got['signal'].numpy(), got['physics'].numpy(), test.mask.all(1)
-    pca = explained(test.x[full], components(r.x[s['train'] & all_there], test.x[full]), test.mask[full]) if full.any() and (s['train'] & all_there).sum() > 6 else [math.nan]*len(r.bands)
+    pca = explained(test.x[full], components(r.x[s['train'] & all_there], test.x[full]),
+                    test.mask[full]) if full.any() and (s['train'] & all_there).sum() > 6 else [math.nan]*len(r.bands)
     part = lambda i: residual_share(got['physics'][:,i], (got['signal'] - got['physics'])[:,i], run.model.norm.std[i])
-    cols = explained(test.x, signal, test.mask), explained(test.x, physics, test.mask), pca, [part([i]) for i in range(len(r.bands))], [run.model.noise or math.sqrt(.5)]*len(r.bands), run.model.error.tolist()
+    cols = explained(test.x, signal, test.mask), explained(test.x, physics,
+                                                           test.mask), pca, [part([i])
+                                                           for i in range(len(r.bands))], [run.model.noise
+                                                           or math.sqrt(.5)]*len(r.bands), run.model.error.tolist()
     stated = 'stated noise, share of the ' + ('band' if run.model.noise else "band's sd")
-    table = dict(caption=f"Measured spectra, {len(test)} of {side}: R2 of each band; the residual's share of the variance is {part(slice(None)):.3f}",
-                 head=['band', 'with residual', 'physics alone', 'six principal components', "residual's share of variance", stated, 'fitted model error [-]'],
-                 rows=[[b, *(float(c[i]) if math.isfinite(c[i]) else None for c in cols)] for i, b in enumerate(r.bands)])
-    return dict(table=table, test=test, got=got, traits=None if run.model.physics is None else net_traits(run.model, test, 256))
+    table = dict(caption=f"Measured spectra, {len(test)} of {side}: R2 of each band; the residual's share of the "
+                         f"variance is {part(slice(None)):.3f}",
+                 head=['band', 'with residual', 'physics alone', 'six principal components',
+                       "residual's share of variance", stated, 'fitted model error [-]'],
+                 rows=[[b, *(float(c[i]) if math.isfinite(c[i]) else None for c in cols)]
+                       for i, b in enumerate(r.bands)])
+    return dict(table=table, test=test, got=got,
+                traits=None if run.model.physics is None else net_traits(run.model, test, 256))
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #ab0cb362
 SHOWN = 'CCC', 'cab', 'LAI_total', 'fc'
@@ -103,8 +124,10 @@ def told_table(names,       # of traits
             columns['their error'], judged = errors, [max(v) for v in zip(width, errors)]
         columns[f'verdict, {rows}'] = [verdict(v) for v in judged]
     head = ['verdict' if k.startswith('verdict') else k for k in columns]
-    caption = "What spectra tell of each trait: posterior over prior standard deviation as the run states it; 1 is the prior"
-    return dict(caption=caption, head=['trait', *head], rows=[[k, *cells] for k, *cells in zip(names, *columns.values())])
+    caption = ("What spectra tell of each trait: posterior over prior standard deviation as the run states it; 1 is "
+               "the prior")
+    return dict(caption=caption, head=['trait', *head],
+                rows=[[k, *cells] for k, *cells in zip(names, *columns.values())])
 
 def plot_told(fig, names, told:dict):
     "Root mean square over rows, and where 80 % of the rows lie; shaded: determined, and not determined."
@@ -119,7 +142,8 @@ def plot_told(fig, names, told:dict):
         ax.vlines(at, *np.quantile(v.numpy(), [.1, .9], 0), color=f'C{j}', lw=2, alpha=.6)
         ax.plot(at, root_mean_square(v), 'o', color=f'C{j}', ms=5, label=f'{rows} rows')
     top = max(float(v.quantile(.9, 0).max()) for v in told.values())
-    ax.set(xticks=x, xticklabels=names, ylabel='posterior sd over prior sd [-]', ylim=(0, max(1.15, 1.05*top)), xlim=(-.5, len(names) + .6))
+    ax.set(xticks=x, xticklabels=names, ylabel='posterior sd over prior sd [-]', ylim=(0, max(1.15, 1.05*top)),
+           xlim=(-.5, len(names) + .6))
     ax.legend(fontsize=7, loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False)
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #d5c886cc
@@ -127,7 +151,8 @@ def labels(r)->dict: # Reflectance; {'month', 'class'}: text (n,), as far as the
     "By what rows can be told apart."
     day = next((v for v in r.others.values() if v.dtype.kind == 'M'), None)
     kind = next((v for k, v in r.others.items() if k.strip().lower() in ('class', 'species')), None)
-    out = {} if day is None else dict(month=np.array([f'{d:02}' for d in day.astype('datetime64[M]').astype(int) % 12 + 1]))
+    out = {} if day is None else dict(month=np.array([f'{d:02}'
+                                                      for d in day.astype('datetime64[M]').astype(int) % 12 + 1]))
     return out if kind is None else out | {'class': np.asarray(kind).astype(str)}
 
 def variance_between(v, groups)->float: # (n,), (n,)
@@ -140,11 +165,16 @@ def carried(rec)->dict|None:
     "Table: shares of variance between months and between classes, of auxiliary latents and of traits."
     tell, a, t = labels(rec['test']), rec['got']['a'].numpy(), rec['traits']
     if not tell: return None
-    values = {f'aux{i}': v for i, v in enumerate(a.T)} | ({} if t is None else {k: v for k, v in zip(t.space, t.value.numpy().T) if k in SHOWN})
+    values = {f'aux{i}': v for i, v in enumerate(a.T)}
+    if t is not None: values |= {k: v for k, v in zip(t.space, t.value.numpy().T) if k in SHOWN}
     plots = rec['test'].others.get('sample_id', np.arange(len(a)))
-    free = dict(month=len(a), **{'class': len(np.unique(plots))})                        # a plot has one class at all its dates
+    # a plot has one class at all its dates
+    free = dict(month=len(a), **{'class': len(np.unique(plots))})
     chance = ['chance', *((len(np.unique(g)) - 1)/max(1, free[k] - 1) for k, g in tell.items())]
-    return dict(caption="What latents carry: share of the variance of their posterior means that lies between groups of test rows", head=['latent or trait', *(f'between {k}{"e"*(k == "class")}s' for k in tell)],
+    caption = ("What latents carry: share of the variance of their posterior means that lies between "
+               "groups of test rows")
+    head = ['latent or trait', *(f'between {k}{"e"*(k == "class")}s' for k in tell)]
+    return dict(caption=caption, head=head,
                 rows=[[k, *(variance_between(v, g) for g in tell.values())] for k, v in values.items()] + [chance])
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #4599824c
@@ -223,9 +253,12 @@ def misfits(rec)->tuple: # dates, {'measured - physics', 'residual', 'measured -
     "Root mean squares by band and date, as shares of the measured reflectance."
     test, x, both = rec['test'], rec['got']['physics'].numpy(), rec['got']['signal'].numpy()
     when = times(test)
+    def power(v, rows): return (np.where(test.mask, v, 0.)[rows]**2).sum(0)
     def rms(v):
-        with np.errstate(invalid='ignore', divide='ignore'): return np.stack([100*np.sqrt((np.where(test.mask, v, 0.)[m]**2).sum(0)/(np.where(test.mask, test.x, 0.)[m]**2).sum(0)) for _, m in when], 1)
-    return [str(d) for d, _ in when], {'measured - physics': rms(test.x - x), 'residual': rms(both - x), 'measured - both': rms(test.x - both)}
+        with np.errstate(invalid='ignore', divide='ignore'):
+            return np.stack([100*np.sqrt(power(v, rows)/power(test.x, rows)) for _, rows in when], 1)
+    return [str(d) for d, _ in when], {'measured - physics': rms(test.x - x), 'residual': rms(both - x),
+                                       'measured - both': rms(test.x - both)}
 
 def plot_misfits(fig, rec):
     "A map for each, on one scale."
@@ -234,27 +267,39 @@ def plot_misfits(fig, rec):
     axs, top = np.atleast_1d(fig.subplots(1, len(maps), sharey=True)), min(100, np.nanmax([v for v in maps.values()]))
     for ax, (k, v) in zip(axs, maps.items()):
         at = ax.imshow(v, aspect='auto', cmap='viridis', vmin=0, vmax=top)
-        ax.set_title(k, fontsize=9); ax.set_xticks(range(len(when)), when, rotation=75, fontsize=6); ax.set_yticks(range(len(v)), rec['test'].bands, fontsize=7); ax.set_xlabel('date' if when != ['all'] else '')
-    axs[0].set_ylabel('band'); fig.colorbar(at, ax=axs, label='rms over measured reflectance [%]', extend='max' if np.nanmax([*maps.values()]) > top else 'neither')
+        ax.set_title(k, fontsize=9)
+        ax.set_xticks(range(len(when)), when, rotation=75, fontsize=6)
+        ax.set_yticks(range(len(v)), rec['test'].bands, fontsize=7)
+        ax.set_xlabel('date' if when != ['all'] else '')
+    axs[0].set_ylabel('band')
+    fig.colorbar(at, ax=axs, label='rms over measured reflectance [%]',
+                 extend='max' if np.nanmax([*maps.values()]) > top else 'neither')
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #bf105ca8
-def season(rec, trait, most=12)->dict|None: # {class: (dates, quartiles (dates,3) [unit of the trait])}, the most frequent classes first
+def season(rec, trait, most=12
+          )->dict|None: # {class: (dates, quartiles (dates,3) [unit of the trait])}, the most frequent first
     "Quartiles over plots of a trait's posterior mean by date and class; None where the table has no dates or classes."
     t, r, kind = rec['traits'], rec['test'], labels(rec['test']).get('class')
     when = times(r)
     if t is None or kind is None or when[0][0] == 'all': return None
     v, (kinds, n) = t.value[:,t.space.index(trait)].numpy(), np.unique(kind, return_counts=True)
-    rows = {k: [(d, m & (kind == k)) for d, m in when if (m & (kind == k)).any()] for k in kinds[np.argsort(-n, kind='stable')][:most]}
-    return {str(k): (np.array([d for d, _ in c]), np.array([np.quantile(v[m], [.25, .5, .75]) for _, m in c])) for k, c in rows.items()}
+    rows = {k: [(d, m & (kind == k)) for d, m in when if (m & (kind == k)).any()]
+            for k in kinds[np.argsort(-n, kind='stable')][:most]}
+    return {str(k): (np.array([d for d, _ in c]), np.array([np.quantile(v[m], [.25, .5, .75]) for _, m in c]))
+            for k, c in rows.items()}
 
 def plot_season(fig, rec):
     "Four traits by date."
     axs, space = fig.subplots(2, 2, sharex=True).ravel(), rec['traits'].space
     for ax, k in zip(axs, SHOWN):
         for i, (name, (day, q)) in enumerate(season(rec, k).items()):
-            ax.plot(day, q[:,1], ('-', '--', ':')[i//6%3], marker='.', ms=3, lw=1.1, color=f'C{i%6}', label=name); ax.fill_between(day, q[:,0], q[:,2], color=f'C{i%6}', alpha=.1, lw=0)
-        ax.set_ylabel(f"{k} [{space[k].unit or '-'}]"); ax.tick_params(labelsize=7)
-    for ax in axs[2:]: ax.set_xlabel('date'); ax.tick_params(axis='x', rotation=30)
+            ax.plot(day, q[:,1], ('-', '--', ':')[i//6%3], marker='.', ms=3, lw=1.1, color=f'C{i%6}', label=name)
+            ax.fill_between(day, q[:,0], q[:,2], color=f'C{i%6}', alpha=.1, lw=0)
+        ax.set_ylabel(f"{k} [{space[k].unit or '-'}]")
+        ax.tick_params(labelsize=7)
+    for ax in axs[2:]:
+        ax.set_xlabel('date')
+        ax.tick_params(axis='x', rotation=30)
     fig.legend(*axs[0].get_legend_handles_labels(), loc='outside right center', fontsize=7, frameon=False)
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #6814172c
@@ -267,10 +312,12 @@ def plot_latents(fig, rec, most=3000):
     maps = [(latents.T[two], [f'auxiliary latent {i} [prior sd]' for i in two])]
     if traits is not None:
         shown = 'cab', 'LAI_total'
-        maps.append(([traits.value[:,traits.space.index(k)].numpy() for k in shown], [f'{k} [{traits.space[k].unit}]' for k in shown]))
+        maps.append(([traits.value[:,traits.space.index(k)].numpy() for k in shown],
+                     [f'{k} [{traits.space[k].unit}]' for k in shown]))
     for axs, (what, names) in zip(fig.subplots(len(groups), len(maps), squeeze=False), groups.items()):
         kinds, at = np.unique(names, return_inverse=True)
-        for ax, (v, axes) in zip(axs, maps): dots = _coloured(ax, v[0][some], v[1][some], at[some], axes, what == 'month', len(kinds))
+        for ax, (v, axes) in zip(axs, maps):
+            dots = _coloured(ax, v[0][some], v[1][some], at[some], axes, what == 'month', len(kinds))
         if not what: continue
         axs[-1].legend(dots.legend_elements(num=None)[0], kinds[np.unique(at[some])], title=what, title_fontsize=7,
                        fontsize=6, loc='center left', bbox_to_anchor=(1, .5), frameon=False)
@@ -278,7 +325,8 @@ def plot_latents(fig, rec, most=3000):
 def _coloured(ax, x, y, at, axes, ordered, n):
     "Dots by group: a scale of colours for what has an order, else a colour for each."
     few = n < 11
-    scale = dict(cmap='viridis', vmin=0, vmax=max(1, n - 1)) if ordered else dict(cmap='tab10' if few else 'tab20', vmin=0, vmax=9 if few else 19)
+    scale = dict(cmap='tab10', vmin=0, vmax=9) if few else dict(cmap='tab20', vmin=0, vmax=19)
+    if ordered: scale = dict(cmap='viridis', vmin=0, vmax=max(1, n - 1))
     ax.set(xlabel=axes[0], ylabel=axes[1])
     ax.tick_params(labelsize=7)
     return ax.scatter(x, y, c=at, s=4, lw=0, **scale)
@@ -295,21 +343,25 @@ def pictures(run, found, most=500)->dict: # as `seen` gives it; Pictures by name
         draw = lambda f: plot_truth(f, run.space, got['theta'][:most].mean(1), batch['theta'][:most])
         out['truth'] = Picture(draw, 'Posterior means of simulated spectra', (7, 6))
     if 'told' in found:
-        caption = 'Posterior over prior standard deviation as the run states it, dots: root mean square over rows, bars: 80 % of the rows'
+        caption = ('Posterior over prior standard deviation as the run states it, dots: root mean square over rows, '
+                   'bars: 80 % of the rows')
         out['told'] = Picture(lambda f: plot_told(f, [*run.sim.space, *PRODUCTS], found['told']), caption, (9, 3))
     return out | (measured_pictures(found['measured']) if 'measured' in found else {})
 
 def measured_pictures(rec)->dict: # Pictures by name
     "Those of measured rows."
     n, out = len(rec['test']), {}
-    out['bands'] = Picture(lambda f: plot_bands(f, rec), 'Measured spectra and how much of each band is explained', (9, 3.2))
+    out['bands'] = Picture(lambda f: plot_bands(f, rec), 'Measured spectra and how much of each band is explained',
+                           (9, 3.2))
     caption = f'What physics leaves of {n} test rows, what the residual adds, and what is left then, by band and date'
     out['misfits'] = Picture(lambda f: plot_misfits(f, rec), caption, (9, 3.4))
     if (s := season(rec, 'CCC')) is not None:
         all_shown = len(s) == len(np.unique(labels(rec['test'])['class']))
-        caption = f"Posterior means of {n} test rows: medians over plots, quartiles shaded, {'classes' if all_shown else 'the most frequent classes'}"
+        caption = (f"Posterior means of {n} test rows: medians over plots, quartiles shaded, "
+                   f"{'classes' if all_shown else 'the most frequent classes'}")
         out['season'] = Picture(lambda f: plot_season(f, rec), caption, (9, 5))
     if rec['got']['a'].shape[1] > 1:
         size = 9, 3.2*max(1, len(labels(rec['test'])))
-        out['latents'] = Picture(lambda f: plot_latents(f, rec), 'Auxiliary latents and two traits, posterior means of test rows', size)
+        out['latents'] = Picture(lambda f: plot_latents(f, rec),
+                                 'Auxiliary latents and two traits, posterior means of test rows', size)
     return out

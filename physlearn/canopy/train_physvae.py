@@ -36,7 +36,9 @@ class Canopies:
         batch = self.source(rows, *key)
         u = uniforms(rows, batch['x'].shape[2] + 1, 'missing', *key)
         return batch | dict(mask=((u[:,:1] > .5) | (u[:,1:] > self.missing)).float())
-    def to(self, device): self.source.to(device); return self
+    def to(self, device):
+        self.source.to(device)
+        return self
 
 class Anchored:
     "Measured rows, and beside each a simulated one, whose tensors are named `anchor_...`."
@@ -45,7 +47,9 @@ class Anchored:
     def __call__(self, rows, *key):
         anchor = self.simulated(rows, *key, 'anchor')
         return self.measured(rows, *key) | {f'anchor_{k}': v for k, v in anchor.items()}
-    def to(self, device): self.simulated.to(device); return self
+    def to(self, device):
+        self.simulated.to(device)
+        return self
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #fca75523
 def sides(r,              # Reflectance
@@ -53,7 +57,9 @@ def sides(r,              # Reflectance
           group='sample_id',     # whose rows stay together, where there is no such column
          )->dict:         # {'train', 'valid', 'test'}: masks (n,)
     "Which rows are for what."
-    if column in r.others: s = r.others[column]; return {k: s == k for k in ('train', 'valid', 'test')}
+    if column in r.others:
+        s = r.others[column]
+        return {k: s == k for k in ('train', 'valid', 'test')}
     name = np.asarray(r.others[group] if group in r.others else np.arange(len(r))).astype(str)
     kinds, at = np.unique(name, return_inverse=True)
     u = np.array([float(uniforms(1, 1, 'side', k)) for k in kinds])[at]
@@ -74,7 +80,8 @@ class CanopyRecipe(Recipe):
     lon: float|None = None          # east positive [deg]
     tts: float|None = None          # or the zenith angle of the sun in all rows [deg]
     understorey: float = 1.         # largest leaf area index of the understorey [m2/m2]
-    noise: float|None = .02         # stated noise, a share of each band; None: the guide's squared error on standardised bands
+    # stated noise, a share of each band; None: the guide's squared error on standardised bands
+    noise: float|None = .02
     aux: int = 2                    # auxiliary latents
     posterior: str = 'flow'         # flow, full or diagonal
     residual: str = 'orthogonal'    # none, gated or orthogonal
@@ -110,12 +117,15 @@ def check(self:CanopyRecipe):
     expect(self, 'positive', lambda v: v is None or v > 0, 'lr_pretrain')
     expect(self, 'constant or one_cycle', lambda v: v in ('constant', 'one_cycle'), 'sched_pretrain')
     expect(self, 'density or mean', lambda v: v in ('density', 'mean'), 'pretrain_loss')
-    expect(self, 'density, for a flow has no mean to train', lambda v: v == 'density' or self.posterior != 'flow', 'pretrain_loss')
+    expect(self, 'density, for a flow has no mean to train', lambda v: v == 'density' or self.posterior != 'flow',
+           'pretrain_loss')
     expect(self, '0 without physics: there is nothing to simulate', lambda v: self.physics or not v, 'epochs_pretrain')
     if self.table: self.rows()
-    if not self.table and not self.physics: raise ValueError("without physics there is only the table to learn from: give --table")
+    if not self.table and not self.physics:
+        raise ValueError("without physics there is only the table to learn from: give --table")
     if self.table and self.epochs <= self.epochs_pretrain:
-        raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: nothing is left for the table")
+        raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: nothing is left "
+                         f"for the table")
 
 @patch
 def rows(self:CanopyRecipe): # Reflectance
@@ -130,21 +140,24 @@ def simulator(self:CanopyRecipe)->Inform:
 @patch
 def likelihood(self:CanopyRecipe, noise=None, y=None)->Gaussian:
     "The noise that the network was trained with; it takes no other."
-    if noise is not None: raise ValueError(f"noise={noise}: the network has its own noise, that of its training; leave --noise out")
+    if noise is not None:
+        raise ValueError(f"noise={noise}: the network has its own noise, that of its training; leave --noise out")
     return Gaussian(relative=self.noise or .02)
 
 @patch
 def model(self:CanopyRecipe, sim)->PhysVAE:
     "The network of these options, untrained."
     kw = dict(rank=self.rank, share=self.share, seen=self.seen) if self.residual == 'orthogonal' else {}
-    return PhysVAE(sim, self.noise, self.aux, self.posterior, self.residual, self.width, physics=self.physics, error=self.error, **kw)
+    return PhysVAE(sim, self.noise, self.aux, self.posterior, self.residual, self.width, physics=self.physics,
+                   error=self.error, **kw)
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #3d142f76
 @patch
 def loss(self:CanopyRecipe, sim)->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
     truth = nll if self.pretrain_loss == 'density' else target_mse
-    return CompositeLoss(self._weights(bool(self.epochs_pretrain)), syn=truth, rec=rec, kl=divergences, gate=gate, residual=proposal)
+    return CompositeLoss(self._weights(bool(self.epochs_pretrain)), syn=truth, rec=rec, kl=divergences, gate=gate,
+                         residual=proposal)
 
 @patch
 def _weights(self:CanopyRecipe, pretraining):
@@ -172,7 +185,8 @@ def simulated(self:CanopyRecipe, sim)->Canopies:
 @patch
 def measured(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
     "Training and validation rows of the table."
-    r = self.rows(); s = sides(r)
+    r = self.rows()
+    s = sides(r)
     for k in ('train', 'valid'):
         if not s[k].any(): raise ValueError(f"{self.table}: no row is for {k}: more rows or plots are needed")
     def loader(k):
@@ -189,11 +203,14 @@ def stages(self:CanopyRecipe)->list:
     if self.epochs_pretrain:
         lr = self.lr_pretrain or self.lr
         sched = dict(constant=constant, one_cycle=one_cycle)[self.sched_pretrain]
-        stages.append(Stage('pretrain', self.epochs_pretrain, lr, sched=sched, prepare=lambda learn: self._prepare(learn, True)))
+        stages.append(Stage('pretrain', self.epochs_pretrain, lr, sched=sched,
+                            prepare=lambda learn: self._prepare(learn, True)))
         said = f"pretraining ends after {self.epochs_pretrain} epochs at rate {lr:g}; "
     if not self.table: return stages
-    said += f"training on {self.table}: beta 0 to 1 in {self.kl_warmup_epochs} epochs, rate {self.lr:g} falling as a cosine"
-    return [*stages, Stage('train', self.epochs - self.epochs_pretrain, self.lr, sched=lambda lr: cosine_warmup(lr, warmup_epochs=0, eta_min_ratio=.01),
+    said += (f"training on {self.table}: beta 0 to 1 in {self.kl_warmup_epochs} epochs, rate {self.lr:g} falling as "
+             f"a cosine")
+    return [*stages, Stage('train', self.epochs - self.epochs_pretrain, self.lr,
+                           sched=lambda lr: cosine_warmup(lr, warmup_epochs=0, eta_min_ratio=.01),
                            cbs=self._callbacks, prepare=lambda learn: self._prepare(learn, False), say=said)]
 
 @patch
@@ -219,17 +236,20 @@ class Traces(InTraining):
     def before_fit(self):
         super().before_fit()
         self.now, m = {}, self.model
-        self.columns = [*(m.sim.space if m.physics is not None else ()), *(f'aux{i}' for i in range(m.aux.k if m.aux else 0))]
+        self.columns = [*(m.sim.space if m.physics is not None else ()),
+                        *(f'aux{i}' for i in range(m.aux.k if m.aux else 0))]
         cols = [*self.names, *(f'kl_{k}' for k in self.columns), 'kl_joint']
         self.learn.metrics = [*self.learn.metrics, *(Column(k, lambda k=k: self.now.get(k, math.nan)) for k in cols)]
     def before_validate(self): self.seen = []
     def after_batch(self):
         if self.training: return
-        self.seen.append({k: self.pred[k].detach() for k in ('ll', 'kl', 'gate', 'delta', 'physics', 'correction', 'each', 'joint', 'mean')})
+        self.seen.append({k: self.pred[k].detach() for k in ('ll', 'kl', 'gate', 'delta', 'physics', 'correction',
+                                                             'each', 'joint', 'mean')})
     def after_validate(self):
         o = {k: torch.cat([s[k] for s in self.seen]) for k in self.seen[0]}
         each, spread = o['each'].mean(0).tolist(), o['mean'].var(0)
-        self.now = dict(beta=self.loss_func.weights['kl'], bound=float(o['kl'].mean() - o['ll'].mean()), gate_mean=float(o['gate'].mean()),
+        self.now = dict(beta=self.loss_func.weights['kl'], bound=float(o['kl'].mean() - o['ll'].mean()),
+                        gate_mean=float(o['gate'].mean()),
                         proposal_ms=float(o['delta'].square().sum(1).mean()), active=float((spread > .01).sum()),
                         gated_share=residual_share(o['physics'], o['correction'], self.model.norm.std),
                         kl_joint=float(o['joint'].mean()), **{f'kl_{k}': v for k, v in zip(self.columns, each)})
@@ -244,8 +264,10 @@ _OURS = dict(epochs=160, lr=5e-4, epochs_pretrain=60, pretrain_samples=102_400, 
              sched_pretrain='one_cycle', kl_warmup_epochs=30)
 PRESETS = dict(
     default=CanopyRecipe(**_OURS),
-    quick=CanopyRecipe(epochs=12, lr=1e-3, epochs_pretrain=6, pretrain_samples=6400, val_samples=1024, kl_warmup_epochs=3, width=64, posterior='full'),
-    guide=CanopyRecipe(noise=None, posterior='diagonal', residual='gated', pretrain_loss='mean', anchor=0., weight_decay=1e-4),
+    quick=CanopyRecipe(epochs=12, lr=1e-3, epochs_pretrain=6, pretrain_samples=6400, val_samples=1024,
+                       kl_warmup_epochs=3, width=64, posterior='full'),
+    guide=CanopyRecipe(noise=None, posterior='diagonal', residual='gated', pretrain_loss='mean', anchor=0.,
+                       weight_decay=1e-4),
     physics_only=CanopyRecipe(**_OURS, residual='none', aux=0, error=1.),
     no_physics=CanopyRecipe(lr=1e-3, physics=False, residual='none', epochs_pretrain=0, anchor=0.))
 

@@ -26,7 +26,8 @@ from ..results import Results
 def _read(path, changed, scale, offset, lat, lon, tts):
     return complete(read_reflectance(path, scale, offset, lat=lat, lon=lon, tts=tts))
 
-def read_canopy(path, scale=None, offset=None, lat=None, lon=None, tts=None): # as `read_reflectance`; Reflectance with all bands and angles
+def read_canopy(path, scale=None, offset=None, lat=None, lon=None, tts=None # as `read_reflectance`
+               ): # Reflectance with all bands and angles
     "Reflectances ready for the simulator: a nadir view where nothing is said. A table is read once, until it changes."
     changed = Path(path).stat().st_mtime_ns if Path(path).exists() else None
     return _read(str(path), changed, scale, offset, lat, lon, tts)
@@ -66,7 +67,8 @@ def summarise(space,
     sd = (weights[...,None]*(x - mean[:,None])**2).sum(1).sqrt()
     low, high = weighted_quantile(x, [(1 - level)/2, (1 + level)/2], weights).unbind(1)
     effective = 1/weights.square().sum(1)
-    return Results(full, mean, sd, low, high, sd/before.std(0), effective >= 30, p, level, method, signals=columns or {},
+    return Results(full, mean, sd, low, high, sd/before.std(0), effective >= 30, p, level, method,
+                   signals=columns or {},
                    doubts=tuple(map(_doubts, missing.tolist(), effective.tolist())), alpha=1e-3, flags='signal')
 
 def _doubts(missing, effective):
@@ -95,7 +97,8 @@ def fit_traits(sim, r,               # Reflectance with all angles
         like = Gaussian(torch.where(b['mask'][:,None] > 0, floor, math.inf).double(), noise)
         s = smc_posterior(sim, b['x'], like, draws, key=('fit', i*chunk), **{k: b[k] for k in sim.cond})
         parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level))
-    return replace(Results.join(parts), signals=r.others, method=f"physics alone, noise {noise:g} of each band and {floor:g}")
+    return replace(Results.join(parts), signals=r.others,
+                   method=f"physics alone, noise {noise:g} of each band and {floor:g}")
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #82da3611
 def posterior_over_prior(sim,    # `Inform`
@@ -113,12 +116,17 @@ def posterior_over_prior(sim,    # `Inform`
     return torch.cat(parts).square().mean(0).sqrt()/sim.space.sample(4000, 'prior').std(0)
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #f434d4e3
-def network_traits(model, batch:dict, draws:int, prior, level=.95, **kw)->Results: # PhysVAE; tensors as `arrays` makes them; draws from the ranges
+def network_traits(model,      # PhysVAE
+                   batch:dict, # tensors as `arrays` makes them
+                   draws:int,
+                   prior,      # draws from the ranges
+                   level=.95, **kw)->Results:
     "Posterior of the network for the rows of a batch."
     got = model.estimate(batch, draws)
     weights = torch.full(got['theta'].shape[:2], 1/draws, dtype=torch.float64)
     missing = (batch['mask'] == 0).sum(1)
-    return summarise(model.sim.space, got['theta'], weights, got['p'], missing, prior, level, 'posterior of a trained run', **kw)
+    return summarise(model.sim.space, got['theta'], weights, got['p'], missing, prior, level,
+                     'posterior of a trained run', **kw)
 
 def net_traits(model,                # PhysVAE
                r,                    # Reflectance with all angles

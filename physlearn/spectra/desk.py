@@ -12,9 +12,8 @@ from typing import ClassVar
 import torch
 import tyro
 from ..desk import Instrument, Retrieve, Setup, command, known_values
-from ..files import output_folder, ready_to_write, result_name, result_paths, write_hdf5, write_table, write_text
-from ..instruments import find
-from ..pages import bar
+from ..files import output_folder, ready_to_write, result_name, result_paths
+from ..files import write_hdf5, write_table, write_text
 from ..params import pairs
 from ..posterior import Gaussian, identifiable
 from ..runs import Run
@@ -33,7 +32,9 @@ from .window import find_windows
 @dataclass(kw_only=True)
 class SpectraSetup(Gas, Setup):
     "A gas in a cell, before an instrument of finite resolution."
-    ils: str|None = None            # line shape: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong; its width has the range --range ils=0.001..0.02
+    # line shape: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong;
+    # its width has the range --range ils=0.001..0.02
+    ils: str|None = None
     method: str = 'exact'           # exact or table
     nouns: ClassVar = ('spectrum', 'spectra')
 
@@ -46,20 +47,28 @@ class SpectraSetup(Gas, Setup):
             state = {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(space.items(), theta[0].tolist())}
             return write_table(path, dict(wavenumber=nu[0], signal=y[0]), about | state)
         states = {f'theta/{k}': v.numpy() for k, v in space.columns(theta).items()}
-        write_hdf5(path, dict(wavenumber=nu, signal=y, **states), about | {f'unit_{k}': p.unit for k, p in space.items()})
+        write_hdf5(path, dict(wavenumber=nu, signal=y, **states),
+                   about | {f'unit_{k}': p.unit for k, p in space.items()})
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #adb27407
 @dataclass(kw_only=True)
 class FitSpectra(Gas, ReadSpectra):
     "Fit one spectrum file by physics: pressure, temperature, mole fractions with error bars."
     file: tyro.conf.Positional[str] # spectrum: CSV, TSV, HDF5, NPZ, JCAMP-DX, SPC or OPUS
-    quantity: str|None = None       # what the numbers are: signal, transmittance, absorbance, absorption; stated here or in the file
+    # what the numbers are: signal, transmittance, absorbance, absorption; stated here or in the file
+    quantity: str|None = None
     y_unit: str|None = None         # unit of an absorption coefficient
-    unsorted: bool = False          # points may come in any order and more than once, as where segments of a scan overlap
+    # points may come in any order and more than once, as where segments of a scan overlap
+    unsorted: bool = False
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
-    noise: str|None = None          # share of the signal, like 0.002 or 0.2% (of an absorption: in 1/cm), or auto; the file's sigma column if not given, else auto
-    ils: str|None = None            # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong; its width is fitted within --range ils=0.001..0.02
-    out: str|None = None            # folder for NAME.json and NAME.png, NAME being the file's; nothing is written if not given
+    # share of the signal, like 0.002 or 0.2% (of an absorption: in 1/cm), or auto;
+    # the file's sigma column if not given, else auto
+    noise: str|None = None
+    # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong;
+    # its width is fitted within --range ils=0.001..0.02
+    ils: str|None = None
+    # folder for NAME.json and NAME.png, NAME being the file's; nothing is written if not given
+    out: str|None = None
     overwrite: bool = False         # replace results that are there
 
     def fit(self)->Fit:
@@ -70,7 +79,8 @@ class FitSpectra(Gas, ReadSpectra):
 
     def run(self):
         "Fit, print, write."
-        if self.out: result_paths(self.out, self.file, ('.json', '.png'), self.overwrite, self.inputs()) # said before the work
+        if self.out:
+            result_paths(self.out, self.file, ('.json', '.png'), self.overwrite, self.inputs()) # said before the work
         fit = self.fit()
         print(fit)
         if self.out: print('wrote', *fit.save(output_folder(self.out)/result_name(self.file)))
@@ -90,17 +100,20 @@ class WindowsSpectra(Gas):
         chosen, lines, ranges, kw = self.parts()
         chosen = replace(chosen, space=chosen.space.replace(**ranges), path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
-        return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n, **kw).apart()
+        return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n,
+                            **kw).apart()
     def run(self): print(self.table())
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #629b6a21
 @dataclass(kw_only=True)
 class RetrieveSpectra(ReadSpectra, Retrieve):
     "Estimate the parameters of spectra with a trained run."
-    method: str = 'map'             # map: a fit from the network's guess; posterior: draws about it; net: the network and its refiners
+    # map: a fit from the network's guess; posterior: draws about it; net: the network and its refiners
+    method: str = 'map'
     noise: str|None = None          # share of the signal, like 0.002 or 0.2%, or auto; as in training if not given
     corner: str|None = None         # picture of the first spectrum's posterior to write, .png; with method posterior
-    follow: bool = False            # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
+    # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
+    follow: bool = False
     idle: float|None = None         # with --follow: end after so many seconds without anything new
 
     def run(self):
@@ -116,7 +129,8 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
 
     def can_draw_corner(self):
         if self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir():
-            raise ValueError(f"corner={self.corner!r}: expected a name that ends in .png, in a folder that is there, with --method posterior")
+            raise ValueError(f"corner={self.corner!r}: expected a name that ends in .png, in a folder that is "
+                             f"there, with --method posterior")
         ready_to_write(self.corner, ('.png',), self.overwrite, self.files)
 
     def watch(self):
@@ -124,7 +138,8 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
         if len(self.files) != 1: raise ValueError(f"--follow takes one file, folder or pattern, not {len(self.files)}")
         if not self.out: raise ValueError("--follow needs --out, a table that ends in .csv")
         run, known = Run.load(self.folder, system='spectra'), pairs(self.known, 'known')
-        for got in follow(run, self.files[0], self.out, idle=self.idle, method=self.method, known=known, noise=self.noise, **self.reading()):
+        for got in follow(run, self.files[0], self.out, idle=self.idle, method=self.method, known=known,
+                          noise=self.noise, **self.reading()):
             print(got.summary(), flush=True)
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e855ad16
@@ -151,7 +166,8 @@ class DemoSpectra:
         print('3/5  fitting the example spectrum, which hitran-api computed, by physics alone')
         fit = fit_spectrum(read_spectrum(example_spectrum()), preset('reference'), self.GAUGES, self.noise)
         print(fit)
-        folder, truth = output_folder(self.out), {k[6:]: float(v) for k, v in fit.spectrum.meta.items() if k.startswith('truth_')}
+        folder, truth = output_folder(self.out), {k[6:]: float(v)
+                                                  for k, v in fit.spectrum.meta.items() if k.startswith('truth_')}
         write_text(folder/'report.html', report(fit, 'A spectrum, read by physics alone', before, truth))
         fit.save(folder/'example_spectrum')
         self.network(folder, truth)
@@ -175,7 +191,8 @@ class DemoSpectra:
         print(got)
         r = next(q for q in got.quantities() if q['name'] == 'mf_CH4')
         found, apart = f"{1e6*r['value']:.4f} ± {1e6*r['sd']:.4f} ppm", (r['value'] - truth['mf_CH4'])/r['sd']
-        print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; sd over bound {r['sd']/r['bound']:.2f}")
+        print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; sd over bound "
+              f"{r['sd']/r['bound']:.2f}")
         got.save(folder/'example_spectrum_network.csv')
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3

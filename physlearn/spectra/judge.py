@@ -51,17 +51,23 @@ def rivals(model:PhysAE,
     sim, last = model.sim, len(model.refiners)
     middle = sim.space.quantile(torch.full((len(x), len(sim.space)), .5, dtype=torch.float64))
     for k, v in given.items(): middle[:,sim.space.index(k)] = v
-    networks = {'network, untrained': (lambda x, g: untrained.estimate(x, g, 0), 0), 'network': (lambda x, g: model.estimate(x, g, 0), 0)}
-    for k in range(1, last + 1): networks[f"network, {k} refiner{'s'*(k > 1)}"] = (lambda x, g, k=k: model.estimate(x, g, k), k)
-    fits = {'network, untrained + fit': lambda x, g: map_estimate(sim, x, like, start=untrained.estimate(x, g, 0)[0], known=g),
-            'network + fit': lambda x, g: net_fit(model, x, like, g, tol), 'plain fit': lambda x, g: map_estimate(sim, x, like, known=g)}
-    return [Answer('middle of the ranges', middle), *(_answer(name, f, x, given, batch, k) for name, (f, k) in networks.items()),
+    networks = {'network, untrained': (lambda x, g: untrained.estimate(x, g, 0), 0),
+                'network': (lambda x, g: model.estimate(x, g, 0), 0)}
+    for k in range(1, last + 1):
+        networks[f"network, {k} refiner{'s'*(k > 1)}"] = (lambda x, g, k=k: model.estimate(x, g, k), k)
+    fits = {'network, untrained + fit': lambda x,
+            g: map_estimate(sim, x, like, start=untrained.estimate(x, g, 0)[0], known=g),
+            'network + fit': lambda x, g: net_fit(model, x, like, g, tol), 'plain fit': lambda x,
+            g: map_estimate(sim, x, like, known=g)}
+    return [Answer('middle of the ranges', middle),
+            *(_answer(name, f, x, given, batch, k) for name, (f, k) in networks.items()),
             *(_answer(name, f, x, given, batch) for name, f in fits.items())]
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #9a9bf5aa
 def errors(space, theta, truth): # (n,d) each
     "Errors (n,d): of logarithmic parameters in decades."
-    cols = [(theta[:,i]/truth[:,i]).log10() if p.log else theta[:,i] - truth[:,i] for i, (_, p) in enumerate(space.items())]
+    cols = [(theta[:,i]/truth[:,i]).log10() if p.log else theta[:,i] - truth[:,i]
+            for i, (_, p) in enumerate(space.items())]
     return torch.stack(cols, 1)
 
 def bounds(sim, theta, like, given, batch=256):
@@ -92,15 +98,20 @@ def bound_table(space, answers, truth, bound, name):
     rows, i = [], space.index(name)
     for a in answers:
         z = errors(space, a.theta, truth)[:,i]/bound[:,i]
-        rows.append([a.name, float(rms(z)), float(z.abs().median()), float((z.abs() > 5).double().mean()), a.failed, a.steps, a.ms])
-    head = ['method', 'RMS(z)', 'median |z|', 'share |z| > 5', 'fits that failed', 'evaluations of the physics', 'CPU ms']
+        rows.append([a.name, float(rms(z)), float(z.abs().median()), float((z.abs() > 5).double().mean()), a.failed,
+                     a.steps, a.ms])
+    head = ['method', 'RMS(z)', 'median |z|', 'share |z| > 5', 'fits that failed', 'evaluations of the physics',
+            'CPU ms']
     return dict(caption=f"{name}: error in units of its bound, {len(truth)} spectra", head=head, rows=rows)
 
 def told_text(given): return f"{' and '.join(given)} given" if given else 'nothing given'
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #b394cb61
-def calibrations(run, theta, x, like, given, draws=512, batch=64)->dict: # names of what is given; {method: (Calibration, Conformal)}
-    "Is the truth where the draws say? What is given has no error bar to judge; fewer than 20 spectra make no Conformal."
+def calibrations(run, theta, x, like,
+                 given, # names of what is given
+                 draws=512, batch=64
+                )->dict: # {method: (Calibration, Conformal)}
+    "Is the truth where the draws say? What is given has no error bar; fewer than 20 spectra make no Conformal."
     space, parts = run.sim.space, {}
     for i in range(0, len(x), batch):
         y, told = x[i:i+batch], {k: space.columns(theta[i:i+batch])[k] for k in given}
@@ -128,7 +139,8 @@ def _compared(run, x, theta, like, given):
         untrained = run.recipe.model(run.sim).eval()
     answers, bound = rivals(run.model, untrained, x, like, told), bounds(run.sim, theta, like, told)
     gas = next(k for k in space if k.startswith('mf_'))
-    tables = [error_table(space, answers, theta, bound, given), *([bound_table(space, answers, theta, bound, gas)] if given else [])]
+    tables = [error_table(space, answers, theta, bound, given),
+              *([bound_table(space, answers, theta, bound, gas)] if given else [])]
     network = [a for a in answers if a.name == 'network' or 'refiner' in a.name][-1]
     trusted = reduced_chi2(run.sim, x, network.theta, like, len(space) - len(given))[1]
     z = rms((errors(space, network.theta, theta)/bound.clamp_min(1e-300))[trusted])
@@ -150,8 +162,10 @@ def judge(run:Run,
     kept = {k: c.to_dict() | dict(conformal=f.to_dict() if f else None) for k, (c, f) in true.items()}
     size = sum(p.numel() for p in run.model.parameters())/1e6
     note = (f"{run.sim.extra_repr()}; encoder {run.recipe.variant}, stage {run.recipe.stage}, {size:.2f} M parameters. "
-            'Bound: Cramér-Rao, with the ranges as prior knowledge. Where an error equals that of the middle of the ranges, the data cannot tell.')
-    return Judgement(tables, pictures(run, theta[:500], x[:500], clean[:1]), dict(n=n, refined_over_bound=scale, calibration=kept), note)
+            'Bound: Cramér-Rao, with the ranges as prior knowledge. Where an error equals that of the middle of the '
+            'ranges, the data cannot tell.')
+    return Judgement(tables, pictures(run, theta[:500], x[:500], clean[:1]),
+                     dict(n=n, refined_over_bound=scale, calibration=kept), note)
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #2322c36b
 def plot_reconstruction(fig, x, signal, clean):
@@ -165,12 +179,19 @@ def plot_reconstruction(fig, x, signal, clean):
     b.set(xlabel='pixel', ylabel='residual [-]')
     for ax in (a, b): ax.legend(fontsize=7)
 
-def pictures(run, theta, x, clean)->dict: # states (n,d), signals (n,1,N), the first without noise (1,1,N); Pictures by name
+def pictures(run,
+             theta, # states (n,d)
+             x,     # signals (n,1,N)
+             clean, # the first without noise (1,1,N)
+            )->dict: # Pictures by name
     "Estimates and truth, and one spectrum."
     told = {k: run.space.columns(theta)[k] for k in run.recipe.known if k in run.space}
     last, given = len(run.model.refiners), told_text(told)
     network, refined = (run.model.estimate(x, told, k)[0] for k in (0, last))
     with torch.no_grad(): signal = run.sim(refined[:1]).float()
-    return dict(network=Picture(lambda f: plot_truth(f, run.space, network, theta), f'The encoder alone, {given}', (7, 6)),
-                refined=Picture(lambda f: plot_truth(f, run.space, refined, theta), f'After all refiners, {given}', (7, 6)),
-                spectrum=Picture(lambda f: plot_reconstruction(f, x[0,0], signal[0,0], clean[0,0]), 'Measured, reconstructed, and what is left', (7, 4)))
+    return dict(network=Picture(lambda f: plot_truth(f, run.space, network, theta), f'The encoder alone, {given}',
+                                (7, 6)),
+                refined=Picture(lambda f: plot_truth(f, run.space, refined, theta), f'After all refiners, {given}',
+                                (7, 6)),
+                spectrum=Picture(lambda f: plot_reconstruction(f, x[0,0], signal[0,0], clean[0,0]),
+                                 'Measured, reconstructed, and what is left', (7, 4)))

@@ -17,7 +17,7 @@ from ..calibration import Conformal
 from ..desk import Reader, Signals, doubts, known_values, retrieve
 from ..files import FileError, atomic_write, read_hdf5, validate
 from ..draws import Samples, box_posterior, sample_posterior
-from ..misfit import Misfit, misfit
+from ..misfit import misfit
 from ..pages import png
 from ..params import normals
 from ..posterior import Gaussian, crlb, map_estimate, outliers
@@ -40,14 +40,15 @@ def net_fit(model:PhysAE,
             x:Tensor,       # signals (B,1,N)
             like:Gaussian,  # noise
             known=None,     # {name: values or (values, sd)} in the space's units
-            tol=10.,        # the last step is shorter than this [posterior standard deviations of all parameters together]
+            tol=10.,        # the last step is shorter than this [posterior sd of all parameters together]
             starts=4,       # starts tried where the residual is too large, the network's included
             robust=True):   # fit again without samples that do not belong, where the residual is too large
-    "The maximum of the posterior, from the encoder's guess: an Estimate, with `.mask` (B,1,N), samples left out, and `.left_out` (B,), their share."
+    "Maximum of the posterior from the encoder's guess; `.mask` (B,1,N): what is left out, `.left_out` (B,): its share."
     known = known or {}
     told = {k: v[0] if isinstance(v, tuple) else v for k, v in known.items()}
     start, _ = model.estimate(x.float(), told, refine=0)
-    e = map_estimate(model.sim, x, like, start=start, known=known, tol=tol, damping=1e-6, starts=1 if robust else starts)
+    e = map_estimate(model.sim, x, like, start=start, known=known, tol=tol, damping=1e-6,
+                     starts=1 if robust else starts)
     e.left_out, e.mask = torch.zeros(len(x)), torch.zeros(x.shape, dtype=torch.bool)
     if not robust: return e
     if len(bad := (~e.ok).nonzero()[:,0]): _without_outliers(model.sim, x, like, known, start, e, bad, starts)
@@ -90,11 +91,13 @@ def read_signals(path, run:Run, quantity=None, axis=None, y=None, **kw)->Tensor:
         check_quantity(path, run, None, dict(quantity=s.quantity))
         if s.nu is not None and len(s) == N: _check_axis(path, run, s.nu)
     if values.shape[1] != N:
-        raise FileError(path, f"{values.shape[1]} samples", f"{N}, as the run was trained with", remedy='train a run with --num_points, or use `physlearn fit spectra`')
+        raise FileError(path, f"{values.shape[1]} samples", f"{N}, as the run was trained with",
+                        remedy='train a run with --num_points, or use `physlearn fit spectra`')
     x = torch.tensor(values)[:,None]
     worst = int(run.model.norm.outside(x.float()).argmax())
     if fault := outside_range(run, values[worst]):
-        raise FileError(path, fault, 'a spectrum of this instrument', f'spectrum {worst}' if len(x) > 1 else '', 'check quantity, unit and direction of the axis')
+        raise FileError(path, fault, 'a spectrum of this instrument', f'spectrum {worst}' if len(x) > 1 else '',
+                        'check quantity, unit and direction of the axis')
     return x
 
 def _many(path, run, quantity, y):
@@ -112,7 +115,8 @@ def _many(path, run, quantity, y):
 def outside_range(run, y)->str: # values (N,)
     "What is wrong with a signal that no state of the trained ranges comes near, or ''."
     share = float(run.model.norm.outside(torch.tensor(y)[None,None].float())[0])
-    return f"{100*share:.0f} % of the samples are outside the trained range: no spectrum of it comes near" if share > .05 else ''
+    return (f"{100*share:.0f} % of the samples are outside the trained range: no spectrum of it comes near"
+            if share > .05 else '')
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #2cea1f6e
 def check_quantity(path, run, quantity, meta): # as the call says, and the file
@@ -120,8 +124,10 @@ def check_quantity(path, run, quantity, meta): # as the call says, and the file
     said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
     kind = quantity or said
     if kind is None:
-        raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}", remedy='say what the numbers are, for example --quantity signal')
-    if quantity and said and quantity != said: raise FileError(path, f"the file says quantity {said}", f"{quantity}, as was asked for")
+        raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}",
+                        remedy='say what the numbers are, for example --quantity signal')
+    if quantity and said and quantity != said:
+        raise FileError(path, f"the file says quantity {said}", f"{quantity}, as was asked for")
     if kind != want: raise FileError(path, f"quantity {kind!r}", f"{want!r}, as the run was trained with")
 
 def _check_axis(path, run, nu):
@@ -136,7 +142,8 @@ def _check_axis(path, run, nu):
     off = np.abs(nu - c - fit[0] - fit[1]*t).max()
     found = f"has {', '.join(bad)}" if bad else f'departs by {off:.2g} cm-1 from the trained calibration'
     if bad or off > 1e-3*np.ptp(nu):
-        raise FileError(path, f"the axis {found}", 'an axis within the ranges of the run', remedy='use `physlearn fit spectra`, which takes any axis')
+        raise FileError(path, f"the axis {found}", 'an axis within the ranges of the run',
+                        remedy='use `physlearn fit spectra`, which takes any axis')
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #9fb4364e
 @dataclass(kw_only=True)
@@ -160,19 +167,21 @@ def _groups(e, like, x):
     "Rows and their noise: those without outliers together, the others with theirs left out."
     odd = e.left_out > 0
     if not odd.any(): return [(torch.arange(len(x)), like)]
-    out = [((~odd).nonzero()[:,0], like), (odd.nonzero()[:,0], Gaussian(torch.where(e.mask[odd], torch.inf, like.std(x[odd].double()))))]
+    out = [((~odd).nonzero()[:,0], like), (odd.nonzero()[:,0],
+                                           Gaussian(torch.where(e.mask[odd], torch.inf, like.std(x[odd].double()))))]
     return [g for g in out if len(g[0])]
 
 def _told(s): return {k: v if v[1] else v[0] for k, v in s.known.items()}
 
 def _results(run, s, method, theta, sd, low, high, ratio, ok, chi2, level, **columns):
-    "The table of any method, with the misfit test of its estimates, their bounds, and intervals corrected where calibration asks for it."
+    "Table of any method: estimates, their misfit test and bounds, intervals corrected where calibration asks for it."
     odd, known = _tested(run, s, theta), _told(s)
     bound = crlb(run.sim, theta, s.like, known={k: v for k, v in s.known.items()})
     low, high = conformal(run, method, s.known, low, high, level)
     kinds = [k if p < ALPHA else 'none' for k, p in zip(odd.kind, odd.p)]
     columns = s.columns | dict(chi2=chi2.numpy(), misfit=np.array(kinds)) | columns
-    return Results(run.sim.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(known), columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA)
+    return Results(run.sim.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(known),
+                   columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA)
 
 def _tested(run, s, theta):
     "The misfit test; noise is drawn once and serves all batches."
@@ -191,7 +200,7 @@ def by_fit(run, s:Signals, draws:int, level:float)->Results:
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #e67ccf1a
 def conformal(run, method, known, low, high, level=.95):
-    "Interval ends (n,d), corrected where the run's calibration says that coverage fails; the factors are those of 95 %."
+    "Interval ends (n,d), corrected where the run's calibration says that coverage fails, with the factors of 95 %."
     exact, space = [k for k, v in known.items() if not v[1]], run.sim.space
     given = f"{' and '.join(k for k in space if k in exact)} given" if exact else 'nothing given'
     d = run.metrics.get('calibration', {}).get(f'{method}, {given}')
@@ -215,7 +224,8 @@ def posterior(run:Run, x:Tensor, # signals (n,1,N)
     "Weighted draws from the posterior of each spectrum."
     e, parts, flow = net_fit(run.model, x, like, known, tol=.1), [], run.model.posterior if head else None
     for rows, noise in _groups(e, like, x):
-        s = sample_posterior(run.sim, x[rows], noise, draws, _of_rows(known or {}, rows), e.theta[rows], flow, (*key, int(rows[0])))
+        s = sample_posterior(run.sim, x[rows], noise, draws, _of_rows(known or {}, rows), e.theta[rows], flow,
+                             (*key, int(rows[0])))
         parts.append((rows, s))
     back = torch.cat([r for r, _ in parts]).argsort()
     cat = lambda k: torch.cat([getattr(s, k) for _, s in parts])[back]
@@ -224,14 +234,16 @@ def posterior(run:Run, x:Tensor, # signals (n,1,N)
 def by_posterior(run, s:Signals, draws:int, level:float)->Results:
     "Draws about the fit."
     if run.model.posterior is None:
-        raise ValueError(f"run {run.name} has no posterior head: train one with `physlearn train spectra --stage POST --from {run.path} --out ...`, or take method map")
+        raise ValueError(f"run {run.name} has no posterior head: train one with `physlearn train spectra --stage "
+                         f"POST --from {run.path} --out ...`, or take method map")
     space, known = run.sim.space, _told(s)
     drawn, e = posterior(run, s.y, s.like, known, draws, key=('posterior', s.start))
     u, w = space.encode(drawn.theta), drawn.weights[...,None]
     ratio = ((w*u**2).sum(1) - (w*u).sum(1)**2).clamp_min(0).sqrt()*12**.5
     for k in known: ratio[:,space.index(k)] = e.ratio[:,space.index(k)]
     ends = drawn.interval(level)
-    return _results(run, s, 'posterior', drawn.mean(), drawn.sd(), ends[:,0], ends[:,1], ratio, e.ok & (drawn.ess >= ENOUGH), e.chi2, level,
+    return _results(run, s, 'posterior', drawn.mean(), drawn.sd(), ends[:,0], ends[:,1], ratio,
+                    e.ok & (drawn.ess >= ENOUGH), e.chi2, level,
                     effective_draws=drawn.ess.numpy(), predictive_p=drawn.predictive().numpy())
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #825a927c
@@ -251,20 +263,29 @@ def by_net(run, s:Signals, draws:int, level:float)->Results:
         raise ValueError(f"known {soft[0]} has an uncertainty, which method net cannot use: take method map")
     theta, sd = run.model.estimate(s.y.float(), {k: torch.full((len(s),), float(v)) for k, v in known.items()})
     scale = run.metrics.get('refined_over_bound', {})
-    if sd is None or not scale: raise ValueError("method net needs a run with Newton refiners that was evaluated: run `physlearn evaluate RUN`, or take method map")
+    if sd is None or not scale:
+        raise ValueError("method net needs a run with Newton refiners that was evaluated: run `physlearn evaluate "
+                         "RUN`, or take method map")
     scale = scale['given' if set(known) >= set(run.recipe.known) and 'given' in scale else 'unknown']
     sd = sd*torch.tensor([0. if k in known else max(1., scale.get(k, 1.)) for k in space], dtype=sd.dtype)
     chi2, ok = reduced_chi2(run.sim, s.y, theta, s.like, len(space) - len(known))
     none = torch.full_like(theta, math.nan)
-    return _results(run, s, 'net', theta, sd*space.slope(theta).abs(), none, none, (sd*12**.5).clamp(max=1.), ok, chi2, level)
+    return _results(run, s, 'net', theta, sd*space.slope(theta).abs(), none, none, (sd*12**.5).clamp(max=1.), ok,
+                    chi2, level)
 
 METHODS = dict(map=by_fit, posterior=by_posterior, net=by_net)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #927e3b5c
-def write_corner(path, run, x, known, noise, draws)->Path: # PNG to write; signals (n,1,N); words of what is known and of the noise
+def write_corner(path,  # PNG to write
+                 run,
+                 x,     # signals (n,1,N)
+                 known, # words of what is known
+                 noise, # words of the noise
+                 draws)->Path:
     "Corner plot of one spectrum's posterior, of what is free."
     known = known_values(run.sim.space, known)
-    s, _ = posterior(run, x[:1], run.recipe.likelihood(noise, x), {k: v if v[1] else v[0] for k, v in known.items()}, draws)
+    s, _ = posterior(run, x[:1], run.recipe.likelihood(noise, x), {k: v if v[1] else v[0] for k, v in known.items()},
+                     draws)
     names = [k for k in run.sim.space if k not in known or known[k][1]]
     picture = png(lambda f: s.plot(f, names=names), (1.3*len(names), 1.3*len(names)))
     with atomic_write(path) as tmp: tmp.write_bytes(picture)

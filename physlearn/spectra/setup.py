@@ -46,7 +46,8 @@ class Gas:
         lines, sums = read_line_data(self.lines, self.partition_sums)
         chosen = preset(self.preset)
         length = dict(path=self.path) if self.path else {}
-        return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile, mixing=self.mixing)
+        return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
+            mixing=self.mixing)
 
     def built(self, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine
         "The simulator, seen through a line shape if one is named."

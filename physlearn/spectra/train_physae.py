@@ -17,18 +17,18 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Plateau, ReLoBRaLo, constant, cosine_warmup, one_cycle
-from ..data import Chain, Clip, Drift, Fringes, SeedDL, Spikes, White, noise_from_dict, sim_dls
+from ..data import Chain, Clip, Drift, Fringes, SeedDL, Spikes, White, sim_dls
 from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
-from ..losses import CompositeLoss, param_mse, peak_mse, signal_mse, spectral_angle
+from ..losses import CompositeLoss, param_mse, peak_mse, spectral_angle
 from ..runs import Recipe, expect
 from ..train import Stage
 from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
 from .fit import noise_share, point_scatter
 from .setup import Gas
-from .simulate import Grid, LineByLine, preset
+from .simulate import Grid, LineByLine
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
 def noise_model(name:str, # 'white', 'guide' or 'none'
@@ -50,7 +50,8 @@ def bound_loss(out:dict,   # with 'us' (S,B,d) and 'sd' (S-1,B,d), standard devi
     if 'sd' not in out: raise ValueError("errors in units of the bound need a Newton refiner that is active")
     free = (batch['known'] == 0).expand_as(out['sd'])
     z = (out['us'][1:] - batch['u'])/out['sd'].float()
-    return torch.nn.functional.huber_loss(torch.where(free, z, 0.), torch.zeros_like(z), reduction='sum', delta=3.)/free.sum().clamp_min(1)
+    return torch.nn.functional.huber_loss(torch.where(free, z, 0.), torch.zeros_like(z), reduction='sum',
+                                          delta=3.)/free.sum().clamp_min(1)
 
 def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
                  batch:dict, # with 'clean' (B,1,N)
@@ -62,7 +63,8 @@ def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
 @dataclass
 class SpectraData(Gas, Recipe):
     "What is simulated: ranges, lines, axis and noise."
-    poly_frequency: tuple[float, ...]|None = None # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
+    # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
+    poly_frequency: tuple[float, ...]|None = None
     train_samples: int = 500_000    # spectra per epoch, new ones in each
     val_samples: int = 5_000        # validation spectra, always the same
     num_points: int = 800           # samples of a spectrum
@@ -71,7 +73,8 @@ class SpectraData(Gas, Recipe):
     known: tuple[str, ...] = ('P', 'T') # parameters that may be told to the network
     hide: float = .5                # how often they are not told
 
-DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3))   # epochs and rate of each stage
+# epochs and rate of each stage
+DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3))
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #b02dda16
 @dataclass
@@ -102,7 +105,9 @@ class SpectraRecipe(SpectraData):
     def __post_init__(self):
         if self.stage not in DEFAULTS: raise ValueError(f"stage {self.stage!r}: there are {', '.join(DEFAULTS)}")
         if self.lr_scheduler in ('None', 'none', 'constant'): self.lr_scheduler = None
-        if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'): raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: there are cosine_warmup, one_cycle, plateau and None")
+        if self.lr_scheduler not in (None, 'cosine_warmup', 'one_cycle', 'plateau'):
+            raise ValueError(f"lr_scheduler {self.lr_scheduler!r}: "
+                             "there are cosine_warmup, one_cycle, plateau and None")
         for k, v in zip(('epochs', 'lr'), DEFAULTS[self.stage]):
             if getattr(self, k) is None: setattr(self, k, v)
         if self.stage == 'POST' and not self.flow: self.flow = 3
@@ -142,7 +147,8 @@ def simulator(self:SpectraRecipe)->LineByLine:
     if self.num_points < 64: raise ValueError(f"num_points={self.num_points}: at least 64")
     chosen, lines, ranges, kw = self.parts()
     grid = chosen.grid.resized(self.num_points)
-    if self.poly_frequency is not None: grid = Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
+    if self.poly_frequency is not None:
+        grid = Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
     return chosen.simulator(lines, space=chosen.space.replace(**ranges), grid=grid, method='table', **kw)
 
 @patch
@@ -155,28 +161,34 @@ def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the co
 def _calibration(poly, n):
     "Refuse what is no small correction of an axis."
     bend = sum(abs(c)*n**(k + 2) for k, c in enumerate(poly))
-    if not bend < 10: raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; expected less than 10")
+    if not bend < 10:
+        raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; "
+                         "expected less than 10")
     return poly
 
 @patch
 def model(self:SpectraRecipe, sim)->PhysAE:
     "The network of these options, untrained."
     refiners = self.num_cascade_refiners, self.refiner, self.shared_refiners
-    return PhysAE(sim, self.variant, *refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002, self.flow)
+    return PhysAE(sim, self.variant, *refiners, self.mlp_dropout, self.refiner_dropout, self.noise_rms or .002,
+                  self.flow)
 
 @patch
 def dls(self:SpectraRecipe, sim, device='cpu'):
     "Training and validation spectra; validation has white noise of the full size. Stage POST takes fits of them."
     if self.stage == 'POST':
         like = noise_of(sim, self.noise_rms or .002)
-        source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like, known=[k for k in self.known if k in sim.space])
+        source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like,
+                           known=[k for k in self.known if k in sim.space])
         sizes = dict(train=self.train_samples, valid=self.val_samples)
-        loaders = [SeedDL(source, self.batch_size, n, self.seed, split, device, block=256) for split, n in sizes.items()]
+        loaders = [SeedDL(source, self.batch_size, n, self.seed, split, device, block=256)
+                   for split, n in sizes.items()]
         return DataLoaders(*loaders, device=torch.device(device))
     noise = noise_model(self.noise, self.noise_rms, full=self.stage != 'A')
     full = White(0., self.noise_rms) if self.noise_rms else None
     return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise, self.seed, device,
-                   known=self.known, hide=self.hide, valid_noise=full, block=256)   # larger blocks simulate faster; four batches share one
+                   known=self.known, hide=self.hide, valid_noise=full,
+                   block=256)   # larger blocks simulate faster; four batches share one
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #eb967bce
 @patch
@@ -184,23 +196,28 @@ def loss(self:SpectraRecipe, sim)->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
     w = [self.mf_weight if k.startswith('mf_') else 1. for k in sim.space]
     refining, den = self.stage in ('B1', 'B2'), self.stage == 'DEN'
-    weights = dict(params=self.lambda_params_mse, angle=self.lambda_spectral_angle, peak=self.lambda_peak_weighted_mse, bound=float(refining and self.refiner == 'newton'), denoised=0.)
+    weights = dict(params=self.lambda_params_mse, angle=self.lambda_spectral_angle,
+                   peak=self.lambda_peak_weighted_mse, bound=float(refining and self.refiner == 'newton'), denoised=0.)
     if self.stage == 'POST': return CompositeLoss(nll=nll)
     if den: weights = {k: float(k == 'denoised') for k in weights}
-    return CompositeLoss(weights, params=param_mse(w), angle=spectral_angle, peak=peak_mse, bound=bound_loss, denoised=denoised_mse)
+    return CompositeLoss(weights, params=param_mse(w), angle=spectral_angle, peak=peak_mse, bound=bound_loss,
+                         denoised=denoised_mse)
 
-TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',), POST=('posterior',))
+TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',),
+              POST=('posterior',))
 
 @patch
 def stages(self:SpectraRecipe)->list:
     "The one stage of this recipe."
-    return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], _schedule(self), cbs=lambda: _callbacks(self), prepare=lambda learn: _prepare(self, learn))]
+    return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], _schedule(self),
+                  cbs=lambda: _callbacks(self), prepare=lambda learn: _prepare(self, learn))]
 
 def _prepare(recipe, learn):
     "Switch on the parts of the model that the stage needs."
     model, fitted = learn.model, recipe.stage in ('DEN', 'POST')
     if recipe.stage == 'POST':
-        for dl in learn.dls: dl.source.flow = model.posterior        # the order of its coordinates goes with its weights
+        for dl in learn.dls:
+            dl.source.flow = model.posterior        # the order of its coordinates goes with its weights
     model.active = 0 if recipe.stage == 'A' else len(model.refiners)
     model.decode = not fitted and recipe.lambda_spectral_angle + recipe.lambda_peak_weighted_mse > 0
     model.denoise = recipe.stage == 'DEN'
@@ -215,7 +232,8 @@ def _schedule(recipe):
     if recipe.lr_scheduler == 'plateau': return None
     if recipe.lr_scheduler == 'one_cycle': return one_cycle
     if recipe.lr_scheduler is None: return constant
-    shape = dict(warmup_epochs=recipe.warmup_epochs, t_0=recipe.t_0, t_mult=recipe.t_mult, eta_min_ratio=recipe.eta_min_ratio)
+    shape = dict(warmup_epochs=recipe.warmup_epochs, t_0=recipe.t_0, t_mult=recipe.t_mult,
+                 eta_min_ratio=recipe.eta_min_ratio)
     return lambda lr: cosine_warmup(lr, **shape)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #862ff131
@@ -224,7 +242,8 @@ _LEAN = dict(encoder_variant='xs', batch_size=128, lr=3e-3, lr_scheduler='one_cy
 PRESETS = dict(
     quick=SpectraRecipe(train_samples=1000, val_samples=100, epochs=20, batch_size=32),
     default=SpectraRecipe(train_samples=10_000, val_samples=1000, epochs=100, batch_size=64),
-    high=SpectraRecipe(train_samples=50_000, val_samples=5000, epochs=150, batch_size=128, encoder_variant='l', precision='bf16', num_workers=8),
+    high=SpectraRecipe(train_samples=50_000, val_samples=5000, epochs=150, batch_size=128, encoder_variant='l',
+                       precision='bf16', num_workers=8),
     bound=SpectraRecipe(train_samples=256_000, val_samples=2000, epochs=50, **_LEAN),
     demo=SpectraRecipe(train_samples=32_000, val_samples=1000, epochs=20, **_LEAN))
 
@@ -239,9 +258,12 @@ def spectra_recipe(name:str, **kw)->SpectraRecipe:
 def from_file(cls:SpectraRecipe, path, d:dict)->dict: # what a file says; options
     "Ranges with units, and the calibration as the guide writes it, as options."
     out = {k: v for k, v in d.items() if k != 'ranges'}
-    if not isinstance(d.get('ranges', {}), dict): raise FileError(path, f"{d['ranges']!r}", "lines like 'P: 400..600 mbar'", 'ranges')
-    if 'ranges' in d: out['range'] = [_range(path, k, v) for k, v in (d['ranges'] or {}).items()] + list(out.get('range', ()))
-    if (p := d.get('poly_frequency')) is not None: out['poly_frequency'] = _poly(path, p if isinstance(p, dict) else {'all': p})
+    if not isinstance(d.get('ranges', {}), dict):
+        raise FileError(path, f"{d['ranges']!r}", "lines like 'P: 400..600 mbar'", 'ranges')
+    if 'ranges' in d:
+        out['range'] = [_range(path, k, v) for k, v in (d['ranges'] or {}).items()] + list(out.get('range', ()))
+    if (p := d.get('poly_frequency')) is not None:
+        out['poly_frequency'] = _poly(path, p if isinstance(p, dict) else {'all': p})
     return out
 
 def _range(path, k, v):
@@ -251,8 +273,12 @@ def _range(path, k, v):
 
 def _poly(path, p):
     "The guide gives one polynomial for each molecule; an instrument has one axis."
-    if not p or not all(isinstance(v, (list, tuple)) and all(isinstance(c, (str, int, float)) for c in v) for v in p.values()): raise FileError(path, f"{p}", 'a list of numbers for each molecule', 'poly_frequency')
-    if len({tuple(v) for v in p.values()}) != 1: raise FileError(path, f"different polynomials for {', '.join(p)}", 'one, since an instrument has one axis', 'poly_frequency')
+    if not p or not all(isinstance(v, (list, tuple)) and all(isinstance(c, (str, int, float)) for c in v)
+                        for v in p.values()):
+        raise FileError(path, f"{p}", 'a list of numbers for each molecule', 'poly_frequency')
+    if len({tuple(v) for v in p.values()}) != 1:
+        raise FileError(path, f"different polynomials for {', '.join(p)}", 'one, since an instrument has one axis',
+                        'poly_frequency')
     return next(iter(p.values()))
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #823491c0
