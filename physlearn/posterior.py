@@ -21,8 +21,8 @@ from .results import verdict
 def fisher(sim:Simulator,
            theta:Tensor,    # physical values (B,d)
            like:Likelihood, # how data scatter
-           **cond,          # what else the simulator is told; a tensor (B,...) has a value for each row
-          )->Tensor:        # Fisher information about u = space.encode(theta), (B,d,d) [-]; NaN where the simulator fails
+           **cond,          # conditions of the simulator; a tensor (B,...) has a value for each row
+          )->Tensor:        # Fisher information about u = space.encode(theta), (B,d,d); NaN where the simulator fails
     "Fisher information of the signal about its parameters."
     told, first = Conditions(cond, len(theta)), torch.arange(min(4, len(theta)))
     with torch.no_grad():
@@ -35,17 +35,18 @@ def fisher(sim:Simulator,
         return J @ J.mT
 
 # %% ../nbs/00_core/08a_posterior.ipynb #e9365b3f
-def symmetric_inverse(A:Tensor)->Tensor: # positive matrices (B,d,d)
-    "Inverse after scaling to unit diagonal; singular directions get a huge variance, not a NaN."
+def symmetric_inverse(A:Tensor, # positive matrices (B,d,d)
+                     )->Tensor: # their inverses (B,d,d)
+    "Inverse after scaling to unit diagonal; a singular direction gets a very large variance instead of NaN."
     s = A.diagonal(dim1=1, dim2=2).clamp_min(1e-300).rsqrt()
     L, V = torch.linalg.eigh(A*s[:,:,None]*s[:,None])
     return (V/L.clamp_min(1e-15)[:,None]) @ V.mT * s[:,:,None]*s[:,None]
 
 def crlb(sim:Simulator, theta:Tensor, like:Likelihood,
-         known=None,            # {name: value or (value, sd)}; only the sd matters here
+         known=None,            # {name: value or (value, sd)}; of the pair only sd is used
          how:str='joint',       # 'alone', 'joint' or 'range'
          F:Tensor=None,         # Fisher information, if at hand (B,d,d)
-         ranges:ParamSpace=None,# that are the prior of 'range'; the simulator's if None
+         ranges:ParamSpace=None,# prior of 'range'; the simulator's if None
          **cond)->Tensor:       # bound on the standard deviation [unit of each parameter], (B,d); 0 where known exactly
     "Cramér-Rao bounds in physical units; of a logarithmic parameter, its linearised absolute error."
     if how not in ('alone', 'joint', 'range'): raise ValueError(f"how={how!r}; choose 'alone', 'joint' or 'range'")
@@ -112,10 +113,12 @@ class Identifiability:
 
 # %% ../nbs/00_core/08a_posterior.ipynb #700f928e
 def identifiable(space:ParamSpace, # ranges that stand for what is known before; usually sim.space
-                 sim:Simulator, like:Likelihood,
+                 sim:Simulator,
+                 like:Likelihood,  # how data scatter
                  known=None,       # {name: value or (value, sd)}
-                 n:int=64,         # states drawn from the ranges
-                 **cond)->Identifiability:
+                 n:int=64,         # states drawn from the ranges, over which medians are taken
+                 **cond,           # conditions of the simulator
+                )->Identifiability:
     "Say for each parameter what a measurement can add to what is known: medians over `n` states."
     space = same_names(space, sim.space)
     K, theta = Knowledge(space, known, n), space.sample(n, 'identifiable')
@@ -169,15 +172,15 @@ class Estimate:
     space: ParamSpace
     theta: Tensor       # estimates (B,d) [unit of each parameter]
     sd: Tensor          # posterior standard deviations (B,d)
-    sd_stat: Tensor     # the part that remains if what is known were known exactly (B,d)
+    sd_stat: Tensor     # statistical part: what would remain if the known parameters were exact (B,d)
     cov: Tensor         # posterior covariance (B,d,d); zero rows where known exactly
-    ratio: Tensor       # posterior over prior standard deviation (B,d); 1: the data do not tell; 0: known exactly
+    ratio: Tensor       # posterior over prior standard deviation (B,d); 1: not determined; 0: known exactly
     chi2: Tensor        # reduced chi-squared (B,)
     dof: Tensor         # its degrees of freedom (B,)
     ok: Tensor          # converged, and residual no worse than noise can be (B,), bool
     converged: Tensor   # the last step was below the tolerance (B,), bool
     steps: Tensor       # evaluations of the simulator spent on this row (B,)
-    known: dict = field(default_factory=dict)
+    known: dict = field(default_factory=dict) # as it was given: {name: value or (value, sd)}
 
     def __len__(self): return len(self.theta)
 
@@ -272,16 +275,16 @@ def _descend(m, z, max_steps, tol, damping):
     return walk
 
 # %% ../nbs/00_core/08a_posterior.ipynb #ad46063f
-def map_estimate(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
+def map_estimate(sim:Simulator,       # or a Measurement, which brings y, like, known and conditions
                  y:Tensor=None,       # signals (B,C,...)
-                 like:Likelihood=None,# how they scatter
+                 like:Likelihood=None,# how the signals scatter
                  start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
                  known=None,          # {name: value or (value, sd)} in the space's units; value a number or (B,)
                  starts:int=4,        # starts tried for a row whose residual is too large, the first included
                  max_steps:int=40,    # evaluations per start
                  tol:float=.02,       # the last step is shorter than this [posterior standard deviations]
-                 damping:float=1e-2,  # of the first step; a trusted start may take 1e-6
-                 **cond,              # what else the simulator is told; a tensor (B,) has one value for each signal
+                 damping:float=1e-2,  # of the first step; 1e-6 where the start is close to the solution
+                 **cond,              # conditions of the simulator; a tensor (B,) has one value for each signal
                 )->Estimate:
     "Maximum of the posterior for each signal, with its covariance, by batched Levenberg-Marquardt."
     m = measurement(sim, y, like, known, cond)
@@ -342,14 +345,15 @@ def _measured(m, walk):
     return Estimate(K.space, K.theta(z), sd, sd_stat, cov, full(ratio), chi2, dof, ok, walk.done, walk.steps, K.known)
 
 # %% ../nbs/00_core/08a_posterior.ipynb #5feef768
-def outliers(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
+def outliers(sim:Simulator,       # or a Measurement, which brings y, like, known and conditions
              y:Tensor=None,       # signals (B,C,...)
              like:Likelihood=None,# how the samples that belong scatter
              start:Tensor=None,   # physical values to start from (B,d)
              known=None,          # as in `map_estimate`
              steps:int=12,        # evaluations
              reach:float=2.5,     # residual that gets a quarter of the weight [scales]
-             **cond)->tuple:      # mask of the samples that do not belong, bool (B,C,...), and values (B,d) that fit the others
+             **cond,              # conditions of the simulator
+            )->tuple:             # mask of samples that do not belong, bool (B,C,...); values (B,d) that fit the rest
     "Find samples that no state explains together with the rest."
     m = measurement(sim, y, like, known, cond)
     K, n = m.knowledge, len(m)

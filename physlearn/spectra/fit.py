@@ -349,7 +349,7 @@ def report(fit:Fit,
            before=None,         # Identifiability of the same simulator
            truth:dict=None,     # true values by name, if they are known
           )->str:               # HTML, self-contained
-    "A page for people who were not there."
+    "The fit as a self-contained HTML page."
     about = '<br>'.join(html.escape(str(v)) for v in (fit.spectrum, fit.sim.extra_repr(), fit.summary()))
     parts = [f"<h1>{html.escape(str(title))}</h1><p>{about}</p>", img(_picture(fit), 'spectrum, model and residual'),
              f"<h2>What was found</h2>{_html_rows(**fit.table())}<p>{_LEGEND}</p>"]

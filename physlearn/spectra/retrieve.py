@@ -28,7 +28,10 @@ from .fit import ALPHA
 from .physae import PhysAE
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #2b94d306
-def validation(run:Run, n:int, *key): # further words make another set
+def validation(run:Run, # whose ranges and noise are used
+               n:int,   # states
+               *key,    # further words make another set
+              ):        # (n,d), (n,1,N), (n,1,N)
     "States (n,d), noisy signals (n,1,N), and the same without noise."
     theta = run.sim.space.sample(n, 'evaluate', *key)
     with torch.no_grad(): clean = torch.cat([run.sim(t) for t in theta.split(256)])
@@ -36,14 +39,14 @@ def validation(run:Run, n:int, *key): # further words make another set
     return theta, clean*(1 + run.recipe.noise_rms*noise), clean
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #89ffa162
-def net_fit(model:PhysAE,
+def net_fit(model:PhysAE,   # the run's model, which has the simulator
             x:Tensor,       # signals (B,1,N)
             like:Gaussian,  # noise
             known=None,     # {name: values or (values, sd)} in the space's units
             tol=10.,        # the last step is shorter than this [posterior sd of all parameters together]
             starts=4,       # starts tried where the residual is too large, the network's included
             robust=True):   # fit again without samples that do not belong, where the residual is too large
-    "Maximum of the posterior from the encoder's guess; `.mask` (B,1,N): what is left out, `.left_out` (B,): its share."
+    "Maximum of the posterior from the encoder's estimate; `.mask` (B,1,N): samples left out, `.left_out`: their share."
     known = known or {}
     told = {k: v[0] if isinstance(v, tuple) else v for k, v in known.items()}
     start, _ = model.estimate(x.float(), told, refine=0)
@@ -81,7 +84,13 @@ def _without_outliers(sim, x, like, known, start, e, bad, starts):
     e.left_out[bad[good]], e.mask[bad[good]] = left[good], mask[good]
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #1fcec9a7
-def read_signals(path, run:Run, quantity=None, axis=None, y=None, **kw)->Tensor: # further keywords of `read_spectrum`
+def read_signals(path,          # file
+                 run:Run,       # trained run that is to read it
+                 quantity=None, # signal or absorption; the file's if None
+                 axis=None,     # wavenumber, wavelength or pixel; the file's if None
+                 y=None,        # column or data set of the values
+                 **kw,          # further keywords of `read_spectrum`
+                )->Tensor:      # (n,1,N)
     "Signals (n,1,N) of one file, checked against what the run was trained on."
     N, values = len(run.sim.grid), None
     if str(path).lower().endswith(('.h5', '.hdf5')): values = _many(path, run, quantity, y)
@@ -112,14 +121,19 @@ def _many(path, run, quantity, y):
         for nu in validate(data['wavenumber'], path, 'wavenumber', shape=values.shape): _check_axis(path, run, nu)
     return values
 
-def outside_range(run, y)->str: # values (N,)
+def outside_range(run, # trained run
+                  y,   # values (N,)
+                 )->str:
     "What is wrong with a signal that no state of the trained ranges comes near, or ''."
     share = float(run.model.norm.outside(torch.tensor(y)[None,None].float())[0])
     return (f"{100*share:.0f} % of the samples are outside the trained range: no spectrum of it comes near"
             if share > .05 else '')
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #2cea1f6e
-def check_quantity(path, run, quantity, meta): # as the call says, and the file
+def check_quantity(path,     # file, named in the error
+                   run,      # trained run
+                   quantity, # as the user states it, or None
+                   meta):    # header of the file; its `quantity` is used
     "FileError where the quantity is not stated, or is not the run's."
     said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
     kind = quantity or said
@@ -189,8 +203,12 @@ def _tested(run, s, theta):
     s.shared['null'] = found.null
     return found
 
-def by_fit(run, s:Signals, draws:int, level:float)->Results:
-    "A fit, begun by the network."
+def by_fit(run,         # trained run
+           s:Signals,   # spectra and what is known of each
+           draws:int,   # not used; all methods take the same arguments
+           level:float, # of the intervals
+          )->Results:
+    "Method `map`: a fit that starts from the network's estimate."
     x, known = s.y, _told(s)
     e = net_fit(run.model, x, s.like, known, tol=.1)
     ends = e.theta.new_empty(len(x), 2, len(run.sim.space))
@@ -199,7 +217,12 @@ def by_fit(run, s:Signals, draws:int, level:float)->Results:
     return _results(run, s, 'map', e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, e.chi2, level)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #e67ccf1a
-def conformal(run, method, known, low, high, level=.95):
+def conformal(run,       # trained run; its `metrics` have the calibration
+              method,    # map, posterior or net
+              known,     # {name: (value, sd)}
+              low, high, # interval ends (n,d) [unit of each parameter]
+              level=.95, # of the interval; others than 95 % are left as they are
+             ):          # low and high, corrected
     "Interval ends (n,d), corrected where the run's calibration says that coverage fails, with the factors of 95 %."
     exact, space = [k for k, v in known.items() if not v[1]], run.sim.space
     given = f"{' and '.join(k for k in space if k in exact)} given" if exact else 'nothing given'
@@ -219,8 +242,9 @@ def posterior(run:Run, x:Tensor, # signals (n,1,N)
               like:Gaussian,     # noise
               known=None,        # {name: values or (values, sd)} in the space's units
               draws:int=1000,    # for each
-              head=True,         # bend the draws with the run's flow
-              key=('posterior',))->tuple: # Samples, and the Estimate they are drawn about
+              head=True,         # draw with the run's posterior head, if it has one
+              key=('posterior',), # of the random numbers
+          )->tuple:          # Samples, and the Estimate they are drawn about
     "Weighted draws from the posterior of each spectrum."
     e, parts, flow = net_fit(run.model, x, like, known, tol=.1), [], run.model.posterior if head else None
     for rows, noise in _groups(e, like, x):
@@ -231,8 +255,12 @@ def posterior(run:Run, x:Tensor, # signals (n,1,N)
     cat = lambda k: torch.cat([getattr(s, k) for _, s in parts])[back]
     return Samples(run.sim.space, *(cat(k) for k in ('theta', 'weights', 'chi2', 'points'))), e
 
-def by_posterior(run, s:Signals, draws:int, level:float)->Results:
-    "Draws about the fit."
+def by_posterior(run,         # trained run with a posterior head
+                 s:Signals,   # spectra and what is known of each
+                 draws:int,   # for each spectrum
+                 level:float, # of the intervals
+                )->Results:
+    "Method `posterior`: weighted draws about the fit."
     if run.model.posterior is None:
         raise ValueError(f"run {run.name} has no posterior head: train one with `physlearn train spectra --stage "
                          f"POST --from {run.path} --out ...`, or take method map")
@@ -247,8 +275,14 @@ def by_posterior(run, s:Signals, draws:int, level:float)->Results:
                     effective_draws=drawn.ess.numpy(), predictive_p=drawn.predictive().numpy())
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #825a927c
-def reduced_chi2(sim, x, theta, like, free, batch=256):
-    "Reduced chi-squared (n,) of reconstructions, and whether noise alone can be as large."
+def reduced_chi2(sim,       # simulator
+                 x,         # signals (n,1,N)
+                 theta,     # estimates (n,d)
+                 like,      # noise
+                 free,      # number of free parameters
+                 batch=256, # spectra computed together
+                ):          # reduced chi-squared (n,), and whether noise alone can be as large (n,), bool
+    "How well the spectra of estimates agree with those measured."
     parts = []
     for y, t in zip(x.split(batch), theta.split(batch)):
         with torch.no_grad(): mu = sim(t).double()
@@ -256,8 +290,12 @@ def reduced_chi2(sim, x, theta, like, free, batch=256):
     chi2 = torch.cat(parts)/(x.shape[2] - free)
     return chi2, chi2 < 1 + 5*(2/x.shape[2])**.5
 
-def by_net(run, s:Signals, draws:int, level:float)->Results:
-    "The network and its refiners."
+def by_net(run,         # trained and evaluated run
+           s:Signals,   # spectra and what is known of each
+           draws:int,   # not used
+           level:float, # kept in the table; this method has no intervals
+          )->Results:
+    "Method `net`: the network and its refiners."
     space, known = run.sim.space, _told(s)
     if soft := [k for k, v in known.items() if isinstance(v, tuple)]:
         raise ValueError(f"known {soft[0]} has an uncertainty, which method net cannot use: take method map")
