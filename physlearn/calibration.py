@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from fastcore.basics import patch
-from scipy import stats
 from torch import Tensor
 from .params import ParamSpace, uniforms
 
@@ -113,6 +112,7 @@ def sbc_test(ranks:Tensor, # of `sbc_ranks` (n,d)
              rows:int=2000,# pairs that the classifier gets
             )->dict:       # p: adjusted over parameters (d,), c2st: accuracies (d,), 0.5 is best, None with fewer than 1,000 pairs
     "Tests that each parameter's ranks are uniform."
+    from scipy import stats
     some, flat = ranks[:rows], uniforms(min(rows, len(ranks)), ranks.shape[1], 'uniform', seed)
     return dict(p=holm([stats.kstest(r.numpy(), 'uniform').pvalue for r in ranks.T]),
                 c2st=[c2st(some[:,[j]], flat[:,[j]], seed) for j in range(ranks.shape[1])] if len(ranks) >= RULES['pairs'] else None)
@@ -162,6 +162,7 @@ def tarp(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
 
 def tarp_test(f:Tensor)->dict: # of `tarp` (n,); p of Kolmogorov-Smirnov, atc [-]
     "Test that the shares are uniform, and the area to the curve."
+    from scipy import stats
     return dict(p=float(stats.kstest(f.numpy(), 'uniform').pvalue), atc=.625 - f.clamp_min(.5).mean().item())
 
 # %% ../nbs/00_core/08c_calibration.ipynb #c113f961
@@ -322,6 +323,7 @@ def plot(self:Calibration,
          fig, # matplotlib Figure or SubFigure, about 8 × 3 inches, layout='constrained'
          bins:int=20):
     "Coverage, ranks and TARP, a line for each parameter."
+    from scipy import stats
     left, mid, right = fig.subplots(1, 3)
     n, a = len(self), torch.linspace(0, 1, 101, dtype=torch.float64)
     tol, sd99 = [100*self.tolerance(x) for x in a.tolist()], [258*binomial_sd(x, n) for x in a.tolist()]
@@ -331,7 +333,9 @@ def plot(self:Calibration,
     left.fill_between(100*a, [-t for t in tol], tol, color='.9', lw=0)
     left.set(xlabel='level of interval [%]', ylabel='holds truth, beyond level [%]')
     lo, hi = (stats.binom.ppf(p, n, 1/bins)*bins/n for p in (.005, .995))
-    mid.axhspan(lo, hi, color='.9', lw=0, zorder=0); mid.set(xlabel='rank of truth [-]', ylabel='density [-]'); mid.set_ylim(bottom=0)
+    mid.axhspan(lo, hi, color='.9', lw=0, zorder=0)
+    mid.set(xlabel='rank of truth [-]', ylabel='density [-]')
+    mid.set_ylim(bottom=0)
     right.fill_between(100*a, [-t for t in sd99], sd99, color='.9', lw=0)
     right.plot(100*a, 100*((self.tarp[:,None] <= a).double().mean(0) - a), 'k', lw=1)
     right.set(xlabel='TARP credibility [%]', ylabel='coverage, beyond it [%]')

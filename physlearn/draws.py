@@ -79,7 +79,7 @@ class BoxPosterior:
                  g:Tensor,     # gradient of the log-likelihood there (n,k)
                  order=None,   # names, least known first; found from A if None
                 ):
-        self.K, n = K, len(c0)
+        self.K = K
         pi, mid = torch.where(K.ranged, 12., 1.).double(), torch.where(K.ranged, .5, 0.).double()
         self.order = [k for k in (least_known(K, A, pi) if order is None else order) if k in K.free]
         o = torch.tensor([K.free.index(k) for k in self.order])

@@ -150,7 +150,7 @@ def _factor(like, M):
 def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
     "Log-likelihood near `mu`: value, squares, slope and the root of the curvature."
     e, s, w, slope = self._terms(y, mu)
-    n, M = len(mu), mu[0].numel()
+    M = mu[0].numel()
     logs = s.log().flatten(1).sum(1) + .5*math.log(2*math.pi)*_points(self, mu)
     if self.corr is None:
         squares, score, root = (e*e).flatten(1).sum(1), e*w, w

@@ -246,7 +246,9 @@ def check(self:ParamSpace, theta:Tensor)->Tensor:
     slack = 1e-9*_on(self.hi - self.lo, theta)
     bad = ~((theta >= _on(self.lo, theta) - slack) & (theta <= _on(self.hi, theta) + slack))
     if bad.any():
-        j = int(bad.nonzero()[0,-1]); k = self.names[j]; p = self[k]
+        j = int(bad.nonzero()[0,-1])
+        k = self.names[j]
+        p = self[k]
         raise ValueError(f"{k} = {float(theta[bad][0]):.6g} {p.unit} lies outside its range {p.lo:.6g} .. {p.hi:.6g} {p.unit}".replace('  ', ' '))
     return theta
 
