@@ -28,8 +28,9 @@ demo: .venv/.ready ## from line list to concentration with an error bar; the rep
 	$(BIN)/physlearn demo spectra --out demo
 
 test: .venv/.dev ## all tests: modules in step, site whole, notebooks, tests/
-	@echo "== 1/4 are modules, README and notebooks in step?"
+	@echo "== 1/4 are modules, README and notebooks in step, without errors or unused names?"
 	$(BIN)/python tools/check.py
+	$(BIN)/ruff check --ignore E501,E702,E703
 	@echo "== 2/4 is the site whole?"
 	$(BIN)/python tools/docs_check.py
 	@echo "== 3/4 notebooks$(if $(PHYSLEARN_DATA),, (PHYSLEARN_DATA is unset: cells marked data are skipped))"
@@ -38,8 +39,9 @@ test: .venv/.dev ## all tests: modules in step, site whole, notebooks, tests/
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile tests
 	@echo "== all passed"
 
-prepare: .venv/.dev ## before a commit: export, test, clean, renew README.md
+prepare: .venv/.dev ## before a commit: export, lint, test, clean, renew README.md
 	$(BIN)/nbdev_export
+	-$(BIN)/ruff check
 	$(NOTEBOOKS)
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py --write

@@ -48,7 +48,9 @@ def by_prosail(p, i):
 
 def both_ways(f, p):
     "Forward and backward, by every number of a dict or a tensor."
-    if torch.is_tensor(p): q = p.clone().requires_grad_(); return f(q).sum().backward()
+    if torch.is_tensor(p):
+        q = p.clone().requires_grad_()
+        return f(q).sum().backward()
     f({k: v.clone().requires_grad_() for k, v in p.items()}).sum().backward()
 
 def references(bars):

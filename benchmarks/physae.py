@@ -58,7 +58,9 @@ def white(runs, n):
     theta, x, _ = fresh(sim, n)
     given = {k: space.columns(theta)[k] for k in ('P', 'T')}
     bound = bounds(sim, theta, LIKE, given)
-    with torch.random.fork_rng(devices=[]): torch.manual_seed(runs['A'].recipe.seed); untrained = runs['A'].recipe.model(sim).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runs['A'].recipe.seed)
+        untrained = runs['A'].recipe.model(sim).eval()
     for stage in ('A', 'B1', 'B2'):
         for a in rivals(runs[stage].model, untrained, x, LIKE, given, tol=TOL):
             if stage != 'A' and ('untrained' in a.name or a.name in ('middle of the ranges', 'plain fit') or stage == 'B1' and a.name == 'network'): continue
@@ -75,7 +77,10 @@ def cost(run, n=256, rounds=7):
             'plain fit': lambda: map_estimate(run.sim, x, LIKE, known=given), "plain fit, the network's tolerance": lambda: map_estimate(run.sim, x, LIKE, known=given, tol=TOL)}
     times = {k: [] for k in jobs}
     for _ in range(rounds):
-        for k, f in jobs.items(): t = time.process_time(); f(); times[k].append(1e3*(time.process_time() - t)/n)
+        for k, f in jobs.items():
+            t = time.process_time()
+            f()
+            times[k].append(1e3*(time.process_time() - t)/n)
     return {k: sorted(v)[len(v)//2] for k, v in times.items()}, times
 
 def fringe(x, draws):

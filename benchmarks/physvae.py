@@ -148,7 +148,9 @@ def rival(folder, what):
     a = {k: torch.from_numpy(v) for k, v in arrays(test).items()}
     if what == 'indices': return dict(traits=dict(NDVI=ndvi(test.x).tolist(), NDRE=ndre(test.x).tolist()))
     if what == 'components': return dict(residual=explained(test.x, components(train.x, test.x), test.mask).tolist())
-    if what == 'plain': t = net_traits(trained(folder, 'plain').model, test, 16); return dict(traits={k: t.value[:,i].tolist() for i, k in enumerate(t.space)})
+    if what == 'plain':
+        t = net_traits(trained(folder, 'plain').model, test, 16)
+        return dict(traits={k: t.value[:,i].tolist() for i, k in enumerate(t.space)})
     theta = whole(run.sim.space, lookup(run.sim, a['x'][:,0], {k: a[k] for k in run.sim.cond}))
     return dict(traits=dict(zip([*run.sim.space, *PRODUCTS], theta.T.tolist())))
 

@@ -160,7 +160,10 @@ def cost(run, n=256, rounds=3):
             'posterior, 1,000 draws': lambda: posterior(run, y, LIKE), 'posterior, 1,000 draws, without the flow': lambda: posterior(run, y, LIKE, head=False)}
     times = {k: [] for k in jobs}
     for _ in range(rounds):
-        for k, f in jobs.items(): t = time.process_time(); f(); times[k].append(1e3*(time.process_time() - t)/n)
+        for k, f in jobs.items():
+            t = time.process_time()
+            f()
+            times[k].append(1e3*(time.process_time() - t)/n)
     return [[k, sorted(v)[len(v)//2]] for k, v in times.items()]
 
 def gain(run):
@@ -190,7 +193,9 @@ def main():
     for k, f in sections.items():
         if a.only and k not in a.only: continue
         path = a.work/f'{k}.json'
-        if k == 'c2st' and a.write_now: got[k] = json.loads((a.work/'c2st_rows.json').read_text()); continue
+        if k == 'c2st' and a.write_now:
+            got[k] = json.loads((a.work/'c2st_rows.json').read_text())
+            continue
         if not path.exists(): path.write_text(json.dumps(f()))
         got[k] = json.loads(path.read_text())
         print(f'{k} done', flush=True)

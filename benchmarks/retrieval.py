@@ -56,8 +56,12 @@ def measure(run, known, n, few, hapi):
     part = lambda i: (y[i:i+BATCH], {k: v[i:i+BATCH] for k, v in given.items()})
     nan = lambda t: torch.cat([t[:,None], torch.full((len(t), 4, len(space)), torch.nan, dtype=torch.float64)], 1)
     middle = space.quantile(torch.full((n, len(space)), .5, dtype=torch.float64))
-    def fit(e, x, g): t, w = box_posterior(sim, x, LIKE, e.theta, g).spread(); return torch.cat([e.theta[:,None], weighted_quantile(t, Q, w)], 1)
-    def draws(x, g): s, _ = posterior(run, x, LIKE, g); return torch.cat([s.mean()[:,None], weighted_quantile(s.theta, Q, s.weights)], 1)
+    def fit(e, x, g):
+        t, w = box_posterior(sim, x, LIKE, e.theta, g).spread()
+        return torch.cat([e.theta[:,None], weighted_quantile(t, Q, w)], 1)
+    def draws(x, g):
+        s, _ = posterior(run, x, LIKE, g)
+        return torch.cat([s.mean()[:,None], weighted_quantile(s.theta, Q, s.weights)], 1)
     jobs = {'network': lambda x, g: nan(run.model.estimate(x.float(), g, 0)[0]), 'network, 3 refiners': lambda x, g: nan(run.model.estimate(x.float(), g)[0]),
             'fit': lambda x, g: fit(map_estimate(sim, x, LIKE, known=g), x, g), 'network + fit': lambda x, g: fit(net_fit(run.model, x, LIKE, g, tol=.1), x, g), 'posterior (1,000 draws)': draws}
     out = {'middle of the ranges': (nan(middle), 0.)}

@@ -73,7 +73,10 @@ def one(variant):
         steps(dl.new(bs=bs), model, loss, opt, 2)
         out[f'mb{bs}'] = m.growth
     n, took = VARIANTS[variant], []
-    for _ in range(n): t = time.process_time(); steps(dl, model, loss, opt, 1); took.append(time.process_time() - t)
+    for _ in range(n):
+        t = time.process_time()
+        steps(dl, model, loss, opt, 1)
+        took.append(time.process_time() - t)
     return out | dict(step_s=took)
 
 class Clock:
@@ -145,7 +148,9 @@ class Apart:
         out = self.model(b)
         u = out['u'].detach().requires_grad_()
         cut = dict(u=u, us=u[None])
-        if self.decode: signal = self.model.reconstruct(u); cut['signal'] = signal.detach().requires_grad_()
+        if self.decode:
+            signal = self.model.reconstruct(u)
+            cut['signal'] = signal.detach().requires_grad_()
         self.loss(cut, b).backward()
         if self.decode: signal.backward(cut['signal'].grad)
         out['u'].backward(u.grad)
@@ -203,7 +208,9 @@ def main():
     a.add_argument('--variants', nargs='+', default=[*VARIANTS])
     a.add_argument('--note', default='', help='what the machine did besides, for the text')
     a = a.parse_args()
-    if a.one: print(json.dumps(one(a.one))); return
+    if a.one:
+        print(json.dumps(one(a.one)))
+        return
     ms, learner, same = shares(a.steps, a.rounds)
     rows, raw = sizes(a.variants)
     parts = ['draw', 'simulate', 'noise', 'network forward', 'decoder forward', 'loss terms', 'decoder backward', 'network backward', 'clipping, AdamW']

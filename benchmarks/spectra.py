@@ -26,7 +26,9 @@ def exojax_worker():
         run()
         print((time.process_time() - t)/len(d['nu']), flush=True)
 
-if '--exojax-worker' in sys.argv: exojax_worker(); sys.exit()
+if '--exojax-worker' in sys.argv:
+    exojax_worker()
+    sys.exit()
 
 import torch
 from scipy.special import wofz
@@ -132,7 +134,10 @@ def main():
         got = json.loads(w.stdout.readline())
         tau['ExoJAX direct Voigt, float64, jit'] = np.array(got.pop('tau'))
         versions |= got
-        def ask(): w.stdin.write('\n'); w.stdin.flush(); return float(w.stdout.readline())
+        def ask():
+            w.stdin.write('\n')
+            w.stdin.flush()
+            return float(w.stdout.readline())
         peers['ExoJAX direct Voigt, float64, jit'] = (None, N_NAIVE, 1)
         clock['ExoJAX direct Voigt, float64, jit'] = ask
     else: left_out.append(f'ExoJAX is left out: {a.without_exojax}')
@@ -158,6 +163,8 @@ def main():
             f'the peers take turns; errors are the largest of {N_ERROR} states. Naive sums take {N_NAIVE} spectra at once, HAPI and ExoJAX one. The table took {build:.1f} s of CPU time to build; its own estimate of its error is {table.table_error:.1e} of the peak. ' + ' '.join(s + '.' for s in left_out)).strip()
     head = ['peer', 'CPU ms per spectrum', 'spectra/s and core', 'times the table', 'largest error against wofz, of the peak', 'against HAPI, of the peak']
     save('spectra', 'Spectra per second', text, [('Optical depth of 827 lines at 800 points', head, rows)], bars, versions, ms=ms, build_s=build)
-    if a.exojax: w.stdin.close(); w.wait()
+    if a.exojax:
+        w.stdin.close()
+        w.wait()
 
 if __name__ == '__main__': main()

@@ -19,14 +19,20 @@ from .params import ParamSpace, uniforms
 def _checked(samples, truth, weights=None):
     "Samples, truth and weights (each row's sum made exactly 1), or a ValueError for what no check can judge."
     if samples.ndim != 3 or min(samples.shape) < 1 or samples.shape[1] < 2 or truth.shape != samples[:,0].shape:
-        raise ValueError(f"samples are (n,S,d) with S > 1 and truth is (n,d); found {tuple(samples.shape)} and {tuple(truth.shape)}")
+        raise ValueError(f"samples are (n,S,d) with S > 1 and truth is (n,d); "
+                         f"found {tuple(samples.shape)} and {tuple(truth.shape)}")
     for name, t in dict(samples=samples, truth=truth).items():
-        if bad := int((~torch.isfinite(t)).sum()): raise ValueError(f"{name}: {bad} values are not finite; leave their rows out, and report how many there were")
+        if bad := int((~torch.isfinite(t)).sum()):
+            raise ValueError(f"{name}: {bad} values are not finite; "
+                             f"leave their rows out, and report how many there were")
     if weights is None: return samples, truth, None
-    if weights.shape != samples.shape[:2]: raise ValueError(f"weights are (n,S), here {tuple(samples.shape[:2])}; found {tuple(weights.shape)}")
+    if weights.shape != samples.shape[:2]:
+        raise ValueError(f"weights are (n,S), here {tuple(samples.shape[:2])}; found {tuple(weights.shape)}")
     weights = weights.double()
     total = weights.sum(1, keepdim=True)
-    if not ((weights >= 0).all() and (total - 1).abs().max() < 1e-3): raise ValueError(f"weights are not negative and sum to 1 in each row; found {weights.min():.3g} and sums {total.min():.4g} .. {total.max():.4g}")
+    if not ((weights >= 0).all() and (total - 1).abs().max() < 1e-3):
+        raise ValueError(f"weights are not negative and sum to 1 in each row; "
+                         f"found {weights.min():.3g} and sums {total.min():.4g} .. {total.max():.4g}")
     return samples, truth, weights/total
 
 def _by_rows(f, *tensors, size=2**22):
@@ -37,7 +43,8 @@ def _by_rows(f, *tensors, size=2**22):
 def _sorted(samples, weights):
     "Samples in order (n,d,S), and their weights; numpy sorts several times faster than torch."
     s = samples.movedim(1, 2).contiguous()
-    if weights is None: return torch.from_numpy(np.sort(s.numpy(), 2)), torch.tensor(1/s.shape[2], dtype=torch.float64).expand(s.shape)
+    if weights is None:
+        return torch.from_numpy(np.sort(s.numpy(), 2)), torch.tensor(1/s.shape[2], dtype=torch.float64).expand(s.shape)
     order = torch.from_numpy(np.argsort(s.numpy(), 2))
     return s.gather(2, order), weights[:,None].expand(s.shape).gather(2, order)
 
@@ -110,7 +117,8 @@ def holm(p)->list: # p-values, any order; adjusted ones in the same order
 def sbc_test(ranks:Tensor, # of `sbc_ranks` (n,d)
              seed:int=1,   # of the classifier
              rows:int=2000,# pairs that the classifier gets
-            )->dict:       # p: adjusted over parameters (d,), c2st: accuracies (d,), 0.5 is best, None with fewer than 1,000 pairs
+            # p: adjusted over parameters (d,), c2st: accuracies (d,), 0.5 is best, None with fewer than 1,000 pairs
+            )->dict:
     "Tests that each parameter's ranks are uniform."
     from scipy import stats
     some, flat = ranks[:rows], uniforms(min(rows, len(ranks)), ranks.shape[1], 'uniform', seed)
@@ -128,10 +136,13 @@ def c2st(a:Tensor,   # draws (n,d)
     from sklearn.model_selection import KFold, cross_val_score
     from sklearn.neural_network import MLPClassifier
     a, b = (t.detach().cpu().numpy() for t in (a, b))
-    if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 5: raise ValueError(f"two samples (n,d), (m,d) of at least 5 rows; found {a.shape} and {b.shape}")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()): raise ValueError("samples hold values that are not finite; leave them out first")
+    if a.ndim != 2 or a.shape[1:] != b.shape[1:] or min(len(a), len(b)) < 5:
+        raise ValueError(f"two samples (n,d), (m,d) of at least 5 rows; found {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("samples hold values that are not finite; leave them out first")
     mean, sd, d = b.mean(0), b.std(0, ddof=1), b.shape[1]
-    if not (sd > 0).all(): raise ValueError(f"column {int((sd <= 0).argmax())} of the reference is constant; leave it out")
+    if not (sd > 0).all():
+        raise ValueError(f"column {int((sd <= 0).argmax())} of the reference is constant; leave it out")
     net = MLPClassifier(activation='relu', hidden_layer_sizes=(10*d, 10*d), max_iter=1000, solver='adam', random_state=seed)
     x, label = np.concatenate([(b - mean)/sd, (a - mean)/sd]), np.repeat([0, 1], [len(b), len(a)])
     with warnings.catch_warnings():
@@ -178,7 +189,8 @@ def crps(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
     "Continuous ranked probability score of each row and parameter."
     return _by_rows(_crps, *_checked(samples, truth, weights))
 
-def prior_crps(truth:Tensor)->Tensor: # (n,d); the score (d,) of one who knows how the truths are distributed and nothing else
+# (n,d); the score (d,) of one who knows how the truths are distributed and nothing else
+def prior_crps(truth:Tensor)->Tensor:
     "Half the mean distance between two truths: the chance level of `crps`."
     s, k = truth.double().sort(0).values, torch.arange(len(truth), dtype=torch.float64)[:,None]
     return ((2*k + 1 - len(truth))*s).sum(0)/(len(truth)*(len(truth) - 1))
@@ -220,7 +232,8 @@ def calibrate(space,                     # ParamSpace, then scores are on the sc
     points, sd = _references(t, key)
     def row(s, t, w, u, v, r):
         s = encode(s)
-        if not torch.isfinite(s).all(): raise ValueError(f"samples of a logarithmic parameter are not positive; parameters are {', '.join(names)}")
+        if not torch.isfinite(s).all():
+            raise ValueError(f"samples of a logarithmic parameter are not positive; parameters are {', '.join(names)}")
         return torch.cat([_rank(s, t, w, u), _nearer(s, t, w, v, r, sd), _crps(s, t, w)], 1)
     ranks, f, score = _by_rows(row, samples, t, weights, uniforms(n, d, 'ranks', key), uniforms(n, 1, 'tarp', key), points).split([d, 1, d], 1)
     draws = samples.shape[1] if weights is None else (1/weights.square().sum(1)).mean().item()
@@ -229,7 +242,8 @@ def calibrate(space,                     # ParamSpace, then scores are on the sc
 
 # %% ../nbs/00_core/08c_calibration.ipynb #ba2ef3d6
 @patch
-def table(self:Calibration)->list: # dicts: check, value, parameter, by {name: value}, rule, passed (True, False or None)
+# dicts: check, value, parameter, by {name: value}, rule, passed (True, False or None)
+def table(self:Calibration)->list:
     "The checks, one row each; `value` is the worst of `by`."
     few, joint, rows = len(self) < RULES['pairs'], 'jointly', []
     def add(check, values, rule, off, passed=None, names=self.names):
@@ -243,7 +257,8 @@ def table(self:Calibration)->list: # dicts: check, value, parameter, by {name: v
         add(f'coverage {100*a:g} %', c, f'{a:g} ± {tol:.2g}', lambda v: abs(v - a), lambda v: abs(v - a) <= tol)
     (lo, hi), atc = RULES['c2st'], max(RULES['atc'], 4*.1614/math.sqrt(len(self)))
     add('ranks, KS p', self.sbc['p'], f"> {RULES['ks']:g}", lambda v: -v, lambda v: v > RULES['ks'])
-    if self.sbc['c2st']: add('ranks, C2ST', self.sbc['c2st'], f'{lo:g} .. {hi:g}', lambda v: abs(v - .5), lambda v: lo <= v <= hi)
+    if self.sbc['c2st']:
+        add('ranks, C2ST', self.sbc['c2st'], f'{lo:g} .. {hi:g}', lambda v: abs(v - .5), lambda v: lo <= v <= hi)
     add('TARP, KS p', [self.joint['p']], f"> {RULES['tarp']:g}", abs, lambda v: v > RULES['tarp'], [joint])
     add('TARP, area', [self.joint['atc']], f'0 ± {atc:.2g}', abs, lambda v: abs(v) <= atc, [joint])
     add("CRPS / prior's", self.crps/self.prior.clamp_min(1e-300), '', abs)
@@ -262,10 +277,13 @@ def fault(self:Calibration, name)->str:
     i, out = self.names.index(name), []
     dev = {a: c.item() - a for a, c in zip(self.levels, self.cover[:,i])}
     off, worst = self.ranks[:,i].mean().item() - .5, max(dev, key=lambda a: abs(dev[a]))
-    if abs(off) > max(.02, 4/math.sqrt(12*len(self))): out.append(f"shifted (the truth lies {'above' if off > 0 else 'below'} too often)")
-    if abs(dev[worst]) > self.tolerance(worst): out.append(f"too {'narrow' if dev[worst] < 0 else 'wide'} ({100*worst:g} % intervals hold the truth {100*(worst + dev[worst]):.1f} % of the time)")
+    if abs(off) > max(.02, 4/math.sqrt(12*len(self))):
+        out.append(f"shifted (the truth lies {'above' if off > 0 else 'below'} too often)")
+    if abs(dev[worst]) > self.tolerance(worst):
+        out.append(f"too {'narrow' if dev[worst] < 0 else 'wide'} ({100*worst:g} % intervals hold the truth {100*(worst + dev[worst]):.1f} % of the time)")
     lo, hi = RULES['c2st']
-    if not out and (self.sbc['p'][i] <= RULES['ks'] or self.sbc['c2st'] and not lo <= self.sbc['c2st'][i] <= hi): out.append('of a slightly wrong shape')
+    if not out and (self.sbc['p'][i] <= RULES['ks'] or self.sbc['c2st'] and not lo <= self.sbc['c2st'][i] <= hi):
+        out.append('of a slightly wrong shape')
     return ' and '.join(out)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #838bc921
@@ -276,8 +294,10 @@ def _remedy(self:Calibration, faults):
     "What to do about error bars that are not true; `faults` are their words by name."
     excess = (self.cover - torch.tensor(self.levels, dtype=torch.float64)[:,None]).amax(0)
     wide = [k for k, e in zip(self.names, excess.tolist()) if e > WIDE and 'too wide' in faults.get(k, '') and 'shifted' not in faults[k]]
-    if not wide: return 'Correct the intervals with a conformal factor, or train on noise and ranges like those of the data.'
-    return (f"The posterior of {', '.join(wide)} is much wider than the data allow: train longer first, or a larger network; "
+    if not wide:
+        return 'Correct the intervals with a conformal factor, or train on noise and ranges like those of the data.'
+    return (f"The posterior of {', '.join(wide)} is much wider than the data allow: "
+            f"train longer first, or a larger network; "
             "a conformal factor would hide what has not been learned.")
 
 @patch(as_prop=True)
@@ -291,8 +311,10 @@ def sentence(self:Calibration)->str:
         told = [f'that of {k} is {f}' for k, f in faults.items()]
         told = told[:3] + ([f'and {len(told) - 3} more'] if told[3:] else [])
         out = f"Do not take the error bars as they stand: {'; '.join(told)}. {self._remedy(faults)}"
-    elif any(r['passed'] is False for r in self.table()): out = f"{held}: each parameter's error bar may be taken by itself, but not the parameters together (TARP fails): test with other cases; if it fails again, do not use their correlations."
-    elif not self.passed: out = f"{held}: nothing speaks against the error bars, but {RULES['pairs']:,} cases are needed to say that they are right."
+    elif any(r['passed'] is False for r in self.table()):
+        out = f"{held}: each parameter's error bar may be taken by itself, but not the parameters together (TARP fails): test with other cases; if it fails again, do not use their correlations."
+    elif not self.passed:
+        out = f"{held}: nothing speaks against the error bars, but {RULES['pairs']:,} cases are needed to say that they are right."
     else: out = f"{held}, and all checks pass: the error bars may be taken as they stand."
     dull = [k for k, r in zip(self.names, self.crps/self.prior.clamp_min(1e-300)) if r > .95]
     return out + (f" Of {', '.join(dull)} the data say nothing that was not known before." if dull else '')
@@ -357,10 +379,15 @@ class Conformal:
            )->'Conformal':
         "Factors from cases with known truth."
         if not 0 < level < 1: raise ValueError(f"level lies between 0 and 1, not {level}")
-        if truth.ndim != 2 or not low.shape == high.shape == truth.shape: raise ValueError(f"low, high and truth are (n,d); found {tuple(low.shape)}, {tuple(high.shape)} and {tuple(truth.shape)}")
-        if not ((high > low) & torch.isfinite(low + high + truth)).all(): raise ValueError("intervals need finite ends with high above low, and finite truths")
+        if truth.ndim != 2 or not low.shape == high.shape == truth.shape:
+            raise ValueError(f"low, high and truth are (n,d); found {tuple(low.shape)}, {tuple(high.shape)} and "
+                             f"{tuple(truth.shape)}")
+        if not ((high > low) & torch.isfinite(low + high + truth)).all():
+            raise ValueError("intervals need finite ends with high above low, and finite truths")
         n = len(truth)
-        if (k := math.ceil((n + 1)*level - 1e-9)) > n: raise ValueError(f"{n} cases are too few for intervals of {100*level:g} %: {math.ceil(level/(1 - level) - 1e-9)} are needed")
+        if (k := math.ceil((n + 1)*level - 1e-9)) > n:
+            raise ValueError(f"{n} cases are too few for intervals of {100*level:g} %: "
+                             f"{math.ceil(level/(1 - level) - 1e-9)} are needed")
         mid, half = (low.double() + high)/2, (high.double() - low)/2
         return cls(float(level), ((truth - mid).abs()/half).kthvalue(k, 0).values, n)
 
@@ -373,5 +400,6 @@ class Conformal:
     @classmethod
     def from_dict(cls, d):
         scale = torch.tensor(d['scale'], dtype=torch.float64)
-        if scale.ndim != 1 or not ((scale > 0) & torch.isfinite(scale)).all() or not 0 < d['level'] < 1: raise ValueError(f"a conformal factor is positive and finite, its level between 0 and 1; found {d}")
+        if scale.ndim != 1 or not ((scale > 0) & torch.isfinite(scale)).all() or not 0 < d['level'] < 1:
+            raise ValueError(f"a conformal factor is positive and finite, its level between 0 and 1; found {d}")
         return cls(float(d['level']), scale, int(d['n']))

@@ -17,7 +17,7 @@ from .params import fresh_key, normals, uniforms
 def _difference(z, u): # particles (...,m,k), uniform numbers (...,m,2)
     "For each particle the difference of two others."
     m = z.shape[-2]
-    a = (torch.arange(m) + 1 + (u[...,0]*(m - 1)).long())%m                              # another particle, and one more
+    a = (torch.arange(m) + 1 + (u[...,0]*(m - 1)).long())%m  # another particle, and one more
     b = (a + 1 + (u[...,1]*(m - 2)).long())%m
     pick = lambda i: z.gather(-2, i[...,None].expand(z.shape))
     return pick(a) - pick(b)
@@ -33,7 +33,7 @@ def chains(log_p,          # log-density (m,k) -> (m,), batched
     z, lp = start.clone(), log_p(start)
     for t in range(steps):
         u = uniforms(m, 4, *key, t)
-        gamma = torch.where(u[:,2] < .1, 1., 2.38/math.sqrt(2*k))[:,None]            # a whole difference may change modes
+        gamma = torch.where(u[:,2] < .1, 1., 2.38/math.sqrt(2*k))[:,None]  # a whole difference may change modes
         new = z + gamma*_difference(z, u[:,:2]) + 1e-4*normals(m, k, 'jitter', *key, t).double()
         lq = log_p(new)
         take = u[:,3].log() < lq - lp
@@ -48,7 +48,8 @@ def log_posterior(sim:Simulator,       # or a Measurement of one signal, and not
     m = measurement(sim, y, like, known, cond)
     place = lambda z: m.knowledge.theta(z, torch.zeros(len(z), dtype=torch.long))
     def log_p(z):
-        with torch.no_grad(): parts = [m.log_prob(t, torch.zeros(len(t), dtype=torch.long))[0] for t in place(z).split(256)]
+        with torch.no_grad():
+            parts = [m.log_prob(t, torch.zeros(len(t), dtype=torch.long))[0] for t in place(z).split(256)]
         return torch.cat(parts) - .5*(z*z).sum(1)
     return log_p, place
 
@@ -63,7 +64,9 @@ class _Particles:
         self.log_prob, self.squares = self.ask(self.z, torch.arange(N))
         self.origin = torch.arange(n).expand(N, n)
         dead = self.log_prob.isinf().all(1).nonzero()[:,0].tolist()
-        if dead: raise ValueError(f"signal {dead[0]}: the simulator fails, or the data are impossible, in all of {n} states drawn from the ranges")
+        if dead:
+            raise ValueError(f"signal {dead[0]}: the simulator fails, or the data are impossible, in all of {n} "
+                             f"states drawn from the ranges")
 
     def ask(self, z, signals): # (s,n,k), (s,); log-likelihood and squared residuals (s,n)
         rows, parts = signals.repeat_interleave(self.n), []
@@ -95,7 +98,8 @@ def _resample(p, stage):
     p.beta, weights = _next_power(p.log_prob, p.beta)
     at = (torch.arange(n) + uniforms(N, 1, *p.key, stage, 'resample'))/n
     i = torch.searchsorted(weights.cumsum(1), at).clamp_max(n - 1)
-    i = i.gather(1, uniforms(N*n, 1, *p.key, stage, 'shuffle').view(N, n).argsort(1))            # copies of one shall not stand together
+    # copies of one shall not stand together
+    i = i.gather(1, uniforms(N*n, 1, *p.key, stage, 'shuffle').view(N, n).argsort(1))
     for k in ('log_prob', 'squares', 'origin'): setattr(p, k, getattr(p, k).gather(1, i))
     p.z = p.z.gather(1, i[...,None].expand(p.z.shape))
 
@@ -160,7 +164,7 @@ def _particles(m, n, moves, last, key, chunk):
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc0000a
 STAGE_MEMORY, END_MEMORY = .9, .7     # correlation with the place before the moves that is low enough
-FEWEST = 15                           # particles for each free parameter; with fewer the widths come out 5 % too small or more
+FEWEST = 15  # particles for each free parameter; with fewer the widths come out 5 % too small or more
 
 def smc_posterior(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
                   y:Tensor=None,       # signals (n,C,...)

@@ -28,7 +28,7 @@ def _sweep(A, g, c0, pi, mid):
         lam[:,k], b[:,k], B[:,k,:k] = s - pi[k], h[:,k] - pi[k]*(mid[k] - c0[:,k]), M[:,k,:k]
         h = h - M[:,:,k]*(h[:,k]/s)[:,None]
         M = M - M[:,:,k,None]*M[:,k,None]/s[:,None,None]
-    return lam.clamp_min(.05), b, B                         # a precision of .05 is a range 4 times wider than the box: flat
+    return lam.clamp_min(.05), b, B  # a precision of .05 is a range 4 times wider than the box: flat
 
 # %% ../nbs/00_core/08b_draws.ipynb #2bee8739
 _SQ, _FAR = .5*math.log(2*math.pi), 20.
@@ -223,7 +223,8 @@ class Samples:
 
     def __repr__(self):
         text = f"Samples: {len(self)} signals, {self.theta.shape[1]} draws each, effective {self.ess.median():.0f} (median), {self.ess.min():.0f} (smallest)"
-        if self.acceptance is not None: text += f"; {100*self.acceptance.median():.0f} % of moves accepted, {self.ancestors.median():.0f} unique ancestors (medians)"
+        if self.acceptance is not None:
+            text += f"; {100*self.acceptance.median():.0f} % of moves accepted, {self.ancestors.median():.0f} unique ancestors (medians)"
         if self.mixed is None or self.mixed.all(): return text
         return f"{text}; {int((~self.mixed).sum())} did not mix: do not trust them, give more moves or particles"
 
@@ -293,7 +294,9 @@ def weigh(sim:Simulator,       # or a Measurement, and nothing of y, like and co
             log_prob, squares[i] = (torch.cat(v) for v in zip(*parts))
             log_w[i] = log_prob + log_ratio[i]
     top = log_w.amax(1, keepdim=True)
-    if top.isinf().any(): raise ValueError(f"signal {int(top.isinf().nonzero()[0,0])}: the simulator fails, or the data are impossible, at all of its {theta.shape[1]} draws")
+    if top.isinf().any():
+        raise ValueError(f"signal {int(top.isinf().nonzero()[0,0])}: "
+                         f"the simulator fails, or the data are impossible, at all of its {theta.shape[1]} draws")
     w = (log_w - top).exp()
     return Samples(m.space, theta, w/w.sum(1, keepdim=True), squares, m.points)
 
@@ -305,7 +308,7 @@ def predictive(self:Samples)->Tensor:
     return (self.weights*torch.special.gammaincc(k/2, self.chi2/2)).sum(1)
 
 # %% ../nbs/00_core/08b_draws.ipynb #a7c0e502
-ENOUGH = 30.                                                        # effective draws below which a posterior is not trusted
+ENOUGH = 30.  # effective draws below which a posterior is not trusted
 
 @patch
 def results(self:Samples,

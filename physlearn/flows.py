@@ -38,7 +38,8 @@ class FlowHead(nn.Module):
         "Shapes that would broadcast in silence are refused."
         if z.ndim != 2 or z.shape[1] != self.d: raise ValueError(f"z has shape {tuple(z.shape)}; expected (B,{self.d})")
         if context.ndim != 2 or len(context) != len(z):
-            raise ValueError(f"context has shape {tuple(context.shape)}; expected ({len(z)},features): flatten it, one row for each z")
+            raise ValueError(f"context has shape {tuple(context.shape)}; expected ({len(z)},features): "
+                             f"flatten it, one row for each z")
 
     def log_prob(self, z:Tensor,    # coordinates (B,d)
                  context:Tensor,    # features (B,c)

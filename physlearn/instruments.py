@@ -34,7 +34,8 @@ def find(name:str,   # a registered name, or the module of an instrument
     try: import_module(module)
     except ModuleNotFoundError as e:
         if e.name is None or not f'{module}.'.startswith(f'{e.name}.'): raise
-        raise ValueError(f"instrument {name!r}: there is no module {e.name!r}; {known}, installed or on PYTHONPATH") from None
+        raise ValueError(f"instrument {name!r}: there is no module {e.name!r}; "
+                         f"{known}, installed or on PYTHONPATH") from None
     finally: sys.path[:] = path
     if name not in _imported: raise ValueError(f"instrument {name!r}: module {module} makes no Instrument of this name")
     return _imported[name]

@@ -32,9 +32,11 @@ class Simulator(Protocol):
 @runtime_checkable
 class Likelihood(Protocol):
     "How data y scatter about noiseless signals mu, both (B,C,...)."
-    def log_prob(self, y:Tensor, mu:Tensor)->Tensor: ...    # complete log-likelihood (B,); -inf where mu is not possible
-    def whiten(self, y:Tensor, mu:Tensor)->Tensor: ...      # residuals of unit variance, uncorrelated where mu is right (B,C,...)
-    def information(self, mu:Tensor)->Tensor: ...           # Fisher information about mu: of each sample (B,C,...), or of all (B,M,M)
+    def log_prob(self, y:Tensor, mu:Tensor)->Tensor: ...  # complete log-likelihood (B,); -inf where mu is not possible
+    # residuals of unit variance, uncorrelated where mu is right (B,C,...)
+    def whiten(self, y:Tensor, mu:Tensor)->Tensor: ...
+    # Fisher information about mu: of each sample (B,C,...), or of all (B,M,M)
+    def information(self, mu:Tensor)->Tensor: ...
     def draw(self, mu:Tensor, draws:Tensor)->Tensor: ...    # data from standard normal draws, both like mu
     def __getitem__(self, rows)->'Likelihood': ...          # of some of the signals; itself where all are alike
 
@@ -60,7 +62,8 @@ def per_signal(v:Tensor,   # numbers of a likelihood: (), (...,N), or (n,C,...) 
     "Check that `v` belongs to signals of this shape, which it must not enlarge."
     full = v.reshape(*(1,)*(len(shape) + 1 - v.ndim), *v.shape) if v.ndim <= len(shape) + 1 else v
     if full.ndim != len(shape) + 1 or not _broadcasts(full, n, shape):
-        raise ValueError(f"{name} has shape {tuple(v.shape)}; expected one number, {tuple(shape)} as one signal, or {(n, *shape)} as all signals")
+        raise ValueError(f"{name} has shape {tuple(v.shape)}; expected one number, {tuple(shape)} as one signal, or "
+                         f"{(n, *shape)} as all signals")
     return full, len(full) == n and v.ndim == len(shape) + 1
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000011
@@ -69,7 +72,7 @@ class Expansion(NamedTuple):
     log_prob: Tensor # (n,)
     squares: Tensor  # sum of squared whitened residuals (n,)
     score: Tensor    # derivative of log_prob by mu (n,C,...)
-    root: Tensor     # square root of a positive curvature whose mean is the Fisher information: (n,C,...), or (n,M,M) where samples are correlated
+    root: Tensor  # square root of a positive curvature whose mean is the Fisher information: (n,C,...), or (n,M,M) where samples are correlated
 
 def _impossible(log_prob): return torch.where(torch.isfinite(log_prob), log_prob, -math.inf)
 
@@ -83,7 +86,7 @@ def _with(like, **fields):
 @dataclass(frozen=True, eq=False)
 class Gaussian:
     "Gaussian noise."
-    sigma: float|Tensor = 0.    # absolute part [unit of the signal]: a number, like one signal (C,...), or like all (n,C,...); inf leaves a sample out
+    sigma: float|Tensor = 0.  # absolute part [unit of the signal]: a number, like one signal (C,...), or like all (n,C,...); inf leaves a sample out
     relative: float|Tensor = 0. # part that scales with the noiseless signal [-]
     corr: Tensor|None = None    # correlation of the M samples of a signal (M,M) [-]; None: independent
     each: tuple = ()            # fields that have a value for each signal; found by `shaped`
@@ -95,12 +98,16 @@ class Gaussian:
             v = real_tensor(v, k)
             object.__setattr__(self, k, v if v.ndim else v.item())
         s, r = (torch.as_tensor(getattr(self, k)) for k in ('sigma', 'relative'))
-        if s.isnan().any() or not torch.isfinite(r).all(): raise ValueError(f"noise is a number: sigma={self.sigma}, relative={self.relative}; sigma=inf leaves a sample out")
-        if not ((s >= 0).all() and (r >= 0).all() and (s.amax() + r.amax() > 0)): raise ValueError(f"noise must be positive: sigma={self.sigma}, relative={self.relative}")
+        if s.isnan().any() or not torch.isfinite(r).all():
+            raise ValueError(f"noise is a number: sigma={self.sigma}, relative={self.relative}; "
+                             f"sigma=inf leaves a sample out")
+        if not ((s >= 0).all() and (r >= 0).all() and (s.amax() + r.amax() > 0)):
+            raise ValueError(f"noise must be positive: sigma={self.sigma}, relative={self.relative}")
 
     def std(self, mu:Tensor)->Tensor:
         "Standard deviation at the noiseless signal `mu`, same shape."
-        if not self.scales: return torch.as_tensor(self.sigma, dtype=None if torch.is_tensor(self.sigma) else mu.dtype, device=mu.device) + torch.zeros_like(mu)
+        if not self.scales:
+            return torch.as_tensor(self.sigma, dtype=None if torch.is_tensor(self.sigma) else mu.dtype, device=mu.device) + torch.zeros_like(mu)
         if not torch.is_tensor(self.sigma) and not self.sigma: return self.relative*mu.abs()
         return (self.sigma**2 + (self.relative*mu)**2).sqrt()
 
@@ -156,7 +163,8 @@ def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
         squares, score, root = (e*e).flatten(1).sum(1), e*w, w
         if self.scales:
             score = score + (e*e - 1)*slope
-            root = ((w + e*slope)**2 + slope*slope).sqrt()               # far from the data more than the information, which would step too far
+            # far from the data more than the information, which would step too far
+            root = ((w + e*slope)**2 + slope*slope).sqrt()
         return Expansion(_impossible(-.5*squares - logs), squares, score, root)
     R, inverse, half = _factor(self, M)
     flat = e.flatten(1)
@@ -209,7 +217,8 @@ def information(self:Gaussian, mu:Tensor)->Tensor:
 @patch
 def draw(self:Gaussian, mu:Tensor, draws:Tensor)->Tensor:
     "Data from standard normal draws like `mu`; samples that are left out are drawn without noise."
-    if self.corr is not None: draws = (torch.linalg.inv(_factor(self, mu[0].numel())[1]) @ draws.flatten(1)[...,None].double()).view_as(mu)
+    if self.corr is not None:
+        draws = (torch.linalg.inv(_factor(self, mu[0].numel())[1]) @ draws.flatten(1)[...,None].double()).view_as(mu)
     return mu + torch.where(self.counted, self.std(mu), 0.)*draws
 
 @patch
@@ -222,7 +231,8 @@ def shaped(self:Gaussian, n:int, shape)->'Gaussian': # signals, shape of one (C,
         fields[k], own = per_signal(v, k, n, shape)
         if own: each.append(k)
     if self.corr is not None and (self.corr.shape != (M, M) or not torch.allclose(self.corr, self.corr.T) or not torch.allclose(self.corr.diagonal(), self.corr.new_ones(M))):
-        raise ValueError(f"corr has shape {tuple(self.corr.shape)}; expected a symmetric matrix ({M}, {M}) with ones on its diagonal")
+        raise ValueError(f"corr has shape {tuple(self.corr.shape)}; "
+                         f"expected a symmetric matrix ({M}, {M}) with ones on its diagonal")
     return _with(self, **fields, each=tuple(each))
 
 @patch
@@ -237,16 +247,19 @@ def __getitem__(self:Gaussian, rows)->'Gaussian':
 @dataclass(frozen=True, eq=False)
 class Poisson:
     "Counts with mean exposure*mu + background."
-    exposure: float|Tensor = 1.   # counts for a signal of 1: a number, like one signal (C,...), or like all (n,C,...); 0 leaves a sample out
+    # counts for a signal of 1: a number, like one signal (C,...), or like all (n,C,...); 0 leaves a sample out
+    exposure: float|Tensor = 1.
     background: float|Tensor = 0. # mean counts that are there without a signal
     each: tuple = ()              # fields that have a value for each signal; found by `shaped`
 
     def __post_init__(self):
         for k in ('exposure', 'background'):
             v = torch.as_tensor(getattr(self, k)) if isinstance(getattr(self, k), (int, float)) else real_tensor(getattr(self, k), k)
-            if not (torch.isfinite(v) & (v >= 0)).all(): raise ValueError(f"{k} must be finite and not negative, not {getattr(self, k)}")
+            if not (torch.isfinite(v) & (v >= 0)).all():
+                raise ValueError(f"{k} must be finite and not negative, not {getattr(self, k)}")
             object.__setattr__(self, k, v if v.ndim else float(v))
-        if not self.counted.any(): raise ValueError(f"exposure={self.exposure}: expected a positive number; 0 leaves a sample out")
+        if not self.counted.any():
+            raise ValueError(f"exposure={self.exposure}: expected a positive number; 0 leaves a sample out")
 
     def mean(self, mu:Tensor)->Tensor:
         "Mean counts at the noiseless signal `mu`, same shape; 1 where a sample is left out."
@@ -297,7 +310,9 @@ def draw(self:Poisson, mu:Tensor, draws:Tensor)->Tensor:
 def check(self:Poisson, y:Tensor): # signals (n,C,...)
     "ValueError where these are no counts."
     odd = y[(y < 0) | (y != y.round())]
-    if len(odd): raise ValueError(f"counts must be whole and not negative; found {odd[0]:g}. Give what was counted, and its background to Poisson(exposure, background)")
+    if len(odd):
+        raise ValueError(f"counts must be whole and not negative; found {odd[0]:g}. "
+                         f"Give what was counted, and its background to Poisson(exposure, background)")
 
 @patch
 def shaped(self:Poisson, n:int, shape)->'Poisson': # signals, shape of one (C,...)
@@ -325,7 +340,8 @@ def expansion(like:Likelihood, y:Tensor, mu:Tensor)->Expansion: # data and noise
     squares = like.whiten(y, mu).flatten(1).square().sum(1)
     return Expansion(_impossible(log_prob.detach()), squares, score, information_root(like, mu))
 
-def information_root(like:Likelihood, mu:Tensor)->Tensor: # noiseless signals (n,C,...); (n,C,...), or (.,M,M) where samples are correlated
+# noiseless signals (n,C,...); (n,C,...), or (.,M,M) where samples are correlated
+def information_root(like:Likelihood, mu:Tensor)->Tensor:
     "Square root of the Fisher information about `mu`."
     information = like.information(mu)
     return information.sqrt() if information.shape == mu.shape else torch.linalg.cholesky(information)
@@ -362,7 +378,8 @@ class Differences:
             out = self.sim(theta.detach().numpy(), **own)
         return out if torch.is_tensor(out) else torch.from_numpy(np.array(out))
 
-    def jacobian(self, theta:Tensor, cols=None, **cond)->tuple: # values (B,d); signal (B,M), derivatives by the columns (B,k,M)
+    # values (B,d); signal (B,M), derivatives by the columns (B,k,M)
+    def jacobian(self, theta:Tensor, cols=None, **cond)->tuple:
         mu = self(theta, **cond).flatten(1)
         h, u = torch.finfo(mu.dtype).eps**(1/3), self.space.encode(theta)
         J = []
@@ -377,7 +394,7 @@ class Differences:
         return mu, torch.stack(J, 1).to(mu.dtype)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000033
-_CHECKED = WeakKeyDictionary()                                       # simulators that were compared with differences: '' or what is wrong
+_CHECKED = WeakKeyDictionary()  # simulators that were compared with differences: '' or what is wrong
 
 def _trouble(sim, theta, cond):
     "What is wrong with torch's derivatives of a simulator, in a few words; '' if they agree with differences."
@@ -401,7 +418,9 @@ def differentiable(sim:Simulator,
     except TypeError: known = None                                   # no weak reference to it: compared each time
     if known is None:
         known = _trouble(sim, theta, cond)
-        if known: warnings.warn(f"{type(sim).__name__}: {known}; finite differences are used, two more simulations for each parameter", stacklevel=3)
+        if known:
+            warnings.warn(f"{type(sim).__name__}: {known}; finite differences are used, two more simulations for "
+                          f"each parameter", stacklevel=3)
         try: _CHECKED[sim] = known
         except TypeError: pass
     return Differences(sim) if known else sim
@@ -432,7 +451,9 @@ class Knowledge:
             space.only(k).check(v.reshape(-1, 1))
             self.value[k], self.sd[k] = v.reshape(-1).expand(n), s.item()
             if not v.ndim: self._one.add(k)
-            if not 0 <= self.sd[k] < p.hi - p.lo: raise ValueError(f"known {k} ± {self.sd[k]:g} {p.unit} says less than its range {p.lo:g} .. {p.hi:g}: leave it free")
+            if not 0 <= self.sd[k] < p.hi - p.lo:
+                raise ValueError(f"known {k} ± {self.sd[k]:g} {p.unit} says less than its range {p.lo:g} .. "
+                                 f"{p.hi:g}: leave it free")
         self.free = [k for k in space if self.sd.get(k, 1.) > 0]
         self.cols = [space.index(k) for k in self.free]
         self.ranged = torch.tensor([k not in self.value for k in self.free], dtype=torch.bool)
@@ -471,14 +492,14 @@ def slope(self:Knowledge, z:Tensor)->Tensor:
 @patch
 def move(self:Knowledge, z:Tensor, step:Tensor)->Tensor:
     "z after a step that is straight in the prior's probability, and goes at most half the way to an end of the range."
-    side = torch.where(step > 0, -1., 1.)                                      # seen from the end ahead, whose probability is small
+    side = torch.where(step > 0, -1., 1.)  # seen from the end ahead, whose probability is small
     p, density = torch.special.ndtr(side*z), torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
     return torch.where(self.ranged, side*torch.special.ndtri(torch.maximum(p - step.abs()*density, .5*p)), z + step)
 
 @patch
 def z(self:Knowledge, theta:Tensor)->Tensor:
     "Coordinates (n,k) of physical values (n,d)."
-    ranged = [k for k in self.space if k not in self.value]                        # a measured value may lie outside its range
+    ranged = [k for k in self.space if k not in self.value]  # a measured value may lie outside its range
     cols = [self.space.index(k) for k in ranged]
     out = torch.zeros_like(theta)
     if ranged: out[:,cols] = self.space.only(*ranged).probit(theta[:,cols])
@@ -503,7 +524,9 @@ class Conditions:
             elif torch.is_tensor(v) and v.ndim: self.each[k] = v
             else: self.same[k] = v
         for k, v in self.each.items():
-            if len(v) not in (1, n): raise ValueError(f"condition {k} has {len(v)} values for {n} signals; write Shared({k}) if it is the same for all")
+            if len(v) not in (1, n):
+                raise ValueError(f"condition {k} has {len(v)} values for {n} signals; "
+                                 f"write Shared({k}) if it is the same for all")
             if len(v) == 1: self.each[k] = v.expand(n, *v.shape[1:])
 
     def __getitem__(self, rows):
@@ -523,13 +546,18 @@ class Measurement:
                  y:Tensor,         # signals (n,C,...)
                  like:Likelihood,  # how they scatter about noiseless ones
                  known=None,       # {name: value or (value, sd)} in the space's units; value a number or (n,)
-                 cond=None):       # {name: value}: conditions, known and not retrieved; a tensor (n,...) has a value for each signal
+                 # {name: value}: conditions, known and not retrieved; a tensor (n,...) has a value for each signal
+                 cond=None):
         self.space, y = sim.space, real_tensor(y, 'the signal')
-        if y.ndim < 2 or not y.numel(): raise ValueError(f"the signal has shape {tuple(y.shape)}; expected (signals, channels, ...), none of them 0")
+        if y.ndim < 2 or not y.numel():
+            raise ValueError(f"the signal has shape {tuple(y.shape)}; "
+                             f"expected (signals, channels, ...), none of them 0")
         self.shape = y.shape[1:]
         counted = getattr(like, 'counted', torch.tensor(True)).expand(y.shape)
         bad = int((counted & ~torch.isfinite(y)).sum())
-        if bad: raise ValueError(f"the signal holds {bad} values that are not finite; remove them, or leave them out by sigma=inf")
+        if bad:
+            raise ValueError(f"the signal holds {bad} values that are not finite; "
+                             f"remove them, or leave them out by sigma=inf")
         self.y = torch.where(counted, y, 0.) if not counted.all() else y
         if hasattr(like, 'check'): like.check(self.y)
         self.like = like.shaped(len(y), self.shape) if hasattr(like, 'shaped') else like
@@ -540,11 +568,13 @@ class Measurement:
     def __len__(self): return len(self.y)
     def __repr__(self):
         free = ', '.join(self.knowledge.free)
-        return f"Measurement: {len(self)} signals of {tuple(self.shape)} by {type(self.sim).__name__}, {type(self.like).__name__}; free: {free or 'nothing'}"
+        return (f"Measurement: {len(self)} signals of {tuple(self.shape)} by {type(self.sim).__name__}, "
+                f"{type(self.like).__name__}; free: {free or 'nothing'}")
 
     def __getitem__(self, rows):
         "Some of the signals, with all that belongs to them: a slice, numbers or a mask."
-        if isinstance(rows, int): rows = slice(rows, rows + 1) if rows >= 0 else slice(len(self) + rows, len(self) + rows + 1)
+        if isinstance(rows, int):
+            rows = slice(rows, rows + 1) if rows >= 0 else slice(len(self) + rows, len(self) + rows + 1)
         out = copy(self)
         out.y, out.points, out.like = self.y[rows], self.points[rows], self.like[rows]
         out.knowledge, out.cond, out._at = self.knowledge[rows], self.cond[rows], None
@@ -569,7 +599,8 @@ def _understood(self:Measurement, sim):
     if not torch.is_tensor(out):
         sim = differentiable(sim, theta, **cond)
         out = sim(theta, **cond)
-    if out.shape[1:] != self.shape: raise ValueError(f"signals have shape {tuple(self.shape)}, the simulator makes {tuple(out.shape[1:])}")
+    if out.shape[1:] != self.shape:
+        raise ValueError(f"signals have shape {tuple(self.shape)}, the simulator makes {tuple(out.shape[1:])}")
     if out.dtype == torch.float32: _fine_enough(self.y[:1], out.double(), self.like)
     return sim
 
@@ -578,7 +609,9 @@ def _fine_enough(y, mu, like):
     if not torch.isfinite(mu).all(): return
     step = torch.finfo(torch.float32).eps*torch.maximum(mu.abs(), y.abs()).amax().item()
     noise = 1/information_root(like[:1], mu).abs().amax().item()
-    if step > noise/3: warnings.warn(f"the simulator returns float32, whose steps at {mu.abs().amax():.3g} are {step:.2g}, and the noise is {noise:.2g}: return float64, or signals less a constant", stacklevel=4)
+    if step > noise/3:
+        warnings.warn(f"the simulator returns float32, whose steps at {mu.abs().amax():.3g} are {step:.2g}, and the "
+                      f"noise is {noise:.2g}: return float64, or signals less a constant", stacklevel=4)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000042
 @patch
@@ -607,7 +640,7 @@ class Linear:
         mu, J = signal_jacobian(m.sim, self.theta, K.cols, m.cond())
         self.mu = mu.double().view(len(z), *m.shape)                # noiseless signals (n,C,...)
         self.near = expansion(m.like, m.y, self.mu)
-        self.J = J*K.slope(z).to(J.dtype)[...,None]                 # derivatives by z (n,k,M), in the simulator's precision
+        self.J = J*K.slope(z).to(J.dtype)[...,None]  # derivatives by z (n,k,M), in the simulator's precision
         self.m = m
 
     @property
@@ -634,11 +667,13 @@ class Linear:
     def normal(self, rows=None)->tuple: # mask (n,)
         "Curvature (n,k,k) and gradient (n,k) of the log-likelihood by z, float64."
         J, root, score = self.J, self.near.root, self.near.score.flatten(1)
-        if rows is not None and not rows.all(): J, root, score = J[rows], root[rows] if len(root) > 1 else root, score[rows]
+        if rows is not None and not rows.all():
+            J, root, score = J[rows], root[rows] if len(root) > 1 else root, score[rows]
         W = rooted(J, root, self.shape)
         return (W @ W.mT).double(), (J @ score.to(J.dtype)[...,None])[...,0].double()
 
-def signal_jacobian(sim:Simulator, theta:Tensor, cols, cond)->tuple: # values (B,d); signal (B,M), derivatives by the columns (B,k,M)
+# values (B,d); signal (B,M), derivatives by the columns (B,k,M)
+def signal_jacobian(sim:Simulator, theta:Tensor, cols, cond)->tuple:
     "Signal and derivatives by physical parameters, by the simulator's own method if it has one."
     if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
     return jacobian(lambda t: sim(t, **cond), theta, cols)
@@ -656,12 +691,14 @@ def _differentiable(self:Measurement):
     "Find out once whether torch can differentiate the simulator."
     if hasattr(self.sim, 'jacobian') or self.__dict__.get('_tried') is self.sim: return
     first = self[torch.zeros(4, dtype=torch.long)]
-    with torch.no_grad(): self.sim = differentiable(self.sim, first.knowledge.theta(.7*normals(4, len(first.knowledge.free), 'differentiable').double()), **first.cond())
+    with torch.no_grad():
+        self.sim = differentiable(self.sim, first.knowledge.theta(.7*normals(4, len(first.knowledge.free), 'differentiable').double()), **first.cond())
     self._tried = self.sim
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000046
 def measurement(sim, y=None, like=None, known=None, cond=None)->Measurement: # a Measurement, or what it is made of
     "A measurement as it is, or made of its parts."
     if not isinstance(sim, Measurement): return Measurement(sim, y, like, known, cond)
-    if y is not None or like is not None or known or cond: raise ValueError("a Measurement has its signal, likelihood, knowledge and conditions; give nothing besides")
+    if y is not None or like is not None or known or cond:
+        raise ValueError("a Measurement has its signal, likelihood, knowledge and conditions; give nothing besides")
     return sim

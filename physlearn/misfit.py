@@ -28,14 +28,15 @@ def _bells(M):
 def _padded(v): return torch.fft.rfft(torch.nn.functional.pad(v, (0, v.shape[1])))
 
 def looks(r:Tensor,   # residuals in units of the noise (n,M); 0 where a sample is left out
-         )->tuple:    # statistics (n,5), in the order of `KINDS`; and where (n,5): -, sample, sample, periods, periods over the signal
+         )->tuple:  # statistics (n,5), in the order of `KINDS`; and where (n,5): -, sample, sample, periods, periods over the signal
     "What is strange about residuals."
     n, M = r.shape
-    if M < 4*WIDTHS[0]: raise ValueError(f"{M} samples are too few to judge the shape of a residual; expected {4*WIDTHS[0]} or more")
+    if M < 4*WIDTHS[0]:
+        raise ValueError(f"{M} samples are too few to judge the shape of a residual; expected {4*WIDTHS[0]} or more")
     bells, bells_squared = _bells(M)
     counts = (r != 0).double()
-    masks = counts[:1] if (counts == counts[:1]).all() else counts                               # mostly all rows have the same samples
-    norm = torch.fft.irfft(_padded(masks)[:,None]*bells_squared)[:,:,:M]                         # at an edge half a bell is there
+    masks = counts[:1] if (counts == counts[:1]).all() else counts  # mostly all rows have the same samples
+    norm = torch.fft.irfft(_padded(masks)[:,None]*bells_squared)[:,:,:M]  # at an edge half a bell is there
     response = torch.fft.irfft(_padded(r)[:,None]*bells)[:,:,:M]/norm.clamp_min(1e-9).sqrt()
     power = _padded(r).abs()[:,1:M]**2/counts.sum(1, keepdim=True).clamp_min(1)
     t = (torch.arange(M, dtype=torch.float64) + .5)/M
@@ -157,7 +158,7 @@ def misfit(sim:Simulator,       # or a Measurement, and nothing of y, like, know
            like:Likelihood=None,# how they scatter
            theta:Tensor=None,   # their fits (n,d)
            known=None,          # as the fit was told
-           scaled=False,        # the noise level was found from the residual itself: judge its shape alone, in units of its scatter
+           scaled=False,  # the noise level was found from the residual itself: judge its shape alone, in units of its scatter
            draws=4000,          # residuals of noise to compare with
            null:Null=None,      # of signals before these, to save its making
            key=('misfit',), **cond)->Misfit:

@@ -76,7 +76,8 @@ def plot_losses(fig, history, sealed=None): # figure, columns by name, number of
     balance = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
     axs = np.atleast_1d(fig.subplots(1, 1 + bool(balance)))
     terms = {k: v for k, v in history.items() if k.split('_')[0] in ('train', 'valid') and np.nan_to_num(v).any()}
-    for k, v in terms.items(): axs[0].plot(1 + np.arange(len(v)), v, '--' if k.startswith('train') else '-', label=k, lw=1.2)
+    for k, v in terms.items():
+        axs[0].plot(1 + np.arange(len(v)), v, '--' if k.startswith('train') else '-', label=k, lw=1.2)
     signed = any((v < 0).any() for v in terms.values())                       # a log-density has both signs
     axs[0].set(xlabel='epoch', ylabel='loss [-]', yscale='symlog' if signed else 'log')
     for k in balance: axs[1].plot(1 + np.arange(len(history[k])), history[k], label=k[4:])
@@ -154,7 +155,8 @@ class Judgement:
 def run_pictures(judgement:Judgement, history:dict, sealed=None)->dict: # what `Run.sealed` says; Pictures by name
     "Those of every run, and those of its instrument."
     caption, at = 'Terms of the loss by epoch: dashed in training, solid in validation', sealed and sealed.get('row')
-    if at: caption += f'. Grey: epoch {at}, whose weights the run holds; the last is {len(next(iter(history.values())))}'
+    if at:
+        caption += f'. Grey: epoch {at}, whose weights the run holds; the last is {len(next(iter(history.values())))}'
     out = dict(losses=Picture(lambda f: plot_losses(f, history, at), caption))
     out |= judgement.figures
     for i, (k, d) in enumerate(judgement.numbers.get('calibration', {}).items()):

@@ -51,10 +51,13 @@ class Param:
         unit(self.unit)
         for k in ('lo', 'hi'): object.__setattr__(self, k, float(getattr(self, k)))
         where = f"range {self.lo:g} .. {self.hi:g} [{self.unit}]"
-        if not (math.isfinite(self.lo) and math.isfinite(self.hi)): raise ValueError(f"{where}: both ends must be finite")
+        if not (math.isfinite(self.lo) and math.isfinite(self.hi)):
+            raise ValueError(f"{where}: both ends must be finite")
         if not self.lo < self.hi: raise ValueError(f"{where}: the lower end must be below the upper end")
-        if self.log and self.lo <= 0: raise ValueError(f"{where}: a logarithmic range must be positive; use log=False or a lower end above 0")
-        if self.prior not in ('scale', 'linear'): raise ValueError(f"{where}: prior is 'scale' or 'linear', not {self.prior!r}")
+        if self.log and self.lo <= 0:
+            raise ValueError(f"{where}: a logarithmic range must be positive; use log=False or a lower end above 0")
+        if self.prior not in ('scale', 'linear'):
+            raise ValueError(f"{where}: prior is 'scale' or 'linear', not {self.prior!r}")
 
     def to(self, new:str)->'Param':
         "The same range in another unit."
@@ -210,7 +213,8 @@ def _repr_html_(self:ParamSpace):
 @patch
 def columns(self:ParamSpace, theta:Tensor)->dict:
     "Physical values by name, each (...), from `theta` (...,d)."
-    if theta.shape[-1] != len(self): raise ValueError(f"theta has {theta.shape[-1]} columns, the space has {len(self)}: {', '.join(self)}")
+    if theta.shape[-1] != len(self):
+        raise ValueError(f"theta has {theta.shape[-1]} columns, the space has {len(self)}: {', '.join(self)}")
     return dict(zip(self.names, theta.unbind(-1)))
 
 # %% ../nbs/00_core/00_params.ipynb #3d0769bf
@@ -249,7 +253,8 @@ def check(self:ParamSpace, theta:Tensor)->Tensor:
         j = int(bad.nonzero()[0,-1])
         k = self.names[j]
         p = self[k]
-        raise ValueError(f"{k} = {float(theta[bad][0]):.6g} {p.unit} lies outside its range {p.lo:.6g} .. {p.hi:.6g} {p.unit}".replace('  ', ' '))
+        raise ValueError(f"{k} = {float(theta[bad][0]):.6g} {p.unit} lies outside its range {p.lo:.6g} .. "
+                         f"{p.hi:.6g} {p.unit}".replace('  ', ' '))
     return theta
 
 # %% ../nbs/00_core/00_params.ipynb #0ee7d6c8
@@ -323,6 +328,7 @@ def states(self:ParamSpace,
     theta = self.sample(rows, *key)
     for k, v in pairs(fixed, 'value').items():
         theta[:,self.index(k)], sd = measured(v, self[k].unit, k)
-        if sd: raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
+        if sd:
+            raise ValueError(f"value {k}={v!r} has an uncertainty; what is simulated is exact, or drawn from a range")
     self.check(theta)
     return theta

@@ -72,7 +72,8 @@ def same_names(space:ParamSpace, # ranges, in any order
                of:ParamSpace,    # the simulator's
               )->ParamSpace:     # `space` in the order of `of`
     "Ranges in the simulator's order; ValueError where their names differ."
-    if set(space) != set(of): raise ValueError(f"the ranges are of {', '.join(space)}; expected those of the simulator: {', '.join(of)}")
+    if set(space) != set(of):
+        raise ValueError(f"the ranges are of {', '.join(space)}; expected those of the simulator: {', '.join(of)}")
     return space.only(*of)
 
 # %% ../nbs/00_core/08a_posterior.ipynb #fcacf5db
@@ -127,7 +128,9 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
     for k, v in K.value.items(): theta[:,space.index(k)] = v
     F = fisher(sim, theta, like, **cond)
     works = torch.isfinite(F).flatten(1).all(1)
-    if not works.any(): raise ValueError(f"the simulator fails everywhere: no finite signal or derivative in {n} states drawn from the ranges")
+    if not works.any():
+        raise ValueError(f"the simulator fails everywhere: no finite signal or derivative in {n} states drawn from "
+                         f"the ranges")
     slope = space.slope(theta).abs()
     bounds = {how: (crlb(sim, theta[works], like, known, how, F[works], space)/slope[works]).median(0).values.tolist() for how in ('alone', 'joint', 'range')}
     blind = _blind(sim, theta, like, known, F, works, Conditions(cond, n))
@@ -147,7 +150,7 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
 def _blind(sim, theta, like, known, F, works, told):
     "Names of parameters that move the signal, though the derivatives say that they cannot be told."
     space, exact = sim.space, {k for k, (_, s) in known_pairs(known).items() if not float(s)}
-    weak = (F[works].diagonal(dim1=1, dim2=2) < 3).double().mean(0) > .5            # less than a quarter of what the range knows
+    weak = (F[works].diagonal(dim1=1, dim2=2) < 3).double().mean(0) > .5  # less than a quarter of what the range knows
     rows = works.nonzero()[:,0]
     out = []
     for i, k in enumerate(space):
@@ -164,8 +167,12 @@ def _blind(sim, theta, like, known, F, works, told):
 def _notes(works, blind):
     "Sentences about what the bounds do not tell."
     failed = 100*(~works).double().mean().item()
-    if failed: yield f"The simulator fails in {max(1, round(failed))} % of the ranges (no finite signal or derivative); the table is of the others."
-    if blind: yield f"The signal changes with {', '.join(blind)}, but its derivative is zero: derivatives cannot tell here; draw from the posterior instead (smc_posterior)."
+    if failed:
+        yield (f"The simulator fails in {max(1, round(failed))} % of the ranges (no finite signal or derivative); "
+               f"the table is of the others.")
+    if blind:
+        yield (f"The signal changes with {', '.join(blind)}, but its derivative is zero: "
+               f"derivatives cannot tell here; draw from the posterior instead (smc_posterior).")
 
 # %% ../nbs/00_core/08a_posterior.ipynb #7e83f539
 @dataclass
@@ -229,13 +236,14 @@ class _Walk:
     def take(self, rows, point):
         "Accept the trial of each row that gains, raise the damping of the others."
         new, squares = point.cost, point.near.squares
-        good = new < self.cost[rows] + 1e-5*.5*squares                        # a float32 signal blurs the objective that much; NaN is not good
+        # a float32 signal blurs the objective that much; NaN is not good
+        good = new < self.cost[rows] + 1e-5*.5*squares
         a, b = rows[good], rows[~good]
         gain = torch.where(self.cost[a].isinf(), .5, (self.cost[a] - new[good])/self.expected[a].clamp_min(1e-300))
         factor = torch.where(gain > .75, .1, torch.where(gain > .25, .5, 2.))
         self.damping[a] = (self.damping[a]*factor).clamp_min(1e-9)
         self.damping[b] = (self.damping[b]*self.grow[b]).clamp_min(1e-3)
-        self.grow[a], self.grow[b] = 4., self.grow[b]*2                        # ever faster while nothing is gained (Nielsen 1999)
+        self.grow[a], self.grow[b] = 4., self.grow[b]*2  # ever faster while nothing is gained (Nielsen 1999)
         self.z[a], self.cost[a], self.squares[a], self.scatter[a] = self.trial[a], new[good], squares[good], point.scatter[good]
         A, pull = point.normal(good)
         self.A[a], self.g[a] = A, pull - self.z[a]
@@ -295,7 +303,7 @@ def map_estimate(sim:Simulator,       # or a Measurement, which brings y, like, 
     else: z = K.z(start.double().expand(n, -1).clone()).clamp(-4, 4)
     first = 0.
     with torch.no_grad():
-        if start is None and any(K.sd.values()):                                   # what is measured with an error is first taken as exact
+        if start is None and any(K.sd.values()):  # what is measured with an error is first taken as exact
             walk = _descend(m.taken_exact(), z[:,K.ranged], max_steps, tol, damping)
             z[:,K.ranged], first = walk.z, walk.steps
         walk = _descend(m, z, max_steps, tol, damping)
@@ -335,7 +343,7 @@ def _measured(m, walk):
     free = K.ranged.nonzero()[:,0]
     ratio = C.diagonal(dim1=1, dim2=2).sqrt()
     sd = sd_stat = _spread(K, z, ratio)
-    if len(free) < z.shape[1]:                                                    # some values were measured, with an error
+    if len(free) < z.shape[1]:  # some values were measured, with an error
         stat = torch.zeros_like(z)
         stat[:,free] = symmetric_inverse(H[:,free][:,:,free]).diagonal(dim1=1, dim2=2).sqrt()
         sd_stat = _spread(K, z, stat)
@@ -371,5 +379,6 @@ def outliers(sim:Simulator,       # or a Measurement, which brings y, like, know
             step = damped_step(prior_straight(K, A, z), pull - z, torch.full((n,), 1e-9, dtype=torch.float64))
             z = K.move(z, step*(4/step.abs().amax(1).clamp_min(4))[:,None])
         r = m.linear(z).residual/scale
-        near = torch.nn.functional.avg_pool1d(torch.nn.functional.pad(r.clamp(-4, 4), (4, 4)), 9, 1)*3   # one bad sample condemns no neighbour
+        # one bad sample condemns no neighbour
+        near = torch.nn.functional.avg_pool1d(torch.nn.functional.pad(r.clamp(-4, 4), (4, 4)), 9, 1)*3
     return ((r.abs() > 4) | (near.abs() > 4)).unflatten(1, m.shape), K.theta(z)

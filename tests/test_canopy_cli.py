@@ -179,15 +179,36 @@ def table(d, change=lambda c: c, name='x.csv', **meta):
     write_table(d/name, {k: v for k, v in (c | change(c)).items() if v is not None}, meta)
     return d/name
 
-def put(v, i, x): v = v.copy(); v[i] = x; return v
+def put(v, i, x):
+    v = v.copy()
+    v[i] = x
+    return v
 def into(**kw): return lambda c: {k: put(c.get(k, np.zeros(4)), 2, x) for k, x in kw.items()}
-def edit(file, f): d = json.loads(file.read_text()); f(d); file.write_text(json.dumps(d))
+def edit(file, f):
+    d = json.loads(file.read_text())
+    f(d)
+    file.write_text(json.dumps(d))
 def image(change=lambda v: v, words=STATED, **kw): return lambda d: [tif(d/'a.tif', change(scene(d/'plots.csv')), **kw), *words]
-def broken(d): f = tif(d/'a.tif', scene(d/'plots.csv')); f.write_bytes(f.read_bytes()[:300]); return [f, *STATED]
-def no_tif(d): (d/'a.tif').write_text('B02,B03\n1,2\n'); return [d/'a.tif', *STATED]
-def gaps(d): f = table(d); rows = f.read_text().split('\n'); f.write_text('\n'.join([*rows[:3], ','.join(['']*11 + ['40']), *rows[4:]])); return [f]
-def all_gaps(d): f = table(d); rows = f.read_text().split('\n'); f.write_text('\n'.join([rows[0], *[','.join(['']*11 + ['40'])]*4, ''])); return [f]
-def there(d): (d/'t.csv').write_text('mine'); return [table(d), '--out', d/'t.csv']
+def broken(d):
+    f = tif(d/'a.tif', scene(d/'plots.csv'))
+    f.write_bytes(f.read_bytes()[:300])
+    return [f, *STATED]
+def no_tif(d):
+    (d/'a.tif').write_text('B02,B03\n1,2\n')
+    return [d/'a.tif', *STATED]
+def gaps(d):
+    f = table(d)
+    rows = f.read_text().split('\n')
+    f.write_text('\n'.join([*rows[:3], ','.join(['']*11 + ['40']), *rows[4:]]))
+    return [f]
+def all_gaps(d):
+    f = table(d)
+    rows = f.read_text().split('\n')
+    f.write_text('\n'.join([rows[0], *[','.join(['']*11 + ['40'])]*4, '']))
+    return [f]
+def there(d):
+    (d/'t.csv').write_text('mine')
+    return [table(d), '--out', d/'t.csv']
 def to(name, *words): return lambda d: [table(d), '--out', d/name, *words]
 def of(change=lambda c: c, *words, **meta): return lambda d: [table(d, change, **meta), *words]
 

@@ -125,8 +125,12 @@ def test_uniforms_and_normals_are_apart():
 # ---- training
 
 class Net(nn.Module):
-    def __init__(self): super().__init__(); self.net = nn.Sequential(nn.Linear(50, 16), nn.Tanh(), nn.Linear(16, 3))
-    def forward(self, batch): h = self.net(batch['x'][:,0]); return dict(u=h.sigmoid(), h=h)
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(50, 16), nn.Tanh(), nn.Linear(16, 3))
+    def forward(self, batch):
+        h = self.net(batch['x'][:,0])
+        return dict(u=h.sigmoid(), h=h)
 def mse(out, batch, reduction='mean'): return ((out['u'] - batch['u'])**2).mean()
 
 def learner(n_train=200, bs=32, cbs=(), **kw):

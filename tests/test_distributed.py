@@ -133,7 +133,9 @@ def test_wandb(tmp_path, monkeypatch):
     with pytest.raises(ImportError, match='pip install wandb'): fit(tmp_path/'run', 1, track='wandb')
     assert not (tmp_path/'run').exists()
     sent, began = [], []
-    def init(**kw): began.append(kw); return types.SimpleNamespace(log=lambda row, step: sent.append((step, row)))
+    def init(**kw):
+        began.append(kw)
+        return types.SimpleNamespace(log=lambda row, step: sent.append((step, row)))
     monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init))
     monkeypatch.setattr(runs, 'find_spec', lambda name: True)
     run = fit(tmp_path/'run', 1, track='wandb')

@@ -213,7 +213,9 @@ def test_one_changed_byte(tmp_path):
 
 def test_what_lies_around_is_not_run(tmp_path, monkeypatch):
     "Modules in the working directory, named like those that the reader needs, stay where they are."
-    with h5py.File(tmp_path/'a.h5', 'w') as f: f.attrs['quantity'] = 'signal'; f['y'] = np.arange(4.)
+    with h5py.File(tmp_path/'a.h5', 'w') as f:
+        f.attrs['quantity'] = 'signal'
+        f['y'] = np.arange(4.)
     for name in ('h5py', 'numpy', 'json', 'math'): (tmp_path/f'{name}.py').write_text("open('ran', 'w')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))

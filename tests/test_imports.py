@@ -47,7 +47,9 @@ def violations(srcs):
         for full, lazy in seen.get(name, []):
             if lazy: continue
             if (m := own(full, srcs)) is None: done.add(full.split('.')[0])
-            elif m not in done: done.add(m); reach(m, done)
+            elif m not in done:
+                done.add(m)
+                reach(m, done)
         return done
     for name, found in seen.items():
         if name.split('.')[-1] == '__init__':
@@ -112,7 +114,9 @@ def circles(srcs):
     edges = {n: {m for full, _ in imports(n, s) if (m := own(full, srcs)) and m != n} for n, s in srcs.items()}
     def reach(name, done):
         for m in edges.get(name, ()):
-            if m not in done: done.add(m); reach(m, done)
+            if m not in done:
+                done.add(m)
+                reach(m, done)
         return done
     return sorted(n for n in edges if n in reach(n, set()))
 

@@ -277,7 +277,9 @@ def test_same_fit(tmp_path):
     write_table(tmp_path/'a.csv', dict(wavenumber=nu, transmittance=y), dict(quantity='transmittance', axis='wavenumber'))
     for name, raw in {'a.dx': jcamp(100*y, yunits='%T', first=nu[0], last=nu[-1]), 'a.spc': spc(y, x=(nu[0], nu[-1])), 'a.0': opus([(SM, y), (T, y[::-1])], first=nu[-1], last=nu[0])}.items(): (tmp_path/name).write_bytes(raw)
     got = {n: read_spectrum(tmp_path/n) for n in ('a.csv', 'a.dx', 'a.spc', 'a.0')}
-    for s in got.values(): np.testing.assert_allclose(s.y, y, rtol=2e-7); np.testing.assert_allclose(s.nu, nu, rtol=1e-12)
+    for s in got.values():
+        np.testing.assert_allclose(s.y, y, rtol=2e-7)
+        np.testing.assert_allclose(s.nu, nu, rtol=1e-12)
     fits = {n: fit_spectrum(got[n], preset('reference'), dict(P='500mbar', T='307.65K'), .002).estimate for n in ('a.csv', 'a.dx')}
     for n, e in fits.items(): assert ((e.theta - fits['a.csv'].theta).abs() < .02*fits['a.csv'].sd + 1e-12).all() and e.ok.item(), n
     i = sim.space.index('mf_CH4')

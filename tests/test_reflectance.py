@@ -100,7 +100,9 @@ def test_angles(tmp_path):
 
 def test_sun(tmp_path):
     asked = []
-    def sun(date, lat, lon, time): asked.append((date, lat, lon, time)); return len(asked)*10.
+    def sun(date, lat, lon, time):
+        asked.append((date, lat, lon, time))
+        return len(asked)*10.
     path = table(tmp_path, rows=[{}]*3, date=['2018.10.30', '20180702', '2018-10-30T10:00:31'], latitude=[48.2]*3, lon=[16.2]*3)
     got = read_reflectance(path, sun=sun, **PLAIN)
     assert asked == [('2018-07-02', 48.2, 16.2, '10:04'), ('2018-10-30', 48.2, 16.2, '10:04')]              # each day and place once
@@ -140,7 +142,9 @@ def test_hostile_tables(tmp_path):
     for i, b in enumerate(mutants(raw, 300, 7)):
         (tmp_path/'m.csv').write_bytes(b)
         try: got = read_reflectance(tmp_path/'m.csv', **PLAIN)
-        except FileError as e: assert 'm.csv' in str(e) and '\n' not in str(e); continue
+        except FileError as e:
+            assert 'm.csv' in str(e) and '\n' not in str(e)
+            continue
         read += 1
         ok = got.x[got.mask]
         assert got.x.dtype == np.float32 and ((ok >= 0) & (ok <= 1.5)).all() and got.mask.any(1).all()
@@ -159,7 +163,9 @@ def tif(tmp_path):
             with rasterio.open(tmp_path/name, 'w', **kw) as d:
                 d.write(v)
                 if descriptions: d.descriptions = descriptions
-                if scales: d.scales = [scales]*len(v); d.offsets = [offsets]*len(v)
+                if scales:
+                    d.scales = [scales]*len(v)
+                    d.offsets = [offsets]*len(v)
                 if tags: d.update_tags(**tags)
         return tmp_path/name
     return make
@@ -218,7 +224,9 @@ def test_hostile_images(tif, tmp_path):
     for b in mutants(path.read_bytes(), 200, 3):
         (tmp_path/'m.tif').write_bytes(b)
         try: got = read_reflectance(tmp_path/'m.tif', limit=2**24, **PLAIN)
-        except FileError as e: assert 'm.tif' in str(e) and '\n' not in str(e); continue
+        except FileError as e:
+            assert 'm.tif' in str(e) and '\n' not in str(e)
+            continue
         read += 1
         ok = got.x[got.mask]
         assert ((ok >= 0) & (ok <= 1.5)).all()

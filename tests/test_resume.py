@@ -151,7 +151,9 @@ def test_command_line(whole, tmp_path):
     def start(*words): return subprocess.Popen([sys.executable, '-c', 'import sys; from physlearn.cli import main; sys.exit(main())', *map(str, words)],
                                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
     p = start(*TRAIN, '--out', run)
-    while done(run) < 2: assert p.poll() is None; time.sleep(.01)
+    while done(run) < 2:
+        assert p.poll() is None
+        time.sleep(.01)
     p.kill()
     out, err = p.communicate()
     assert p.returncode == -signal.SIGKILL and err == '' and not (run/'manifest.json').exists()

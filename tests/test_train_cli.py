@@ -32,7 +32,9 @@ def spectrum(run, tmp_path_factory):
     y = r.sim(r.space.sample(1, 'cli'))[0,0].numpy()
     return write(tmp_path_factory.mktemp('data')/'s.csv', y)
 
-def write(path, y): write_table(path, dict(pixel=np.arange(len(y)), signal=y), dict(quantity='signal', axis='pixel')); return path
+def write(path, y):
+    write_table(path, dict(pixel=np.arange(len(y)), signal=y), dict(quantity='signal', axis='pixel'))
+    return path
 
 # the guide's examples, section 'Complete Configuration Examples', word for word
 GUIDE = dict(
@@ -188,11 +190,17 @@ def spectrum_of(d, change, **meta):
     write_table(d/'x.csv', dict(pixel=np.arange(len(y)), signal=y), dict(quantity='signal', axis='pixel') | meta)
     return d/'x.csv'
 
-def edit(file, f): d = json.loads(file.read_text()); f(d); file.write_text(json.dumps(d))
+def edit(file, f):
+    d = json.loads(file.read_text())
+    f(d)
+    file.write_text(json.dumps(d))
 def train(*words): return lambda d: ['train', 'spectra', 'quick', *TINY, '--out', d/'out', *words]
 def retrieve(*words, **kw): return lambda d: ['retrieve', d/'run', d/'s.csv', *words]
 def signal(y, *words, **meta): return lambda d: ['retrieve', d/'run', spectrum_of(d, y, **meta), *words]
-def put(y, i, v): y = y.copy(); y[i] = v; return y
+def put(y, i, v):
+    y = y.copy()
+    y[i] = v
+    return y
 
 def on_run(verb, spoil):
     "A verb on the run's copy, spoilt."
@@ -201,7 +209,10 @@ def on_run(verb, spoil):
         return [verb, d/'run', *([d/'s.csv'] if verb == 'retrieve' else [])]
     return words
 
-def flip(run): b = bytearray((run/'model.safetensors').read_bytes()); b[-100] ^= 1; (run/'model.safetensors').write_bytes(b)
+def flip(run):
+    b = bytearray((run/'model.safetensors').read_bytes())
+    b[-100] ^= 1
+    (run/'model.safetensors').write_bytes(b)
 def system(run): edit(run/'recipe.json', lambda d: d.update(system='icecube'))
 def gone(*names):
     def spoil(run):
@@ -217,7 +228,9 @@ def file(name, s, *words):
 
 def spoilt(spoil, words):
     "A command after the run's copy is spoilt."
-    def make(d): spoil(d/'run'); return words(d)
+    def make(d):
+        spoil(d/'run')
+        return words(d)
     return make
 
 def begin(*words): return lambda d: ['train', 'spectra', '--from', d/'run', '--stage', 'B1', '--epochs', 1, '--out', d/'out', *words]

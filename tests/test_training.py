@@ -50,7 +50,9 @@ class Stop(Exception): pass
 class Die(Callback):
     "End the process, so to speak, at the n-th call of an event."
     order = 90
-    def __init__(self, at, event): self.at, self.n = at, 0; setattr(self, event, self.tick)
+    def __init__(self, at, event):
+        self.at, self.n = at, 0
+        setattr(self, event, self.tick)
     def tick(self):
         self.n += 1
         if self.n == self.at: raise Stop('killed')
@@ -94,7 +96,9 @@ def test_killed_at_every_boundary(epoch, event, whole, tmp_path):
 def test_killed_in_prepare(whole, tmp_path):
     def broken():
         stages = three_stages()
-        def dies(learn): torch.rand(3); raise Stop('killed')
+        def dies(learn):
+            torch.rand(3)
+            raise Stop('killed')
         stages[2].prepare = dies
         return stages
     plain = three_stages
@@ -144,7 +148,9 @@ def test_other_stages(stages, says, begun):
 
 def test_other_training(begun):
     class Wide(Net):
-        def __init__(self): super().__init__(); self.more = nn.Linear(2, 2)
+        def __init__(self):
+            super().__init__()
+            self.more = nn.Linear(2, 2)
     for learn, says in ((learner(net=Wide), 'network'), (learner(dls=data(seed=2)), 'data'), (learner([Accumulate(2)]), 'callbacks'), (learner(opt=optimizer('adamw', .3)), 'optimizer'), (learner(opt=optimizer('lion')), 'optimizer'), (learner(loss_func=CompositeLoss(params=param_mse())), 'loss')):
         with pytest.raises(FileError, match=says): fit_stages(learn, stage(), begun, resume=True)
     with pytest.raises(FileError, match='resume=True'): fit_stages(learner(), stage(), begun)
@@ -173,7 +179,9 @@ class Plant(Callback):
     def after_loss(self):
         if self.training != self.when: return
         self.n += 1
-        if self.n == self.at: self.learn.loss_grad = self.learn.loss_grad*self.value; self.learn.loss = self.learn.loss*self.value
+        if self.n == self.at:
+            self.learn.loss_grad = self.learn.loss_grad*self.value
+            self.learn.loss = self.learn.loss*self.value
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 @pytest.mark.parametrize('training', [True, False])
@@ -403,7 +411,10 @@ def test_disk_full(tmp_path):
         def before_fit(self): signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         def after_epoch(self): resource.setrlimit(resource.RLIMIT_FSIZE, (2000 if self.epoch == 1 else soft, hard))
     class Filled(Small):
-        def learner(self, *a, **kw): learn = super().learner(*a, **kw); learn.add_cb(Full()); return learn
+        def learner(self, *a, **kw):
+            learn = super().learner(*a, **kw)
+            learn.add_cb(Full())
+            return learn
     Filled.learner = lambda self, *a, **kw: (learn := runs.Recipe.learner(self, *a, **kw), learn.add_cb(Full()))[0]
     try:
         with pytest.raises(FileError, match='cannot be written'): Filled().fit(tmp_path/'run', quiet=True, evaluate=False)
@@ -456,7 +467,9 @@ def test_wandb_goes_on(killed, monkeypatch):
     "The same run of W&B, by the id that the folder keeps."
     import sys, types
     began = []
-    def init(**kw): began.append(kw); return types.SimpleNamespace(log=lambda row, step: None, finish=lambda: None)
+    def init(**kw):
+        began.append(kw)
+        return types.SimpleNamespace(log=lambda row, step: None, finish=lambda: None)
     monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init))
     monkeypatch.setattr(runs, 'find_spec', lambda name: True)
     folder = killed.parent/'tracked'

@@ -36,7 +36,9 @@ def output_problems(nb):
             if out.get('name') == 'stderr': yield f'cell {i}: a warning or progress bar in the output'
             data = {k: v for k, v in out.get('data', {}).items() if k.startswith('text/') or k == 'image/svg+xml'}
             for t in [out.get('text'), *out.get('traceback', []), *data.values()]:
-                if m := MACHINE.search(text(t)): yield f'cell {i}: a path of one machine in the output ({m[0]}...)'; break
+                if m := MACHINE.search(text(t)):
+                    yield f'cell {i}: a path of one machine in the output ({m[0]}...)'
+                    break
 
 # --- the sidebar
 
@@ -52,7 +54,9 @@ def entries(item):
 def sidebar_problems(nbs):
     "Every notebook stands in the sidebar once, and nothing else does."
     import yaml
-    if not (nbs/'_quarto.yml').exists(): yield 'nbs/_quarto.yml is missing; it is a symlink to ../_quarto.yml'; return
+    if not (nbs/'_quarto.yml').exists():
+        yield 'nbs/_quarto.yml is missing; it is a symlink to ../_quarto.yml'
+        return
     site = yaml.safe_load((nbs/'_quarto.yml').read_text(encoding='utf-8')).get('website', {})
     listed, have = list(entries(site.get('sidebar'))), notebooks(nbs)
     for p in have:

@@ -379,7 +379,7 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
                      lat:float=None, lon:float=None, # place of all rows [deg], likewise
                      tts:float=None, tto:float=None, # zenith angles of sun and view of all rows [deg], likewise
                      psi:float=None,      # their relative azimuth [deg], likewise
-                     sun=None,            # f('2018-07-02', lat, lon, '10:04') -> sun zenith [deg]; None: `canopy.inform`'s
+                     sun=None,  # f('2018-07-02', lat, lon, '10:04') -> sun zenith [deg]; None: `canopy.inform`'s
                      limit:int=2**28,     # largest size, unpacked [bytes]
                     )->Reflectance:
     "Read reflectances; FileError in one sentence when something is wrong or not stated."
