@@ -189,8 +189,8 @@ def crps(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
     "Continuous ranked probability score of each row and parameter."
     return _by_rows(_crps, *_checked(samples, truth, weights))
 
-# (n,d); the score (d,) of one who knows how the truths are distributed and nothing else
-def prior_crps(truth:Tensor)->Tensor:
+def prior_crps(truth:Tensor, # (n,d)
+              )->Tensor:     # score (d,) of one who knows how the truths are distributed and nothing else
     "Half the mean distance between two truths: the chance level of `crps`."
     s, k = truth.double().sort(0).values, torch.arange(len(truth), dtype=torch.float64)[:,None]
     return ((2*k + 1 - len(truth))*s).sum(0)/(len(truth)*(len(truth) - 1))
@@ -242,8 +242,8 @@ def calibrate(space,                     # ParamSpace, then scores are on the sc
 
 # %% ../nbs/00_core/08c_calibration.ipynb #ba2ef3d6
 @patch
-# dicts: check, value, parameter, by {name: value}, rule, passed (True, False or None)
-def table(self:Calibration)->list:
+def table(self:Calibration,
+         )->list: # dicts: check, value, parameter, by {name: value}, rule, passed (True, False or None)
     "The checks, one row each; `value` is the worst of `by`."
     few, joint, rows = len(self) < RULES['pairs'], 'jointly', []
     def add(check, values, rule, off, passed=None, names=self.names):
@@ -306,15 +306,18 @@ def sentence(self:Calibration)->str:
     faults = {k: f for k in self.names if (f := self.fault(k))}
     a = min(self.levels, key=lambda a: abs(a - .68))
     c = 100*self.cover[self.levels.index(a)]
-    held = f"{100*a:g} % intervals hold the truth {c.min():.1f} %" + (f" to {c.max():.1f} %" if len(c) > 1 else '') + f" of the time ({len(self):,} simulated cases)"
+    largest = f" to {c.max():.1f} %" if len(c) > 1 else ''
+    held = f"{100*a:g} % intervals hold the truth {c.min():.1f} %{largest} of the time ({len(self):,} simulated cases)"
     if faults:
         told = [f'that of {k} is {f}' for k, f in faults.items()]
         told = told[:3] + ([f'and {len(told) - 3} more'] if told[3:] else [])
         out = f"Do not take the error bars as they stand: {'; '.join(told)}. {self._remedy(faults)}"
     elif any(r['passed'] is False for r in self.table()):
-        out = f"{held}: each parameter's error bar may be taken by itself, but not the parameters together (TARP fails): test with other cases; if it fails again, do not use their correlations."
+        out = (f"{held}: each parameter's error bar may be taken by itself, but not the parameters together "
+               "(TARP fails): test with other cases; if it fails again, do not use their correlations.")
     elif not self.passed:
-        out = f"{held}: nothing speaks against the error bars, but {RULES['pairs']:,} cases are needed to say that they are right."
+        out = (f"{held}: nothing speaks against the error bars, but {RULES['pairs']:,} cases are needed "
+               "to say that they are right.")
     else: out = f"{held}, and all checks pass: the error bars may be taken as they stand."
     dull = [k for k, r in zip(self.names, self.crps/self.prior.clamp_min(1e-300)) if r > .95]
     return out + (f" Of {', '.join(dull)} the data say nothing that was not known before." if dull else '')

@@ -444,7 +444,6 @@ class SeedDL:
         what = f"{type(self.source).__name__}, {self.n} rows of {self.split}"
         return f"SeedDL({what}, bs={self.bs}, seed={self.seed}, epoch {self.epoch})"
 
-
 # %% ../nbs/00_core/02_data.ipynb #dadd1eab
 def _check_loader(n, size, bs, rank, world, block, drop_last):
     "One sentence for each way to ask for batches wrongly."

@@ -33,10 +33,10 @@ class Simulator(Protocol):
 class Likelihood(Protocol):
     "How data y scatter about noiseless signals mu, both (B,C,...)."
     def log_prob(self, y:Tensor, mu:Tensor)->Tensor: ...  # complete log-likelihood (B,); -inf where mu is not possible
-    # residuals of unit variance, uncorrelated where mu is right (B,C,...)
-    def whiten(self, y:Tensor, mu:Tensor)->Tensor: ...
-    # Fisher information about mu: of each sample (B,C,...), or of all (B,M,M)
-    def information(self, mu:Tensor)->Tensor: ...
+    def whiten(self, y:Tensor, mu:Tensor)->Tensor:
+        "Residuals of unit variance, uncorrelated where `mu` is right (B,C,...)."
+    def information(self, mu:Tensor)->Tensor:
+        "Fisher information about `mu`: of each sample (B,C,...), or of all (B,M,M)."
     def draw(self, mu:Tensor, draws:Tensor)->Tensor: ...    # data from standard normal draws, both like mu
     def __getitem__(self, rows)->'Likelihood': ...          # of some of the signals; itself where all are alike
 
@@ -230,7 +230,9 @@ def shaped(self:Gaussian, n:int, shape)->'Gaussian': # signals, shape of one (C,
         if not torch.is_tensor(v): continue
         fields[k], own = per_signal(v, k, n, shape)
         if own: each.append(k)
-    if self.corr is not None and (self.corr.shape != (M, M) or not torch.allclose(self.corr, self.corr.T) or not torch.allclose(self.corr.diagonal(), self.corr.new_ones(M))):
+    R = self.corr
+    right = R is None or (R.shape == (M, M) and torch.allclose(R, R.T) and torch.allclose(R.diagonal(), R.new_ones(M)))
+    if not right:
         raise ValueError(f"corr has shape {tuple(self.corr.shape)}; "
                          f"expected a symmetric matrix ({M}, {M}) with ones on its diagonal")
     return _with(self, **fields, each=tuple(each))
@@ -340,8 +342,9 @@ def expansion(like:Likelihood, y:Tensor, mu:Tensor)->Expansion: # data and noise
     squares = like.whiten(y, mu).flatten(1).square().sum(1)
     return Expansion(_impossible(log_prob.detach()), squares, score, information_root(like, mu))
 
-# noiseless signals (n,C,...); (n,C,...), or (.,M,M) where samples are correlated
-def information_root(like:Likelihood, mu:Tensor)->Tensor:
+def information_root(like:Likelihood,
+                     mu:Tensor,     # noiseless signals (n,C,...)
+                    )->Tensor:      # (n,C,...), or (.,M,M) where samples are correlated
     "Square root of the Fisher information about `mu`."
     information = like.information(mu)
     return information.sqrt() if information.shape == mu.shape else torch.linalg.cholesky(information)
@@ -378,8 +381,9 @@ class Differences:
             out = self.sim(theta.detach().numpy(), **own)
         return out if torch.is_tensor(out) else torch.from_numpy(np.array(out))
 
-    # values (B,d); signal (B,M), derivatives by the columns (B,k,M)
-    def jacobian(self, theta:Tensor, cols=None, **cond)->tuple:
+    def jacobian(self,
+                 theta:Tensor, # values (B,d)
+                 cols=None, **cond)->tuple: # signal (B,M), derivatives by the columns (B,k,M)
         mu = self(theta, **cond).flatten(1)
         h, u = torch.finfo(mu.dtype).eps**(1/3), self.space.encode(theta)
         J = []
@@ -672,8 +676,10 @@ class Linear:
         W = rooted(J, root, self.shape)
         return (W @ W.mT).double(), (J @ score.to(J.dtype)[...,None])[...,0].double()
 
-# values (B,d); signal (B,M), derivatives by the columns (B,k,M)
-def signal_jacobian(sim:Simulator, theta:Tensor, cols, cond)->tuple:
+def signal_jacobian(sim:Simulator,
+                    theta:Tensor,  # values (B,d)
+                    cols, cond,    # columns to differentiate by, conditions by name
+                   )->tuple:       # signal (B,M), derivatives by the columns (B,k,M)
     "Signal and derivatives by physical parameters, by the simulator's own method if it has one."
     if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
     return jacobian(lambda t: sim(t, **cond), theta, cols)

@@ -132,7 +132,8 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
         raise ValueError(f"the simulator fails everywhere: no finite signal or derivative in {n} states drawn from "
                          f"the ranges")
     slope = space.slope(theta).abs()
-    bounds = {how: (crlb(sim, theta[works], like, known, how, F[works], space)/slope[works]).median(0).values.tolist() for how in ('alone', 'joint', 'range')}
+    def median(how): return (crlb(sim, theta[works], like, known, how, F[works], space)/slope[works]).median(0).values
+    bounds = {how: median(how).tolist() for how in ('alone', 'joint', 'range')}
     blind = _blind(sim, theta, like, known, F, works, Conditions(cond, n))
     rows = []
     for i, k in enumerate(space):
@@ -206,7 +207,7 @@ class Estimate:
 
 # %% ../nbs/00_core/08a_posterior.ipynb #866f504b
 def prior_straight(K:Knowledge, A:Tensor, z:Tensor)->Tensor: # information (n,k,k), coordinates (n,k); (n,k,k)
-    "Hessian of the objective in coordinates that are straight in the prior's probability: the information, and the prior z²/2 seen from there."
+    "Hessian where the prior's probability is the straight coordinate: the information, and z²/2 seen from there."
     return A + torch.diag_embed(1 + z*z*K.ranged)
 
 def damped_step(H:Tensor, g:Tensor, damping:Tensor)->Tensor: # (n,k,k), (n,k), (n,); step (n,k)

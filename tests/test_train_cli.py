@@ -5,6 +5,9 @@ import pytest
 import torch
 from physlearn.cli import main
 from physlearn.files import read_table, write_table
+from physlearn.desk import known_values
+from physlearn.spectra.files import read_spectrum
+from physlearn.spectra.retrieve import posterior
 from physlearn.runs import Run, sha256
 
 TINY = '--train_samples 64 --val_samples 32 --epochs 1 --batch_size 32 --num_points 96 --encoder_variant xs --gpus 0'.split()
@@ -116,7 +119,11 @@ def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
     assert '<h2>Losses</h2>' in page and page.count('data:image/png;base64,') == 8 and 'Coverage minus nominal' in page and 'bound' in (before/'README.md').read_text()
     assert cli('retrieve', before, spectrum, '--method', 'posterior', '--draws', 400, '--known', 'T=306±0.5K', '--out', tmp_path/'t.csv', '--corner', tmp_path/'c.png') == 0
     t = read_table(tmp_path/'t.csv', text=('file', 'misfit', *[f'{k}_flag' for k in Run.load(before).space]))
-    # 96 points are less than a line: a third of the draws count (median over states), here and without the flow
+    # 96 points are less than a line: a third of the draws count, and one epoch of a flow must not take more than half of them
+    last, x = Run.load(before), torch.tensor(read_spectrum(spectrum).y)[None,None]
+    like, known = last.recipe.likelihood(None, x), known_values(last.sim.space, ['T=306±0.5K'])
+    ess = {head: sum(posterior(last, x, like, known, 1000, head, ('ess', k))[0].ess.item() for k in range(4)) for head in (True, False)}
+    assert ess[True] > .5*ess[False] > 100, ess
     assert 30 < t['effective_draws'][0] <= 400 and (tmp_path/'c.png').read_bytes()[1:4] == b'PNG'
     for k, p in Run.load(before).space.items(): assert t[f'{k}_low95'][0] < t[k][0] < t[f'{k}_high95'][0] and (k == 'T' or p.lo <= t[f'{k}_low95'][0] and t[f'{k}_high95'][0] <= p.hi), k
     assert capsys.readouterr().err == ''
