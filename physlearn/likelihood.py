@@ -122,7 +122,9 @@ def _terms(self:Gaussian, y, mu):
     s = self.std(mu)
     w = 1/s
     e = (y - mu)*w
-    slope = (self.relative**2*mu)*w*w if self.scales else None
+    if not self.scales: slope = None
+    elif torch.is_tensor(self.sigma) or self.sigma: slope = (self.relative**2*mu)*w*w
+    else: slope = 1/mu
     if not self._whole:
         e = torch.where(self.counted, e, 0.)
         s = torch.where(self.counted, s, 1.)
@@ -161,11 +163,13 @@ def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
     M = mu[0].numel()
     logs = s.log().flatten(1).sum(1) + .5*math.log(2*math.pi)*_points(self, mu)
     if self.corr is None:
-        squares, score, root = (e*e).flatten(1).sum(1), e*w, w
+        ee, score, root = e*e, e*w, w
+        squares = ee.flatten(1).sum(1)
         if self.scales:
-            score = score + (e*e - 1)*slope
+            score = torch.addcmul(score, ee - 1, slope)
             # far from the data more than the information, which would step too far
-            root = ((w + e*slope)**2 + slope*slope).sqrt()
+            bent = torch.addcmul(w, e, slope)
+            root = torch.addcmul(bent*bent, slope, slope).sqrt()
         return Expansion(_impossible(-.5*squares - logs), squares, score, root)
     R, inverse, half = _factor(self, M)
     flat = e.flatten(1)
