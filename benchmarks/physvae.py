@@ -12,9 +12,9 @@ from _table import HERE, bar, data_folder, save
 from physlearn.calibration import calibrate
 from physlearn.canopy.inform import Inform
 from physlearn.canopy.reflectance import ndre, ndvi
-from physlearn.canopy.judge import components, explained, lookup, validation, whole
+from physlearn.canopy.judge import components, explained, lookup, validation
 from physlearn.canopy.train_physvae import canopy_recipe, residual_share, sides
-from physlearn.canopy.traits import PRODUCTS, arrays, net_traits
+from physlearn.canopy.traits import PRODUCTS, arrays, net_traits, with_products
 from physlearn.cli import keep_memory
 from physlearn.files import write_table
 from physlearn.chains import chains, log_posterior, smc_posterior
@@ -85,11 +85,11 @@ def identify(n):
 def reference(run, batch, m=8192, k=256, steps=100):
     "Moments of the exact posterior (n,2,d): chains that begin at weighted draws of the run's flow; and by particles from the prior, which know no network."
     model, sim, space = run.model.eval(), run.sim, run.sim.space
-    like, told_ = Gaussian(relative=NOISE), run.model.told(batch)
+    like, angles = Gaussian(relative=NOISE), run.model.conditions(batch)
     out, other = [], []
     with torch.no_grad(): h = model.encoder(model.norm(batch))
     for i in range(len(h)):
-        log_p, place = log_posterior(sim, batch['x'][i:i+1].double(), like, **{c: v[i] for c, v in told_.items()})
+        log_p, place = log_posterior(sim, batch['x'][i:i+1].double(), like, **{c: v[i] for c, v in angles.items()})
         with torch.no_grad(): z, log_q = model.physics.draw(normals(m, len(space), 'reference', i)[None], h[i:i+1])
         z = z[0].double()
         w = (log_p(z) - log_q[0].double()).softmax(0)
@@ -97,7 +97,7 @@ def reference(run, batch, m=8192, k=256, steps=100):
         t = place(chains(log_p, z[at], steps, 'reference', i))
         out.append(torch.stack([t.mean(0), t.var(0), (1/w.square().sum()).expand(len(space))]))
     for i in range(0, len(h), 50):
-        s = smc_posterior(sim, batch['x'][i:i+50], like, 1024, key=('reference', i), **{c: v[i:i+50] for c, v in told_.items()})
+        s = smc_posterior(sim, batch['x'][i:i+50], like, 1024, key=('reference', i), **{c: v[i:i+50] for c, v in angles.items()})
         other.append(torch.stack([s.theta.mean(1), s.theta.var(1)], 1))
     return torch.stack(out), torch.cat(other)
 
@@ -109,7 +109,7 @@ def recovery(folder, n):
     truth, sd = batch['theta'], ref[:,1].mean(0).sqrt()
     off = lambda v: ((v - truth).square().mean(0).sqrt()/sd).tolist()
     mean = lambda name: trained(folder, name).model.estimate(batch, 512)['theta'].mean(1)
-    rows = [['mean of the prior', *off(space.sample(4000, 'prior').mean(0))], ['look-up table, nearest of 20,000', *off(lookup(run.sim, batch['x'][:,0].float(), run.model.told(batch)))],
+    rows = [['mean of the prior', *off(space.sample(4000, 'prior').mean(0))], ['look-up table, nearest of 20,000', *off(lookup(run.sim, batch['x'][:,0].float(), run.model.conditions(batch)))],
             ['plain network, squared error', *off(mean('plain'))], ['posterior mean of the network', *off(mean('simulated'))], ['mean of the reference (chains)', *off(ref[:,0])], ['mean of particles from the prior', *off(smc[:,0])]]
     agree = [['means apart, rms [sd]', *((smc[:,0] - ref[:,0]).square().mean(0).sqrt()/sd).tolist()], ['standard deviations, particles over chains', *(smc[:,1].mean(0).sqrt()/sd).tolist()]]
     return dict(n=n, names=space.names, rows=rows, agree=agree, ess=ref[:,2,0].quantile(torch.tensor([.01, .1, .5]).double()).tolist())
@@ -138,7 +138,7 @@ def measured(folder, name):
     if run.model.physics is not None:
         t = net_traits(run.model, test, 256)
         out['traits'] = {k: t.value[:,i].tolist() for i, k in enumerate(t.space)}
-        out['told'] = {k: t.ratio[:,i].square().mean().sqrt().item() for i, k in enumerate(t.space)}
+        out['ratios'] = {k: t.ratio[:,i].square().mean().sqrt().item() for i, k in enumerate(t.space)}
     return out
 
 def rival(folder, what):
@@ -151,7 +151,7 @@ def rival(folder, what):
     if what == 'plain':
         t = net_traits(trained(folder, 'plain').model, test, 16)
         return dict(traits={k: t.value[:,i].tolist() for i, k in enumerate(t.space)})
-    theta = whole(run.sim.space, lookup(run.sim, a['x'][:,0], {k: a[k] for k in run.sim.cond}))
+    theta = with_products(run.sim.space, lookup(run.sim, a['x'][:,0], {k: a[k] for k in run.sim.cond}))
     return dict(traits=dict(zip([*run.sim.space, *PRODUCTS], theta.T.tolist())))
 
 def of_leaves(test): return np.array([any(k in c for k in LEAFY) for c in test.others['class'].astype(str)])

@@ -346,7 +346,7 @@ class SimSource:
         self.known = (known,) if isinstance(known, str) else tuple(known)
         self.space = _narrower(sim.space, space)
         self.cond = getattr(sim, 'cond', None) if cond is None else cond
-        self.random = takes_draws(sim)
+        self.random, self._dtype = takes_draws(sim), None
         for k in self.known: sim.space[k]
         if not 0 <= self.hide <= 1: raise ValueError(f"hide={hide} is a probability, from 0 to 1")
         if taken := set(_TENSORS) & set(self.cond or ()):
@@ -355,29 +355,6 @@ class SimSource:
     def to(self, device):
         if isinstance(self.sim, nn.Module): self.sim.to(device)
         return self
-
-    def conditions(self, draws):
-        "What the simulator needs besides its parameters, drawn for each row."
-        if not isinstance(self.cond, ParamSpace): return {}
-        return self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
-
-    @torch.no_grad()
-    def __call__(self, rows:Tensor, *key)->dict:
-        draws, space = Draws(rows, *key), self.sim.space
-        theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), self.conditions(draws)
-        own = dict(draws=draws.at('sim')) if self.random else {}
-        clean = self.sim(theta, **(drawn or self.cond or {}), **own).float()
-        _check_signal(clean, theta, space)
-        x = clean if self.noise is None else self.noise(clean, draws.at('noise'))
-        if x.shape != clean.shape:
-            raise ValueError(f"the noise gave {tuple(x.shape)} for a signal {tuple(clean.shape)}: "
-                             "it must keep the shape")
-        known = theta.new_zeros(theta.shape, dtype=torch.float32)
-        if self.known:
-            at = [self.space.index(k) for k in self.known]
-            known[:,at] = (draws.at('known').named(*self.known) >= self.hide).float()
-        return dict(x=x, clean=clean, theta=theta, u=space.encode(theta).float(), z=space.probit(theta).float(),
-                    known=known, **drawn)
 
 def takes_draws(sim)->bool: # a simulator
     "Whether a simulator has an argument `draws`."
@@ -405,6 +382,58 @@ def _check_signal(x, theta, space):
         row = int((~x.isfinite()).flatten(1).any(1).nonzero()[0])
         at = ', '.join(f"{k}={v:.6g} {space[k].unit}".rstrip() for k, v in zip(space, theta[row].tolist()))
         raise ValueError(f"the simulator gave a signal that is not finite at {at}")
+
+# %% ../nbs/00_core/02_data.ipynb #prec0000
+@patch
+@torch.no_grad()
+def clean(self:SimSource, draws:Draws)->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
+    "The simulator's answer to what is drawn for these rows."
+    theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
+    if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
+    own = dict(draws=draws.at('sim')) if self.random else {}
+    signal = self.sim(theta, **(drawn or self.cond or {}), **own)
+    _check_signal(signal, theta, self.sim.space)
+    return theta, drawn, signal
+
+@patch
+@torch.no_grad()
+def __call__(self:SimSource, rows:Tensor, *key)->dict:
+    draws, space = Draws(rows, *key), self.sim.space
+    theta, drawn, signal = self.clean(draws)
+    clean = signal.to(self.dtype)
+    x = clean if self.noise is None else self.noise(clean, draws.at('noise'))
+    if x.shape != clean.shape:
+        raise ValueError(f"the noise gave {tuple(x.shape)} for a signal {tuple(clean.shape)}: it must keep the shape")
+    known = theta.new_zeros(theta.shape, dtype=torch.float32)
+    if self.known:
+        at = [self.space.index(k) for k in self.known]
+        known[:,at] = (draws.at('known').named(*self.known) >= self.hide).float()
+    return dict(x=x, clean=clean, theta=theta, u=space.encode(theta).float(), z=space.probit(theta).float(),
+                known=known, **drawn)
+
+# %% ../nbs/00_core/02_data.ipynb #prec0002
+@patch(as_prop=True)
+def dtype(self:SimSource)->torch.dtype:
+    "Of the signals: float32, or float64 where steps between float32 numbers are not small beside the noise."
+    if self._dtype is None:
+        device = next((v.device for v in self.sim.buffers()), 'cpu') if isinstance(self.sim, nn.Module) else 'cpu'
+        draws = Draws(torch.arange(8, device=device), 'precision')
+        signal = self.clean(draws)[2]
+        fine = signal.dtype == torch.float64
+        self._dtype = torch.float64 if self.noise and fine and self._coarse(signal, draws) else torch.float32
+    return self._dtype
+
+@patch
+def _coarse(self:SimSource, signal, draws):
+    "Are steps between float32 numbers not small beside the noise? Said aloud."
+    noise = (self.noise(signal, draws.at('noise')) - signal).abs().flatten(1).mean(1).median().item()
+    size = signal.abs().max().item()
+    step = float(np.spacing(np.float32(size)))
+    coarse = 0 < noise < 3*step
+    if coarse:
+        warnings.warn(f"float32 has steps of {step:.2g} at signals of {size:.3g}, and the noise is {noise:.2g}: signals "
+                      "stay float64; let the network begin with layers.Standardise", stacklevel=4)
+    return coarse
 
 # %% ../nbs/00_core/02_data.ipynb #8126eacd
 class SeedDL:

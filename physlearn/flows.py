@@ -40,6 +40,9 @@ class FlowHead(nn.Module):
         if context.ndim != 2 or len(context) != len(z):
             raise ValueError(f"context has shape {tuple(context.shape)}; expected ({len(z)},features): "
                              f"flatten it, one row for each z")
+        if context.dtype != next(self.parameters()).dtype:
+            raise ValueError(f"context is {context.dtype}; expected {next(self.parameters()).dtype}: let the network "
+                             f"that makes it begin with layers.Standardise")
 
     def log_prob(self, z:Tensor,    # coordinates (B,d)
                  context:Tensor,    # features (B,c)

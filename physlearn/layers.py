@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MLP', 'groups_of', 'ConvBlock', 'BlurPool', 'SqueezeExcite', 'Residual', 'MBConv', 'FusedMBConv', 'FiLM',
-           'time_embedding', 'MaskedSummary', 'flops']
+           'time_embedding', 'Standardise', 'MaskedSummary', 'flops']
 
 # %% ../nbs/00_core/04_layers.ipynb #455c8657
 import math
@@ -142,6 +142,18 @@ def time_embedding(t:Tensor,    # times or other numbers (B,)
     omega = longest**(-torch.arange(features//2, device=t.device, dtype=torch.float64)/(features//2 - 1))
     angle = t.double()[:,None]*omega                                                       # float64: t may be large
     return torch.cat([angle.sin(), angle.cos()], -1).float()
+
+# %% ../nbs/00_core/04_layers.ipynb #std00002
+class Standardise(nn.Module):
+    "Signals less their mean, in units of their deviation, as float32: (B,...) -> (B,...)."
+    def __init__(self, x): # signals (n,...) that give mean and deviation, as many as it takes for two digits
+        super().__init__()
+        x = x.detach().double()
+        self.register_buffer('mean', x.mean(0))              # of each sample (...)
+        self.register_buffer('std', (x - self.mean).square().mean().sqrt())   # of all, so that what varies little stays small
+        if not self.std > 0: raise ValueError("the signals are all the same: there is nothing to standardise")
+
+    def forward(self, x): return ((x.double() - self.mean)/self.std).float()
 
 # %% ../nbs/00_core/04_layers.ipynb #66eb87c0
 class MaskedSummary(nn.Module):

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['Simulator', 'Likelihood', 'real_tensor', 'per_signal', 'Expansion', 'Gaussian', 'exponential_correlation', 'Poisson',
            'expansion', 'information_root', 'rooted', 'jacobian', 'Differences', 'differentiable', 'known_pairs',
-           'Knowledge', 'Shared', 'Conditions', 'Measurement', 'Linear', 'signal_jacobian', 'measurement']
+           'Knowledge', 'Shared', 'Conditions', 'Measurement', 'fine_enough', 'Linear', 'signal_jacobian',
+           'measurement']
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000004
 import math, warnings
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -121,7 +122,9 @@ def _terms(self:Gaussian, y, mu):
     s = self.std(mu)
     w = 1/s
     e = (y - mu)*w
-    slope = (self.relative**2*mu)*w*w if self.scales else None
+    if not self.scales: slope = None
+    elif torch.is_tensor(self.sigma) or self.sigma: slope = (self.relative**2*mu)*w*w
+    else: slope = 1/mu
     if not self._whole:
         e = torch.where(self.counted, e, 0.)
         s = torch.where(self.counted, s, 1.)
@@ -160,11 +163,13 @@ def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
     M = mu[0].numel()
     logs = s.log().flatten(1).sum(1) + .5*math.log(2*math.pi)*_points(self, mu)
     if self.corr is None:
-        squares, score, root = (e*e).flatten(1).sum(1), e*w, w
+        ee, score, root = e*e, e*w, w
+        squares = ee.flatten(1).sum(1)
         if self.scales:
-            score = score + (e*e - 1)*slope
+            score = torch.addcmul(score, ee - 1, slope)
             # far from the data more than the information, which would step too far
-            root = ((w + e*slope)**2 + slope*slope).sqrt()
+            bent = torch.addcmul(w, e, slope)
+            root = torch.addcmul(bent*bent, slope, slope).sqrt()
         return Expansion(_impossible(-.5*squares - logs), squares, score, root)
     R, inverse, half = _factor(self, M)
     flat = e.flatten(1)
@@ -590,6 +595,27 @@ class Measurement:
         out.knowledge, out._at = Knowledge(self.space, self.knowledge.value, len(self)), None
         return out
 
+# %% ../nbs/00_core/08_likelihood.ipynb #lk00040b
+def fine_enough(sim:Simulator,
+                mu:Tensor,       # its noiseless signal at `theta` (1,C,...)
+                like:Likelihood, # shaped for one signal
+                theta:Tensor,    # physical values (1,d)
+                **cond)->Simulator: # the same, or a copy in float64
+    "Compare the steps between float32 numbers with the noise."
+    if mu.dtype != torch.float32 or not torch.isfinite(mu).all(): return sim
+    size = mu.abs().amax().item()
+    step = float(np.spacing(np.float32(size)))
+    noise = 1/information_root(like, mu.double()).abs().amax().item()
+    if step < noise/3: return sim
+    reason = f"float32 has steps of {step:.2g} at signals of {size:.3g}, and the noise is {noise:.2g}"
+    if isinstance(sim, torch.nn.Module):
+        double = deepcopy(sim).double()
+        if double(theta, **cond).dtype == torch.float64:
+            warnings.warn(f"{type(sim).__name__}: {reason}; it is computed in float64", stacklevel=4)
+            return double
+    warnings.warn(f"{type(sim).__name__}: {reason}; let it return float64, or signals less a constant", stacklevel=4)
+    return sim
+
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000041
 @patch
 def _understood(self:Measurement, sim):
@@ -605,17 +631,7 @@ def _understood(self:Measurement, sim):
         out = sim(theta, **cond)
     if out.shape[1:] != self.shape:
         raise ValueError(f"signals have shape {tuple(self.shape)}, the simulator makes {tuple(out.shape[1:])}")
-    if out.dtype == torch.float32: _fine_enough(self.y[:1], out.double(), self.like)
-    return sim
-
-def _fine_enough(y, mu, like):
-    "Say so where steps between float32 numbers are not small beside the noise."
-    if not torch.isfinite(mu).all(): return
-    step = torch.finfo(torch.float32).eps*torch.maximum(mu.abs(), y.abs()).amax().item()
-    noise = 1/information_root(like[:1], mu).abs().amax().item()
-    if step > noise/3:
-        warnings.warn(f"the simulator returns float32, whose steps at {mu.abs().amax():.3g} are {step:.2g}, and the "
-                      f"noise is {noise:.2g}: return float64, or signals less a constant", stacklevel=4)
+    return fine_enough(sim, out, self.like[:1], theta, **cond)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000042
 @patch

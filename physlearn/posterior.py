@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 # Gaussian, Poisson and jacobian may be taken from here, where they once stood
 from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measurement, Poisson,  # noqa: F401
-                                  Simulator, differentiable, information_root, jacobian, known_pairs,  # noqa: F401
+                                  Simulator, differentiable, fine_enough, information_root, jacobian, known_pairs,  # noqa: F401
                                   measurement, rooted, signal_jacobian)
 from .params import ParamSpace
 from .results import verdict
@@ -29,10 +29,12 @@ def fisher(sim:Simulator,
     told, first = Conditions(cond, len(theta)), torch.arange(min(4, len(theta)))
     with torch.no_grad():
         sim = differentiable(sim, theta[first], **told(first))
-        shape = sim(theta[:1], **told(slice(0, 1))).shape[1:]
+        one = sim(theta[:1], **told(slice(0, 1)))
+        shape = one.shape[1:]
+        like = like.shaped(len(theta), shape) if hasattr(like, 'shaped') else like
+        sim = fine_enough(sim, one, like[:1], theta[:1], **told(slice(0, 1)))
         mu, J = signal_jacobian(sim, theta, range(len(sim.space)), told())
         mu = mu.double().view(-1, *shape)
-        like = like.shaped(len(mu), shape) if hasattr(like, 'shaped') else like
         J = rooted(J.double()*sim.space.slope(theta)[...,None], information_root(like, mu), shape)
         return J @ J.mT
 

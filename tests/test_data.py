@@ -1,5 +1,5 @@
 """A data set is a seed: rows, noise and order are the same whatever the batch size, the number of ranks, the restart or the reader."""
-import json, os, pickle
+import json, math, os, pickle
 import h5py, numpy as np, pytest, torch
 import fastai.callback.hook, fastai.callback.schedule, fastai.callback.progress
 from fastai.basics import Learner
@@ -442,3 +442,27 @@ def test_flow_on_a_source():
     dl = SeedDL(SimSource(Bend(20), White(.01)), 64, 640, 1)
     npe = NPE(FlowHead(3, 20))
     assert npe(dl.batch(0))['log_prob'].shape == (64,)
+
+
+def test_noise_finer_than_float32():
+    "A network told of 4.7e8 ± 50 by float64 and Standardise finds what is in it; without Standardise it is refused."
+    from torch import nn
+    from physlearn.flows import NPE, FlowHead, nll
+    from physlearn.layers import Standardise
+    class Height:
+        space = ParamSpace(a=Param(-1e3, 1e3, 'um'))
+        def __call__(self, theta): return (4.7e8 + theta[:,:1]*torch.linspace(0, 1, 20, dtype=torch.float64))[:,None]
+    with pytest.warns(UserWarning, match='signals stay float64'):
+        b = SimSource(Height(), White(additive=50.))(torch.arange(2000), 1)
+    with pytest.raises(ValueError, match='layers.Standardise'): NPE(FlowHead(1, 20))(b)
+    torch.manual_seed(0)
+    npe = NPE(FlowHead(1, 8, width=16), nn.Sequential(Standardise(b['x']), nn.Flatten(), nn.Linear(20, 8)))
+    before, opt = nll(npe(b), b).item(), torch.optim.Adam(npe.parameters(), 3e-2)
+    for _ in range(100):
+        loss = nll(npe(b), b)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    # the entropy of N(0,1) falls by ln(prior sd/posterior sd), 1000/sqrt(3) over 50/sqrt(sum x²), to a first approximation
+    gain = math.log(1000/math.sqrt(3)/(50/math.sqrt((torch.linspace(0, 1, 20)**2).sum())))
+    assert before - loss.item() > .7*gain, (before, loss.item(), gain)

@@ -147,3 +147,22 @@ def test_draws_differ_by_call():
     assert not torch.equal(sample_posterior(sim, y, like, 50).theta, sample_posterior(sim, y, like, 50).theta)
     u, e = uniforms(4000, 2, 'same'), normals(4000, 2, 'same').double()
     assert np.abs(np.corrcoef(torch.cat([u, e, e.abs()], 1).T.numpy())[:2,2:]).max() < .06
+
+
+def test_float32_simulator_of_large_signals():
+    "A module that rounds 4.7e8 ± 50 to float32 is computed in float64 by whoever needs its derivatives, and that is said."
+    class Height(torch.nn.Module):
+        space = ParamSpace(a=Param(-1e4, 1e4, 'um'))
+        def __init__(self):
+            super().__init__()
+            self.register_buffer('x', torch.linspace(0, 1, 20))
+        def forward(self, theta): return (4.7e8 + theta[:,:1]*self.x).to(self.x.dtype)[:,None]
+    like, sim = Gaussian(50.), Height()
+    theta = torch.linspace(-5e3, 5e3, 200, dtype=torch.float64)[:,None]
+    y = like.draw(sim.double()(theta), normals(200, 20, 'height', dtype=torch.float64).view(200, 1, 20))
+    with pytest.warns(UserWarning, match='computed in float64'): e = map_estimate(sim.float(), y, like)
+    pull = (e.theta - theta)/e.sd
+    assert .85 < pull.square().mean().sqrt() < 1.15 and abs(pull.mean()) < .25
+    with pytest.warns(UserWarning, match='computed in float64'): table = identifiable(sim.space, sim, like)
+    exact = 50/sim.x.double().square().sum().sqrt().item()
+    assert abs(table.rows[0]['alone']*2e4/exact - 1) < 1e-6

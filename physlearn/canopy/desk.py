@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUN', 'canopy', 'forest', 'CanopySetup', 'narrowed', 'IdentifiableCanopy', 'ReadCanopy', 'how_read', 'by_network',
-           'layers', 'write_layers', 'FitCanopy']
+           'write_layers', 'FitCanopy']
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #3db0939b
 import math
@@ -21,7 +21,7 @@ from ..files import FileError, write_table
 from ..pages import bar, text_table
 from ..params import Param, ParamSpace, uniforms
 from ..posterior import Gaussian, identifiable
-from ..results import verdict
+from ..results import Results, verdict
 from ..runs import Run, expect
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #3a359cf7
@@ -74,10 +74,12 @@ def narrowed(space, known:dict): # {name: (value, sd)}; ParamSpace
     "The ranges that are left when something is known."
     out = {}
     for k, (v, sd) in known.items():
-        p, half = space[k], max(math.sqrt(3)*sd, 1e-6*(space[k].hi - space[k].lo))
+        p = space[k]
+        half = max(math.sqrt(3)*sd, 1e-6*(p.hi - p.lo))
         out[k] = replace(p, lo=max(p.lo, v - half), hi=min(p.hi, v + half))
     return space.replace(**out)
 
+# %% ../../nbs/20_canopy/27_desk.ipynb #5e1c0aa3
 @dataclass(kw_only=True)
 class IdentifiableCanopy:
     "Say what a spectrum can tell about each trait, before anything is measured."
@@ -98,7 +100,8 @@ class IdentifiableCanopy:
         expect(self, 'a share between 0 and 1', lambda v: 0 < v < 1, 'noise')
         expect(self, '1 or more', lambda v: v >= 1, 'n')
         expect(self, '16 or more', lambda v: v >= 16, 'draws')
-        sim, angles = forest(self.understorey, bands=self.bands), dict(tts=self.tts, tto=self.tto, psi=self.psi)
+        sim = forest(self.understorey, bands=self.bands)
+        angles = dict(tts=self.tts, tto=self.tto, psi=self.psi)
         for k, v in angles.items(): sim.cond.only(k).check(torch.tensor([[float(v)]]))
         space, known = sim.space, known_values(sim.space, self.known)
         linear = identifiable(space, sim, Gaussian(relative=self.noise), known, self.n, **angles).rows
@@ -128,8 +131,7 @@ class ReadCanopy(Reader):
     offset: float|None = None       # what is added to the values first, like -1000 or 0
     nodata: float|None = None       # value that means a gap, as in the file
     outside: str = 'refuse'         # values below 0 or above 1.5: refuse the file, or take them as missing
-    # bands that are there, where some are not, like B02 B03 B04; the others count as missing
-    bands: tuple[str, ...] = ()
+    bands: tuple[str, ...] = ()     # bands that are there, where some are not, like B02 B03; others count as missing
     date: str|None = None           # day of all rows, where no column says it, like 2018-07-02
     lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
     lon: float|None = None          # east positive [deg]
@@ -143,8 +145,8 @@ class ReadCanopy(Reader):
         tables = [f for f in self.files if not is_image(f)]
         if self.out and is_image(self.out) and (tables or len(self.files) != 1):
             what = f'{tables[0]} is a table' if tables else f'there are {len(self.files)}'
-            raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {what}; write to a name that "
-                             f"ends in .csv")
+            raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {what}; "
+                             "write to a name that ends in .csv")
 
     def read(self, file, run)->Signals:
         "The rows with their angles; gaps are NaN."
@@ -170,25 +172,22 @@ def by_network(run, s:Signals, draws:int, level:float):
     "Posterior of the network."
     if run.model.physics is None: raise FileError(run.path, 'has no physics, hence no traits', 'a run with a simulator')
     if s.known:
-        raise ValueError(f"known {next(iter(s.known))}: the network takes no known values; use `physlearn fit "
-                         f"canopy`, or leave it out")
-    there, prior = torch.isfinite(s.y), s.shared.setdefault('prior', run.sim.space.sample(4000, 'prior'))
+        raise ValueError(f"known {next(iter(s.known))}: the network takes no known values; "
+                         "use `physlearn fit canopy`, or leave it out")
+    prior = s.shared.setdefault('prior', run.sim.space.sample(4000, 'prior'))
+    there = torch.isfinite(s.y)
     batch = dict(x=torch.where(there, s.y, 0.).float(), mask=there[:,0].float(), **s.cond)
     got = network_traits(run.model, batch, draws, prior, level, columns=s.columns)
     return replace(got, method=f'{got.method}; {how_read(s)}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #f27849ac
-def layers(got)->tuple: # Results; values (n,) and units by name
-    "What an image shows."
+def write_layers(path, got, s): # Results, and the Signals of the image
+    "Write a GeoTIFF: layers of values, standard deviations and the residual's probability."
     values, units = {}, {}
     for i, (k, p) in enumerate(got.space.items()):
         values |= {k: got.value[:,i], f'{k}_sd': got.sd[:,i]}
         units |= {k: p.unit, f'{k}_sd': p.unit}
-    return values | dict(p=got.p), units | dict(p='')
-
-def write_layers(path, got, s): # Results of Signals that were an image
-    "Write a GeoTIFF."
-    write_image(path, s.origin[0], *layers(got), {'made by': got.method})
+    write_image(path, s.origin[0], values | dict(p=got.p), units | dict(p=''), {'made by': got.method})
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #821e155b
 @dataclass(kw_only=True)
@@ -207,7 +206,7 @@ class FitCanopy(ReadCanopy, Fit):
         "Posteriors by particles."
         parts = [fit_traits(run.sim, r, self.noise, self.floor, self.draws, progress=bar, level=self.level)
                  for r in s.origin]
-        got = parts[0] if len(parts) == 1 else type(parts[0]).join(parts)
+        got = Results.join(parts)
         return replace(got, method=f'{got.method}; {how_read(s)}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #7ba82840

@@ -202,17 +202,10 @@ class PhysVAE(nn.Module):
         self.residual = RESIDUALS[residual if physics else 'none'](M, d, aux, **kw)
         self.decoder = None if physics else MLP([aux, 16, 32, 64, M], act=nn.ELU)
         self.largest_error = error
-        # times ten in `error`, so that one learning rate suits all parameters
         self.error_at = None if noise is None else nn.Parameter(torch.full((M,), -.3))
 
-    @property
-    def error(self)->Tensor:
-        "Model error of each band (M,) [unit of the signal]."
-        if self.error_at is None: return torch.zeros_like(self.norm.std)
-        return self.largest_error*self.norm.std*(10*self.error_at).sigmoid()
-
-    def told(self, batch)->dict:
-        "The conditions among a batch."
+    def conditions(self, batch)->dict:
+        "The simulator's angles, of a batch."
         return {k: batch[k] for k in self.norm.cond or ()}
 
     def forward(self, batch):
@@ -221,6 +214,24 @@ class PhysVAE(nn.Module):
         # simulated rows beside measured ones
         anchor = {k.removeprefix('anchor_'): v for k, v in batch.items() if k.startswith('anchor_')}
         return self.real(h, batch) | (self.forward(anchor) if anchor else {})
+
+# %% ../../nbs/20_canopy/24_physvae.ipynb #5e1c0a72
+@patch(as_prop=True)
+def error(self:PhysVAE)->Tensor:
+    "Model error of each band (M,) [unit of the signal]."
+    if self.error_at is None: return torch.zeros_like(self.norm.std)
+    # ten times the parameter, so that one learning rate suits all parameters
+    return self.largest_error*self.norm.std*(10*self.error_at).sigmoid()
+
+@patch
+def sd(self:PhysVAE,
+       x:Tensor,   # signal (B,M)
+       error=True, # with the model error
+      )->Tensor:   # (B,M)
+    "Standard deviation of the noise and the model error together."
+    if self.noise is None: return math.sqrt(.5)*self.norm.std.expand_as(x)
+    s = self.noise*x.abs().clamp_min(self.norm.floor)
+    return (s**2 + self.error**2).sqrt() if error else s
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #ed3e716e
 @patch
@@ -243,13 +254,13 @@ def target_mse(out:dict,  # with 'guess' and 'target' (B,d)
 def decode(self:PhysVAE,
            z:Tensor,  # physical latents (B,d)
            a:Tensor,  # auxiliary latents (B,aux)
-           told:dict, # conditions, each (B,)
+           cond:dict, # conditions of the simulator, each (B,)
           )->tuple:   # signal of the physics, correction, proposal, gate, each (B,M)
     "Latents to signals."
     if self.physics is None:
         x = self.norm.mean + self.norm.std*self.decoder(a)
         return x, *self.residual(x, z, a, None)
-    def signal(z): return self.sim(self.sim.space.phi(z), **told)[:,0].float()
+    def signal(z): return self.sim(self.sim.space.phi(z), **cond)[:,0].float()
     x = signal(z)
     if isinstance(self.residual, Orthogonal):
         with torch.no_grad():
@@ -258,16 +269,6 @@ def decode(self:PhysVAE,
     else: shift, sd, tangents = self.norm.mean, self.norm.std, None
     r, delta, gate = self.residual((x - shift)/sd, z, a, tangents)
     return x, r*sd, delta, gate
-
-@patch
-def sd(self:PhysVAE,
-       x:Tensor,   # signal (B,M)
-       error=True, # with the model error
-      )->Tensor:   # (B,M)
-    "Standard deviation of the noise and the model error together."
-    if self.noise is None: return math.sqrt(.5)*self.norm.std.expand_as(x)
-    s = self.noise*x.abs().clamp_min(self.norm.floor)
-    return (s**2 + self.error**2).sqrt() if error else s
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #b02e35a9
 @patch
@@ -281,29 +282,31 @@ def latents(self:PhysVAE,
             n:int,    # draws
            )->list:   # of physical and auxiliary latents each: draws (B,n,k), divergence (B,)
     "Draws: in training by the random numbers of torch, otherwise always the same."
-    out, device = [], h.device
+    out = []
     for name, q, k in self._posteriors():
         if q is None:
             out.append((h.new_zeros(len(h), n, k), h.new_zeros(len(h))))
             continue
-        if self.training: e = torch.randn(len(h), n, k, device=device)
-        else: e = normals(len(h)*n, k, 'latents', name, device=device).view(len(h), n, k)
+        if self.training: e = torch.randn(len(h), n, k, device=h.device)
+        else: e = normals(len(h)*n, k, 'latents', name, device=h.device).view(len(h), n, k)
         out.append(divergence(q, h, e))
     return out
 
+# %% ../../nbs/20_canopy/24_physvae.ipynb #5e1c0a74
 @patch
 def real(self:PhysVAE, h, batch)->dict:
     "Log-likelihood, divergence, gate and proposal of measured rows; outside of training also their parts."
     n = 1 if self.training else 8
     (z, kz), (a, ka) = self.latents(h, n)
-    told = {k: v.repeat_interleave(n) for k, v in self.told(batch).items()}
-    x, r, delta, gate = self.decode(z.flatten(0, 1), a.flatten(0, 1), told)
+    cond = {k: v.repeat_interleave(n) for k, v in self.conditions(batch).items()}
+    x, r, delta, gate = self.decode(z.flatten(0, 1), a.flatten(0, 1), cond)
     mu = x + r
     sd, y = self.sd(mu), batch['x'][:,0].float().repeat_interleave(n, 0)
     ll = -.5*((y - mu)/sd).square() - sd.log() - .5*_LOG2PI
     if 'mask' in batch: ll = torch.where(batch['mask'].repeat_interleave(n, 0) > 0, ll, 0.)
     out = dict(ll=ll.sum(1).view(-1, n).mean(1), kl=kz + ka, gate=gate, delta=delta)
     if self.training: return out
+
     def mean(v): return v.view(-1, n, x.shape[1]).mean(1)
     return out | self.parts(h) | dict(physics=mean(x), correction=mean(r))
 
@@ -347,7 +350,7 @@ def estimate(self:PhysVAE,
     h = self.encoder(self.norm(batch))
     (z, _), (a, _) = self.latents(h, n)
     z_mean, a_mean = z.mean(1), a.mean(1)
-    x, r, *_ = self.decode(z_mean, a_mean, self.told(batch))
+    x, r, *_ = self.decode(z_mean, a_mean, self.conditions(batch))
     there = batch['mask'] if 'mask' in batch else torch.ones_like(x)
     misfit = (batch['x'][:,0].float() - x - r)/self.sd(x + r)
     chi2 = (misfit.square()*there).sum(1).double()

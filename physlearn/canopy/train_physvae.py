@@ -124,9 +124,10 @@ def check(self:CanopyRecipe):
     if not self.table and not self.physics:
         raise ValueError("without physics there is only the table to learn from: give --table")
     if self.table and self.epochs <= self.epochs_pretrain:
-        raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: nothing is left "
-                         f"for the table")
+        raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: "
+                         "nothing is left for the table")
 
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #5e1c0a82
 @patch
 def rows(self:CanopyRecipe): # Reflectance
     "The table."
@@ -230,29 +231,33 @@ def _callbacks(self:CanopyRecipe):
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #09ee0102
 class Traces(InTraining):
-    "Columns of the history that tell whether physics or residual explains the data."
+    "Columns of the history that show whether physics or residual explains the data."
     order = 46                                          # after LossTerms
     names = 'beta', 'bound', 'gate_mean', 'proposal_ms', 'gated_share', 'active'
+    kept = 'll', 'kl', 'gate', 'delta', 'physics', 'correction', 'each', 'joint', 'mean' # of each batch of validation
+
     def before_fit(self):
         super().before_fit()
-        self.now, m = {}, self.model
-        self.columns = [*(m.sim.space if m.physics is not None else ()),
-                        *(f'aux{i}' for i in range(m.aux.k if m.aux else 0))]
-        cols = [*self.names, *(f'kl_{k}' for k in self.columns), 'kl_joint']
-        self.learn.metrics = [*self.learn.metrics, *(Column(k, lambda k=k: self.now.get(k, math.nan)) for k in cols)]
+        m, self.now = self.model, {}
+        physical = list(m.sim.space) if m.physics is not None else []
+        self.columns = physical + [f'aux{i}' for i in range(m.aux.k if m.aux else 0)]
+        shown = [*self.names, *(f'kl_{k}' for k in self.columns), 'kl_joint']
+        self.learn.metrics = [*self.learn.metrics, *map(self.column, shown)]
+    def column(self, name): return Column(name, lambda: self.now.get(name, math.nan))
+
     def before_validate(self): self.seen = []
     def after_batch(self):
-        if self.training: return
-        self.seen.append({k: self.pred[k].detach() for k in ('ll', 'kl', 'gate', 'delta', 'physics', 'correction',
-                                                             'each', 'joint', 'mean')})
+        if not self.training: self.seen.append({k: self.pred[k].detach() for k in self.kept})
     def after_validate(self):
-        o = {k: torch.cat([s[k] for s in self.seen]) for k in self.seen[0]}
-        each, spread = o['each'].mean(0).tolist(), o['mean'].var(0)
-        self.now = dict(beta=self.loss_func.weights['kl'], bound=float(o['kl'].mean() - o['ll'].mean()),
+        o = {k: torch.cat([batch[k] for batch in self.seen]) for k in self.kept}
+        self.now = dict(beta=self.loss_func.weights['kl'],
+                        bound=float(o['kl'].mean() - o['ll'].mean()),
                         gate_mean=float(o['gate'].mean()),
-                        proposal_ms=float(o['delta'].square().sum(1).mean()), active=float((spread > .01).sum()),
+                        proposal_ms=float(o['delta'].square().sum(1).mean()),
                         gated_share=residual_share(o['physics'], o['correction'], self.model.norm.std),
-                        kl_joint=float(o['joint'].mean()), **{f'kl_{k}': v for k, v in zip(self.columns, each)})
+                        active=float((o['mean'].var(0) > .01).sum()),
+                        kl_joint=float(o['joint'].mean()))
+        self.now |= {f'kl_{k}': v for k, v in zip(self.columns, o['each'].mean(0).tolist())}
 
 def residual_share(x, r, unit): # physics and correction (n,M), unit of each band (M,)
     "Share of the residual in the variance of the reconstruction [-]."

@@ -88,8 +88,8 @@ class FitSpectra(Gas, ReadSpectra):
 # %% ../../nbs/10_spectra/18_desk.ipynb #002be8aa
 @dataclass(kw_only=True)
 class WindowsSpectra(Gas):
-    "Rank the windows that a spectrometer could look at by what they tell."
-    want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall tell
+    "Rank the windows that a spectrometer could look at by what they determine."
+    want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall determine
     between: tuple[float, float]|None = None # from, to [1/cm]; the range of the lines if not given
     noise: float = .002             # white noise, as a share of the signal
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
@@ -129,8 +129,8 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
 
     def can_draw_corner(self):
         if self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir():
-            raise ValueError(f"corner={self.corner!r}: expected a name that ends in .png, in a folder that is "
-                             f"there, with --method posterior")
+            raise ValueError(f"corner={self.corner!r}: expected a name that ends in .png, in a folder that is there, "
+                             "with --method posterior")
         ready_to_write(self.corner, ('.png',), self.overwrite, self.files)
 
     def watch(self):
@@ -166,8 +166,8 @@ class DemoSpectra:
         print('3/5  fitting the example spectrum, which hitran-api computed, by physics alone')
         fit = fit_spectrum(read_spectrum(example_spectrum()), preset('reference'), self.GAUGES, self.noise)
         print(fit)
-        folder, truth = output_folder(self.out), {k[6:]: float(v)
-                                                  for k, v in fit.spectrum.meta.items() if k.startswith('truth_')}
+        folder = output_folder(self.out)
+        truth = {k[6:]: float(v) for k, v in fit.spectrum.meta.items() if k.startswith('truth_')}
         write_text(folder/'report.html', report(fit, 'A spectrum, read by physics alone', before, truth))
         fit.save(folder/'example_spectrum')
         self.network(folder, truth)
@@ -190,9 +190,10 @@ class DemoSpectra:
         got = retrieve(run, ReadSpectra().read(example_spectrum(), run), known=self.GAUGES, noise=self.noise)
         print(got)
         r = next(q for q in got.quantities() if q['name'] == 'mf_CH4')
-        found, apart = f"{1e6*r['value']:.4f} ± {1e6*r['sd']:.4f} ppm", (r['value'] - truth['mf_CH4'])/r['sd']
-        print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; sd over bound "
-              f"{r['sd']/r['bound']:.2f}")
+        found = f"{1e6*r['value']:.4f} ± {1e6*r['sd']:.4f} ppm"
+        apart = (r['value'] - truth['mf_CH4'])/r['sd']
+        print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; "
+              f"sd over bound {r['sd']/r['bound']:.2f}")
         got.save(folder/'example_spectrum_network.csv')
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3

@@ -300,16 +300,20 @@ def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F), or several functions
     "Cubic Lagrange interpolation on a uniform grid."
     i = pos.detach().long()
     t, n = (pos - i).to(tab.dtype), tab.shape[-1] - 3
-    at = i - 1
-    if tab.dim() == 3: t, at = t[:,None], at[:,None].expand(-1, tab.shape[1], -1)
-    fm, f0, f1, f2 = (tab[...,k:k+n].gather(-1, at) for k in range(4))
-    d1, d2 = f1 - f0, .5*(f1 + fm) - f0
-    d3 = (f2 - fm - 3*d1)/6
-    c1 = d1 - d2 - d3
-    y = f0 + t*(c1 + t*(d2 + t*d3))
+    at, one = i - 1, t - 1
+    if tab.dim() == 3: at = at[:,None].expand(-1, tab.shape[1], -1)
+    f = [tab[...,k:k+n].gather(-1, at) for k in range(4)]               # at -1, 0, 1, 2 from i
+    outer, inner = t*one/6, (t + 1)*(t - 2)/2
+    weights = -outer*(t - 2), inner*one, -inner*t, outer*(t + 1)
+    def combined(w, f):
+        y = w[0]*f[0]
+        for a, b in zip(w[1:], f[1:]): y = torch.addcmul(y, a, b)
+        return y
+    y = combined([w[:,None] for w in weights] if tab.dim() == 3 else weights, f)
     if not slope: return y
-    def first(v): return v[:,0] if tab.dim() == 3 else v
-    return y, first(c1) + first(t)*(2*first(d2) + 3*first(t)*first(d3))
+    square = 1.5*t*t
+    steps = t - 1/3 - square/3, square - 2*t - .5, 1 + t - square, square/3 - 1/6
+    return y, combined(steps, [v[:,0] if tab.dim() == 3 else v for v in f])
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #b56f870c
 _CANON = dict(P='atm', T='K', sig0='1/cm', step='1/cm', centre='1/cm', span='1/cm', shift='1/cm')

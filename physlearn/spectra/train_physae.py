@@ -156,7 +156,8 @@ def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the co
     "Noise of a spectrum: that of the training, a share of the signal, or found from the scatter ('auto')."
     if noise is None: return Gaussian(relative=self.noise_rms or .002)
     if noise != 'auto': return Gaussian(relative=noise_share(noise))
-    return Gaussian(relative=float(np.median([point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]])))
+    scatter = [point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]]
+    return Gaussian(relative=float(np.median(scatter)))
 
 def _calibration(poly, n):
     "Refuse what is no small correction of an axis."
@@ -166,6 +167,7 @@ def _calibration(poly, n):
                          "expected less than 10")
     return poly
 
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #5e1c0a92
 @patch
 def model(self:SpectraRecipe, sim)->PhysAE:
     "The network of these options, untrained."
@@ -176,19 +178,22 @@ def model(self:SpectraRecipe, sim)->PhysAE:
 @patch
 def dls(self:SpectraRecipe, sim, device='cpu'):
     "Training and validation spectra; validation has white noise of the full size. Stage POST takes fits of them."
-    if self.stage == 'POST':
-        like = noise_of(sim, self.noise_rms or .002)
-        source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like,
-                           known=[k for k in self.known if k in sim.space])
-        sizes = dict(train=self.train_samples, valid=self.val_samples)
-        loaders = [SeedDL(source, self.batch_size, n, self.seed, split, device, block=256)
-                   for split, n in sizes.items()]
-        return DataLoaders(*loaders, device=torch.device(device))
+    if self.stage == 'POST': return _fits(self, sim, device)
     noise = noise_model(self.noise, self.noise_rms, full=self.stage != 'A')
     full = White(0., self.noise_rms) if self.noise_rms else None
     return sim_dls(sim, self.batch_size, self.train_samples, self.val_samples, noise, self.seed, device,
                    known=self.known, hide=self.hide, valid_noise=full,
                    block=256)   # larger blocks simulate faster; four batches share one
+
+def _fits(recipe, sim, device):
+    "Fits of training and validation spectra."
+    like = noise_of(sim, recipe.noise_rms or .002)
+    known = [k for k in recipe.known if k in sim.space]
+    source = FitSource(sim, BoxFlow(sim.space, box_order(sim, like)), like, known=known)
+    sizes = dict(train=recipe.train_samples, valid=recipe.val_samples)
+    loaders = [SeedDL(source, recipe.batch_size, n, recipe.seed, split, device, block=256)
+               for split, n in sizes.items()]
+    return DataLoaders(*loaders, device=torch.device(device))
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #eb967bce
 @patch
