@@ -88,8 +88,8 @@ class FitSpectra(Gas, ReadSpectra):
 # %% ../../nbs/10_spectra/18_desk.ipynb #002be8aa
 @dataclass(kw_only=True)
 class WindowsSpectra(Gas):
-    "Rank the windows that a spectrometer could look at by what they tell."
-    want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall tell
+    "Rank the windows that a spectrometer could look at by what they determine."
+    want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall determine
     between: tuple[float, float]|None = None # from, to [1/cm]; the range of the lines if not given
     noise: float = .002             # white noise, as a share of the signal
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar

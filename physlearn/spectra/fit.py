@@ -16,7 +16,7 @@ from torch import Tensor
 from ..files import FileError, atomic_write, write_json
 from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
-from ..pages import img, page, png, text_table
+from ..pages import html_table, img, page, png, text_table
 from ..params import Param, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus
@@ -127,12 +127,7 @@ class Fit:
         return self.sim.wavenumber(self.estimate.theta)[0].numpy()
 
     def __repr__(self): return f"{self.summary()}\n{text_table(self.table())}"
-    def _repr_html_(self): return f"<p>{html.escape(self.summary())}</p>{_html_rows(**self.table())}"
-
-def _html_rows(head, rows):
-    "An HTML table, without a heading of its own."
-    def row(cells, tag): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells) + '</tr>'
-    return f"<table>{row(head, 'th')}{''.join(row(r, 'td') for r in rows)}</table>"
+    def _repr_html_(self): return f"<p>{html.escape(self.summary())}</p>{html_table(self.table())}"
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #11d54cb9
 def _fit_auto(sim, y, scatter, known, starts):
@@ -352,8 +347,8 @@ def report(fit:Fit,
     "The fit as a self-contained HTML page."
     about = '<br>'.join(html.escape(str(v)) for v in (fit.spectrum, fit.sim.extra_repr(), fit.summary()))
     parts = [f"<h1>{html.escape(str(title))}</h1><p>{about}</p>", img(_picture(fit), 'spectrum, model and residual'),
-             f"<h2>What was found</h2>{_html_rows(**fit.table())}<p>{_LEGEND}</p>"]
-    if truth: parts.append(f"<h2>Beside the truth</h2>{_html_rows(**_beside_the_truth(fit, truth))}")
+             f"<h2>What was found</h2>{html_table(fit.table())}<p>{_LEGEND}</p>"]
+    if truth: parts.append(f"<h2>Beside the truth</h2>{html_table(_beside_the_truth(fit, truth))}")
     if before is not None:
         parts += ['<h2>What could be known, before anything was fitted</h2>', before._repr_html_(),
                   '<p>Medians over the ranges. alone: all else known; jointly: all unknown, ranges not used; '
