@@ -104,6 +104,7 @@ def components(train, # spectra without gaps (n,M)
     V = np.linalg.svd((train - mean)/std, full_matrices=False)[2][:k]
     return mean + (test - mean)/std @ V.T @ V*std
 
+# %% ../../nbs/20_canopy/26_judge_canopy.ipynb #5e1c0af2
 def band_table(run,   # trained run
                test,  # Reflectance of the rows
                got,   # what `run.model.estimate` says of them
