@@ -138,20 +138,11 @@ def test_other_threads(start, whole, part):
     ends(start('resume', run, threads=2))
     assert result(run) == whole[1]
 
-def test_command_line(whole, tmp_path):
-    "The same with the command itself, from fresh interpreters, to the last file."
-    run = tmp_path/'run'
-    def start(*words): return subprocess.Popen([sys.executable, '-c', 'import sys; from physlearn.cli import main; sys.exit(main())', *map(str, words)],
-                                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
-    p = start(*TRAIN, '--out', run)
-    while done(run) < 2:
-        assert p.poll() is None
-        time.sleep(.01)
-    p.kill()
-    out, err = p.communicate()
-    assert p.returncode == -signal.SIGKILL and err == '' and not (run/'manifest.json').exists()
-    p = start('resume', run)
-    out, err = p.communicate(timeout=120)
-    assert p.returncode == 0 and err == '' and out.endswith(f"the run is {run}, its report {run/'report.html'}\n")
+def test_command_line(killed, whole, tmp_path):
+    "The same with the command itself, from a fresh interpreter, to the last file."
+    run = killed(tmp_path/'run', 2, .5)
+    command = [sys.executable, '-c', 'import sys; from physlearn.cli import main; sys.exit(main())', 'resume', str(run)]
+    p = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'), timeout=120)
+    assert p.returncode == 0 and p.stderr == '' and p.stdout.endswith(f"the run is {run}, its report {run/'report.html'}\n")
     assert result(run) == whole[1]
     assert {f.name for f in run.iterdir()} >= {'README.md', 'report.html', 'metrics.json', 'manifest.json'}
