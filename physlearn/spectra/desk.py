@@ -37,6 +37,7 @@ class SpectraSetup(Gas, Setup):
     # its width has the range --range ils=0.001..0.02
     ils: str|None = None
     method: str = 'exact'           # exact or table
+    num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
     nouns: ClassVar = ('spectrum', 'spectra')
 
     def simulator(self): return self.built(self.ils, method=self.method)
@@ -95,11 +96,14 @@ class WindowsSpectra(Gas):
     noise: float = .002             # white noise, as a share of the signal
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     n: int = 16                     # states of the gas
+    num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
 
     def table(self):
         "The Windows that a notebook takes, without near doubles."
         chosen, lines, ranges, kw = self.parts()
-        chosen = replace(chosen, space=chosen.space.replace(**ranges), path=kw.pop('path', chosen.path))
+        if chosen.grid is None: raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5 [1/cm]")
+        grid = chosen.grid.resized(self.num_points) if self.num_points else chosen.grid
+        chosen = replace(chosen, space=chosen.space.replace(**ranges), grid=grid, path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
         return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n,
                             **kw).apart()

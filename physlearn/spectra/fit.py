@@ -25,14 +25,20 @@ from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
-def _inside_window(spec, setup):
-    "The axis lies where the preset has its lines."
-    low, high = setup.window
+def _inside_window(spec, setup, lines):
+    "The axis lies where there are lines: the preset's window, or what the list reaches."
+    low, high = setup.window or (float(lines.nu.min()) - 25, float(lines.nu.max()) + 25)
     first, last = spec.nu.min(), spec.nu.max()
     if first < low or last > high:
-        raise FileError(spec.path, f"the axis runs from {first:.4f} to {last:.4f} cm⁻¹",
-                        f"points within {low:g} .. {high:g} cm⁻¹, where this preset has its lines",
-                        remedy='check unit and medium of the axis, or choose another preset')
+        where = 'where this preset has its lines' if setup.window else 'within 25 cm⁻¹ of the lines of the list'
+        raise FileError(spec.path, f"the axis runs from {first:.4f} to {last:.4f} cm⁻¹, and there are no lines",
+                        f"points within {low:g} .. {high:g} cm⁻¹, {where}",
+                        remedy=f'check unit and medium of the axis, or {_another(setup, lines)}')
+
+def _another(setup, lines):
+    "What to name instead."
+    if setup.window and lines is not None: return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
+    return 'choose another preset' if setup.window else 'name another line list'
 
 def _own_baseline(spec):
     "Ranges of the baseline of a transmittance or an absorption coefficient, whatever the preset's light source does."
@@ -40,6 +46,11 @@ def _own_baseline(spec):
         return dict(baseline0=Param(.9, 1.1, doc='baseline at the first point'),
                     baseline1=Param(-.1, .1, doc='its slope, over the axis'),
                     baseline2=Param(-.1, .1, doc='its curvature, over the axis'))
+    if spec.quantity == 'signal':
+        level = float(np.quantile(spec.y, .95))
+        return dict(baseline0=Param(.5*level, 1.5*level, doc='baseline at the first point'),
+                    baseline1=Param(-.5*level, .5*level, doc='its slope, over the axis'),
+                    baseline2=Param(-.5*level, .5*level, doc='its curvature, over the axis'))
     lowest, highest, height = float(spec.y.min()), float(spec.y.max()), float(spec.y.max() - spec.y.min())
     doc = 'baseline under the absorption'
     return dict(baseline0=Param(lowest - height, highest, '1/cm', doc=doc),
@@ -55,15 +66,21 @@ def simulator_for(spec:Spectrum,
                   ils:str=None,       # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
                   **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
     "The preset's simulator on the axis and in the quantity of a spectrum."
-    space, grid, baseline, quantity = setup.space, setup.grid.resized(len(spec)), setup.baseline, 'transmittance'
-    if spec.nu is not None:
-        _inside_window(spec, setup)
-        space = space.only(*(k for k in space if k not in setup.grid.names))
+    space, baseline, quantity = setup.space, setup.baseline, 'transmittance'
+    if spec.nu is None:
+        if setup.grid is None:
+            raise FileError(spec.path, 'has a pixel axis', 'wavenumbers or wavelengths, since the set-up has no axis',
+                            remedy='name a preset whose instrument counts pixels, or give the axis')
+        grid = setup.grid.resized(len(spec))
+    else:
+        _inside_window(spec, setup, lines)
+        own = setup.grid.names if setup.grid else ()
+        space = space.only(*(k for k in space if k not in own))
         space = space.replace(shift=Param(-shift, shift, '1/cm', doc='error of the axis'))
         grid = Grid.points(spec.nu)
     if spec.quantity == 'absorption':
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
-    if spec.quantity in ('transmittance', 'absorption'):
+    if spec.quantity in ('transmittance', 'absorption') or setup.grid is None:
         space, baseline = space.replace(**_own_baseline(spec)), Baseline('unit')
     ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
@@ -271,6 +288,7 @@ def summary(self:Fit)->str:
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
     if 'scaled' in self.spectrum.meta: parts.append(self.spectrum.meta['scaled'])
+    if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
     return '; '.join(parts)
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #6185baf3

@@ -355,6 +355,10 @@ class LineByLine(nn.Module):
         if method == 'table': _build_table(self)
 
     @property
+    def unused(self)->list:
+        "Molecules of the line list that are no parameter."
+        return [m for m in self.lines.molecules if m not in self.molecules]
+    @property
     def signal_label(self): return 'signal [-]' if self.quantity == 'transmittance' else 'absorption [cm$^{-1}$]'
     def axis(self, theta, **cond): return self.wavenumber(theta)
 
@@ -395,7 +399,7 @@ def _check_options(sim):
     if sim.path is not None and not 0 < sim.path < math.inf:
         raise ValueError(f'the length of the gas path is {sim.path:g} cm: it must be positive')
     if sim.quantity == 'transmittance' and sim.path is None:
-        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m'")
+        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m' (--path 15.12m)")
     profile_of(sim.profile)
 
 def _check_space(sim):
@@ -411,7 +415,9 @@ def _check_space(sim):
         raise ValueError('the space has no mole fraction: add for example mf_CH4=Param(1e-7, 1e-4, log=True)')
     unlisted = sorted(set(sim.molecules) - set(sim.lines.molecules))
     if unlisted:
-        raise ValueError(f"no lines of {', '.join(unlisted)}: the line list has {', '.join(sim.lines.molecules)}")
+        have = ', '.join(sim.lines.molecules)
+        raise ValueError(f"no lines of {', '.join(unlisted)}: the line list has {have}; name what is there, for "
+                         f"example --gas {sim.lines.molecules[0]}=1..1000ppm")
     known = {'P', 'T', *sim.grid.names, *('mf_' + m for m in sim.molecules), *sim.baseline.fringe_names()}
     unknown = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].isdigit())]
     if unknown:
@@ -480,7 +486,7 @@ def absorption(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
 def transmittance(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
     "Transmittance of the gas alone (B,N) [-]."
     if self.path is None:
-        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m'")
+        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m' (--path 15.12m)")
     return (-self.optical_depth(theta, nu)).exp()
 
 @patch
