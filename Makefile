@@ -57,9 +57,12 @@ $(BIN)/pip:
 
 # fastai asks for torchvision, whose usual wheel does not load beside a CPU torch. Nothing here needs it,
 # and torchmetrics, peft and transformers fail while a broken one is there.
+# pip would compile on one core, the tests of all packages too; it is done here because where PYTHONDONTWRITEBYTECODE is set
+# every process would compile anew what it imports.
 define install
 	@echo "== installing $(1) into .venv (the first time: minutes, up to several GB)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '$(1)'
+	@$(BIN)/python -m compileall -qq -j 0 -x '[/\\]tests?[/\\]' $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true
 	@$(BIN)/python -c 'import torchvision' 2>/dev/null || { \
 	  echo "== removing torchvision, which does not load here"; $(BIN)/python -m pip uninstall -qy torchvision; }
 endef

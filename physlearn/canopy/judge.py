@@ -138,7 +138,7 @@ def reconstruction(run,         # trained run with a table of measured spectra
     return dict(table=table, test=test, got=got, traits=traits)
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #ab0cb362
-SHOWN = 'CCC', 'cab', 'LAI_total', 'fc'
+SHOWN = 'CCC', 'cab', 'LAI_total', 'fc'      # traits that tables and figures of the year show
 
 def root_mean_square(v): return v.square().mean(0).sqrt().tolist() # (n,k); (k,)
 
