@@ -7,6 +7,7 @@ __all__ = ['read_ranges', 'Gas']
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #d4d62822
 from dataclasses import dataclass, replace
+from ..files import named_files
 from ..params import Param, measured, pairs
 from .hitran import read_line_data
 from .resolution import with_line_shape
@@ -38,7 +39,7 @@ class Gas:
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
     mixing: bool = False            # first-order line mixing
 
-    def inputs(self)->list: return [*self.lines, *self.partition_sums]
+    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums])
     def parts(self)->tuple: # Preset, LineList or None, ranges by name, keywords of LineByLine
         "The options, read."
         if self.path and not self.path.strip()[-1:].isalpha():
