@@ -14,9 +14,10 @@ override PHYSLEARN_DATA := $(DATA)
 export PHYSLEARN_DATA
 endif
 
-# two notebooks or files of tests at a time, each on one core: more threads than cores would only get into each other's way
-FLAGS     :=
-NOTEBOOKS := OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2 --do_print --timing --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
+# notebooks and files of tests in one pool of two processes, the longest first (conftest.py), each on one core: more threads
+# than cores would only get into each other's way
+FLAGS :=
+POOL  := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 15 --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
 test prepare docs-check: export MPLBACKEND = agg
 
 help: ## print this list
@@ -27,22 +28,18 @@ demo: .venv/.ready ## from line list to concentration with an error bar; the rep
 	@echo "== demonstration: physlearn demo spectra --out demo"
 	$(BIN)/physlearn demo spectra --out demo
 
-test: .venv/.dev ## all tests: modules in step, site whole, notebooks, tests/
-	@echo "== 1/4 are modules, README and notebooks in step, without errors or unused names?"
+test: .venv/.dev ## all tests: modules in step, notebooks, site whole, tests/
+	@echo "== 1/2 are modules, README and notebooks in step, without errors or unused names?"
 	$(BIN)/python tools/check.py
 	$(BIN)/ruff check --ignore E501,E702,E703
-	@echo "== 2/4 is the site whole?"
-	$(BIN)/python tools/docs_check.py
-	@echo "== 3/4 notebooks$(if $(PHYSLEARN_DATA),, (PHYSLEARN_DATA is unset: cells marked data are skipped))"
-	$(NOTEBOOKS)
-	@echo "== 4/4 tests"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile tests
+	@echo "== 2/2 notebooks, site and tests$(if $(PHYSLEARN_DATA),, (PHYSLEARN_DATA is unset: cells marked data are skipped))"
+	$(POOL) nbs tests
 	@echo "== all passed"
 
 prepare: .venv/.dev ## before a commit: export, lint, test, clean, renew README.md
 	$(BIN)/nbdev_export
 	-$(BIN)/ruff check
-	$(NOTEBOOKS)
+	$(POOL) nbs
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py --write
 
@@ -60,9 +57,12 @@ $(BIN)/pip:
 
 # fastai asks for torchvision, whose usual wheel does not load beside a CPU torch. Nothing here needs it,
 # and torchmetrics, peft and transformers fail while a broken one is there.
+# pip would compile on one core, the tests of all packages too; it is done here because where PYTHONDONTWRITEBYTECODE is set
+# every process would compile anew what it imports.
 define install
 	@echo "== installing $(1) into .venv (the first time: minutes, up to several GB)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '$(1)'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -c constraints.txt -e '$(1)'
+	@$(BIN)/python -m compileall -qq -j 0 -x '[/\\]tests?[/\\]' $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || true
 	@$(BIN)/python -c 'import torchvision' 2>/dev/null || { \
 	  echo "== removing torchvision, which does not load here"; $(BIN)/python -m pip uninstall -qy torchvision; }
 endef

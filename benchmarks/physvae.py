@@ -12,9 +12,9 @@ from _table import HERE, bar, data_folder, save
 from physlearn.calibration import calibrate
 from physlearn.canopy.inform import Inform
 from physlearn.canopy.reflectance import ndre, ndvi
-from physlearn.canopy.judge import components, explained, lookup, validation, whole
+from physlearn.canopy.judge import components, explained, lookup, validation
 from physlearn.canopy.train_physvae import canopy_recipe, residual_share, sides
-from physlearn.canopy.traits import PRODUCTS, arrays, net_traits
+from physlearn.canopy.traits import PRODUCTS, arrays, net_traits, with_products
 from physlearn.cli import keep_memory
 from physlearn.files import write_table
 from physlearn.chains import chains, log_posterior, smc_posterior
@@ -151,7 +151,7 @@ def rival(folder, what):
     if what == 'plain':
         t = net_traits(trained(folder, 'plain').model, test, 16)
         return dict(traits={k: t.value[:,i].tolist() for i, k in enumerate(t.space)})
-    theta = whole(run.sim.space, lookup(run.sim, a['x'][:,0], {k: a[k] for k in run.sim.cond}))
+    theta = with_products(run.sim.space, lookup(run.sim, a['x'][:,0], {k: a[k] for k in run.sim.cond}))
     return dict(traits=dict(zip([*run.sim.space, *PRODUCTS], theta.T.tolist())))
 
 def of_leaves(test): return np.array([any(k in c for k in LEAFY) for c in test.others['class'].astype(str)])

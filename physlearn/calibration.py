@@ -22,9 +22,10 @@ def _checked(samples, truth, weights=None):
         raise ValueError(f"samples are (n,S,d) with S > 1 and truth is (n,d); "
                          f"found {tuple(samples.shape)} and {tuple(truth.shape)}")
     for name, t in dict(samples=samples, truth=truth).items():
-        if bad := int((~torch.isfinite(t)).sum()):
+        bad = int((~torch.isfinite(t)).sum())
+        if bad:
             raise ValueError(f"{name}: {bad} values are not finite; "
-                             f"leave their rows out, and report how many there were")
+                             "leave their rows out, and report how many there were")
     if weights is None: return samples, truth, None
     if weights.shape != samples.shape[:2]:
         raise ValueError(f"weights are (n,S), here {tuple(samples.shape[:2])}; found {tuple(weights.shape)}")
@@ -38,7 +39,8 @@ def _checked(samples, truth, weights=None):
 def _by_rows(f, *tensors, size=2**22):
     "`f` over blocks of rows, on the CPU, concatenated: the memory stays small however many samples there are."
     n, step = len(tensors[0]), max(1, size//tensors[0][0].numel())
-    return torch.cat([f(*(None if t is None else t[i:i+step].detach().cpu() for t in tensors)) for i in range(0, n, step)])
+    def block(t, i): return None if t is None else t[i:i+step].detach().cpu()
+    return torch.cat([f(*(block(t, i) for t in tensors)) for i in range(0, n, step)])
 
 def _sorted(samples, weights):
     "Samples in order (n,d,S), and their weights; numpy sorts several times faster than torch."
@@ -49,11 +51,17 @@ def _sorted(samples, weights):
     return s.gather(2, order), weights[:,None].expand(s.shape).gather(2, order)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #81dcce95
-def _share(hit, weights): return hit.sum(1)/hit.shape[1] if weights is None else torch.einsum('ns,nsd->nd', weights, hit.double())
+def _share(hit, weights):
+    "Weight of the samples that are marked (n,d)."
+    if weights is None: return hit.sum(1)/hit.shape[1]
+    return torch.einsum('ns,nsd->nd', weights, hit.double())
 
-def _epsilon(samples, weights): return 1/samples.shape[1] if weights is None else weights.square().sum(1, keepdim=True)
+def _epsilon(samples, weights):
+    "One over the effective number of samples."
+    return 1/samples.shape[1] if weights is None else weights.square().sum(1, keepdim=True)
 
 def _rank(samples, truth, weights, u):
+    "The equation above, u deciding ties."
     t, e = truth[:,None].to(samples.dtype), _epsilon(samples, weights)
     return (_share(samples < t, weights).double() + u*(_share(samples == t, weights) + e))/(1 + e)
 
@@ -68,13 +76,16 @@ def sbc_ranks(samples:Tensor,      # draws from each posterior (n,S,d)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #e1813945
 def _quantile(samples, weights, q):
-    "One block; positions are the middles of the weights, and ends are no further out than equal samples would have them."
+    "One block; a sample stands in the middle of its weight, and ends are no further out than with equal weights."
     s, w = _sorted(samples, weights)
     e = w.square().sum(2, keepdim=True)
-    at, want = w.cumsum(2) - w/2, torch.minimum(torch.maximum(q*(1 + e) - e/2, e/2), 1 - e/2)
+    at = w.cumsum(2) - w/2
+    want = torch.minimum(torch.maximum(q*(1 + e) - e/2, e/2), 1 - e/2)
     k = torch.searchsorted(at, want).clamp(1, s.shape[2] - 1)
     lo, hi = at.gather(2, k - 1), at.gather(2, k)
-    return torch.lerp(s.gather(2, k - 1).double(), s.gather(2, k).double(), ((want - lo)/(hi - lo).clamp_min(1e-300)).clamp(0, 1)).movedim(1, 2)
+    below, above = s.gather(2, k - 1).double(), s.gather(2, k).double()
+    part = ((want - lo)/(hi - lo).clamp_min(1e-300)).clamp(0, 1)
+    return torch.lerp(below, above, part).movedim(1, 2)
 
 def weighted_quantile(samples:Tensor,      # (n,S,d)
                       q,                   # probabilities in (0,1), (k,)
@@ -111,19 +122,22 @@ RULES = dict(pairs=1000, coverage=.02, ks=.01, c2st=(.45, .55), tarp=.05, atc=.0
 def holm(p)->list: # p-values, any order; adjusted ones in the same order
     "p-values of one family, adjusted: any one below 0.01 is wrongly so in one family of a hundred (Holm 1979)."
     order, top, out = sorted(range(len(p)), key=lambda i: p[i]), 0., [0.]*len(p)
-    for k, i in enumerate(order): out[i] = top = max(top, min(1., (len(p) - k)*float(p[i])))
+    for k, i in enumerate(order):
+        top = max(top, min(1., (len(p) - k)*float(p[i])))
+        out[i] = top
     return out
 
 def sbc_test(ranks:Tensor, # of `sbc_ranks` (n,d)
              seed:int=1,   # of the classifier
              rows:int=2000,# pairs that the classifier gets
-            # p: adjusted over parameters (d,), c2st: accuracies (d,), 0.5 is best, None with fewer than 1,000 pairs
-            )->dict:
+            )->dict: # p: adjusted over parameters (d,); c2st: accuracies (d,), 0.5 is best, None below 1,000 pairs
     "Tests that each parameter's ranks are uniform."
     from scipy import stats
-    some, flat = ranks[:rows], uniforms(min(rows, len(ranks)), ranks.shape[1], 'uniform', seed)
-    return dict(p=holm([stats.kstest(r.numpy(), 'uniform').pvalue for r in ranks.T]),
-                c2st=[c2st(some[:,[j]], flat[:,[j]], seed) for j in range(ranks.shape[1])] if len(ranks) >= RULES['pairs'] else None)
+    p = holm([stats.kstest(r.numpy(), 'uniform').pvalue for r in ranks.T])
+    if len(ranks) < RULES['pairs']: return dict(p=p, c2st=None)
+    some = ranks[:rows]
+    flat = uniforms(*some.shape, 'uniform', seed)
+    return dict(p=p, c2st=[c2st(some[:,[j]], flat[:,[j]], seed) for j in range(ranks.shape[1])])
 
 # %% ../nbs/00_core/08c_calibration.ipynb #be777a17
 def c2st(a:Tensor,   # draws (n,d)
@@ -143,11 +157,14 @@ def c2st(a:Tensor,   # draws (n,d)
     mean, sd, d = b.mean(0), b.std(0, ddof=1), b.shape[1]
     if not (sd > 0).all():
         raise ValueError(f"column {int((sd <= 0).argmax())} of the reference is constant; leave it out")
-    net = MLPClassifier(activation='relu', hidden_layer_sizes=(10*d, 10*d), max_iter=1000, solver='adam', random_state=seed)
-    x, label = np.concatenate([(b - mean)/sd, (a - mean)/sd]), np.repeat([0, 1], [len(b), len(a)])
+    net = MLPClassifier(activation='relu', hidden_layer_sizes=(10*d, 10*d), max_iter=1000, solver='adam',
+                        random_state=seed)
+    folds = KFold(5, shuffle=True, random_state=seed)
+    x = np.concatenate([(b - mean)/sd, (a - mean)/sd])
+    label = np.repeat([0, 1], [len(b), len(a)])
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', ConvergenceWarning)               # a thousand passes are part of the settings
-        return float(cross_val_score(net, x, label, cv=KFold(5, shuffle=True, random_state=seed), scoring='accuracy').mean())
+        return float(cross_val_score(net, x, label, cv=folds, scoring='accuracy').mean())
 
 # %% ../nbs/00_core/08c_calibration.ipynb #678e1208
 def _references(truth, key):
@@ -156,8 +173,9 @@ def _references(truth, key):
     return lo + (hi - lo)*uniforms(*truth.shape, 'references', key), torch.where(sd > 0, sd, 1.)
 
 def _nearer(samples, truth, weights, u, references, sd):
-    dist = lambda t, r: ((t - r)/sd).square().sum(-1, keepdim=True)
-    return _rank(dist(samples.double(), references[:,None]), dist(truth, references), weights, u)
+    "Rank of the truth's distance to the reference among those of the samples."
+    def distance(t, r): return ((t - r)/sd).square().sum(-1, keepdim=True)
+    return _rank(distance(samples.double(), references[:,None]), distance(truth, references), weights, u)
 
 def tarp(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
          weights:Tensor=None,           # (n,S), sum 1; equal if None
@@ -168,8 +186,9 @@ def tarp(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
     samples, truth, weights = _checked(samples, truth, weights)
     truth = truth.double().cpu()
     drawn, sd = _references(truth, key)
-    f = lambda *t: _nearer(*t, sd)
-    return _by_rows(f, samples, truth, weights, uniforms(len(truth), 1, 'tarp', key), drawn if references is None else references.double())[:,0]
+    if references is None: references = drawn
+    u = uniforms(len(truth), 1, 'tarp', key)
+    return _by_rows(lambda *block: _nearer(*block, sd), samples, truth, weights, u, references.double())[:,0]
 
 def tarp_test(f:Tensor)->dict: # of `tarp` (n,); p of Kolmogorov-Smirnov, atc [-]
     "Test that the shares are uniform, and the area to the curve."
@@ -178,6 +197,7 @@ def tarp_test(f:Tensor)->dict: # of `tarp` (n,); p of Kolmogorov-Smirnov, atc [-
 
 # %% ../nbs/00_core/08c_calibration.ipynb #c113f961
 def _crps(samples, truth, weights):
+    "Mean distance to the truth, less half the mean distance between samples."
     s, w = _sorted(samples, weights)
     miss = (w*(s - truth[...,None]).abs()).sum(2)
     half = (w*(2*w.cumsum(2) - w - 1)*(s - s[...,:1]).double()).sum(2)               # ½ of the mean over all pairs
@@ -227,18 +247,24 @@ def calibrate(space,                     # ParamSpace, then scores are on the sc
     samples, truth, weights = _checked(samples, truth, weights)
     names, (n, d) = list(space), truth.shape
     if len(names) != d: raise ValueError(f"{len(names)} names ({', '.join(names)}) for {d} parameters")
-    encode = space.encode if isinstance(space, ParamSpace) else lambda t: t
+    def encode(t): return space.encode(t) if isinstance(space, ParamSpace) else t
     t = encode(truth.double().cpu())
     points, sd = _references(t, key)
+
     def row(s, t, w, u, v, r):
+        "Ranks, TARP share and score of a block."
         s = encode(s)
         if not torch.isfinite(s).all():
             raise ValueError(f"samples of a logarithmic parameter are not positive; parameters are {', '.join(names)}")
         return torch.cat([_rank(s, t, w, u), _nearer(s, t, w, v, r, sd), _crps(s, t, w)], 1)
-    ranks, f, score = _by_rows(row, samples, t, weights, uniforms(n, d, 'ranks', key), uniforms(n, 1, 'tarp', key), points).split([d, 1, d], 1)
+
+    ties, tarp_ties = uniforms(n, d, 'ranks', key), uniforms(n, 1, 'tarp', key)
+    found = _by_rows(row, samples, t, weights, ties, tarp_ties, points)
+    ranks, nearer, score = found[:,:d], found[:,d], found[:,d+1:]
     draws = samples.shape[1] if weights is None else (1/weights.square().sum(1)).mean().item()
-    return Calibration(names, tuple(levels), _inside(ranks, levels), ranks, sbc_test(ranks), f[:,0], tarp_test(f[:,0]), score.mean(0), prior_crps(t), draws,
-                       None if log_prob is None else -log_prob.double().mean().item())
+    nll = None if log_prob is None else -log_prob.double().mean().item()
+    return Calibration(names, tuple(levels), _inside(ranks, levels), ranks, sbc_test(ranks), nearer, tarp_test(nearer),
+                       score.mean(0), prior_crps(t), draws, nll)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #ba2ef3d6
 @patch
@@ -251,7 +277,10 @@ def table(self:Calibration,
         values = [float(v) for v in values]
         i = max(range(len(values)), key=lambda i: off(values[i]))
         good = None if passed is None else bool(passed(values[i]))
-        rows.append(dict(check=check, value=values[i], parameter=names[i], by=dict(zip(names, values)), rule=rule, passed=None if good and few else good))
+        if good and few: good = None
+        rows.append(dict(check=check, value=values[i], parameter=names[i], by=dict(zip(names, values)), rule=rule,
+                         passed=good))
+
     for a, c in zip(self.levels, self.cover):
         tol = self.tolerance(a)
         add(f'coverage {100*a:g} %', c, f'{a:g} ± {tol:.2g}', lambda v: abs(v - a), lambda v: abs(v - a) <= tol)
@@ -275,16 +304,23 @@ def passed(self:Calibration)->bool:
 def fault(self:Calibration, name)->str:
     "What is wrong with a parameter's error bars, in words; '' if nothing is seen."
     i, out = self.names.index(name), []
-    dev = {a: c.item() - a for a, c in zip(self.levels, self.cover[:,i])}
-    off, worst = self.ranks[:,i].mean().item() - .5, max(dev, key=lambda a: abs(dev[a]))
+    off = self.ranks[:,i].mean().item() - .5
     if abs(off) > max(.02, 4/math.sqrt(12*len(self))):
         out.append(f"shifted (the truth lies {'above' if off > 0 else 'below'} too often)")
-    if abs(dev[worst]) > self.tolerance(worst):
-        out.append(f"too {'narrow' if dev[worst] < 0 else 'wide'} ({100*worst:g} % intervals hold the truth {100*(worst + dev[worst]):.1f} % of the time)")
-    lo, hi = RULES['c2st']
-    if not out and (self.sbc['p'][i] <= RULES['ks'] or self.sbc['c2st'] and not lo <= self.sbc['c2st'][i] <= hi):
-        out.append('of a slightly wrong shape')
+    excess = {a: c.item() - a for a, c in zip(self.levels, self.cover[:,i])}
+    worst = max(excess, key=lambda a: abs(excess[a]))
+    if abs(excess[worst]) > self.tolerance(worst):
+        held = f"{100*worst:g} % intervals hold the truth {100*(worst + excess[worst]):.1f} % of the time"
+        out.append(f"too {'narrow' if excess[worst] < 0 else 'wide'} ({held})")
+    if not out and self._uneven(i): out.append('of a slightly wrong shape')
     return ' and '.join(out)
+
+@patch
+def _uneven(self:Calibration, i):
+    "Whether the ranks of parameter i are not uniform."
+    lo, hi = RULES['c2st']
+    accuracy = self.sbc['c2st'][i] if self.sbc['c2st'] else .5
+    return self.sbc['p'][i] <= RULES['ks'] or not lo <= accuracy <= hi
 
 # %% ../nbs/00_core/08c_calibration.ipynb #838bc921
 WIDE = .1    # coverage above its level by this much is no matter of a factor
@@ -293,25 +329,27 @@ WIDE = .1    # coverage above its level by this much is no matter of a factor
 def _remedy(self:Calibration, faults):
     "What to do about error bars that are not true; `faults` are their words by name."
     excess = (self.cover - torch.tensor(self.levels, dtype=torch.float64)[:,None]).amax(0)
-    wide = [k for k, e in zip(self.names, excess.tolist()) if e > WIDE and 'too wide' in faults.get(k, '') and 'shifted' not in faults[k]]
+    far = [k for k, e in zip(self.names, excess.tolist()) if e > WIDE]
+    wide = [k for k in far if 'too wide' in faults.get(k, '') and 'shifted' not in faults[k]]
     if not wide:
         return 'Correct the intervals with a conformal factor, or train on noise and ranges like those of the data.'
     return (f"The posterior of {', '.join(wide)} is much wider than the data allow: "
-            f"train longer first, or a larger network; "
+            "train longer first, or a larger network; "
             "a conformal factor would hide what has not been learned.")
 
 @patch(as_prop=True)
 def sentence(self:Calibration)->str:
     "The verdict for a reader: what holds, what does not, and what to do."
-    faults = {k: f for k in self.names if (f := self.fault(k))}
+    faults = {k: self.fault(k) for k in self.names}
+    faults = {k: words for k, words in faults.items() if words}
     a = min(self.levels, key=lambda a: abs(a - .68))
     c = 100*self.cover[self.levels.index(a)]
     largest = f" to {c.max():.1f} %" if len(c) > 1 else ''
     held = f"{100*a:g} % intervals hold the truth {c.min():.1f} %{largest} of the time ({len(self):,} simulated cases)"
     if faults:
-        told = [f'that of {k} is {f}' for k, f in faults.items()]
-        told = told[:3] + ([f'and {len(told) - 3} more'] if told[3:] else [])
-        out = f"Do not take the error bars as they stand: {'; '.join(told)}. {self._remedy(faults)}"
+        first = [f'that of {k} is {words}' for k, words in faults.items()][:3]
+        if len(faults) > 3: first.append(f'and {len(faults) - 3} more')
+        out = f"Do not take the error bars as they stand: {'; '.join(first)}. {self._remedy(faults)}"
     elif any(r['passed'] is False for r in self.table()):
         out = (f"{held}: each parameter's error bar may be taken by itself, but not the parameters together "
                "(TARP fails): test with other cases; if it fails again, do not use their correlations.")
@@ -326,18 +364,24 @@ def sentence(self:Calibration)->str:
 @patch
 def to_dict(self:Calibration)->dict:
     "Plain values for JSON; ranks and TARP shares as histograms of 20 bins."
-    hist = lambda t: torch.histc(t, 20, 0, 1).int().tolist()
-    return dict(pairs=len(self), draws=self.draws, names=list(self.names), passed=self.passed, sentence=self.sentence, table=self.table(),
-                ranks={k: hist(r) for k, r in zip(self.names, self.ranks.T)}, tarp=hist(self.tarp))
+    def histogram(v): return torch.histc(v, 20, 0, 1).int().tolist()
+    ranks = {k: histogram(r) for k, r in zip(self.names, self.ranks.T)}
+    return dict(pairs=len(self), draws=self.draws, names=list(self.names), passed=self.passed, sentence=self.sentence,
+                table=self.table(), ranks=ranks, tarp=histogram(self.tarp))
 
 @patch
 def _repr_html_(self:Calibration):
-    esc, word = html.escape, {True: 'passes', False: '<b>fails</b>'}
-    cell = lambda r: ''.join(f"<td>{r['by'][k]:.3g}</td>" if k in r['by'] else '<td></td>' for k in [*self.names, 'jointly'])
-    head = ''.join(f'<th>{esc(k)}</th>' for k in ['check', *self.names, 'jointly', 'rule', ''])
-    verdict = lambda r: word.get(r['passed'], 'too few cases' if r['rule'] else 'reported')
-    body = ''.join(f"<tr><td>{esc(r['check'])}</td>{cell(r)}<td>{esc(r['rule'])}</td><td>{verdict(r)}</td></tr>" for r in self.table())
-    return f"<p>{esc(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
+    columns, escape = [*self.names, 'jointly'], html.escape
+    def verdict(r):
+        undecided = 'too few cases' if r['rule'] else 'reported'
+        return {True: 'passes', False: '<b>fails</b>'}.get(r['passed'], undecided)
+    def row(r):
+        values = [f"{r['by'][k]:.3g}" if k in r['by'] else '' for k in columns]
+        cells = [escape(r['check']), *values, escape(r['rule']), verdict(r)]
+        return ''.join(f'<td>{cell}</td>' for cell in cells)
+    head = ''.join(f'<th>{escape(k)}</th>' for k in ['check', *columns, 'rule', ''])
+    body = ''.join(f'<tr>{row(r)}</tr>' for r in self.table())
+    return f"<p>{escape(self.sentence)}</p><table><tr>{head}</tr>{body}</table>"
 
 @patch
 def __repr__(self:Calibration): return self.sentence
@@ -351,21 +395,24 @@ def plot(self:Calibration,
     from scipy import stats
     left, mid, right = fig.subplots(1, 3)
     n, a = len(self), torch.linspace(0, 1, 101, dtype=torch.float64)
-    tol, sd99 = [100*self.tolerance(x) for x in a.tolist()], [258*binomial_sd(x, n) for x in a.tolist()]
+    tol = np.array([100*self.tolerance(x) for x in a.tolist()])
+    sd99 = np.array([258*binomial_sd(x, n) for x in a.tolist()])               # 2.58 sd, in percent
+    edges = np.linspace(0, 1, bins + 1)
     for k, r in zip(self.names, self.ranks.T):
         left.plot(100*a, 100*(_inside(r[:,None], a.tolist())[:,0] - a), lw=1, label=k)
-        mid.stairs(torch.histc(r, bins, 0, 1).numpy()*bins/n, torch.linspace(0, 1, bins + 1).numpy(), lw=1, baseline=None)
-    left.fill_between(100*a, [-t for t in tol], tol, color='.9', lw=0)
-    left.set(xlabel='level of interval [%]', ylabel='holds truth, beyond level [%]')
+        mid.stairs(torch.histc(r, bins, 0, 1).numpy()*bins/n, edges, lw=1, baseline=None)
+    left.fill_between(100*a, -tol, tol, color='.9', lw=0)
+    left.set(xlabel='level of the interval [%]', ylabel='coverage minus nominal [%]')
     lo, hi = (stats.binom.ppf(p, n, 1/bins)*bins/n for p in (.005, .995))
     mid.axhspan(lo, hi, color='.9', lw=0, zorder=0)
-    mid.set(xlabel='rank of truth [-]', ylabel='density [-]')
+    mid.set(xlabel='rank of the truth [-]', ylabel='density [-]')
     mid.set_ylim(bottom=0)
-    right.fill_between(100*a, [-t for t in sd99], sd99, color='.9', lw=0)
+    right.fill_between(100*a, -sd99, sd99, color='.9', lw=0)
     right.plot(100*a, 100*((self.tarp[:,None] <= a).double().mean(0) - a), 'k', lw=1)
-    right.set(xlabel='TARP credibility [%]', ylabel='coverage, beyond it [%]')
+    right.set(xlabel='TARP credibility [%]', ylabel='coverage minus nominal [%]')
     for ax in (left, right): ax.axhline(0, color='.5', lw=.5)
-    fig.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=min(10, len(self.names)), fontsize=8, frameon=False)
+    fig.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=min(10, len(self.names)),
+               fontsize=8, frameon=False)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #9ca043a9
 @dataclass
@@ -383,12 +430,13 @@ class Conformal:
         "Factors from cases with known truth."
         if not 0 < level < 1: raise ValueError(f"level lies between 0 and 1, not {level}")
         if truth.ndim != 2 or not low.shape == high.shape == truth.shape:
-            raise ValueError(f"low, high and truth are (n,d); found {tuple(low.shape)}, {tuple(high.shape)} and "
-                             f"{tuple(truth.shape)}")
+            raise ValueError(f"low, high and truth are (n,d); "
+                             f"found {tuple(low.shape)}, {tuple(high.shape)} and {tuple(truth.shape)}")
         if not ((high > low) & torch.isfinite(low + high + truth)).all():
             raise ValueError("intervals need finite ends with high above low, and finite truths")
         n = len(truth)
-        if (k := math.ceil((n + 1)*level - 1e-9)) > n:
+        k = math.ceil((n + 1)*level - 1e-9)
+        if k > n:
             raise ValueError(f"{n} cases are too few for intervals of {100*level:g} %: "
                              f"{math.ceil(level/(1 - level) - 1e-9)} are needed")
         mid, half = (low.double() + high)/2, (high.double() - low)/2

@@ -65,6 +65,9 @@ class Signals:
     shared: dict = field(default_factory=dict)  # what a method wants to keep from one batch to the next
 
     def __len__(self): return len(self.y)
+    def measurement(self, sim)->Measurement:
+        "What a simulator can explain: checked once, then shared by fit, bound, interval and test."
+        return Measurement(sim, self.y, self.like, self.known, self.cond)
     def __getitem__(self, rows): # a slice
         pick = lambda v: v[rows] if torch.is_tensor(v) and v.ndim else v
         columns = {k: np.asarray(v)[rows] for k, v in self.columns.items()}
@@ -280,16 +283,14 @@ def retrieve(run:Run,
 # %% ../nbs/80_desk.ipynb #194e5486
 def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
     "A fit by physics."
-    sim = run.sim
-    known = {k: v if v[1] else v[0] for k, v in s.known.items()}
-    m = Measurement(sim, s.y, s.like, known, s.cond)
+    m = s.measurement(run.sim)
     e = map_estimate(m, start=start)
     ends = box_posterior(m, theta=e.theta).interval(level)
     odd = misfit(m, theta=e.theta, scaled=s.auto, null=s.shared.get('null'))
     s.shared['null'] = odd.null                                       # noise is drawn once for all batches
-    bound = crlb(m.sim, e.theta, s.like, known, **s.cond)
-    return Results(sim.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, odd.p, level, 'fit by physics',
-                   tuple(known),
+    bound = crlb(m.sim, e.theta, m.like, s.known, **s.cond)
+    return Results(m.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, odd.p, level, 'fit by physics',
+                   tuple(s.known),
                    s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), doubts(odd))
 
 def doubts(odd, alpha=.01): # a Misfit

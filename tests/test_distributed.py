@@ -2,6 +2,7 @@
 And what a tracker is sent."""
 import shutil, sys, types
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 import numpy as np
@@ -78,8 +79,10 @@ def test_folder(both):
     a, b = (runs.Run.load(r.path).model(x)['u'] for r in both)
     assert (a - b).abs().max() < 1e-5
 
-def test_resume(both, tmp_path):
+def test_resume(both, tmp_path, fork, monkeypatch):
     "Everything after an epoch of stage B is lost; gone on with in two processes it ends with the same bits."
+    forked = partial(torch.multiprocessing.start_processes, start_method=fork.context.get_start_method())
+    monkeypatch.setattr(torch.multiprocessing, 'spawn', forked)      # `both` has spawned two that import everything themselves
     folder = tmp_path/'run'
     shutil.copytree(both[1].path, folder)
     for f in ('manifest.json', 'model.safetensors', 'history.csv'): (folder/f).unlink()

@@ -1,10 +1,11 @@
 """Results while an instrument still writes: whatever way it writes and whenever the follower is killed, every spectrum has its row, and only one."""
-import os, subprocess, sys, time
+import os, random, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from physlearn.files import read_table, write_hdf5, write_table
+from physlearn.runs import Run
 from physlearn.spectra.follow import follow
 from physlearn.spectra.retrieve import validation
 from physlearn.spectra.train_physae import spectra_recipe
@@ -62,35 +63,30 @@ def test_writers(how, run, tmp_path):
     np.testing.assert_allclose(t['chi2'], read(tmp_path/'once.csv')['chi2'], rtol=1e-3)      # the same signals, whole
     assert len(once) == 1
 
-FOLLOWER = '''
-import os, random, signal, sys, time
-from physlearn.runs import Run
-from physlearn.spectra.follow import follow
-run, out, random_ = Run.load(sys.argv[1]), sys.argv[3], random.Random(5)
-def work():
-    for got in follow(run, sys.argv[2], out, every=.02, batch=2): pass
-def size(): return os.path.getsize(out) if os.path.exists(out) else 0
-for i in range(3):
-    pid, had, begun = os.fork(), size(), time.monotonic()
-    if pid == 0:
-        work()
-        os._exit(0)
-    while size() == had and time.monotonic() - begun < 10: time.sleep(.01)
-    time.sleep(random_.uniform(0, .1))
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    if i % 2:                                                      # as if the disk had taken a part of the last line
-        with open(out, 'rb') as f: last = f.readlines()[-1]
-        with open(out, 'r+b') as f: f.truncate(size() - random_.randrange(1, len(last)))
-'''
+def kill_thrice(folder, path, out):
+    "Follow in a process that is killed at random, three times."
+    run, rng = Run.load(folder), random.Random(5)
+    def size(): return os.path.getsize(out) if os.path.exists(out) else 0
+    for i in range(3):
+        pid, had, begun = os.fork(), size(), time.monotonic()
+        if pid == 0:
+            for got in follow(run, path, out, every=.02, batch=2): pass
+            os._exit(0)
+        while size() == had and time.monotonic() - begun < 10: time.sleep(.01)
+        time.sleep(rng.uniform(0, .1))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        if i % 2:                                                  # as if the disk had taken a part of the last line
+            with open(out, 'rb') as f: last = f.readlines()[-1]
+            with open(out, 'r+b') as f: f.truncate(size() - rng.randrange(1, len(last)))
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
-def test_killed(run, tmp_path):
+def test_killed(run, tmp_path, fork):
     "Killed three times at random while the file grows, and a line cut: every row once."
     w = write(run, tmp_path/'g.h5', 'close')
-    follower = [sys.executable, '-c', FOLLOWER, str(run.path), str(tmp_path/'g.h5'), str(tmp_path/'t.csv')]
-    r = subprocess.run(follower, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True, timeout=300)
-    assert w.wait() == 0 and r.returncode == 0, r.stderr
+    p = fork(kill_thrice, run.path, tmp_path/'g.h5', tmp_path/'t.csv')
+    p.join(300)
+    assert w.wait() == 0 and p.exitcode == 0, p.log.read_text()
     assert 0 < len(read(tmp_path/'t.csv')['row']) < 20
     list(follow(run, tmp_path/'g.h5', tmp_path/'t.csv', idle=0., batch=2))
     assert read(tmp_path/'t.csv')['row'].tolist() == list(range(20))

@@ -1,5 +1,5 @@
 "The package, its pinned set, and the tools that check both: each tool is shown a planted fault and has to name it."
-import json, os, re, subprocess, sys
+import json, os, re, runpy, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, yaml
@@ -67,8 +67,14 @@ def notebook(*cells):
 
 def save(nb, file): file.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
 
+def export(house):
+    os.chdir(house)
+    import nbdev.clean, nbdev.doclinks
+    nbdev.doclinks.nbdev_export.__wrapped__()
+    nbdev.clean.nbdev_clean.__wrapped__()
+
 @pytest.fixture
-def house(tmp_path):
+def house(tmp_path, fork):
     "A small house with this one's tools: a front page, one room with one module, a README and a sidebar."
     for f in check.ours(ROOT):
         if f.parts[0] in ('tools', 'settings.ini'):
@@ -83,10 +89,9 @@ def house(tmp_path):
     (tmp_path/'_quarto.yml').write_text(
         'website: {sidebar: {contents: [index.ipynb, {section: Rooms, contents: [01_room.ipynb]}]}}')
     (tmp_path/'nbs/_quarto.yml').symlink_to('../_quarto.yml')
-    code = ('import nbdev.clean, nbdev.doclinks\n'
-            'nbdev.doclinks.nbdev_export.__wrapped__()\n'
-            'nbdev.clean.nbdev_clean.__wrapped__()')
-    assert run('-c', code, cwd=tmp_path).returncode == 0
+    p = fork(export, tmp_path)
+    p.join()
+    assert p.exitcode == 0, p.log.read_text()
     (tmp_path/'README.md').write_text(readme.readme(tmp_path))
     return tmp_path
 
@@ -95,17 +100,31 @@ def edit(file, old, new):
     assert old in text
     file.write_text(text.replace(old, new), encoding='utf-8')
 
-def said(house, tool):
+def tool(house, name):
+    "What `python tools/name.py` does in `house`, whose package is another than ours."
+    for m in [m for m in sys.modules if m.split('.')[0] == 'physlearn']: del sys.modules[m]
+    os.chdir(house)
+    sys.path.insert(0, str(house/'tools'))
+    runpy.run_path(f'tools/{name}.py', run_name='__main__')
+
+def said(fork, house, name):
     "Exit code and lines of a tool, which must leave the tree as it was."
     def state(): return {f: (house/f).read_bytes() for f in check.ours(house)}
-    before = state()
-    r = run(f'tools/{tool}.py', cwd=house)
-    assert state() == before and 'Traceback' not in r.stderr, r.stderr
-    return r.returncode, (r.stdout + r.stderr).splitlines()
+    before, p = state(), fork(tool, house, name)
+    p.join()
+    words = p.log.read_text()
+    assert state() == before and 'Traceback' not in words, words
+    return p.exitcode, words.splitlines()
+
+def test_site(fork):
+    "The site is whole: its titles, sidebar, links and outputs."
+    p = fork(tool, ROOT, 'docs_check')
+    p.join()
+    assert p.exitcode == 0, p.log.read_text()
 
 def test_readme_in_step(): assert readme.in_step(ROOT)
 
-def test_readme(house):
+def test_readme(fork, house):
     "Links start at the top folder, hidden cells stay hidden, text outputs are kept, pictures are refused."
     nb = notebook(('markdown', '# T\n[a](01_room.ipynb#x) [b](https://example.org) <img src="01_room.ipynb">'),
                   ('code', '#| hide\nsecret'), ('code', '#| eval: false\n1 + 1'))
@@ -113,38 +132,38 @@ def test_readme(house):
     save(nb, house/'nbs/index.ipynb')
     links = '[a](nbs/01_room.ipynb#x) [b](https://example.org) <img src="nbs/01_room.ipynb">'
     assert readme.readme(house) == f'# T\n{links}\n\n```python\n1 + 1\n```\n\n```\n2\n```\n'
-    assert said(house, 'readme')[0] == 1
+    assert said(fork, house, 'readme')[0] == 1
     nb['cells'][2]['outputs'] = [dict(output_type='display_data', data={'image/png': 'AAAA'})]
     save(nb, house/'nbs/index.ipynb')
     with pytest.raises(ValueError, match='nbs/images'): readme.readme(house)
 
-def test_check_passes_a_house_in_step(house): assert said(house, 'check')[0] == 0
+def test_check_passes_a_house_in_step(fork, house): assert said(fork, house, 'check')[0] == 0
 
-def test_check_names_what_is_out_of_step(house):
+def test_check_names_what_is_out_of_step(fork, house):
     edit(house/'physlearn/room.py', '"view"', '"wall"')
     edit(house/'nbs/01_room.ipynb', '"execution_count": null', '"execution_count": 7')
     edit(house/'README.md', 'A small one', 'A large one')
     (house/'physlearn/attic.py').write_text('x = 1\n')
-    code, lines = said(house, 'check')
+    code, lines = said(fork, house, 'check')
     assert code == 1
     for start in ('physlearn/room.py: differs from what nbs/01_room.ipynb exports',
                   'physlearn/attic.py: no notebook exports it', 'nbs/01_room.ipynb: not clean', 'README.md: not what'):
         assert sum(l.startswith(start) for l in lines) == 1, (start, lines)
 
-def test_check_names_what_cannot_be_read(house):
+def test_check_names_what_cannot_be_read(fork, house):
     (house/'nbs/01_room.ipynb').write_text('<<<<<<< HEAD')
-    code, lines = said(house, 'check')
+    code, lines = said(fork, house, 'check')
     assert code == 1 and lines[0].startswith('nbs/01_room.ipynb: not a notebook')
 
-def test_check_names_a_missing_export(house):
+def test_check_names_a_missing_export(fork, house):
     (house/'physlearn/room.py').unlink()
-    assert said(house, 'check')[1][0].startswith('physlearn/room.py: not exported yet from nbs/01_room.ipynb')
+    assert said(fork, house, 'check')[1][0].startswith('physlearn/room.py: not exported yet from nbs/01_room.ipynb')
 
-def test_docs_check_passes_a_whole_site(house):
-    code, lines = said(house, 'docs_check')
+def test_docs_check_passes_a_whole_site(fork, house):
+    code, lines = said(fork, house, 'docs_check')
     assert (code, lines[-1].partition(' (')[0]) == (0, 'docs-check: 2 pages, 0 problems')
 
-def test_docs_check_names_each_fault(house):
+def test_docs_check_names_each_fault(fork, house):
     links = ('[a](gone.ipynb) [b](index.ipynb#The-door) [c](index.ipynb#the-door) [d](room.html#window) '
              '![e](images/no.png)')
     nb = notebook(('markdown', f'no title, and links {links}'), ('code', '1/0'))
@@ -154,7 +173,7 @@ def test_docs_check_names_each_fault(house):
     save(nb, house/'nbs/02_yard.ipynb')
     edit(house/'nbs/index.ipynb', 'A small one.', 'A small one.\\n> And cheap.')
     edit(house/'_quarto.yml', 'index.ipynb,', 'index.ipynb, 03_shed.ipynb,')
-    code, lines = said(house, 'docs_check')
+    code, lines = said(fork, house, 'docs_check')
     assert (code, lines[-1].partition(' (')[0]) == (1, 'docs-check: 3 pages, 9 problems')
     yard = 'nbs/02_yard.ipynb: '
     for start in ('_quarto.yml: the sidebar names 02_yard.ipynb 0 times', 'nbs/index.ipynb: the site drops',
@@ -164,10 +183,24 @@ def test_docs_check_names_each_fault(house):
                   yard + 'link index.ipynb#The-door: index.ipynb has no heading'):
         assert sum(l.startswith(start) for l in lines) == 1, (start, lines)
 
-def test_docs_check_names_a_cell_that_fails(house):
+def test_docs_check_names_a_cell_that_fails(fork, house):
     edit(house/'nbs/01_room.ipynb', 'return \\"view\\"', 'return \\"view\\"\\nraise RuntimeError(\\"no door\\")')
-    code, lines = said(house, 'docs_check')
+    code, lines = said(fork, house, 'docs_check')
     assert code == 1 and 'staging stopped' in lines[0] and 'no door' in lines[0] and 'Room' in lines[0], lines
+
+def run_yard(house, flags):
+    os.chdir(house)
+    from conftest import run_notebook
+    run_notebook(house/'nbs/02_yard.ipynb', flags)
+
+@pytest.mark.parametrize('flags,code', [('', 0), ('slow', 1)])
+def test_notebooks_are_tests(flags, code, fork, house):
+    "A cell that fails is shown; one whose flag was not given is left out."
+    save(notebook(('markdown', '# Yard\n> Open.'), ('code', '#| slow\n1/0'), ('code', 'print("whole")')), house/'nbs/02_yard.ipynb')
+    p = fork(run_yard, house, flags)
+    p.join()
+    words = p.log.read_text()
+    assert p.exitcode == code and ('ZeroDivisionError' in words) == code, words
 
 # --- make
 

@@ -18,16 +18,9 @@ def work(words, threads):
     sys.exit(main([str(w) for w in words]))
 
 @pytest.fixture(scope='module')
-def fork():
-    "Start a command in a process of its own; a server that has imported everything forks them."
-    ctx, alive = multiprocessing.get_context('forkserver'), []
-    ctx.set_forkserver_preload(['physlearn.cli', 'physlearn.spectra.desk', 'torch._dynamo'])
-    def start(*words, threads=1):
-        alive.append(p := ctx.Process(target=work, args=(words, threads), daemon=True))
-        p.start()
-        return p
-    yield start
-    for p in alive: p.kill()
+def start(fork):
+    "Start a command in a process of its own."
+    return lambda *words, threads=1: fork(work, words, threads)
 
 def states(run): return sorted(d.name for d in run.glob('state/[0-9]*'))
 def done(run): return max((int(s[:5]) for s in states(run)), default=-1)
@@ -52,10 +45,10 @@ def kill(p):
     return p.exitcode == -signal.SIGKILL
 
 @pytest.fixture(scope='module')
-def whole(fork, tmp_path_factory):
+def whole(start, tmp_path_factory):
     "The run that nobody disturbs, what it leaves, and the seconds of an epoch."
     run = tmp_path_factory.mktemp('whole')/'run'
-    p = fork(*TRAIN, '--out', run, '--keep', 'all')
+    p = start(*TRAIN, '--out', run, '--keep', 'all')
     assert wait(p, lambda: done(run) >= 1)
     t = time.monotonic()
     ends(p)
@@ -64,12 +57,12 @@ def whole(fork, tmp_path_factory):
     return run, result(run), t/(EPOCHS - 1)
 
 @pytest.fixture
-def killed(fork, whole):
+def killed(start, whole):
     "Train, or go on, until `k` epochs are written and some time more; then kill."
     def go(run, k, wait_epochs, *words):
         words, delay = words or [*TRAIN, '--out', run], wait_epochs*whole[2]
         while True:
-            p = fork(*words)
+            p = start(*words)
             if wait(p, lambda: done(run) >= k): time.sleep(delay)
             if kill(p): return run
             assert p.exitcode == 0 and words[0] == 'train'          # it was quicker than the sleep
@@ -81,26 +74,26 @@ WHEN = random.Random(20240611)
 WHEN = [divmod(WHEN.uniform(i, i + 1)*(EPOCHS - .3)/5, 1) for i in range(5)]   # epochs written, and the part of the next one
 
 @pytest.mark.parametrize('k,part', WHEN, ids=[f'{k + p:.2f}' for k, p in WHEN])
-def test_killed_at_random(k, part, fork, killed, whole, tmp_path):
+def test_killed_at_random(k, part, start, killed, whole, tmp_path):
     "Anywhere in an epoch."
     run = killed(tmp_path/'run', k, part)
     assert not (run/'manifest.json').exists() and k <= done(run) < EPOCHS
-    ends(fork('resume', run))
+    ends(start('resume', run))
     assert result(run) == whole[1]
 
-def test_killed_again_and_again(fork, killed, whole, tmp_path):
+def test_killed_again_and_again(start, killed, whole, tmp_path):
     "Five times in one run; a resumed run can be resumed."
     run = tmp_path/'run'
     for i, (k, part) in enumerate(WHEN[:-1]): killed(run, k, part, *(['resume', run] if i else []))
-    ends(fork('resume', run))
+    ends(start('resume', run))
     assert result(run) == whole[1]
 
-def test_killed_while_writing(fork, whole, tmp_path):
+def test_killed_while_writing(start, whole, tmp_path):
     "Half a checkpoint is no checkpoint."
     run = tmp_path/'run'
     half = lambda: done(run) >= 2 and list(run.glob('state/.tmp-*'))
     for attempt in range(5):
-        p = fork(*TRAIN, '--out', run)
+        p = start(*TRAIN, '--out', run)
         while wait(p, half, 5e-4):
             os.kill(p.pid, signal.SIGSTOP)                          # stand still, and look again
             if half(): break
@@ -108,7 +101,7 @@ def test_killed_while_writing(fork, whole, tmp_path):
         if kill(p): break
         shutil.rmtree(run)
     assert half()
-    ends(fork('resume', run))
+    ends(start('resume', run))
     assert result(run) == whole[1] and not list(run.glob('state/.tmp-*'))
 
 @pytest.fixture
@@ -122,43 +115,34 @@ def part(whole, tmp_path):
         return run
     return go
 
-def test_killed_after_the_last_epoch(fork, whole, part):
+def test_killed_after_the_last_epoch(start, whole, part):
     "All epochs are done, the weights are not written."
     run = part(EPOCHS)
-    ends(fork('resume', run))
+    ends(start('resume', run))
     assert states(run)[-1] == f'{EPOCHS:05d}-end' and result(run) == whole[1]
 
 @pytest.mark.parametrize('file,lost', [('tensors.safetensors', 2), ('plain.json', 1), ('tensors.safetensors', 99)])
-def test_damaged_checkpoint(file, lost, fork, whole, part):
+def test_damaged_checkpoint(file, lost, start, whole, part):
     "One that cannot be read is skipped: the one before it serves; where none is left, the beginning."
     run = part(5)
     for s in states(run)[-lost:]:
         f = run/'state'/s/file
         f.write_bytes(f.read_bytes()[:f.stat().st_size//2])
     first = (run/'state/00001').stat().st_ino
-    ends(fork('resume', run))
+    ends(start('resume', run))
     assert result(run) == whole[1] and ((run/'state/00001').stat().st_ino == first) == (lost < 99)   # the first epoch was not computed again
 
-def test_other_threads(fork, whole, part):
+def test_other_threads(start, whole, part):
     "Resumed by a process that would use two threads."
     run = part(4)
-    ends(fork('resume', run, threads=2))
+    ends(start('resume', run, threads=2))
     assert result(run) == whole[1]
 
-def test_command_line(whole, tmp_path):
-    "The same with the command itself, from fresh interpreters, to the last file."
-    run = tmp_path/'run'
-    def start(*words): return subprocess.Popen([sys.executable, '-c', 'import sys; from physlearn.cli import main; sys.exit(main())', *map(str, words)],
-                                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
-    p = start(*TRAIN, '--out', run)
-    while done(run) < 2:
-        assert p.poll() is None
-        time.sleep(.01)
-    p.kill()
-    out, err = p.communicate()
-    assert p.returncode == -signal.SIGKILL and err == '' and not (run/'manifest.json').exists()
-    p = start('resume', run)
-    out, err = p.communicate(timeout=120)
-    assert p.returncode == 0 and err == '' and out.endswith(f"the run is {run}, its report {run/'report.html'}\n")
+def test_command_line(killed, whole, tmp_path):
+    "The same with the command itself, from a fresh interpreter, to the last file."
+    run = killed(tmp_path/'run', 2, .5)
+    command = [sys.executable, '-c', 'import sys; from physlearn.cli import main; sys.exit(main())', 'resume', str(run)]
+    p = subprocess.run(command, capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'), timeout=120)
+    assert p.returncode == 0 and p.stderr == '' and p.stdout.endswith(f"the run is {run}, its report {run/'report.html'}\n")
     assert result(run) == whole[1]
     assert {f.name for f in run.iterdir()} >= {'README.md', 'report.html', 'metrics.json', 'manifest.json'}

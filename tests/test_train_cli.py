@@ -1,5 +1,6 @@
 "Training and retrieval as a user meets them: the guide's commands run as they stand, stage follows stage, and every mistake is one sentence."
 import json, re, shlex, shutil
+from dataclasses import replace
 import numpy as np
 import pytest
 import torch
@@ -86,8 +87,12 @@ multi='''
 SMALL = dict(train_samples=16, val_samples=8, epochs=1, batch_size=8)
 
 @pytest.mark.parametrize('name', GUIDE)
-def test_guide(name, tmp_path, capsys):
-    "Its commands, with our command's name and few samples."
+def test_guide(name, tmp_path, capsys, monkeypatch):
+    "Its commands, with our command's name, few samples, and the smallest encoder for the large ones: test_physae trains each."
+    from physlearn.spectra.train_physae import SpectraRecipe
+    model = SpectraRecipe.model
+    small = lambda self, sim: model(replace(self, encoder_variant='s' if self.encoder_variant == 's' else 'xs'), sim)
+    monkeypatch.setattr(SpectraRecipe, 'model', small)
     words = shlex.split(GUIDE[name].replace('\\\n', ' '))
     said = {k[2:]: v for k, v in zip(words[::2], words[1::2])}
     words = [str(SMALL.get(words[i-1][2:], w)) if i%2 else w for i, w in enumerate(words)]
@@ -99,7 +104,6 @@ def test_guide(name, tmp_path, capsys):
         assert f"({n} GPU{'s'*(n != '1')} asked for, none found)" in out.split('\n')[0]
     o = Run.load(tmp_path/'run').recipe.to_dict()['options'] | dict(num_refiners=3)
     for k, v in said.items(): assert o[k] == SMALL.get(k, type(o[k])(v)), k
-    shutil.rmtree(tmp_path/'run')                                             # l with its optimizer's state: two gigabytes
 
 def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
     "A, B1, B2, DEN, POST: each begins with the weights of the one before and trains its own part; the last one is reported in full."

@@ -106,6 +106,8 @@ def first_code(said):
 
 def render(proc, names):
     "Of each staged notebook its name, front matter, HTML, and why it could not be rendered (None where it could)."
+    # with it, jsonschema compiles 38 grammars of addresses on import (3 s), and no notebook has such a field
+    sys.modules.setdefault('rfc3987_syntax', None)
     import nbformat, yaml
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name='basic')
@@ -113,6 +115,8 @@ def render(proc, names):
         nb = nbformat.read(proc/name, as_version=4)
         front = next((yaml.safe_load(c.source.strip().strip('-')) for c in nb.cells if c.cell_type == 'raw'), None) or {}
         nb.cells = [c for c in nb.cells if c.cell_type != 'raw']
+        for c in nb.cells:             # code holds no links, and to colour it would take most of the time
+            if c.cell_type == 'code': c.source = ''
         try: yield name, front, exporter.from_notebook_node(nb)[0], None
         except Exception as e: yield name, front, '', f'cannot be rendered: {type(e).__name__}: {e}'
 
@@ -161,4 +165,5 @@ if __name__ == '__main__':
     n, bad = problems()
     print(*bad, sep='\n', end='\n' if bad else '')
     print(f'docs-check: {n} pages, {len(bad)} problem{"s"*(len(bad) != 1)} ({time.time()-start:.1f} s)')
-    sys.exit(bool(bad))
+    sys.stdout.flush()
+    os._exit(bool(bad))               # to take the shells of all notebooks apart takes Python 14 s more

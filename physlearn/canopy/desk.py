@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUN', 'canopy', 'forest', 'CanopySetup', 'narrowed', 'IdentifiableCanopy', 'ReadCanopy', 'how_read', 'by_network',
-           'layers', 'write_layers', 'FitCanopy']
+           'write_layers', 'FitCanopy']
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #3db0939b
 import math
@@ -21,7 +21,7 @@ from ..files import FileError, write_table
 from ..pages import bar, text_table
 from ..params import Param, ParamSpace, uniforms
 from ..posterior import Gaussian, identifiable
-from ..results import verdict
+from ..results import Results, verdict
 from ..runs import Run, expect
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #3a359cf7
@@ -181,17 +181,13 @@ def by_network(run, s:Signals, draws:int, level:float):
     return replace(got, method=f'{got.method}; {how_read(s)}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #f27849ac
-def layers(got)->tuple: # Results; values (n,) and units by name
-    "What an image shows."
+def write_layers(path, got, s): # Results, and the Signals of the image
+    "Write a GeoTIFF: layers of values, standard deviations and the residual's probability."
     values, units = {}, {}
     for i, (k, p) in enumerate(got.space.items()):
         values |= {k: got.value[:,i], f'{k}_sd': got.sd[:,i]}
         units |= {k: p.unit, f'{k}_sd': p.unit}
-    return values | dict(p=got.p), units | dict(p='')
-
-def write_layers(path, got, s): # Results of Signals that were an image
-    "Write a GeoTIFF."
-    write_image(path, s.origin[0], *layers(got), {'made by': got.method})
+    write_image(path, s.origin[0], values | dict(p=got.p), units | dict(p=''), {'made by': got.method})
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #821e155b
 @dataclass(kw_only=True)
@@ -210,7 +206,7 @@ class FitCanopy(ReadCanopy, Fit):
         "Posteriors by particles."
         parts = [fit_traits(run.sim, r, self.noise, self.floor, self.draws, progress=bar, level=self.level)
                  for r in s.origin]
-        got = parts[0] if len(parts) == 1 else type(parts[0]).join(parts)
+        got = Results.join(parts)
         return replace(got, method=f'{got.method}; {how_read(s)}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #7ba82840

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from fastcore.basics import patch
 from ..files import FileError, read_table
 from ..params import Param, ParamSpace, uniforms
 from .prospect import CONTENTS, NM, Leaf, package_file
@@ -212,33 +213,14 @@ class Inform(nn.Module):
                  dtype=torch.float32, # of the signal; float64 for derivative checks
                 ):
         super().__init__()
-        if crown not in ('both', 'pair'): raise ValueError(f"crown={crown!r}: expected 'both' or 'pair'")
-        if route not in ('full', 'bands', 'nodes'):
-            raise ValueError(f"route={route!r}: expected 'full', 'bands' or 'nodes'")
+        _check_choices(crown, route)
         self.bands = surface_bands(bands) if isinstance(bands, str) else bands
         self.space, self.cond = forest_space(LAIu, free), ParamSpace(**ANGLES)
         self.route, self.dtype, self.pair, self.tol = route, dtype, crown == 'pair', tol
         self.hspot, self.stems = hspot, stems
         self.fixed = dict(psoil=psoil, cbrown=cbrown, car=car, anth=anth)
         self.register_buffer('lidf', (uniform_angles() if lidf is None else lidf).to(dtype), persistent=False)
-        if route == 'full': self._use(NM - NM[0], None)
-        if route == 'bands': self._use(*self._seen())
-        if route == 'nodes':
-            settings = dict(LAIu=LAIu, psoil=psoil, cbrown=cbrown, car=car, anth=anth, hspot=hspot, stems=stems)
-            i, weights, self.node_error = _nodes(self.bands, tuple(free), crown, tol, lidf, **settings)
-            self._use(i, weights)
-
-    def _seen(self):
-        "Indices of all wavelengths that the bands see, and their weights (b,L)."
-        i = np.flatnonzero((self.bands.W != 0).any(0))
-        return i, self.bands.W[:,i]
-
-    def _use(self, i, weights):
-        "Work at the wavelengths i, and return weighted sums (b,L) of them."
-        self.leaf = Leaf(NM[i], self.dtype)
-        weights = None if weights is None else weights.to(self.dtype)
-        self.register_buffer('soil', soils(NM[i])[...,None].to(self.dtype), persistent=False)
-        self.register_buffer('weights', weights, persistent=False)
+        self._use(*self._wavelengths(LAIu, free, crown, lidf))
 
     def axis(self, theta=None, **cond)->Tensor: # (b,) [nm], float64
         "Centre of each band; on the route 'full', each wavelength."
@@ -251,20 +233,55 @@ class Inform(nn.Module):
                 psi=0.,       # azimuth between sun and view, a number or (B,) [deg]
                )->Tensor:     # reflectance (B,1,b) [-]
         "Spectra of stands."
-        s = scene(self, theta, tts, tto, psi)
-        step = max(8, 131072//max(1, theta.shape[0]))
-        starts = range(0, len(self.leaf), step)
-        blocks = (forest(s, self.leaf, self.soil, slice(i, i + step), self.pair) for i in starts)
-        if self.weights is None: out = torch.cat(list(blocks))
-        else: out = sum(w @ block for w, block in zip(self.weights.split(step, 1), blocks))
-        return out.T[:,None]
+        return self._reflectance(scene(self, theta, tts, tto, psi)).T[:,None]
 
     def __repr__(self):
-        count, bands = len(self.leaf), f'{len(self.bands.names)} bands'
-        if self.route == 'full': what = f'{count} wavelengths'
-        if self.route == 'bands': what = f'{bands} from {count} wavelengths'
-        if self.route == 'nodes': what = f'{bands} from {count} nodes, error below {self.node_error.max():.1e}'
-        return f"Inform({what}; {', '.join(self.space)}; conditions {', '.join(self.cond)})"
+        return f"Inform({_worked_at(self)}; {', '.join(self.space)}; conditions {', '.join(self.cond)})"
+
+# %% ../../nbs/20_canopy/23_inform.ipynb #5e1c0ae2
+def _check_choices(crown, route):
+    if crown not in ('both', 'pair'): raise ValueError(f"crown={crown!r}: expected 'both' or 'pair'")
+    if route not in ('full', 'bands', 'nodes'):
+        raise ValueError(f"route={route!r}: expected 'full', 'bands' or 'nodes'")
+
+@patch
+def _wavelengths(self:Inform, LAIu, free, crown, lidf):
+    "Indices (L,) of the wavelengths of the route, and weights of the bands (b,L), None on the route 'full'."
+    if self.route == 'full': return NM - NM[0], None
+    if self.route == 'bands': return self._seen()
+    settings = dict(self.fixed, LAIu=LAIu, hspot=self.hspot, stems=self.stems)
+    i, weights, self.node_error = _nodes(self.bands, tuple(free), crown, self.tol, lidf, **settings)
+    return i, weights
+
+@patch
+def _seen(self:Inform):
+    "Indices of all wavelengths that the bands see, and their weights (b,L)."
+    i = np.flatnonzero((self.bands.W != 0).any(0))
+    return i, self.bands.W[:,i]
+
+@patch
+def _use(self:Inform, i, weights):
+    "Work at the wavelengths i, and return weighted sums (b,L) of them."
+    self.leaf = Leaf(NM[i], self.dtype)
+    weights = None if weights is None else weights.to(self.dtype)
+    self.register_buffer('soil', soils(NM[i])[...,None].to(self.dtype), persistent=False)
+    self.register_buffer('weights', weights, persistent=False)
+
+@patch
+def _reflectance(self:Inform, s:Scene)->Tensor: # (b,B)
+    "Bands of a scene, its wavelengths in blocks."
+    step = max(8, 131072//max(1, len(s.N)))
+    starts = range(0, len(self.leaf), step)
+    blocks = (forest(s, self.leaf, self.soil, slice(i, i + step), self.pair) for i in starts)
+    if self.weights is None: return torch.cat(list(blocks))
+    return sum(w @ block for w, block in zip(self.weights.split(step, 1), blocks))
+
+def _worked_at(sim):
+    "Bands and wavelengths of a simulator, in words."
+    count, bands = len(sim.leaf), f'{len(sim.bands.names)} bands'
+    if sim.route == 'full': return f'{count} wavelengths'
+    if sim.route == 'bands': return f'{bands} from {count} wavelengths'
+    return f'{bands} from {count} nodes, error below {sim.node_error.max():.1e}'
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #fca7a82c
 def _best(D, k):
@@ -325,7 +342,6 @@ def spectra_of(sim,          # Inform
     "Spectra of many states, without gradients."
     def part(rows): return sim(theta[rows], **{k: v[rows] for k, v in cond.items()})[:,0]
     with torch.no_grad(): return torch.cat([part(slice(i, i + chunk)) for i in range(0, len(theta), chunk)])
-
 
 @lru_cache(16)
 def _nodes(bands, free, crown, tol, lidf, **settings):

@@ -208,8 +208,8 @@ def stages(self:CanopyRecipe)->list:
                             prepare=lambda learn: self._prepare(learn, True)))
         said = f"pretraining ends after {self.epochs_pretrain} epochs at rate {lr:g}; "
     if not self.table: return stages
-    said += (f"training on {self.table}: beta 0 to 1 in {self.kl_warmup_epochs} epochs, rate {self.lr:g} falling as "
-             f"a cosine")
+    beta = f"beta 0 to 1 in {self.kl_warmup_epochs} epochs"
+    said += f"training on {self.table}: {beta}, rate {self.lr:g} falling as a cosine"
     return [*stages, Stage('train', self.epochs - self.epochs_pretrain, self.lr,
                            sched=lambda lr: cosine_warmup(lr, warmup_epochs=0, eta_min_ratio=.01),
                            cbs=self._callbacks, prepare=lambda learn: self._prepare(learn, False), say=said)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 import torch
 import tyro
+from fastcore.basics import patch
 from ..desk import Instrument, Retrieve, Setup, command, known_values
 from ..files import output_folder, ready_to_write, result_name, result_paths
 from ..files import write_hdf5, write_table, write_text
@@ -36,6 +37,7 @@ class SpectraSetup(Gas, Setup):
     # its width has the range --range ils=0.001..0.02
     ils: str|None = None
     method: str = 'exact'           # exact or table
+    num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
     nouns: ClassVar = ('spectrum', 'spectra')
 
     def simulator(self): return self.built(self.ils, method=self.method)
@@ -88,17 +90,20 @@ class FitSpectra(Gas, ReadSpectra):
 # %% ../../nbs/10_spectra/18_desk.ipynb #002be8aa
 @dataclass(kw_only=True)
 class WindowsSpectra(Gas):
-    "Rank the windows that a spectrometer could look at by what they tell."
-    want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall tell
+    "Rank the windows that a spectrometer could look at by what they determine."
+    want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall determine
     between: tuple[float, float]|None = None # from, to [1/cm]; the range of the lines if not given
     noise: float = .002             # white noise, as a share of the signal
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     n: int = 16                     # states of the gas
+    num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
 
     def table(self):
         "The Windows that a notebook takes, without near doubles."
         chosen, lines, ranges, kw = self.parts()
-        chosen = replace(chosen, space=chosen.space.replace(**ranges), path=kw.pop('path', chosen.path))
+        if chosen.grid is None: raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5 [1/cm]")
+        grid = chosen.grid.resized(self.num_points) if self.num_points else chosen.grid
+        chosen = replace(chosen, space=chosen.space.replace(**ranges), grid=grid, path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
         return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n,
                             **kw).apart()
@@ -173,28 +178,31 @@ class DemoSpectra:
         self.network(folder, truth)
         print(f"     the spectrum's report is {folder/'report.html'}, the network's {folder/'run'/'report.html'}")
 
-    def trained(self, path):
-        "The run, as far as it has to be trained."
-        if (path/'manifest.json').exists():
-            print(f'     {path} is trained already; delete it to train again')
-            return Run.load(path, system='spectra')
-        if (path/'state').exists(): return Run.resume(path)
-        samples = dict(train_samples=self.train_samples, val_samples=self.val_samples)
-        return spectra_recipe('demo', noise_rms=self.noise, epochs=self.epochs, **samples).fit(path)
+# %% ../../nbs/10_spectra/18_desk.ipynb #5e1c0ab2
+@patch
+def trained(self:DemoSpectra, path):
+    "The run, as far as it has to be trained."
+    if (path/'manifest.json').exists():
+        print(f'     {path} is trained already; delete it to train again')
+        return Run.load(path, system='spectra')
+    if (path/'state').exists(): return Run.resume(path)
+    samples = dict(train_samples=self.train_samples, val_samples=self.val_samples)
+    return spectra_recipe('demo', noise_rms=self.noise, epochs=self.epochs, **samples).fit(path)
 
-    def network(self, folder, truth):
-        "Train or take the run, and retrieve the example with it."
-        print('4/5  training a network on spectra of the same lines, then measuring it on spectra that it has not seen')
-        run = self.trained(folder/'run')
-        print('5/5  the example spectrum again, with the network')
-        got = retrieve(run, ReadSpectra().read(example_spectrum(), run), known=self.GAUGES, noise=self.noise)
-        print(got)
-        r = next(q for q in got.quantities() if q['name'] == 'mf_CH4')
-        found = f"{1e6*r['value']:.4f} ± {1e6*r['sd']:.4f} ppm"
-        apart = (r['value'] - truth['mf_CH4'])/r['sd']
-        print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; "
-              f"sd over bound {r['sd']/r['bound']:.2f}")
-        got.save(folder/'example_spectrum_network.csv')
+@patch
+def network(self:DemoSpectra, folder, truth):
+    "Train or take the run, and retrieve the example with it."
+    print('4/5  training a network on spectra of the same lines, then measuring it on spectra that it has not seen')
+    run = self.trained(folder/'run')
+    print('5/5  the example spectrum again, with the network')
+    got = retrieve(run, ReadSpectra().read(example_spectrum(), run), known=self.GAUGES, noise=self.noise)
+    print(got)
+    r = next(q for q in got.quantities() if q['name'] == 'mf_CH4')
+    found = f"{1e6*r['value']:.4f} ± {1e6*r['sd']:.4f} ppm"
+    apart = (r['value'] - truth['mf_CH4'])/r['sd']
+    print(f"     methane: {found}, truth {1e6*truth['mf_CH4']:.4f} ppm, {apart:+.1f} sd apart; "
+          f"sd over bound {r['sd']/r['bound']:.2f}")
+    got.save(folder/'example_spectrum_network.csv')
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,

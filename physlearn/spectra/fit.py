@@ -16,7 +16,7 @@ from torch import Tensor
 from ..files import FileError, atomic_write, write_json
 from ..draws import Samples, box_posterior, sample_posterior
 from ..misfit import Misfit, misfit
-from ..pages import img, page, png, text_table
+from ..pages import html_table, img, page, png, text_table
 from ..params import Param, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus
@@ -25,14 +25,20 @@ from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
-def _inside_window(spec, setup):
-    "The axis lies where the preset has its lines."
-    low, high = setup.window
+def _inside_window(spec, setup, lines):
+    "The axis lies where there are lines: the preset's window, or what the list reaches."
+    low, high = setup.window or (float(lines.nu.min()) - 25, float(lines.nu.max()) + 25)
     first, last = spec.nu.min(), spec.nu.max()
     if first < low or last > high:
-        raise FileError(spec.path, f"the axis runs from {first:.4f} to {last:.4f} cm⁻¹",
-                        f"points within {low:g} .. {high:g} cm⁻¹, where this preset has its lines",
-                        remedy='check unit and medium of the axis, or choose another preset')
+        where = 'where this preset has its lines' if setup.window else 'within 25 cm⁻¹ of the lines of the list'
+        raise FileError(spec.path, f"the axis runs from {first:.4f} to {last:.4f} cm⁻¹, and there are no lines",
+                        f"points within {low:g} .. {high:g} cm⁻¹, {where}",
+                        remedy=f'check unit and medium of the axis, or {_another(setup, lines)}')
+
+def _another(setup, lines):
+    "What to name instead."
+    if setup.window and lines is not None: return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
+    return 'choose another preset' if setup.window else 'name another line list'
 
 def _own_baseline(spec):
     "Ranges of the baseline of a transmittance or an absorption coefficient, whatever the preset's light source does."
@@ -40,6 +46,11 @@ def _own_baseline(spec):
         return dict(baseline0=Param(.9, 1.1, doc='baseline at the first point'),
                     baseline1=Param(-.1, .1, doc='its slope, over the axis'),
                     baseline2=Param(-.1, .1, doc='its curvature, over the axis'))
+    if spec.quantity == 'signal':
+        level = float(np.quantile(spec.y, .95))
+        return dict(baseline0=Param(.5*level, 1.5*level, doc='baseline at the first point'),
+                    baseline1=Param(-.5*level, .5*level, doc='its slope, over the axis'),
+                    baseline2=Param(-.5*level, .5*level, doc='its curvature, over the axis'))
     lowest, highest, height = float(spec.y.min()), float(spec.y.max()), float(spec.y.max() - spec.y.min())
     doc = 'baseline under the absorption'
     return dict(baseline0=Param(lowest - height, highest, '1/cm', doc=doc),
@@ -55,15 +66,21 @@ def simulator_for(spec:Spectrum,
                   ils:str=None,       # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
                   **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
     "The preset's simulator on the axis and in the quantity of a spectrum."
-    space, grid, baseline, quantity = setup.space, setup.grid.resized(len(spec)), setup.baseline, 'transmittance'
-    if spec.nu is not None:
-        _inside_window(spec, setup)
-        space = space.only(*(k for k in space if k not in setup.grid.names))
+    space, baseline, quantity = setup.space, setup.baseline, 'transmittance'
+    if spec.nu is None:
+        if setup.grid is None:
+            raise FileError(spec.path, 'has a pixel axis', 'wavenumbers or wavelengths, since the set-up has no axis',
+                            remedy='name a preset whose instrument counts pixels, or give the axis')
+        grid = setup.grid.resized(len(spec))
+    else:
+        _inside_window(spec, setup, lines)
+        own = setup.grid.names if setup.grid else ()
+        space = space.only(*(k for k in space if k not in own))
         space = space.replace(shift=Param(-shift, shift, '1/cm', doc='error of the axis'))
         grid = Grid.points(spec.nu)
     if spec.quantity == 'absorption':
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
-    if spec.quantity in ('transmittance', 'absorption'):
+    if spec.quantity in ('transmittance', 'absorption') or setup.grid is None:
         space, baseline = space.replace(**_own_baseline(spec)), Baseline('unit')
     ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
@@ -127,12 +144,7 @@ class Fit:
         return self.sim.wavenumber(self.estimate.theta)[0].numpy()
 
     def __repr__(self): return f"{self.summary()}\n{text_table(self.table())}"
-    def _repr_html_(self): return f"<p>{html.escape(self.summary())}</p>{_html_rows(**self.table())}"
-
-def _html_rows(head, rows):
-    "An HTML table, without a heading of its own."
-    def row(cells, tag): return '<tr>' + ''.join(f'<{tag}>{html.escape(str(c))}</{tag}>' for c in cells) + '</tr>'
-    return f"<table>{row(head, 'th')}{''.join(row(r, 'td') for r in rows)}</table>"
+    def _repr_html_(self): return f"<p>{html.escape(self.summary())}</p>{html_table(self.table())}"
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #11d54cb9
 def _fit_auto(sim, y, scatter, known, starts):
@@ -276,6 +288,7 @@ def summary(self:Fit)->str:
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
     if 'scaled' in self.spectrum.meta: parts.append(self.spectrum.meta['scaled'])
+    if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
     return '; '.join(parts)
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #6185baf3
@@ -352,8 +365,8 @@ def report(fit:Fit,
     "The fit as a self-contained HTML page."
     about = '<br>'.join(html.escape(str(v)) for v in (fit.spectrum, fit.sim.extra_repr(), fit.summary()))
     parts = [f"<h1>{html.escape(str(title))}</h1><p>{about}</p>", img(_picture(fit), 'spectrum, model and residual'),
-             f"<h2>What was found</h2>{_html_rows(**fit.table())}<p>{_LEGEND}</p>"]
-    if truth: parts.append(f"<h2>Beside the truth</h2>{_html_rows(**_beside_the_truth(fit, truth))}")
+             f"<h2>What was found</h2>{html_table(fit.table())}<p>{_LEGEND}</p>"]
+    if truth: parts.append(f"<h2>Beside the truth</h2>{html_table(_beside_the_truth(fit, truth))}")
     if before is not None:
         parts += ['<h2>What could be known, before anything was fitted</h2>', before._repr_html_(),
                   '<p>Medians over the ranges. alone: all else known; jointly: all unknown, ranges not used; '

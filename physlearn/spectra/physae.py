@@ -236,11 +236,6 @@ class PhysAE(nn.Module):
         self.posterior = BoxFlow(sim.space, box_order(sim, noise_of(sim, noise)), flow) if flow else None
         self.active, self.decode, self.denoise = 0, False, False
 
-    def guess(self, x, u, known):
-        "The encoder's parameters (B,d)."
-        x, level = self.norm(x)
-        return self.head(self.encoder(x), level, u, known)
-
     def forward(self, batch):
         if 'w' in batch:                                                  # a batch of `FitSource`
             return dict(log_prob=self.posterior.head.log_prob(batch['w'], batch['f']))
@@ -258,15 +253,31 @@ class PhysAE(nn.Module):
         if self.denoise: out['denoised'] = out['signal'] + self.clean(x, out['signal'])
         return out
 
-    def reconstruct(self, u:Tensor)->Tensor: # unit coordinates (B,d); signals (B,1,N)
-        "The decoder: physics."
-        return self.sim(self.sim.space.decode(u.double())).float()
+# %% ../../nbs/10_spectra/15_physae.ipynb #5e1c0ac2
+@patch
+def guess(self:PhysAE,
+          x:Tensor,     # signals (B,1,N)
+          u:Tensor,     # unit coordinates of what is known (B,d)
+          known:Tensor, # 1 where a parameter is known (B,d)
+         )->Tensor:     # unit coordinates (B,d)
+    "The encoder's parameters."
+    x, level = self.norm(x)
+    return self.head(self.encoder(x), level, u, known)
 
-    def clean(self, x:Tensor, signal:Tensor)->Tensor: # measured and reconstructed (B,1,N); correction (B,1,N)
-        "The denoiser's share of the residual."
-        assumed = self.refiners[0].noise if self.refiners else .002
-        noise = noise_of(self.sim, assumed).std(signal)
-        return self.denoiser(((x - signal)/noise).detach())*noise
+@patch
+def reconstruct(self:PhysAE, u:Tensor)->Tensor: # unit coordinates (B,d); signals (B,1,N)
+    "The decoder: physics."
+    return self.sim(self.sim.space.decode(u.double())).float()
+
+@patch
+def clean(self:PhysAE,
+          x:Tensor,      # measured (B,1,N)
+          signal:Tensor, # reconstructed (B,1,N)
+         )->Tensor:      # correction (B,1,N)
+    "The denoiser's share of the residual."
+    assumed = self.refiners[0].noise if self.refiners else .002
+    noise = noise_of(self.sim, assumed).std(signal)
+    return self.denoiser(((x - signal)/noise).detach())*noise
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #56cfee88
 @patch

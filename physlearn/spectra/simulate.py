@@ -319,6 +319,9 @@ def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F), or several functions
 _CANON = dict(P='atm', T='K', sig0='1/cm', step='1/cm', centre='1/cm', span='1/cm', shift='1/cm')
 ATM_PER_KT = 101325e-6/1.380649e-23           # N [cm⁻³] = ATM_PER_KT * P [atm] / T [K]; k_B exact (SI 2019)
 
+def _length_in_cm(path): return measured(path, 'cm', 'path')[0] if isinstance(path, str) else float(path)
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad2
 class LineByLine(nn.Module):
     "Spectra of a gas: theta (B,d) in the units of `space` to signals (B,1,N)."
     cond = None                                # no conditions besides theta
@@ -345,17 +348,16 @@ class LineByLine(nn.Module):
         self.path = path if path is None else _length_in_cm(path)
         self.baseline_names = [k for k in space if k.startswith(('baseline', 'sin', 'cos'))]
         self.molecules = [k[3:] for k in space if k.startswith('mf_')]
-        _check_options(self)
-        _check_space(self)
-        _check_ranges(self.space)
+        _check(self)
         self.lines_of = {m: lines.select(molecule=m) for m in self.molecules}
         self._unit = {k: affine(space[k].unit, _CANON.get(k, '')) for k in space if k in _CANON or k.startswith('mf_')}
-        mid = space.quantile(torch.full((1, len(space)), .5, dtype=torch.float64))
-        basis = torch.zeros(0, len(grid))
-        if self.baseline_names: basis = baseline.basis(self.baseline_names, self.wavenumber(mid)[0])
-        self.register_buffer('_basis', basis.double(), persistent=False)
+        self.register_buffer('_basis', _baseline_shapes(self).double(), persistent=False)
         if method == 'table': _build_table(self)
 
+    @property
+    def unused(self)->list:
+        "Molecules of the line list that are no parameter."
+        return [m for m in self.lines.molecules if m not in self.molecules]
     @property
     def signal_label(self): return 'signal [-]' if self.quantity == 'transmittance' else 'absorption [cm$^{-1}$]'
     def axis(self, theta, **cond): return self.wavenumber(theta)
@@ -364,15 +366,29 @@ class LineByLine(nn.Module):
         "Signals (B,1,N): transmittance times baseline, or absorption coefficient plus baseline [1/cm]."
         return self._signal(theta, self.optical_depth(theta))[:,None]
 
-    def extra_repr(self):
-        lines = ', '.join(f'{len(self.lines_of[m])} lines of {m}' for m in self.molecules)
-        lo, hi = self.box()['nu']
-        text = (f'{lines}, {len(self.grid)} points in {lo:.3f} .. {hi:.3f} cm-1, '
-                f'{self.quantity}, {self.profile}, {self.method}')
-        if self.method == 'exact': return text
-        return text + f' {self.table_nodes}, step {self.table_step:.2g} cm-1, error {self.table_error:.1e} of the peak'
+    def extra_repr(self): return _described(self)
 
-def _length_in_cm(path): return measured(path, 'cm', 'path')[0] if isinstance(path, str) else float(path)
+# %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad3
+def _check(sim):
+    "Options, then names, then ranges."
+    _check_options(sim)
+    _check_space(sim)
+    _check_ranges(sim.space)
+
+def _baseline_shapes(sim):
+    "Shape of each baseline parameter on the axis in the middle of the ranges (k,N)."
+    if not sim.baseline_names: return torch.zeros(0, len(sim.grid))
+    middle = sim.space.quantile(torch.full((1, len(sim.space)), .5, dtype=torch.float64))
+    return sim.baseline.basis(sim.baseline_names, sim.wavenumber(middle)[0])
+
+def _described(sim):
+    "Lines, axis and method in a sentence."
+    lines = ', '.join(f'{len(sim.lines_of[m])} lines of {m}' for m in sim.molecules)
+    lo, hi = sim.box()['nu']
+    text = (f'{lines}, {len(sim.grid)} points in {lo:.3f} .. {hi:.3f} cm-1, '
+            f'{sim.quantity}, {sim.profile}, {sim.method}')
+    if sim.method == 'exact': return text
+    return text + f' {sim.table_nodes}, step {sim.table_step:.2g} cm-1, error {sim.table_error:.1e} of the peak'
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #31a9dd47
 def _check_options(sim):
@@ -383,7 +399,7 @@ def _check_options(sim):
     if sim.path is not None and not 0 < sim.path < math.inf:
         raise ValueError(f'the length of the gas path is {sim.path:g} cm: it must be positive')
     if sim.quantity == 'transmittance' and sim.path is None:
-        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m'")
+        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m' (--path 15.12m)")
     profile_of(sim.profile)
 
 def _check_space(sim):
@@ -399,7 +415,9 @@ def _check_space(sim):
         raise ValueError('the space has no mole fraction: add for example mf_CH4=Param(1e-7, 1e-4, log=True)')
     unlisted = sorted(set(sim.molecules) - set(sim.lines.molecules))
     if unlisted:
-        raise ValueError(f"no lines of {', '.join(unlisted)}: the line list has {', '.join(sim.lines.molecules)}")
+        have = ', '.join(sim.lines.molecules)
+        raise ValueError(f"no lines of {', '.join(unlisted)}: the line list has {have}; name what is there, for "
+                         f"example --gas {sim.lines.molecules[0]}=1..1000ppm")
     known = {'P', 'T', *sim.grid.names, *('mf_' + m for m in sim.molecules), *sim.baseline.fringe_names()}
     unknown = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].isdigit())]
     if unknown:
@@ -468,7 +486,7 @@ def absorption(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
 def transmittance(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
     "Transmittance of the gas alone (B,N) [-]."
     if self.path is None:
-        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m'")
+        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m' (--path 15.12m)")
     return (-self.optical_depth(theta, nu)).exp()
 
 @patch

@@ -6,10 +6,10 @@
 __all__ = ['moved', 'Windows', 'find_windows']
 
 # %% ../../nbs/10_spectra/19_window.ipynb #ff43313f
-import html, math
+import math
 from dataclasses import dataclass, replace
 import torch
-from ..pages import text_table
+from ..pages import html_table, text_table
 from ..posterior import Knowledge, symmetric_inverse, jacobian
 from .hitran import LineList, line_strength
 from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, interpolate
@@ -87,10 +87,13 @@ def _information(setup, noise, full, nu0, step, names, every):
     return information
 
 # %% ../../nbs/10_spectra/19_window.ipynb #c8bf1531
-def _verdict(told, untold):
-    "What a window tells, in words."
-    if not untold: return 'tells all'
-    return ', '.join(([f"tells {', '.join(told)}"] if told else []) + [f"not {', '.join(untold)}"])
+def _verdict(ratios):
+    "Which parameters a window determines, in words."
+    known = [k for k, r in ratios.items() if r < .5]
+    unknown = [k for k in ratios if k not in known]
+    if not unknown: return 'all determined'
+    if not known: return 'none determined'
+    return f"{', '.join(known)} determined, not {', '.join(unknown)}"
 
 def _judge(space, knowledge, want, centre, span, slope, F, depth):
     "One row: where, bounds [unit, or relative where logarithmic], after/before ratios, score, verdict."
@@ -104,12 +107,11 @@ def _judge(space, knowledge, want, centre, span, slope, F, depth):
     ratio = dict(zip(names, (sd/before).median(0).values.tolist()))
     after = dict(zip(names, sd.median(0).values.tolist()))
     def width(p): return math.log(p.hi/p.lo) if p.log else p.hi - p.lo
-    told = [k for k in want if ratio.get(k, 0.) < .5]
-    untold = [k for k in want if ratio.get(k, 0.) >= .5]
+    wanted = {k: ratio.get(k, 0.) for k in want}                  # 0 where a gauge gives it exactly
     return dict(centre=centre, lo=centre - span/2, hi=centre + span/2, depth=depth.median().item(),
                 bound={k: after[k]*width(space[k]) for k in want if k in after},
                 ratio={k: ratio[k] for k in want if k in ratio},
-                score=max(ratio.get(k, 0.) for k in want), verdict=_verdict(told, untold))
+                score=max(wanted.values()), verdict=_verdict(wanted))
 
 # %% ../../nbs/10_spectra/19_window.ipynb #019ef1b5
 @dataclass(eq=False)
@@ -149,23 +151,20 @@ class Windows:
                  *(self._sd(r, k) for k in self.want), f"{r['score']:.2g}", r['verdict']] for r in self.rows[:most]]
         return dict(head=head, rows=rows)
     def __repr__(self): return text_table(self.table())
-    def _repr_html_(self):
-        def row(cells, tag): return '<tr>' + ''.join(f'<{tag}>{html.escape(c)}</{tag}>' for c in cells) + '</tr>'
-        table = self.table()
-        return f"<table>{row(table['head'], 'th')}{''.join(row(r, 'td') for r in table['rows'])}</table>"
+    def _repr_html_(self): return html_table(self.table())
 
 # %% ../../nbs/10_spectra/19_window.ipynb #9a435793
 def find_windows(lines:LineList,     # all lines that may matter
                  setup:Preset,       # the instrument: ranges, axis, baseline, path
                  noise:float=.002,   # white noise, as a share of the signal
-                 want:tuple=('T', 'P', 'mf_CH4'), # parameters that the window shall tell
+                 want:tuple=('T', 'P', 'mf_CH4'), # parameters that the window shall determine
                  where:tuple=None,   # from, to [cm⁻¹]; the line list's own range if None
                  known:dict=None,    # {name: (value, sd)}, from gauges
                  n:int=16,           # states of the gas; their median scatters by a fifth, take 64 where that decides
                  stride:float=.1,    # from one window to the next [spans]
                  centres=None,       # these windows instead of all [cm⁻¹]
                  **kw)->Windows:     # profile, Q, wing, mixing of LineByLine
-    "Rank the windows that an instrument could look at by what they tell."
+    "Rank the windows that an instrument could look at by what they determine."
     for k in want: setup.space[k]    # an unknown name is an error that lists the names
     if not noise > 0: raise ValueError(f"noise={noise} must be positive")
     knowledge, (nu, _) = Knowledge(setup.space, known, n), _middle(setup)

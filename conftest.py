@@ -1,0 +1,79 @@
+"""Notebooks are tests too: `pytest nbs` runs each one as `nbdev_test` does, in a process of its own, beside `pytest tests`.
+A server that has imported everything once forks these processes, so that none of them pays for its imports."""
+import multiprocessing, os, sys, tempfile
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parent
+# the longest ones begin, so that no process works alone at the end; the rest follows in the order of its names
+LONG = '''16_train_physae 08c_calibration 17_retrieve bring_your_own_simulator from_lines_to_concentration 18_desk 13b_resolution
+          13_simulate test_train_cli test_canopy_cli test_resume test_distributed test_follow test_files'''.split()
+PRELOAD = '''torch._dynamo fastai.basics fastai.callback.schedule matplotlib.pyplot IPython nbdev.test scipy.stats scipy.optimize
+             astropy.units pandas h5py tyro zuko physlearn.cli physlearn.spectra.desk physlearn.canopy.desk'''.split()
+
+def inside(log, call, args):
+    "What a process does: `call(*args)`; what it says goes to the file `log`."
+    with open(log, 'w') as f:
+        for fd in (1, 2): os.dup2(f.fileno(), fd)
+    sys.path[:] = [p for p in sys.path if Path(p) != ROOT/'tests']     # a fresh interpreter would not find what lies there
+    call(*args)
+
+class Fork:
+    "`fork(call, *args)` starts `call(*args)` in a process that has imported everything; its words are in the file `.log`."
+    def __init__(self):
+        self.context, self.alive = multiprocessing.get_context('forkserver'), []
+        self.context.set_forkserver_preload(PRELOAD)
+        self.folder = tempfile.TemporaryDirectory()
+
+    def __call__(self, call, *args):
+        log = Path(self.folder.name)/f'{len(self.alive)}.txt'
+        p = self.context.Process(target=inside, args=(log, call, args))
+        p.log = log
+        p.start()
+        self.alive.append(p)
+        return p
+
+    def close(self):
+        for p in self.alive: p.kill()
+        self.folder.cleanup()
+
+FORK = pytest.StashKey[Fork]()
+
+def pytest_configure(config): config.stash[FORK] = Fork()
+def pytest_unconfigure(config): config.stash[FORK].close()
+
+@pytest.fixture(scope='session')
+def fork(request): return request.config.stash[FORK]
+
+# --- notebooks
+
+def pytest_addoption(parser):
+    parser.addoption('--flags', default='', help="cells of notebooks that run too, as for nbdev_test: 'data slow cuda'")
+
+def pytest_collect_file(parent, file_path):
+    if file_path.suffix == '.ipynb' and file_path.name[0] not in '._': return Notebook.from_parent(parent, path=file_path)
+
+class Notebook(pytest.File):
+    "A notebook holds one test: that it runs to its end."
+    def collect(self): yield Cells.from_parent(self, name='cells')
+
+class Cells(pytest.Item):
+    def runtest(self):
+        p = self.config.stash[FORK](run_notebook, self.path, self.config.getoption('flags'))
+        p.join()
+        if p.exitcode: raise CellError(p.log.read_text())
+
+    def repr_failure(self, e): return str(e.value) if isinstance(e.value, CellError) else super().repr_failure(e)
+    def reportinfo(self): return self.path, None, self.path.name
+
+class CellError(Exception): "What a notebook said before it failed."
+
+def run_notebook(path, flags):
+    from nbdev.config import get_config
+    from nbdev.test import test_nb
+    passed, _ = test_nb(path, skip_flags=get_config().tst_flags.split(), force_flags=flags.split(), basepath=ROOT)
+    sys.exit(not passed)
+
+def rank(item): return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+
+def pytest_collection_modifyitems(items): items.sort(key=rank)

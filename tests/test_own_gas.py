@@ -1,0 +1,71 @@
+"""Any gas from the shell: a line list, the gases and their ranges, what is known. Files and right values are of data/cases."""
+import csv, json, os
+from pathlib import Path
+import numpy as np
+import pytest
+from physlearn.cli import main
+
+CASES = Path(os.environ.get('PHYSLEARN_DATA', ''))/'cases/spectra'
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason='PHYSLEARN_DATA has no cases')
+STATED = ['--quantity', 'transmittance', '--axis', 'wavenumber']
+
+def fitted(tmp_path, file, *words):
+    "Parameters of a fit from the shell, by name."
+    assert not main(['fit', 'spectra', str(CASES/file), *STATED, *words, '--out', str(tmp_path/'out')])
+    found = json.loads(next((tmp_path/'out').glob('*.json')).read_text())
+    return {r['name']: r for r in found['parameters']}, found
+
+def line_lists(*names): return ['--lines', *(str(CASES/n) for n in names)]
+
+@pytest.mark.parametrize('file, lists, gas, cell, name, right', [
+    ('co_laser.csv', ['co.par'], ['CO=1..1000ppm'], ['--path', '1m', '--known', 'P=200Torr', 'T=300K'], 'mf_CO', 50e-6),
+    ('o2.csv', ['o2.par'], ['O2=1..100%'], ['--path', '10m', '--known', 'P=1atm', 'T=296K'], 'mf_O2', .2095),
+    ('hcl.csv', ['hcl.par'], ['HCl=0.1..1'], ['--path', '0.2cm', '--known', 'P=0.5atm', 'T=296K'], 'mf_HCl', .5),
+    ('moist.csv', ['ch4s.par', 'h2o.par'], ['CH4=1..1000ppm', 'H2O=0..5%'], ['--path', '10m', '--known', 'P=0.9atm', 'T=295K'], 'mf_CH4', 20e-6),
+    ('a_ok.csv', ['ch4s.par'], ['CH4=1..1000ppm'], ['--path', '10m', '--known', 'P=0.9atm', 'T=295K'], 'mf_CH4', 200e-6),
+])
+def test_a_gas_from_the_shell(tmp_path, file, lists, gas, cell, name, right):
+    "One command for a gas that no preset has: within 3 sd of the right value, and trusted."
+    rows, _ = fitted(tmp_path, file, *line_lists(*lists), '--gas', *gas, *cell)
+    r = rows[name]
+    assert abs(r['value'] - right) < 3*r['statistical'] and r['flag'] == 'determined', r
+    assert r['statistical'] < .03*right
+
+def test_what_is_not_used_is_named(tmp_path, capsys):
+    "A gas of the list that is not fitted is named in the summary."
+    main(['fit', 'spectra', str(CASES/'moist.csv'), *STATED, *line_lists('ch4s.par', 'h2o.par'), '--gas', 'CH4=1..1000ppm',
+          '--path', '10m', '--known', 'P=0.9atm', 'T=295K'])
+    said = capsys.readouterr().out
+    assert 'lines of H2O in the list are not used' in said
+
+@pytest.mark.parametrize('words, says', [
+    (['--lines', 'co.par', '--path', '1m'], '--gas CO='),                          # the usual preset has other gases
+    (['--lines', 'co.par', '--gas', 'NH3=1..10ppm', '--path', '1m'], 'no lines of NH3'),
+    (['--lines', 'co.par', '--gas', 'CO', '--path', '1m'], 'CO=1..1000ppm'),
+    (['--lines', 'co.par', '--gas', 'CO=1000..1ppm', '--path', '1m'], 'CO'),
+    (['--gas', 'CO=1..1000ppm', '--path', '1m'], '--lines'),
+    (['--lines', 'co.par', '--gas', 'CO=1..1000ppm'], '--path'),
+    (['--lines', 'ch4s.par', '--gas', 'CH4=1..1000ppm', '--path', '1m'], 'no lines'),      # of another region
+    (['--lines', 'co.par', '--gas', 'CO=1..1000ppm', '--path', '1m', '--without', 'CO'], 'CO'),
+    (['--lines', 'co.par', '--preset', 'leak', '--without', 'NH3'], 'CH4'),
+])
+def test_mistakes(capsys, words, says):
+    "One sentence, exit code 2."
+    words = [str(CASES/w) if w.endswith('.par') else w for w in words]
+    code = main(['fit', 'spectra', str(CASES/'co_laser.csv'), *STATED, *words])
+    err = capsys.readouterr().err
+    assert code == 2 and says in err and 'Traceback' not in err and err.strip().count('\n') == 0, err
+
+def test_the_same_words_without_a_file(tmp_path, capsys):
+    "simulate, identifiable and windows take the gas too; the axis comes from --window."
+    gas = [*line_lists('co.par'), '--gas', 'CO=1..1000ppm', '--path', '1m', '--window', '2188.5..2191.5', '--num-points', '400']
+    main(['simulate', 'spectra', str(tmp_path/'a.csv'), *gas, '--set', 'mf_CO=50ppm', 'P=200Torr', 'T=300K', 'centre=2190', 'span=3', '--noise', '5e-4'])
+    main(['fit', 'spectra', str(tmp_path/'a.csv'), *line_lists('co.par'), '--gas', 'CO=1..1000ppm', '--path', '1m', '--known', 'P=200Torr', 'T=300K',
+          '--out', str(tmp_path)])
+    r = next(r for r in json.loads((tmp_path/'a.json').read_text())['parameters'] if r['name'] == 'mf_CO')
+    assert abs(r['value'] - 50e-6) < 3*r['statistical']
+    capsys.readouterr()
+    main(['identifiable', 'spectra', *gas, '--known', 'P=200Torr', 'T=300K'])
+    assert 'mf_CO' in capsys.readouterr().out
+    main(['windows', 'spectra', *gas, '--known', 'P=200Torr', 'T=300K', '--want', 'mf_CO', '--between', '2180', '2200', '--n', '4'])
+    assert '1/cm' in capsys.readouterr().out
