@@ -6,7 +6,6 @@
 __all__ = ['LABORATORY', 'read_range', 'read_ranges', 'read_gases', 'about_known', 'own_setup', 'Gas']
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #d4d62822
-import math
 from dataclasses import dataclass, replace
 from ..params import Param, ParamSpace, measured, pairs
 from .hitran import read_line_data
