@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['Draws', 'Noise', 'along_axis', 'White', 'Shot', 'Flicker', 'Sometimes', 'Drift', 'Fringes', 'Spikes', 'Clip', 'Chain',
            'noise_from_dict', 'SimSource', 'takes_draws', 'SeedDL', 'TellEpoch', 'sim_dls', 'Rows', 'HDF5Rows',
-           'FileSource', 'Subset', 'split']
+           'FileSource', 'Subset', 'split', 'file_digest', 'fingerprint']
 
 # %% ../nbs/00_core/02_data.ipynb #a03b46fe
-import inspect, math, os, warnings
+import hashlib, inspect, json, math, os, warnings
 from functools import lru_cache, partial
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,7 +19,7 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor, nn
-from .files import FileError, hdf5_dataset, hdf5_names, parsing, regular_file
+from .files import FileError, check_hdf5, hdf5_dataset, hdf5_names, parsing, regular_file
 from .params import ParamSpace, signed64, word64, address_hash
 
 # %% ../nbs/00_core/02_data.ipynb #4c0b0d5e
@@ -624,7 +624,7 @@ def _count(rows):
 
 # %% ../nbs/00_core/02_data.ipynb #def23bb8
 class HDF5Rows(Rows):
-    "Items of an HDF5 file, read when they are asked for; checked as `read_hdf5` checks."
+    "Items of an HDF5 file, read when they are asked for; before that, the file is read once in a process apart."
     def __init__(self,
                  path,         # HDF5 file
                  names=None,   # data sets; None: all that are there
@@ -632,7 +632,7 @@ class HDF5Rows(Rows):
                  offsets=None, # name of the data set that holds where these items begin (n+1,)
                  limit=2**28,  # largest piece that reading one item may take [bytes]
                 ):
-        self.path, self.limit, self.pid, self.file = regular_file(path), limit, None, None
+        self.path, self.limit, self.pid, self.file, self.stamp = regular_file(path), limit, None, None, None
         self.names = None if names is None else [*dict.fromkeys([*names, *([offsets] if offsets else [])])]
         sets = self._open()
         if offsets and offsets not in sets: raise FileError(path, f"no {offsets!r}")
@@ -641,15 +641,19 @@ class HDF5Rows(Rows):
 
     def _open(self):
         "Data sets by name, of a file that this process has opened itself."
-        with open(self.path, 'rb') as f: start = f.read(8)
-        if start != b'\x89HDF\r\n\x1a\n': raise FileError(self.path, 'does not start like an HDF5 file', 'an HDF5 file')
+        self._check()
         with parsing(self.path, 'HDF5'):
             self.file, self.pid = h5py.File(self.path, 'r', locking=False), os.getpid()
             sets = {k: _member(self.path, self.file, k) for k in (self.names or hdf5_names(self.path, self.file))}
-            for k, d in sets.items():
-                if (n := math.prod(d.chunks or d.shape[1:])*d.dtype.itemsize) > self.limit:
-                    raise FileError(self.path, f"pieces of {n} bytes", f"at most {self.limit}", k)
         return sets
+
+    def _check(self):
+        "Check a file that this reader has not seen as it is now, whichever process it is in."
+        s = regular_file(self.path).stat()
+        stamp = s.st_ino, s.st_size, s.st_mtime_ns
+        if stamp == self.stamp: return
+        check_hdf5(self.path, self.names, self.limit)
+        self.stamp = stamp
 
     def __getitem__(self, i)->dict:
         if self.pid != os.getpid(): self.arrays = {k: v for k, v in self._open().items() if k in self.arrays}
@@ -757,6 +761,48 @@ def split(reader,      # reader of all items
         raise ValueError(f"all {n} items fall on one side with valid={valid} and seed={seed!r}: give more items or "
                          "groups, or another seed")
     return Subset(reader, np.flatnonzero(~right)), Subset(reader, np.flatnonzero(right))
+
+# %% ../nbs/00_core/02_data.ipynb #fpr00002
+@lru_cache(64)
+def _file_digest(path, *stamp):
+    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+
+def file_digest(path)->str: # a file
+    "SHA-256 of a file's bytes, computed again where its size, time or place on the disk has changed."
+    s = regular_file(path).stat()
+    return _file_digest(os.path.realpath(path), s.st_size, s.st_mtime_ns, s.st_ino)
+
+def _array_digest(*arrays):
+    h = hashlib.sha256()
+    for v in arrays:
+        v = v.detach().cpu().numpy() if torch.is_tensor(v) else np.asarray(v)
+        h.update(f'{v.dtype.str} {v.shape}'.encode())
+        h.update(np.ascontiguousarray(v).tobytes() if v.dtype.kind != 'O' else repr(v.tolist()).encode())
+    return h.hexdigest()
+
+# %% ../nbs/00_core/02_data.ipynb #fpr00004
+def fingerprint(source)->str: # a source, a reader or fastai's data set; '' where nothing can be said
+    "Digest of the data that a source gives."
+    if isinstance(source, HDF5Rows): return file_digest(source.path)
+    if isinstance(source, Rows):
+        own = [] if source.offsets is None else [source.offsets]
+        return _array_digest(*source.arrays.values(), *own)
+    if isinstance(source, SimSource): return _sim_digest(source)
+    if isinstance(source, Subset): return _joined_digest(fingerprint(source.reader), _array_digest(source.items))
+    if tensors := getattr(source, 'tensors', None): return _array_digest(*tensors)
+    parts = (getattr(source, k, None) for k in ('reader', 'source', 'measured', 'simulated'))
+    return _joined_digest(*(fingerprint(p) for p in parts if p is not None and not inspect.isroutine(p)))
+
+def _joined_digest(*digests):
+    told = [d for d in digests if d]
+    return hashlib.sha256(' '.join(told).encode()).hexdigest() if told else ''
+
+def _sim_digest(source):
+    "Of a simulated source: ranges, conditions, what is known, noise."
+    noise = source.noise.to_dict() if hasattr(source.noise, 'to_dict') else type(source.noise).__name__
+    cond = source.cond.to_dict() if isinstance(source.cond, ParamSpace) else sorted(source.cond or ())
+    text = json.dumps([source.space.to_dict(), cond, source.known, source.hide, noise], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 # %% ../nbs/00_core/02_data.ipynb #dd69df8e
 def _text(p, *values):

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 'read_table', 'validate', 'check_unit', 'parsing',
-           'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'answer', 'read_hdf5', 'read_json',
-           'atomic_write', 'ready_to_write', 'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json',
-           'write_table', 'write_hdf5']
+           'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here',
+           'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'atomic_write', 'ready_to_write',
+           'named_files', 'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json', 'write_table',
+           'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, gzip, io, json, math, os, re, secrets, stat, subprocess, sys, threading, time, zipfile, zlib
@@ -414,6 +415,7 @@ def _attributes(objs, most=2**16):
             meta[prefix + k] = (np.char.decode(v) if v.dtype.kind == 'S' else v).tolist()
     return meta
 
+# %% ../nbs/00_core/01_files.ipynb #iso00002
 def _read_here(path, names, limit):
     "As `read_hdf5`, in this process."
     import h5py
@@ -430,6 +432,64 @@ def _read_here(path, names, limit):
         out.meta = _attributes(objs)
     return out
 
+# %% ../nbs/00_core/01_files.ipynb #iso00004
+def _pieces(d, size=2**24):
+    "Slices along the first axis, each of about `size` bytes or one row of chunks."
+    if not d.shape: return [()]
+    step = max(1, size//max(1, math.prod(d.shape[1:])*d.dtype.itemsize))
+    if d.chunks: step = max(1, step//d.chunks[0])*d.chunks[0]
+    return [slice(i, i + step) for i in range(0, len(d), step)]
+
+def check_here(path,  # HDF5 file
+               names, # data sets; None: all that are there
+               limit, # largest piece that one item may take [bytes]
+              )->Arrays: # nothing
+    "Read data sets to the end, in this process, and keep nothing."
+    import h5py
+    with parsing(path, 'HDF5'), h5py.File(path, 'r', locking=False) as f:
+        for full in list(hdf5_names(path, f)) if names is None else names:
+            d = hdf5_dataset(path, f, full)
+            n = math.prod(d.chunks or d.shape[1:])*d.dtype.itemsize
+            if n > limit: raise FileError(path, f"pieces of {n} bytes", f"at most {limit}", full)
+            for piece in _pieces(d): d[piece]
+    return Arrays(path)
+
+# %% ../nbs/00_core/01_files.ipynb #iso00006
+def file_stamp(path)->tuple:
+    "Size and time of a file: it is at rest while they stay the same."
+    s = os.stat(path)
+    return s.st_size, s.st_mtime_ns
+
+def _open_written(path):
+    "A file that may have a writer."
+    import h5py
+    try: return h5py.File(path, 'r', swmr=True, locking=False)
+    except OSError: return h5py.File(path, 'r', locking=False)
+
+def rows_here(path,   # HDF5 file
+              name,   # a data set (rows, samples)
+              first,  # row to begin with
+              most,   # rows at most
+              skip,   # rows that are not wanted
+              limit=2**30, # largest sum of their sizes [bytes]
+             )->Arrays: # rows (n,), values (n,samples); meta: the file's attributes, total, fill
+    "Rows of a growing data set, in this process."
+    before = file_stamp(regular_file(path))
+    with parsing(path, 'HDF5'), _open_written(path) as f:
+        d = hdf5_dataset(path, f, name, whole=False)
+        if d.ndim != 2 or d.dtype.kind not in 'fiu':
+            raise FileError(path, f"{name} is {d.dtype} of shape {d.shape}", 'numbers of shape (rows, samples)')
+        rows = [i for i in range(first, len(d)) if i not in skip][:most]
+        n = 8*len(rows)*d.shape[1]
+        if n > limit: raise FileError(path, f"rows of {_bytes(n)}", f"at most {_bytes(limit)}", name)
+        values = [np.asarray(d[i], dtype=float) for i in rows]
+        about = dict(attributes=_attributes([('', f)]), total=len(d), fill=float(d.fillvalue))
+        shape = len(rows), d.shape[1]
+    if file_stamp(path) != before: raise FileError(path, 'is still being written', remedy='it is read again')
+    out = Arrays(path, about)
+    out |= dict(rows=np.array(rows, dtype='i8'), values=np.array(values).reshape(shape))
+    return out
+
 # %% ../nbs/00_core/01_files.ipynb #7d6d31b2
 _CHILD = """import importlib.util, json, sys
 ask = json.loads(sys.stdin.readline())
@@ -439,9 +499,9 @@ files = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(files)
 files.answer(**ask)"""
 
-def answer(path, names, limit):
+def answer(task, **ask): # 'read', 'check' or 'rows', and what the function takes
     "What the process that reads an HDF5 file does."
-    try: data = _read_here(path, names, limit)
+    try: data = dict(read=_read_here, check=check_here, rows=rows_here)[task](**ask)
     except FileError as e: data, head = {}, dict(error=[e.found, e.expected, e.place, e.remedy])
     else: head = dict(meta=data.meta, arrays=[[k, v.dtype.str, v.shape] for k, v in data.items()])
     out = sys.stdout.buffer
@@ -481,16 +541,13 @@ def _received(path, stream, limit):
     return out
 
 # %% ../nbs/00_core/01_files.ipynb #456a4810
-def read_hdf5(path,            # HDF5 file
-              names=None,      # data sets that have to be there, like 'run/nu'; None: all that are there
-              limit:int=2**30, # largest sum of their sizes, unpacked [bytes]
-             )->Arrays:        # arrays by name; meta holds the file's attributes, and a data set's as 'name/attribute'
-    "Data sets of an HDF5 file."
+def _apart(path, task, limit, **ask):
+    "Arrays from the process that does a task with an HDF5 file; FileError where it does not live to answer."
     path, late = regular_file(path), threading.Event()
     with open(path, 'rb') as f: start = f.read(8)
     if start != b'\x89HDF\r\n\x1a\n': raise FileError(path, 'does not start like an HDF5 file', 'an HDF5 file')
     seconds = _SECONDS + path.stat().st_size/2**22
-    child = _isolated(dict(path=str(path), names=None if names is None else list(names), limit=limit))
+    child = _isolated(dict(task=task, path=str(path), limit=limit, **ask))
     timer, out, code = threading.Timer(seconds, lambda: (late.set(), child.kill())), None, 0
     timer.start()
     try:
@@ -505,6 +562,37 @@ def read_hdf5(path,            # HDF5 file
     if out is None:
         raise FileError(path, 'is damaged (the HDF5 library ended the process that read it)', 'a whole HDF5 file')
     return out
+
+# %% ../nbs/00_core/01_files.ipynb #iso00008
+def read_hdf5(path,            # HDF5 file
+              names=None,      # data sets that have to be there, like 'run/nu'; None: all that are there
+              limit:int=2**30, # largest sum of their sizes, unpacked [bytes]
+             )->Arrays:        # arrays by name; meta holds the file's attributes, and a data set's as 'name/attribute'
+    "Data sets of an HDF5 file."
+    return _apart(path, 'read', limit, names=None if names is None else list(names))
+
+def read_hdf5_rows(path,      # HDF5 file that may have a writer
+                   name:str,  # a data set (rows, samples)
+                   first:int, # row to begin with
+                   most:int,  # rows at most
+                   skip=(),   # rows that are not wanted
+                  )->Arrays:  # rows (n,), values (n,samples); meta: the file's attributes, total, fill
+    "Rows of a growing HDF5 file."
+    return _apart(path, 'rows', 2**30, name=name, first=first, most=most, skip=sorted(skip))
+
+_CHECKED = set()
+
+def check_hdf5(path,            # HDF5 file
+               names=None,      # data sets; None: all that are there
+               limit:int=2**28, # largest piece that one item may take [bytes]
+              ):
+    "See in another process that data sets can be read to their end; FileError otherwise."
+    s = regular_file(path).stat()
+    names = None if names is None else sorted(names)
+    seen = os.path.realpath(path), s.st_ino, s.st_size, s.st_mtime_ns, str(names), limit
+    if seen in _CHECKED: return
+    _apart(path, 'check', limit, names=names)
+    _CHECKED.add(seen)
 
 # %% ../nbs/00_core/01_files.ipynb #4c4551b0
 def read_json(path,            # JSON file
@@ -567,6 +655,19 @@ def ready_to_write(path,              # file to write
         raise FileError(path, 'is already there, and is an input', 'another file to write', remedy='give another name')
     if Path(path).exists() and not overwrite:
         raise FileError(path, 'is already there', remedy='give another name, or --overwrite')
+
+# %% ../nbs/00_core/01_files.ipynb #inp00002
+def named_files(options)->list: # values by name, like the options of a command; paths
+    "The files that options name, alone, in a list, or as FILE:EDITION."
+    words = []
+    for v in options.values() if isinstance(options, dict) else options:
+        words += v if isinstance(v, (list, tuple)) else [v]
+    out = []
+    for w in words:
+        if not isinstance(w, (str, Path)): continue
+        tries = str(w), str(w).rpartition(':')[0], str(w).partition(':')[0]
+        out += [Path(t) for t in tries if t and os.path.isfile(t)][:1]
+    return list(dict.fromkeys(out))
 
 # %% ../nbs/00_core/01_files.ipynb #c082779d
 def output_folder(path,      # folder for results

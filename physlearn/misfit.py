@@ -7,7 +7,7 @@ __all__ = ['WIDTHS', 'SLOW', 'KINDS', 'looks', 'Null', 'Misfit', 'misfit']
 
 # %% ../nbs/00_core/08d_misfit.ipynb #0e7ad99a
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 from .likelihood import Gaussian, Likelihood, Simulator, measurement
@@ -103,6 +103,8 @@ class Misfit:
     scaled: bool = False # the noise was taken from the residual itself
 
     def __len__(self): return len(self.p)
+    def __getitem__(self, rows): # a slice, numbers or a mask
+        return replace(self, p=self.p[rows], each=self.each[rows], where=self.where[rows])
     def flagged(self, alpha=.01): return self.p < alpha
 
     @property

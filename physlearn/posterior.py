@@ -8,9 +8,10 @@ __all__ = ['fisher', 'symmetric_inverse', 'crlb', 'same_names', 'Identifiability
 
 # %% ../nbs/00_core/08a_posterior.ipynb #c927ed0c
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 # Gaussian, Poisson and jacobian may be taken from here, where they once stood
 from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measurement, Poisson,  # noqa: F401
@@ -206,6 +207,23 @@ class Estimate:
         cols = [t[i].tolist() for t in (self.theta, self.sd, self.sd_stat, self.sd_known, self.ratio)]
         return [dict(name=k, unit=p.unit, value=v, sd=s, sd_stat=a, sd_known=b, ratio=r)
                 for (k, p), v, s, a, b, r in zip(self.space.items(), *cols)]
+
+# %% ../nbs/00_core/08a_posterior.ipynb #est00002
+@patch
+def __getitem__(self:Estimate, rows)->Estimate: # a slice, numbers or a mask
+    "The estimates of some signals."
+    def pick(v): return v[rows] if torch.is_tensor(v) and v.ndim else v
+    known = {k: (pick(v[0]), v[1]) if isinstance(v, tuple) else pick(v) for k, v in self.known.items()}
+    picked = {f.name: pick(v) for f in fields(self) if torch.is_tensor(v := getattr(self, f.name))}
+    return replace(self, **picked, known=known)
+
+@patch
+def __setitem__(self:Estimate, rows, new:Estimate):
+    "Put other estimates in their place; evaluations add up."
+    for f in fields(self):
+        v = getattr(self, f.name)
+        if f.name == 'steps': v[rows] += new.steps
+        elif torch.is_tensor(v): v[rows] = getattr(new, f.name).to(v.dtype)
 
 # %% ../nbs/00_core/08a_posterior.ipynb #866f504b
 def prior_straight(K:Knowledge, A:Tensor, z:Tensor)->Tensor: # information (n,k,k), coordinates (n,k); (n,k,k)

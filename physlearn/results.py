@@ -174,7 +174,7 @@ def _repr_html_(self:Results): return html_table(self.summary_table())
 def plot(self:Results, names=None, # quantities to show; up to nine of them if None
          fig=None,                 # matplotlib Figure; a new one if None
         ):
-    "Values with their intervals, a panel for each quantity."
+    "Values with their intervals, a panel for each quantity; over the column `time` if there is one."
     names = list(names or self.space)[:9]
     if fig is None:
         import matplotlib.pyplot as plt
@@ -182,20 +182,22 @@ def plot(self:Results, names=None, # quantities to show; up to nine of them if N
     axs = fig.subplots(math.ceil(len(names)/2), min(2, len(names)), squeeze=False, sharex=True)
     for ax in axs.ravel()[len(names):]: ax.axis('off')
     for ax, k in zip(axs.ravel(), names): _panel(ax, self, k)
-    for ax in axs[-1]: ax.set_xlabel('signal')
+    for ax in axs[-1]: ax.set_xlabel('time' if 'time' in self.signals else 'signal')
+    if 'time' in self.signals: fig.autofmt_xdate()
     return fig
 
 def _panel(ax, results, name):
     "One quantity over the signals."
-    j, x, p = results.space.index(name), np.arange(len(results)), results.space[name]
-    told = np.array([results.flag(i, name) in ('determined', 'improved', 'given') for i in x])
+    j, rows, p = results.space.index(name), np.arange(len(results)), results.space[name]
+    x = results.signals['time'].astype('datetime64[s]') if 'time' in results.signals else rows
+    told = np.array([results.flag(i, name) in ('determined', 'improved', 'given') for i in rows])
     low = torch.where(results.low.isfinite(), results.low, results.value - 2*results.sd)[:,j].numpy()
     high = torch.where(results.high.isfinite(), results.high, results.value + 2*results.sd)[:,j].numpy()
     for some, colour in ((told, 'C0'), (~told, '0.6')):
         ax.vlines(x[some], low[some], high[some], color=colour, lw=1.5)
         ax.plot(x[some], results.value[:,j].numpy()[some], '.', color=colour)
     ax.set_ylabel(f"{name} [{p.unit or '-'}]")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    if x is rows: ax.xaxis.get_major_locator().set_params(integer=True)
     if p.log: ax.set_yscale('log')
 
 # %% ../nbs/00_core/07c_results.ipynb #7829c961

@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from .callbacks import EMA, Anneal, EarlyStop, LossTerms, Plateau, ReLoBRaLo, Schedule
-from .data import SeedDL, TellEpoch
+from .data import SeedDL, TellEpoch, file_digest, fingerprint
 from .files import FileError
 from .params import address_hash
 
@@ -300,6 +300,11 @@ def _data(dls):
         out.append(f"{rows} rows by {getattr(dl, 'bs', None)}, seed {getattr(dl, 'seed', None)}")
     return out
 
+def _content(dls):
+    "Digest of the data of each loader."
+    return [fingerprint(getattr(dl, 'source', getattr(dl, 'dataset', None)))
+            for dl in (dls.loaders if dls is not None else ())]
+
 def _optimizer(func):
     "An optimizer as it was asked for: its name and those arguments that are numbers or words."
     args = func.keywords if isinstance(func, partial) else {}
@@ -313,7 +318,12 @@ def _network(model):
     return f"{sum(p.numel() for p in model.parameters())} weights ({_sha256_of(shapes)[:8]})"
 
 # %% ../nbs/00_core/06_train.ipynb #e5cbd976
-def origin(learn, stages, weights='best', recipe=None): # PhysLearner, Stages, what a stage ends with, options
+def origin(learn,          # PhysLearner
+           stages,         # Stages
+           weights='best', # what a stage ends with
+           recipe=None,    # options
+           files=(),       # that the training reads
+          )->dict:
     "What a training is, in plain values that can be compared."
     parts = [dict(name=s.name, epochs=s.epochs, lr=float(s.lr), train=list(Freeze(s.train).names), sched=_schedule(s),
                   weights={k: float(v) for k,
@@ -321,7 +331,9 @@ def origin(learn, stages, weights='best', recipe=None): # PhysLearner, Stages, w
                   dls=_data(s.dls), prepare=s.prepare is not None, monitor=s.monitor, mode=s.mode) for s in stages]
     acting = [_callback(cb) for cb in learn.cbs if isinstance(cb, ACTING)]
     terms = list(getattr(learn.loss_func, 'terms', [type(learn.loss_func).__name__]))
-    return dict(recipe=recipe, network=_network(learn.model), loss=terms, data=_data(learn.dls), callbacks=acting,
+    content = {'the learner': _content(learn.dls)} | {f'stage {s.name}': _content(s.dls) for s in stages if s.dls}
+    digests = {str(f): file_digest(f) for f in files}
+    return dict(recipe=recipe, files=digests, content=content, network=_network(learn.model), loss=terms, data=_data(learn.dls), callbacks=acting,
                 optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
 
 def _sha256_of(d): return hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()
@@ -345,9 +357,18 @@ def check_origin(folder, now:dict, then:dict): # where the states are, what `ori
             raise FileError(Path(folder).parent/'recipe.json', f"{k} is {v!r}",
                             f"{was!r}, with which the run was begun",
                             remedy='put it back, or train into another folder')
+    for k, digest in now['files'].items():
+        if digest != then.get('files', {}).get(k, digest):
+            raise FileError(k, 'was changed since the run was begun', remedy='put it back, or train into another folder')
     if what := difference(now, then):
         raise FileError(folder, f"holds the states of another training ({what})",
                         remedy='go on with what it was begun with, or name another folder')
+    sides = 'training', 'validation'
+    for k, digests in now['content'].items():
+        for side, new, old in zip(sides, digests, then.get('content', {}).get(k, ())):
+            if new != old:
+                raise FileError(folder, f"the {side} data of {k} have other values than when the run was begun",
+                                remedy='put them back, or train into another folder')
 
 # %% ../nbs/00_core/06_train.ipynb #c19d2a79
 def _has(cb, name): return name in dir(type(cb))
@@ -760,13 +781,14 @@ def fit_stages(learn,         # PhysLearner
                every:int=1, keep=2,
                tell=None,     # called with what a stage says when it begins
                weights='best',# with which a stage ends: those of its best epoch, or the last
-               recipe=None):  # options, kept in the state and compared when it is resumed
+               recipe=None,   # options, kept in the state and compared when it is resumed
+               files=()):     # that the training reads; compared likewise
     "Train stage by stage; returns the history, one dict per epoch."
     stages = listify(stages)
     check_stages(learn, stages, weights)
     ck = Checkpoint(folder or 'state', every, keep)
     ck.active = folder is not None and process()[0] == 0   # of several processes the first one writes
-    ck.origin = json.loads(json.dumps(origin(learn, stages, weights, recipe), default=_number))
+    ck.origin = json.loads(json.dumps(origin(learn, stages, weights, recipe, files), default=_number))
     splitter = learn.splitter
     try:
         with locked(folder) if ck.active else contextlib.nullcontext():
@@ -835,10 +857,10 @@ def _resume_from(ck):
     return None
 
 # %% ../nbs/00_core/06_train.ipynb #3039b2e7
-def first_state(learn, folder, stages, weights='best', recipe=None): # as in `fit_stages`
+def first_state(learn, folder, stages, weights='best', recipe=None, files=()): # as in `fit_stages`
     "Write the state before the first epoch, from which several processes begin."
     ck = Checkpoint(folder)
-    ck.origin = origin(learn, stages, weights, recipe)
+    ck.origin = origin(learn, stages, weights, recipe, files)
     _finish(learn, ck, -1)
 
 def last_state(folder)->tuple: # tensors, plain values

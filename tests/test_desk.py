@@ -48,6 +48,7 @@ def test_on_one_page(name): assert len((HERE/f"{name.replace('.', '/')}.py").rea
 def test_judged(run):
     "The network is better than somebody who knows nothing, and the page and the card say so."
     r = Run.load(run)
+    assert r.history['sealed'].nonzero()[0].tolist() == [r.sealed['row'] - 1]
     table = r.metrics['tables'][0]
     if run.name == 'toy': assert table['rows'][0][1] < .5*table['rows'][1][1]
     else: assert np.mean([row[2] for row in table['rows']]) < .6 and all(row[4] > .8 for row in table['rows'])

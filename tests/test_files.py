@@ -4,6 +4,7 @@ import base64, gzip, io, json, os, subprocess, sys, textwrap, zipfile
 import h5py, numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from physlearn import files
+from physlearn.data import HDF5Rows
 from physlearn.files import FileError, atomic_write, read_hdf5, read_json, read_npz, read_table, ready_to_write, result_name, validate, write_hdf5, write_json, write_table
 
 LIMIT = 2**24
@@ -286,3 +287,84 @@ def test_nothing_is_replaced(tmp_path):
     (tmp_path/'c.csv').hardlink_to(a)
     for other in (b, tmp_path/'c.csv', tmp_path/'.'/'a.csv'):
         with pytest.raises(FileError, match='is an input'): ready_to_write(other, overwrite=True, inputs=[tmp_path/'missing.csv', a])
+
+def test_an_input_with_an_edition(tmp_path):
+    "A table of partition sums is an input, also where its edition stands behind its name."
+    from physlearn.files import named_files
+    from physlearn.spectra.setup import Gas
+    q, lines = tmp_path/'q.csv', tmp_path/'lines.csv'
+    for f in (q, lines): f.write_text('x\n1\n')
+    gas = Gas(lines=(str(lines),), partition_sums=(f'{q}:2021', str(tmp_path/'missing.csv')))
+    for f in (q, lines):
+        with pytest.raises(FileError, match='is an input'): ready_to_write(f, overwrite=True, inputs=gas.inputs())
+    assert [str(f) for f in named_files(dict(a=f'{q}:2021', b=(str(lines), 'voigt'), c=3, d=None, e=str(tmp_path)))] == [str(q), str(lines)]
+
+def test_what_a_run_holds_is_an_input(tmp_path):
+    "Results go where nothing is, never over a file of the run that they come from, nor over a file that any option names."
+    from physlearn.desk import Fit, Instrument, Retrieve, Setup
+    for f in ('manifest.json', 'history.csv', 'mine.csv', 'd.csv', 'soil.csv'): (tmp_path/f).write_text('x\n1\n')
+    class Named: endings, name = {}, 'named'
+    r = Retrieve(folder=str(tmp_path), files=(str(tmp_path/'d.csv'),), overwrite=True)
+    r.instrument = Named
+    for f in ('manifest.json', 'history.csv', 'd.csv'):
+        r.out = str(tmp_path/f)
+        with pytest.raises(FileError, match='is an input'): r.ready()
+    r.out = str(tmp_path/'mine.csv')
+    r.ready()
+    f = Fit(files=(str(tmp_path/'d.csv'),), overwrite=True, out=str(tmp_path/'soil.csv'))
+    f.instrument, f.soil = Named, str(tmp_path/'soil.csv')
+    with pytest.raises(FileError, match='is an input'): f.ready()
+
+def whole_file(path):
+    with h5py.File(path, 'w') as f:
+        f['signal'] = np.arange(40.).reshape(8, 5)
+        f.create_dataset('packed', data=np.arange(64).reshape(16, 4), chunks=(4, 4), compression='gzip')
+    return path.read_bytes()
+
+def test_a_file_is_checked_apart_before_its_rows_are_read_here(tmp_path, monkeypatch):
+    "Once for each path, size and time; a file that ends the checking process is one sentence."
+    p = tmp_path/'a.h5'
+    whole_file(p)
+    started = []
+    isolated = files._isolated
+    monkeypatch.setattr(files, '_isolated', lambda ask: started.append(ask['task']) or isolated(ask))
+    for _ in range(3): assert len(HDF5Rows(p, ['signal'])) == 8
+    assert started == ['check']
+    p.touch()
+    os.utime(p, ns=(1, 1))
+    HDF5Rows(p, ['signal'])
+    assert started == ['check']*2
+    monkeypatch.setattr(files, '_CHILD', 'import os; os.abort()')
+    os.utime(p, ns=(2, 2))
+    with pytest.raises(FileError, match='is damaged'): HDF5Rows(p, ['signal'])
+    (tmp_path/'crash.h5').write_bytes(gzip.decompress(base64.b64decode(CRASH)))
+    with pytest.raises(FileError, match='is damaged'): HDF5Rows(tmp_path/'crash.h5')
+
+def test_flipped_bytes_of_training_rows(tmp_path):
+    "Four dozen copies with a changed byte: the check refuses a copy, or dies apart, or its rows can be read without an end of the process."
+    raw = whole_file(tmp_path/'a.h5')
+    code = f"""if 1:
+        import os, random, h5py
+        from physlearn.files import FileError, check_here, parsing, rows_here
+        raw, p, dice, seen = open({str(tmp_path/'a.h5')!r}, 'rb').read(), {str(tmp_path/'m.h5')!r}, random.Random(4), []
+        def apart(work):
+            pid = os.fork()
+            if pid == 0:
+                try: work()
+                except FileError: os._exit(1)
+                except BaseException: os._exit(2)
+                os._exit(0)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        def items():
+            with parsing(p, 'HDF5'), h5py.File(p, 'r', locking=False) as f:
+                for d in f.values():
+                    for i in (3, 0, len(d) - 1): d[i]
+        for k in range(48):
+            i = dice.randrange(len(raw) if k % 2 else 2048)
+            with open(p, 'wb') as f: f.write(raw[:i] + bytes([raw[i] ^ 1 << dice.randrange(8)]) + raw[i+1:])
+            seen.append(checked := apart(lambda: check_here(p, None, 2**28)))
+            assert checked != 2 and apart(lambda: rows_here(p, 'signal', 0, 8, [])) != 2
+            if checked == 0: assert apart(items) in (0, 1), i
+        print(len(seen), seen.count(0), seen.count(1))"""
+    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert r.returncode == 0 and r.stdout.startswith('48 ') and int(r.stdout.split()[2]) > 3, r

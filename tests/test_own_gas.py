@@ -68,3 +68,23 @@ def test_the_same_words_without_a_file(tmp_path, capsys):
     assert 'mf_CO' in capsys.readouterr().out
     main(['windows', 'spectra', *gas, '--known', 'P=200Torr', 'T=300K', '--want', 'mf_CO', '--between', '2180', '2200', '--n', '4'])
     assert '1/cm' in capsys.readouterr().out
+
+def test_many_files_in_one_table(tmp_path, capsys):
+    "One command, one table with times; a file that cannot be read keeps its row and its reason."
+    rng, head = np.random.default_rng(0), (CASES/'a_ok.csv').read_text().splitlines()
+    nu, y = np.loadtxt(head[1:], delimiter=',', usecols=(0, 1)).T
+    for i in range(12):
+        name = tmp_path/f'cell_20260131_12{i:02d}00.csv'
+        name.write_text('wavenumber,transmittance\n' + '\n'.join(f'{a},{b}' for a, b in zip(nu, y + 2e-4*rng.standard_normal(len(y)))))
+    (tmp_path/'cell_20260131_130000.csv').write_text('wavenumber,transmittance\n1,2\n')
+    files, gas = sorted(map(str, tmp_path.glob('*.csv'))), ['--gas', 'CH4=1..1000ppm', '--path', '10m', '--known', 'P=0.9atm', 'T=295K']
+    words = [*files, *STATED, *line_lists('ch4s.par'), *gas, '--time', 'name', '--out', str(tmp_path/'day.csv'), '--plot', str(tmp_path/'day.png')]
+    assert not main(['fit', 'spectra', *words])
+    said = capsys.readouterr().out
+    assert 'not fitted' in said and '2 points' in said or 'at least 16' in said
+    rows = list(csv.DictReader(line for line in (tmp_path/'day.csv').open() if not line.startswith('#')))
+    assert len(rows) == 13 and rows[3]['time'].startswith('2026-01-31T12:03:00') and 'at least 16' in rows[12]['note']
+    value, sd = (np.array([float(r[k]) for r in rows[:12]]) for k in ('mf_CH4', 'mf_CH4_statistical'))
+    assert np.abs(value - 200e-6).max() < 4*sd.max() and sd.max() < 2e-6
+    assert (tmp_path/'day.png').read_bytes()[:4] == b'\x89PNG'
+    assert main(['fit', 'spectra', *words]) == 2 and 'overwrite' in capsys.readouterr().err

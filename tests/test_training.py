@@ -10,7 +10,7 @@ from fastai.basics import Callback, DataLoaders, OptimWrapper
 from torch import nn
 from physlearn import runs, train
 from physlearn.callbacks import EMA, Anneal, EarlyStop, LossTerms, ReLoBRaLo, constant, one_cycle
-from physlearn.data import White, sim_dls
+from physlearn.data import FileSource, Rows, SeedDL, White, sim_dls
 from physlearn.files import FileError
 from physlearn.losses import CompositeLoss, param_mse
 from physlearn.params import Param, ParamSpace
@@ -488,3 +488,49 @@ def test_export_without_for_export(tmp_path):
     assert [i.name for i in s.get_inputs()] == ['x'] and [o.name for o in s.get_outputs()] == ['u']
     x = torch.rand(5, 1, 16)
     np.testing.assert_allclose(s.run(None, dict(x=x.numpy()))[0], run.model(dict(x=x))['u'].detach().numpy(), atol=1e-6)
+
+def test_other_values(tmp_path):
+    "Data of the same size with other values are other data: in memory, in a file, of another space, and on the side of validation."
+    table = dict(x=np.random.default_rng(0).normal(size=(48, 1, 16)).astype('f4'), u=np.random.default_rng(1).uniform(size=(48, 2)).astype('f4'))
+    def rows(k=None, name='x'):
+        arrays = {n: v.copy() for n, v in table.items()}
+        if k is not None: arrays[name][k].flat[0] += .25
+        return FileSource(Rows(arrays))
+    def dls(train, valid): return DataLoaders(SeedDL(train, 16, split='train'), SeedDL(valid, 16, split='valid'))
+    one = lambda **kw: stage(1, **kw)
+    fit_stages(learner(dls=dls(rows(), rows())), one(), tmp_path/'a')
+    for train, valid in ((rows(7), rows()), (rows(), rows(3, 'u'))):
+        with pytest.raises(FileError, match='other values.*put.*back'): fit_stages(learner(dls=dls(train, valid)), one(), tmp_path/'a', resume=True)
+    assert len(fit_stages(learner(dls=dls(rows(), rows())), one(), tmp_path/'a', resume=True)) == 1
+    fit_stages(learner(), one(), tmp_path/'b')
+    for other in (dict(noise=White(.02)), dict(noise=White(.01), space=Decay().space.replace(A=Param(.6, 1.5, 'V')))):
+        with pytest.raises(FileError, match='other values'): fit_stages(learner(dls=sim_dls(Decay(), bs=16, n_train=64, n_valid=32, seed=1, **other)), one(), tmp_path/'b', resume=True)
+
+def test_other_file(tmp_path):
+    "A file that was changed between kill and resume is named, though its size stayed; the same bytes at another time are the same file."
+    table = tmp_path/'table.csv'
+    table.write_text('a,b\n1,2\n')
+    fit_stages(learner(), stage(1), tmp_path/'s', files=[table])
+    table.write_text('a,b\n1,3\n')
+    with pytest.raises(FileError, match='table.csv.*changed.*put it back'): fit_stages(learner(), stage(1), tmp_path/'s', resume=True, files=[table])
+    table.write_text('a,b\n1,2\n')
+    assert len(fit_stages(learner(), stage(1), tmp_path/'s', resume=True, files=[table])) == 1
+    table.unlink()
+    with pytest.raises(FileError, match='table.csv'): fit_stages(learner(), stage(1), tmp_path/'s', resume=True, files=[table])
+
+def test_files_of_a_recipe(tmp_path):
+    "Whatever option names a file, that file belongs to the training."
+    @dataclass
+    class Tabled(runs.Recipe):
+        table: str = str(tmp_path/'t.csv')
+        others: tuple = (str(tmp_path/'q.csv') + ':2021', 'voigt')
+    for f in ('t.csv', 'q.csv'): (tmp_path/f).write_text('1')
+    assert [str(f) for f in Tabled().inputs()] == [str(tmp_path/'t.csv'), str(tmp_path/'q.csv')]
+
+def test_history_marks_what_is_sealed(tmp_path):
+    "One epoch of history.csv is that of the weights; nothing is marked before."
+    rows = [dict(stage=s, epoch=e, train_loss=1., valid_loss=2.) for s, e in (('A', 0), ('A', 1), ('B', 0))]
+    runs.write_history(tmp_path/'history.csv', rows)
+    assert 'sealed' not in (tmp_path/'history.csv').read_text()
+    runs.write_history(tmp_path/'history.csv', rows, 2)
+    assert runs.Run(tmp_path, None).history['sealed'].tolist() == [0, 1, 0]

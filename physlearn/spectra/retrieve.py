@@ -9,7 +9,7 @@ __all__ = ['ENOUGH', 'METHODS', 'validation', 'net_fit', 'leaving_out', 'read_si
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #4ce6dc20
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ def net_fit(model:PhysAE,   # the run's model, which has the simulator
     if not robust: return e
     if len(bad := (~e.ok).nonzero()[:,0]): _without_outliers(m[bad], start[bad], e, bad)
     if len(bad := (~e.ok).nonzero()[:,0]) and starts > 1:
-        _put(e, bad, map_estimate(m[bad], start=start[bad], starts=starts))
+        e[bad] = map_estimate(m[bad], start=start[bad], starts=starts)
     return e
 
 def leaving_out(m:Measurement,
@@ -67,21 +67,15 @@ def leaving_out(m:Measurement,
     return Measurement(m.sim, m.y, noise, m.knowledge.known, m.cond())
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #232fae4d
-_FITTED = 'theta', 'sd', 'sd_stat', 'cov', 'ratio', 'chi2', 'dof', 'ok', 'converged'
-
-def _put(e, rows, new, more=0):
-    "Write the estimates `new` into rows of `e`; evaluations add up."
-    for f in _FITTED: getattr(e, f)[rows] = getattr(new, f).to(getattr(e, f).dtype)
-    e.steps[rows] += new.steps + more
-
 def _without_outliers(m, start, e, bad):
     "Fit rows `bad` of `e`, which `m` has, again without the samples that do not belong; take what then can be trusted."
     mask, theta = outliers(m, start=start)
     new = map_estimate(leaving_out(m, mask), start=theta, starts=1)
+    new.steps += 12
     left = mask.flatten(1).float().mean(1)
     good = new.ok & (left < .25)                              # a fit of what agrees with it proves little
-    e.steps[bad[~good]] += 12 + new.steps[~good]
-    _put(e, bad[good], replace(new, **{f: getattr(new, f)[good] for f in (*_FITTED, 'steps')}), 12)
+    e.steps[bad[~good]] += new.steps[~good]
+    e[bad[good]] = new[good]
     e.left_out[bad[good]], e.mask[bad[good]] = left[good], mask[good]
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #1fcec9a7

@@ -7,6 +7,7 @@ __all__ = ['LABORATORY', 'read_range', 'read_ranges', 'read_gases', 'about_known
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #d4d62822
 from dataclasses import dataclass, replace
+from ..files import named_files
 from ..params import Param, ParamSpace, measured, pairs
 from .hitran import read_line_data
 from .resolution import with_line_shape
@@ -102,7 +103,7 @@ class Gas:
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
     mixing: bool = False            # first-order line mixing
 
-    def inputs(self)->list: return [*self.lines, *self.partition_sums]
+    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums])
     def chosen(self)->Preset:
         "The preset, or the set-up of the gases that are named."
         gases = read_gases(self.gas)
