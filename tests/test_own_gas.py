@@ -1,7 +1,6 @@
 """Any gas from the shell: a line list, the gases and their ranges, what is known. Files and right values are of data/cases."""
-import csv, json, os
+import json, os
 from pathlib import Path
-import numpy as np
 import pytest
 from physlearn.cli import main
 
