@@ -132,3 +132,9 @@ def test_start_in_numpy_and_conditions_in_lists():
     assert torch.allclose(e.theta, PLAIN.theta, atol=.01)
     m = Measurement(simulator(lambda x, gain: gain[:,None,None]*line(x)), torch.stack([Y[0], 3*Y[1]]), LIKE, cond=dict(gain=[1., 3.]))
     assert torch.allclose(map_estimate(m).theta, PLAIN.theta, atol=.02)
+
+def test_rows_of_a_simulator_that_changes_its_input():
+    "The labels of training rows are those that were drawn."
+    from physlearn.data import SimSource
+    a, b = (SimSource(simulator(f))(torch.arange(50), 1) for f in (doubling, line))
+    assert torch.equal(a['theta'], b['theta']) and torch.equal(a['u'], b['u'])
