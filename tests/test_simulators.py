@@ -138,3 +138,13 @@ def test_rows_of_a_simulator_that_changes_its_input():
     from physlearn.data import SimSource
     a, b = (SimSource(simulator(f))(torch.arange(50), 1) for f in (doubling, line))
     assert torch.equal(a['theta'], b['theta']) and torch.equal(a['u'], b['u'])
+
+def test_draws_that_all_fail():
+    "Where the simulator fails at every draw, that is said; a flow refuses a context that broadcasts or is not finite."
+    from physlearn.flows import FlowHead
+    near_zero = lambda x: line(x)*torch.where(x[:,:1].abs() < .001, 1., math.nan)[...,None]
+    with pytest.raises(ValueError, match='fails.*at all of its 200 draws'):
+        sample_posterior(simulator(near_zero), Y, LIKE, 200, theta=torch.ones(2, 2).double())
+    head = FlowHead(2, 3)
+    with pytest.raises(ValueError, match='context has shape'): head.draw(torch.zeros(3, 5, 2), torch.zeros(1, 3))
+    with pytest.raises(ValueError, match='not finite'): head.sample(torch.full((1, 3), math.nan), 5)
