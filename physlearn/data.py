@@ -391,7 +391,7 @@ def clean(self:SimSource, draws:Draws)->tuple: # physical values (n,d), conditio
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
     if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
     own = dict(draws=draws.at('sim')) if self.random else {}
-    signal = self.sim(theta, **(drawn or self.cond or {}), **own)
+    signal = self.sim(theta.clone(), **(drawn or self.cond or {}), **own)   # it may change its input
     _check_signal(signal, theta, self.sim.space)
     return theta, drawn, signal
 

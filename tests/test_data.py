@@ -458,7 +458,7 @@ def test_noise_finer_than_float32():
     torch.manual_seed(0)
     npe = NPE(FlowHead(1, 8, width=16), nn.Sequential(Standardise(b['x']), nn.Flatten(), nn.Linear(20, 8)))
     before, opt = nll(npe(b), b).item(), torch.optim.Adam(npe.parameters(), 3e-2)
-    for _ in range(100):
+    for _ in range(300):
         loss = nll(npe(b), b)
         opt.zero_grad()
         loss.backward()

@@ -96,7 +96,7 @@ def test_jcamp_axes(tmp_path):
         s = read(tmp_path, 'a.jdx', jcamp(Y[::-1] if kw.get('first') == 3086. else Y, **kw))
         np.testing.assert_allclose(s.y, Y, rtol=1e-9)
         np.testing.assert_allclose(s.nu, NU, rtol=1e-12)
-        assert s.quantity == 'transmittance' and 'scaled' not in s.meta
+        assert s.quantity == 'transmittance' and not s.notes
     s = read(tmp_path, 'a.jcm', jcamp(100*Y, yunits='% Transmittance'))
     np.testing.assert_allclose(s.y, Y, rtol=1e-9)
     assert '0.01' in repr(s)
@@ -161,7 +161,7 @@ def test_spc_types(tmp_path, capfd):
     np.testing.assert_allclose(s.y[::-1], Y, rtol=1e-6)
     s = read(tmp_path, 'a.spc', spc(100*Y, ytype=11), 'transmittance')
     np.testing.assert_allclose(s.y, Y, rtol=1e-6)
-    assert 'scaled' in s.meta
+    assert any('0.01' in note for note in s.notes)
     assert read(tmp_path, 'a.spc', spc(Y, ytype=0, xtype=17), 'signal').nu is None
     assert len(read(tmp_path, 'a.spc', spc(Y) + b'tail')) == 40 and capfd.readouterr() == ('', '')
 

@@ -302,7 +302,7 @@ def summary(self:Fit)->str:
         parts.append('the residual is larger than the scatter of neighbouring points: '
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
-    if 'scaled' in self.spectrum.meta: parts.append(self.spectrum.meta['scaled'])
+    parts += self.spectrum.notes
     if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
     return '; '.join(parts)
 
@@ -330,8 +330,7 @@ def plot(self:Fit, axs=None): # two axes; made if None
 def to_dict(self:Fit)->dict:
     "Everything for JSON: parameters, amounts, covariance, how the fit went."
     estimate, spectrum, odd = self.estimate, self.spectrum, self.misfit
-    out = dict(file=Path(spectrum.path).name, quantity=spectrum.quantity)
-    if 'scaled' in spectrum.meta: out['scaled'] = spectrum.meta['scaled']
+    out = dict(file=Path(spectrum.path).name, quantity=spectrum.quantity, read=spectrum.notes)
     return out | dict(
         points=len(spectrum), parameters=self.rows(), amounts=self.amounts(),
         covariance=dict(names=self.sim.space.names, values=estimate.cov[0].tolist()),

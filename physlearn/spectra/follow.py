@@ -8,10 +8,9 @@ __all__ = ['follow']
 # %% ../../nbs/10_spectra/17b_follow.ipynb #57dd62a2
 import contextlib, glob, os, tempfile, time
 from pathlib import Path
-import h5py
 import numpy as np
 import torch
-from ..files import FileError, hdf5_dataset, parsing, read_table, regular_file, write_text
+from ..files import FileError, file_stamp, read_hdf5_rows, read_table, regular_file, write_text
 from ..runs import Run
 from .files import file_format
 from ..desk import Signals
@@ -90,37 +89,12 @@ def _alone(out):
         finally: lock.unlink(missing_ok=True)
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #08f506f9
-def _stamp(path):
-    "Size and time of a file: it is at rest while they stay the same."
-    s = os.stat(path)
-    return s.st_size, s.st_mtime_ns
-
-def _open_hdf5(path):
-    "A file that may have a writer: as single writer, multiple readers if it was made for that, plainly if not."
-    try: return h5py.File(path, 'r', swmr=True, locking=False)
-    except OSError: return h5py.File(path, 'r', locking=False)
-
-def _text_attributes(f, *names):
-    "Attributes that are text."
-    out = {}
-    for name in names:
-        value = f.attrs[name] if name in f.attrs else None
-        if isinstance(value, bytes): value = value.decode()
-        if isinstance(value, str): out[name] = value
-    return out
-
 def _rows(path, name, first, most, skip=()):
     "Rows (i, values) from `first` on, at most `most` not in `skip`; number of all rows, attributes, fill value."
-    before = _stamp(regular_file(path))
-    with parsing(path, 'HDF5'), _open_hdf5(path) as f:
-        d = hdf5_dataset(path, f, name, whole=False)
-        if d.ndim != 2 or d.dtype.kind not in 'fiu':
-            raise FileError(path, f"{name} is {d.dtype} of shape {d.shape}", 'numbers of shape (rows, samples)')
-        wanted = [i for i in range(first, len(d)) if i not in skip][:most]
-        got = [(i, np.asarray(d[i], dtype=float)) for i in wanted]
-        about, total, fill = _text_attributes(f, 'quantity'), len(d), float(d.fillvalue)
-    if _stamp(path) != before: raise FileError(path, 'is still being written', remedy='it is read again')
-    return got, total, about, fill
+    got = read_hdf5_rows(path, name, first, most, skip)
+    stated = got.meta['attributes'].get('quantity')
+    about = dict(quantity=stated) if isinstance(stated, str) else {}
+    return list(zip(got['rows'].tolist(), got['values'])), got.meta['total'], about, got.meta['fill']
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #236d757d
 def _fault(run, y):
@@ -138,22 +112,31 @@ class _Growing:
         if given:
             raise ValueError(f"{given[0]} has no meaning for a growing HDF5 file: its rows have the axis of the run")
         self.path, self.run, self.quantity, self.name = Path(path), run, quantity, y or 'signal'
-        self.next, self.bad, self.failed = 0, set(), None
+        self.next, self.bad, self.failed, self.quiet = 0, set(), None, None
 
     def new(self, done, most, last=False):
         "Signals (n,1,N), their (file, row), and sentences about rows that are refused."
         while (self.path.name, self.next) in done or self.next in self.bad: self.next += 1
         skip = self.bad | {row for file, row in done if file == self.path.name}
+        if self._unchanged(last): return None, [], []
         try: got, total, about, fill = _rows(self.path, self.name, self.next, most, skip)
         except FileError as e:                                   # not there yet, or half written: look again
             self.failed = e
             return None, [], []
         self.failed = None
+        if got: self.quiet = None
         if got: check_quantity(self.path, self.run, self.quantity, about)
         if got and not last:
             i, y = got[-1]
             if i == total - 1 and (y == fill).any(): got.pop()   # not written yet
         return self._sorted(got)
+
+    def _unchanged(self, last):
+        "Nothing new was found in the file as it is, and it has not been touched for a while."
+        try: size, changed = file_stamp(self.path)
+        except OSError: return False
+        now, self.quiet = self.quiet, (size, changed, last)
+        return now == self.quiet and not self.failed and time.time_ns() - changed > 10**9
 
     def _sorted(self, got):
         "Good rows as signals, bad ones as sentences."
@@ -185,11 +168,11 @@ class _Arriving:
         else: found = [Path(p) for p in glob.glob(self.name) if os.path.isfile(p)]
         if len({p.name for p in found}) < len(found):
             raise FileError(self.path, 'two files have one name', 'different names: the table knows files by them')
-        return sorted(found, key=lambda p: (_stamp(p)[1], p.name))
+        return sorted(found, key=lambda p: (file_stamp(p)[1], p.name))
 
     def at_rest(self, path, last):
         "Has a file stayed the same since the last look, and not been settled as it is?"
-        before, self.seen[path] = self.seen.get(path), _stamp(path)
+        before, self.seen[path] = self.seen.get(path), file_stamp(path)
         if self.seen[path] == self.settled.get(path): return False
         return last or self.seen[path] == before
 

@@ -25,7 +25,7 @@ from ..params import normals
 from ..posterior import Gaussian, crlb, map_estimate, outliers
 from ..results import Results
 from ..runs import Run
-from .files import QUANTITIES, read_spectrum
+from .files import QUANTITIES, Reading, read_spectrum
 from .fit import ALPHA
 from .physae import PhysAE
 
@@ -156,16 +156,8 @@ def _check_axis(path, run, nu):
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #9fb4364e
 @dataclass(kw_only=True)
-class ReadSpectra(Reader):
+class ReadSpectra(Reading, Reader):
     "Spectra: CSV, TSV, NPZ, HDF5, JCAMP-DX, SPC or OPUS; HDF5 may hold many."
-    quantity: str|None = None       # what the numbers are: signal or absorption; stated here or in the file
-    axis: str|None = None           # wavenumber, wavelength or pixel; stated here or in the file
-    unit: str|None = None           # unit of the axis
-    medium: str|None = None         # of wavelengths: vacuum or air
-    x: str|None = None              # column of the axis
-    y: str|None = None              # column or data set of the values
-
-    def reading(self)->dict: return {k: getattr(self, k) for k in ('quantity', 'axis', 'unit', 'medium', 'x', 'y')}
     def read(self, file, run)->Signals:
         "The spectra of a file, and where each stood; row -1 where a file holds one."
         y = read_signals(file, run, **self.reading())

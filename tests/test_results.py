@@ -1,0 +1,96 @@
+"The table of results: names that collide, parts that do not belong together, numbers that are none."
+import json, math
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from dataclasses import replace
+from physlearn.files import read_hdf5, read_table
+from physlearn.params import Param, ParamSpace
+from physlearn.results import Results, from_to, plus_minus
+
+def made(names='T', n=2, value=300., sd=1., units='K', **kw):
+    "Results of n signals, all alike."
+    names = names.split()
+    space = ParamSpace(**{k: Param(0, 1000, units) for k in names})
+    full = lambda v: torch.full((n, len(names)), float(v), dtype=torch.float64)
+    kw = dict(ok=torch.ones(n, dtype=torch.bool), p=torch.full((n,), .5, dtype=torch.float64)) | kw
+    if isinstance(value, list): value = torch.tensor(value, dtype=torch.float64)[:,None].expand(n, len(names))
+    else: value = full(value)
+    return Results(space, value, full(sd), value - 2, value + 2, full(.1), **kw)
+
+def test_parameter_p_keeps_its_numbers(tmp_path):
+    "A parameter counts more than a column of the signal: in every format it holds its own values."
+    r = made('p T', signals=dict(T=[1, 2], name=['a', 'b'], level=[7, 8], sentence=['x', 'y']))
+    assert r.columns()['p'].tolist() == [300, 300] and r.columns()['p_of_signal'].tolist() == [.5, .5]
+    assert r.columns()['T'].tolist() == [300, 300] and r.columns()['T_of_signal'].tolist() == [1, 2]
+    for end in ('csv', 'h5', 'parquet', 'json'): r.save(tmp_path/f'r.{end}')
+    text = 'name', 'sentence', 'p_flag', 'T_flag'
+    for t in (read_table(tmp_path/'r.csv', text=text), read_hdf5(tmp_path/'r.h5'), pd.read_parquet(tmp_path/'r.parquet'), r.to_pandas(wide=True)):
+        assert list(t['p']) == [300, 300] and list(t['p_of_signal']) == [.5, .5] and list(t['T_of_signal']) == [1, 2]
+    long = r.to_pandas()
+    assert long['name'].tolist() == ['p', 'T']*2 and long['name_of_signal'].tolist() == ['a', 'a', 'b', 'b']
+    assert long['level'].tolist() == [.95]*4 and long['level_of_signal'].tolist() == [7, 7, 8, 8] and long['T'].tolist() == [1, 1, 2, 2]
+    row = json.loads((tmp_path/'r.json').read_text())['results'][0]
+    assert row['sentence'] == r.sentence(0) and row['sentence_of_signal'] == 'x'
+
+def test_quantities_that_collide():
+    "Two quantities that would write one column are refused, by name."
+    for names in ('T T_sd', 'T T_low95', 'T T_flag'):
+        with pytest.raises(ValueError, match=names.split()[1]): made(names)
+    with pytest.raises(ValueError, match='T_bound'): made('T T_bound', more=dict(bound=torch.ones(2, 2)))
+    with pytest.raises(ValueError, match='p_of_signal'): made('p p_of_signal')
+
+def test_join_compares():
+    "Parts of other units, order, level or knowledge are no table; columns that some lack are gaps."
+    r = made()
+    for other, says in ((made(units='mK'), 'mK'), (made(level=.68), '0.68'), (made('P'), 'P'), (made(known=('T',)), 'known'), (made(alpha=.1), '0.1')):
+        with pytest.raises(ValueError, match=says): Results.join([r, other])
+    with pytest.raises(ValueError, match="'x T'.*'T x'"): Results.join([made('T x'), made('x T')])
+    with pytest.raises(ValueError, match='no results'): Results.join([])
+    a = replace(r, signals=dict(file=['a', 'b'], row=[0, 1]), method='fit', more=dict(bound=torch.ones(2, 1)))
+    b = replace(r, signals=dict(time=np.array(['2020-01-01']*2, 'datetime64[s]')), method='network')
+    for both, at in ((Results.join([a, b]), 0), (Results.join([b, a]), 2)):
+        assert len(both) == 4 and set(both.method.split('; ')) == {'fit', 'network'}
+        assert both.signals['file'][at:at+2].tolist() == ['a', 'b'] and both.signals['file'][2-at:4-at].tolist() == ['', '']
+        assert np.isnat(both.signals['time'][at:at+2]).all() and np.isnan(both.signals['row'][2-at:4-at]).all()
+        assert both.more['bound'][2-at:4-at].isnan().all() and (both.more['bound'][at:at+2] == 1).all()
+
+@pytest.mark.parametrize('level', [95, 1, 0, math.nan, -.5])
+def test_level_is_a_share(level):
+    with pytest.raises(ValueError, match=f'level={level}'): made(level=level)
+
+def test_impossible_numbers():
+    with pytest.raises(ValueError, match='sd.*-1'): made(sd=-1)
+    r = made()
+    with pytest.raises(ValueError, match='low'): replace(r, low=r.high, high=r.low)
+    assert 'T_low99.99999' in made(level=.9999999).columns() and made(level=.9999999).about()['level'] == '0.9999999'
+
+def test_digits_of_what_is_no_number():
+    nan, inf = math.nan, math.inf
+    assert plus_minus(3., nan) == '3 ± nan' and plus_minus(3., inf) == '3 ± inf' and plus_minus(3., 0.) == '3'
+    assert plus_minus(nan, 1.) == 'nan ± 1' and plus_minus(inf, 1.) == 'inf ± 1' and plus_minus(nan, nan) == 'nan ± nan'
+    assert plus_minus(1e-320, 1e-321) and plus_minus(1e300, 1e-300) and plus_minus(0., 1e-30) == '(0.0 ± 1.0)e-30'
+    assert from_to(1., inf) == '1 .. inf' and from_to(-inf, 2.) == '-inf .. 2' and from_to(nan, 1.) == '' and from_to(-1e308, 1.7e308)
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_one_bad_row_is_one_bad_row(value, tmp_path):
+    "A table with a value that is none is shown, drawn and written, and the flag says it."
+    r = made(value=[value, 3.], signals=dict(file=['a\nb.csv', 'c.csv']))
+    high = r.high.clone()
+    high[1] = math.inf
+    r = replace(r, high=high)
+    assert '3 .. ' not in repr(r) and '3.0 ± 1.0' in repr(r) and '1 .. inf' in repr(r) and '<table>' in r._repr_html_()
+    assert [r.flag(i, 'T') for i in (0, 1)] == ['not trusted', 'determined'] and 'not trusted' in r.sentence(0)
+    r.plot()
+    for end in ('csv', 'json', 'h5', 'parquet'): r.save(tmp_path/f'r.{end}')
+    t = read_table(tmp_path/'r.csv', text=('file', 'T_flag'), missing=('T', 'T_low95', 'T_high95'))
+    assert t['T'][1] == 3 and np.isnan(t['T'][0]) and np.isnan(t['T_high95'][1]) and t['file'][0] == 'a b.csv'
+
+def test_no_uncertainty_is_not_determined():
+    r = made()
+    for sd in (math.nan, math.inf): assert replace(r, sd=r.sd*sd).flag(0, 'T') == 'not determined'
+
+def test_no_signals():
+    r = made(n=0, signals=dict(effective_draws=[], chi2=[]))
+    assert '0 rows' in repr(r) and r._repr_html_() and r.plot() and len(r.to_pandas()) == 0
