@@ -400,7 +400,7 @@ def clean(self:SimSource, draws:Draws)->tuple: # physical values (n,d), conditio
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
     if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
     own = dict(draws=draws.at('sim')) if self.random else {}
-    signal = signals_of(self.sim, theta, **(drawn or self.cond or {}), **own)
+    signal = signals_of(self.sim, theta.clone(), **(drawn or self.cond or {}), **own)
     _check_signal(signal, theta, self.sim.space)
     return theta, drawn, signal
 

@@ -292,7 +292,7 @@ def weigh(sim:Simulator,       # or a Measurement, and nothing of y, like and co
         for i in range(len(m)):
             parts = [m.log_prob(t, torch.full((len(t),), i)) for t in theta[i].split(chunk)]
             log_prob, squares[i] = (torch.cat(v) for v in zip(*parts))
-            log_w[i] = log_prob + log_ratio[i]
+            log_w[i] = torch.where(theta[i].isfinite().all(1), log_prob + log_ratio[i], -math.inf)
     top = log_w.amax(1, keepdim=True)
     if top.isinf().any():
         raise ValueError(f"signal {int(top.isinf().nonzero()[0,0])}: "

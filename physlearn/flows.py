@@ -34,9 +34,11 @@ class FlowHead(nn.Module):
             nn.init.zeros_(t.hyper[-1].weight)
             nn.init.zeros_(t.hyper[-1].bias)
 
-    def _check(self, z, context):
-        "Shapes that would broadcast in silence are refused."
-        if z.ndim != 2 or z.shape[1] != self.d: raise ValueError(f"z has shape {tuple(z.shape)}; expected (B,{self.d})")
+    def _check(self, z, context, ndim=2):
+        "What would broadcast in silence, or come out as NaN, is refused."
+        if z.ndim != ndim or z.shape[-1] != self.d:
+            raise ValueError(f"z has shape {tuple(z.shape)}; expected (B,{self.d})")
+        if not torch.isfinite(context).all(): raise ValueError("context holds values that are not finite")
         if context.ndim != 2 or len(context) != len(z):
             raise ValueError(f"context has shape {tuple(context.shape)}; expected ({len(z)},features): "
                              f"flatten it, one row for each z")
@@ -55,6 +57,7 @@ class FlowHead(nn.Module):
     def draw(self, e:Tensor,        # standard normal (B,S,d)
              context:Tensor,        # features (B,c)
             )->tuple:               # coordinates (B,S,d), their log-density (B,S)
+        self._check(e, context, 3)
         t = self.flow.transform(context[:,None].expand(-1, e.shape[1], -1))
         z, ladj = (t if self.coupling else t.inv).call_and_ladj(e)
         return z, -.5*(e*e).sum(-1) - self.d*_SQ - ladj

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['Simulator', 'Likelihood', 'real_tensor', 'per_signal', 'Expansion', 'Gaussian', 'exponential_correlation', 'Poisson',
            'expansion', 'information_root', 'rooted', 'jacobian', 'Differences', 'differentiable', 'known_pairs',
-           'Knowledge', 'Shared', 'Conditions', 'Measurement', 'fine_enough', 'Linear', 'signal_jacobian',
-           'measurement']
+           'Knowledge', 'Shared', 'Conditions', 'Measurement', 'understood', 'fine_enough', 'Linear', 'signal_jacobian',
+           'free_names', 'measurement']
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000004
-import math, warnings
+import inspect, math, warnings
 from copy import copy, deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +45,12 @@ class Likelihood(Protocol):
 def real_tensor(v,              # tensor, array, list or number
                 name:str='value',# what it is, for the message
                )->Tensor:       # float64
-    "Real numbers as a float64 tensor."
+    "Real numbers as a float64 tensor; ValueError for masked ones, and for those with a unit."
+    if np.ma.is_masked(v):
+        raise ValueError(f"{name} has {np.ma.count_masked(v)} masked values; give their places sigma=inf, which "
+                         f"leaves them out")
+    if getattr(v, 'unit', None) is not None:
+        raise ValueError(f"{name} is in {v.unit}; give plain numbers in the unit of the simulator, such as .to_value(unit)")
     if not torch.is_tensor(v):
         v = np.asarray(v)
         if v.dtype.kind not in 'fiub': raise ValueError(f"{name} holds {v.dtype}; expected real numbers")
@@ -104,6 +109,9 @@ class Gaussian:
                              f"sigma=inf leaves a sample out")
         if not ((s >= 0).all() and (r >= 0).all() and (s.amax() + r.amax() > 0)):
             raise ValueError(f"noise must be positive: sigma={self.sigma}, relative={self.relative}")
+        if not r.any() and not s.all():
+            raise ValueError(f"sigma is 0 in {int((s == 0).sum())} of {s.numel()} samples; expected positive numbers, "
+                             f"and inf where a sample is left out")
 
     def std(self, mu:Tensor)->Tensor:
         "Standard deviation at the noiseless signal `mu`, same shape."
@@ -240,6 +248,8 @@ def shaped(self:Gaussian, n:int, shape)->'Gaussian': # signals, shape of one (C,
     if not right:
         raise ValueError(f"corr has shape {tuple(self.corr.shape)}; "
                          f"expected a symmetric matrix ({M}, {M}) with ones on its diagonal")
+    if R is not None and torch.linalg.cholesky_ex(R)[1]:
+        raise ValueError("corr is not positive definite: some combination of samples would have no noise at all")
     return _with(self, **fields, each=tuple(each))
 
 @patch
@@ -380,11 +390,11 @@ class Differences:
 
     def __call__(self, theta:Tensor, **cond)->Tensor:
         "Noiseless signals (B,C,...); an answer in numpy becomes a tensor."
-        try: out = self.sim(theta, **cond)
+        try: out = self.sim(theta.clone(), **cond)
         except (TypeError, AttributeError, RuntimeError, ValueError):                   # it may ask for arrays
             own = {k: v.numpy() if torch.is_tensor(v) else v for k, v in cond.items()}
-            out = self.sim(theta.detach().numpy(), **own)
-        return out if torch.is_tensor(out) else torch.from_numpy(np.array(out))
+            out = self.sim(theta.detach().numpy().copy(), **own)
+        return out.clone() if torch.is_tensor(out) else torch.from_numpy(np.array(out))   # it may keep its output
 
     def jacobian(self,
                  theta:Tensor, # values (B,d)
@@ -408,7 +418,7 @@ _CHECKED = WeakKeyDictionary()  # simulators that were compared with differences
 def _trouble(sim, theta, cond):
     "What is wrong with torch's derivatives of a simulator, in a few words; '' if they agree with differences."
     mu, D = Differences(sim).jacobian(theta, **cond)
-    try: J = jacobian(lambda t: sim(t, **cond), theta)[1]
+    try: J = jacobian(lambda t: sim(t.clone(), **cond), theta)[1]
     except Exception as e: return f"torch cannot differentiate it ({str(e).strip().splitlines()[0][:100] if str(e) else type(e).__name__})"
     w = sim.space.slope(theta)[...,None].abs()
     J, D = (v.double()*w for v in (J, D))
@@ -446,6 +456,12 @@ def known_pairs(known, # {name: value, (value, sd) or [value, sd]}
     return out
 
 # %% ../nbs/00_core/08_likelihood.ipynb #50624abf
+def _plain(v, unit, name):
+    "A number of astropy's in the unit of a parameter; others as they are."
+    if not hasattr(v, 'to_value'): return v
+    try: return v.to_value(unit or '')
+    except Exception as e: raise ValueError(f"{name}={v}: {e}; expected {unit or 'a pure number'}") from None
+
 class Knowledge:
     "Coordinates z in which what is known beforehand is N(0,1); exactly known parameters have none."
     def __init__(self,
@@ -454,7 +470,8 @@ class Knowledge:
                  n:int=1):         # signals
         self.space, self.n, self.value, self.sd, self._one = space, n, {}, {}, set()
         for k, (v, s) in known_pairs(known).items():
-            p, v, s = space[k], real_tensor(v, f'known {k}'), real_tensor(s, f'sd of known {k}')
+            p = space[k]
+            v, s = (real_tensor(_plain(x, p.unit, name), name) for x, name in ((v, f'known {k}'), (s, f'sd of known {k}')))
             if v.numel() not in (1, n): raise ValueError(f"known {k} has {v.numel()} values for {n} signals")
             if s.numel() != 1: raise ValueError(f"known {k}: its sd is one number for all signals, not {s.numel()}")
             space.only(k).check(v.reshape(-1, 1))
@@ -485,7 +502,7 @@ class Knowledge:
 def theta(self:Knowledge, z:Tensor, rows=None)->Tensor:
     "Physical values (n,d) from coordinates (n,k); `rows` says which signals they belong to."
     rows = slice(None) if rows is None else rows
-    full = z.new_zeros(z.shape[0], len(self.space)).index_copy(1, torch.tensor(self.cols), z)
+    full = z.new_zeros(z.shape[0], len(self.space)).index_copy(1, torch.tensor(self.cols, dtype=torch.long), z)
     out = list(self.space.phi(full).unbind(1))
     for k, v in self.value.items(): out[self.space.index(k)] = v[rows] + self.sd[k]*full[:,self.space.index(k)]
     return torch.stack(out, 1)
@@ -529,9 +546,13 @@ class Conditions:
         self.same, self.each = {}, {}
         for k, v in dict(cond or {}).items():
             if isinstance(v, Shared): self.same[k] = v.value
-            elif isinstance(v, np.ndarray) and v.ndim: self.each[k] = real_tensor(v, k)
+            elif isinstance(v, (np.ndarray, list, tuple)) and np.ndim(v): self.each[k] = real_tensor(v, f'condition {k}')
             elif torch.is_tensor(v) and v.ndim: self.each[k] = v
             else: self.same[k] = v
+        for k, v in {**self.same, **self.each}.items():
+            bad = torch.is_tensor(v) and v.is_floating_point() and not v.isfinite().all()
+            if bad or isinstance(v, float) and not math.isfinite(v):
+                raise ValueError(f"condition {k} holds values that are not finite; leave these signals out")
         for k, v in self.each.items():
             if len(v) not in (1, n):
                 raise ValueError(f"condition {k} has {len(v)} values for {n} signals; "
@@ -557,11 +578,15 @@ class Measurement:
                  known=None,       # {name: value or (value, sd)} in the space's units; value a number or (n,)
                  # {name: value}: conditions, known and not retrieved; a tensor (n,...) has a value for each signal
                  cond=None):
-        self.space, y = sim.space, real_tensor(y, 'the signal')
+        self.space, y = sim.space, real_tensor(y, 'the signal').clone()
         if y.ndim < 2 or not y.numel():
             raise ValueError(f"the signal has shape {tuple(y.shape)}; "
                              f"expected (signals, channels, ...), none of them 0")
         self.shape = y.shape[1:]
+        if not hasattr(like, 'log_prob'):
+            raise ValueError(f"like={like!r} is no likelihood; expected one that says how the data scatter, such as "
+                             f"Gaussian(.1) or Poisson()")
+        like = like.shaped(len(y), self.shape) if hasattr(like, 'shaped') else like
         counted = getattr(like, 'counted', torch.tensor(True)).expand(y.shape)
         bad = int((counted & ~torch.isfinite(y)).sum())
         if bad:
@@ -569,7 +594,7 @@ class Measurement:
                              f"remove them, or leave them out by sigma=inf")
         self.y = torch.where(counted, y, 0.) if not counted.all() else y
         if hasattr(like, 'check'): like.check(self.y)
-        self.like = like.shaped(len(y), self.shape) if hasattr(like, 'shaped') else like
+        self.like = like
         self.points = counted.flatten(1).sum(1)                            # samples of each signal that count (n,)
         self.knowledge, self.cond = Knowledge(self.space, known, len(y)), Conditions(cond, len(y))
         self.sim, self._at = self._understood(sim), None
@@ -582,8 +607,10 @@ class Measurement:
 
     def __getitem__(self, rows):
         "Some of the signals, with all that belongs to them: a slice, numbers or a mask."
-        if isinstance(rows, int):
-            rows = slice(rows, rows + 1) if rows >= 0 else slice(len(self) + rows, len(self) + rows + 1)
+        if hasattr(rows, '__index__') and not (torch.is_tensor(rows) and rows.ndim):
+            at = int(rows) + len(self)*(int(rows) < 0)
+            if not 0 <= at < len(self): raise IndexError(f"row {rows} of a measurement of {len(self)} signals")
+            rows = slice(at, at + 1)
         out = copy(self)
         out.y, out.points, out.like = self.y[rows], self.points[rows], self.like[rows]
         out.knowledge, out.cond, out._at = self.knowledge[rows], self.cond[rows], None
@@ -594,6 +621,52 @@ class Measurement:
         out = copy(self)
         out.knowledge, out._at = Knowledge(self.space, self.knowledge.value, len(self)), None
         return out
+
+# %% ../nbs/00_core/08_likelihood.ipynb #lk00040d
+_SEEN = WeakKeyDictionary()     # simulators that were found to be functions of each row
+
+def understood(sim:Simulator,
+               theta:Tensor,    # two physical values (2,d)
+               told:Conditions, # of all signals
+               rows:Tensor,     # those of them that the two belong to (2,)
+              )->tuple:         # the simulator, or what stands for it, and its signal of the first (1,C,...)
+    "See that a simulator is a function of each row; ValueError in one sentence where it is not."
+    cond, first = told(rows), told(rows[:1])
+    sim, one = _answer(sim, theta[:1], first)
+    try: seen = sim in _SEEN
+    except TypeError: seen = False
+    if seen: return sim, one
+    two, again = (_answer(sim, t, c)[1] for t, c in ((theta, cond), (theta[:1], first)))
+    name = type(sim.sim if isinstance(sim, Differences) else sim).__name__
+    if one.is_complex():
+        raise ValueError(f"{name} returns {one.dtype}; expected real numbers, such as its two parts as channels")
+    if len(two) != 2 or len(one) != 1:
+        raise ValueError(f"{name} returns {len(two)} signal{'s'*(len(two) != 1)} for 2 states; expected one for each row")
+    size = one.abs().max()*1e-4 if torch.isfinite(one).all() else math.inf
+    if (one - again).abs().max() > size:
+        raise ValueError(f"{name} gives different signals for one state; expected a function without noise of its own: "
+                         f"say how data scatter by the likelihood")
+    if (one[0] - two[0]).abs().max() > size:
+        raise ValueError(f"{name} gives another signal when other states stand beside it; expected each row for itself "
+                         f"(a network: .eval())")
+    try: _SEEN[sim] = True
+    except TypeError: pass
+    return sim, one
+
+def _answer(sim, theta, cond):
+    "The simulator, or what stands for it, and its signal."
+    try: out = sim(theta.clone(), **cond)
+    except Exception as e:
+        if isinstance(sim, torch.nn.Module) and 'dtype' in str(e):            # weights of float32
+            double = deepcopy(sim).double()
+            warnings.warn(f"{type(sim).__name__} has float32 weights: it is computed in float64", stacklevel=5)
+            return double, double(theta.clone(), **cond).clone()
+        try: Differences(sim)(theta, **cond)                              # a simulator in numpy may not take a tensor
+        except Exception: raise e from None                               # nor an array: its own words are the best
+        out = None
+    if torch.is_tensor(out): return sim, out.clone()
+    sim = differentiable(sim, theta, **cond)
+    return sim, sim(theta, **cond).clone()
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk00040b
 def fine_enough(sim:Simulator,
@@ -619,19 +692,12 @@ def fine_enough(sim:Simulator,
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000041
 @patch
 def _understood(self:Measurement, sim):
-    "The simulator, tried at one state: it must return signals of the right shape, and numbers fine enough for the noise."
-    theta, cond = self.knowledge.theta(torch.zeros(1, len(self.knowledge.free), dtype=torch.float64), slice(0, 1)), self.cond(slice(0, 1))
-    try: out = sim(theta, **cond)
-    except Exception:
-        try: Differences(sim)(theta, **cond)                              # a simulator in numpy may not take a tensor
-        except Exception: out = sim(theta, **cond)                        # nor an array: its own words are the best
-        else: out = None
-    if not torch.is_tensor(out):
-        sim = differentiable(sim, theta, **cond)
-        out = sim(theta, **cond)
+    "The simulator, tried at two states: a function of each row, with signals of the right shape, in numbers fine enough."
+    theta = self.knowledge.theta(torch.tensor([[0.], [.3]], dtype=torch.float64).expand(2, len(self.knowledge.free)), torch.zeros(2, dtype=torch.long))
+    sim, out = understood(sim, theta, self.cond, torch.zeros(2, dtype=torch.long))
     if out.shape[1:] != self.shape:
         raise ValueError(f"signals have shape {tuple(self.shape)}, the simulator makes {tuple(out.shape[1:])}")
-    return fine_enough(sim, out, self.like[:1], theta, **cond)
+    return fine_enough(sim, out, self.like[:1], theta[:1], **self.cond(slice(0, 1)))
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000042
 @patch
@@ -639,7 +705,7 @@ def model(self:Measurement, theta:Tensor, # physical values (S,d)
           rows=None,                      # which signal each belongs to (S,); the signals themselves if None
          )->Tensor:                       # noiseless signals (S,C,...), float64
     "Simulate under the conditions of the measurement."
-    return self.sim(theta, **self.cond(rows)).double()
+    return self.sim(theta.clone(), **self.cond(rows)).double()
 
 @patch
 def log_prob(self:Measurement, theta:Tensor, # physical values (S,d)
@@ -697,8 +763,8 @@ def signal_jacobian(sim:Simulator,
                     cols, cond,    # columns to differentiate by, conditions by name
                    )->tuple:       # signal (B,M), derivatives by the columns (B,k,M)
     "Signal and derivatives by physical parameters, by the simulator's own method if it has one."
-    if hasattr(sim, 'jacobian'): return sim.jacobian(theta, cols, **cond)
-    return jacobian(lambda t: sim(t, **cond), theta, cols)
+    if hasattr(sim, 'jacobian'): return sim.jacobian(theta.clone(), cols, **cond)
+    return jacobian(lambda t: sim(t.clone(), **cond), theta, cols)
 
 @patch
 def linear(self:Measurement, z:Tensor)->Linear: # coordinates (n,k) of all signals
@@ -718,9 +784,23 @@ def _differentiable(self:Measurement):
     self._tried = self.sim
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000046
+_ARGUMENTS = 'y like known start starts max_steps tol damping n theta head key order scaled null steps reach how F ranges'.split()
+
+def free_names(sim):
+    "ValueError where a condition has the name of an argument of ours, which would take it."
+    call = sim.forward if isinstance(sim, torch.nn.Module) else sim.__call__ if not inspect.isroutine(sim) else sim
+    try: names = list(inspect.signature(call).parameters)[1:]
+    except (TypeError, ValueError): return
+    taken = [k for k in names if k in _ARGUMENTS]
+    if taken:
+        raise ValueError(f"the simulator's condition {taken[0]} has the name of an argument of this function; rename it, or "
+                         f"give Measurement(sim, y, like, cond=dict({taken[0]}=...))")
+
 def measurement(sim, y=None, like=None, known=None, cond=None)->Measurement: # a Measurement, or what it is made of
     "A measurement as it is, or made of its parts."
-    if not isinstance(sim, Measurement): return Measurement(sim, y, like, known, cond)
+    if not isinstance(sim, Measurement):
+        free_names(sim)
+        return Measurement(sim, y, like, known, cond)
     if y is not None or like is not None or known or cond:
         raise ValueError("a Measurement has its signal, likelihood, knowledge and conditions; give nothing besides")
     return sim

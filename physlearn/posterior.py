@@ -15,8 +15,9 @@ from fastcore.basics import patch
 from torch import Tensor
 # Gaussian, Poisson and jacobian may be taken from here, where they once stood
 from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measurement, Poisson,  # noqa: F401
-                                  Simulator, differentiable, fine_enough, information_root, jacobian, known_pairs,  # noqa: F401
-                                  measurement, rooted, signal_jacobian)
+                                  Simulator, differentiable, fine_enough, free_names, information_root, jacobian, known_pairs,  # noqa: F401
+                                  measurement, real_tensor, rooted, signal_jacobian,
+                                  understood)
 from .params import ParamSpace
 from .results import verdict
 
@@ -27,10 +28,12 @@ def fisher(sim:Simulator,
            **cond,          # conditions of the simulator; a tensor (B,...) has a value for each row
           )->Tensor:        # Fisher information about u = space.encode(theta), (B,d,d); NaN where the simulator fails
     "Fisher information of the signal about its parameters."
+    free_names(sim)
     told, first = Conditions(cond, len(theta)), torch.arange(min(4, len(theta)))
+    pair = torch.tensor([0, len(theta) - 1])
     with torch.no_grad():
+        sim, one = understood(sim, theta[pair], told, pair)
         sim = differentiable(sim, theta[first], **told(first))
-        one = sim(theta[:1], **told(slice(0, 1)))
         shape = one.shape[1:]
         like = like.shaped(len(theta), shape) if hasattr(like, 'shaped') else like
         sim = fine_enough(sim, one, like[:1], theta[:1], **told(slice(0, 1)))
@@ -161,7 +164,7 @@ def _blind(sim, theta, like, known, F, works, told):
         if k in exact or not weak[i] or len(rows) < 4: continue
         other = theta[rows].clone()
         other[:,i] = other[:,i].roll(1)
-        with torch.no_grad(): here, there = (sim(t, **told(rows)) for t in (theta[rows], other))
+        with torch.no_grad(): here, there = (sim(t.clone(), **told(rows)) for t in (theta[rows], other))
         here, there = (torch.as_tensor(v).double() for v in (here, there))
         noise = like.shaped(len(theta), here.shape[1:])[rows] if hasattr(like, 'shaped') else like[rows]
         moved = noise.whiten(there, here).flatten(1).square().sum(1)
@@ -321,7 +324,11 @@ def map_estimate(sim:Simulator,       # or a Measurement, which brings y, like, 
     m = measurement(sim, y, like, known, cond)
     K, n = m.knowledge, len(m)
     if start is None: z = torch.zeros(n, len(K.free), dtype=torch.float64)
-    else: z = K.z(start.double().expand(n, -1).clone()).clamp(-4, 4)
+    else:
+        start = real_tensor(start, 'start')
+        if start.ndim not in (1, 2) or start.shape[-1] != len(m.space):
+            raise ValueError(f"start has shape {tuple(start.shape)}; expected ({n}, {len(m.space)}), a value for each of {', '.join(m.space)}")
+        z = K.z(start.expand(n, -1).clone()).clamp(-4, 4)
     first = 0.
     with torch.no_grad():
         if start is None and any(K.sd.values()):  # what is measured with an error is first taken as exact
@@ -350,7 +357,7 @@ def _spread(K, z, s, nodes=16):
     t, w = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(nodes))
     w = (w/w.sum())[:,None,None]
     th = K.theta((z + s*t[:,None,None]).flatten(0, 1), torch.arange(len(z)).repeat(nodes)).unflatten(0, (nodes, len(z)))
-    moves = z.new_zeros(len(z), len(K.space)).index_copy(1, torch.tensor(K.cols), s) > 0
+    moves = z.new_zeros(len(z), len(K.space)).index_copy(1, torch.tensor(K.cols, dtype=torch.long), s) > 0
     return torch.where(moves, (w*(th - (w*th).sum(0))**2).sum(0).sqrt(), 0.)
 
 def _measured(m, walk):
@@ -359,7 +366,7 @@ def _measured(m, walk):
     H = prior_straight(K, A, z)
     C = symmetric_inverse(H)
     slope = K.slope(z)
-    d, cols = len(K.space), torch.tensor(K.cols)
+    d, cols = len(K.space), torch.tensor(K.cols, dtype=torch.long)
     full = lambda v: z.new_zeros(len(z), d).index_copy(1, cols, v)
     free = K.ranged.nonzero()[:,0]
     ratio = C.diagonal(dim1=1, dim2=2).sqrt()

@@ -15,7 +15,7 @@ def fit(tmp_path, capsys, file, *words):
     "Parameters of a fit from the shell by name, and what was printed."
     capsys.readouterr()
     assert not main(['fit', 'spectra', str(file), *words, '--out', str(tmp_path/'out'), '--overwrite']), capsys.readouterr().err
-    found = json.loads((tmp_path/'out'/f'{Path(file).stem}.json').read_text())
+    found = json.loads(max((tmp_path/'out').glob('*.json'), key=os.path.getmtime).read_text())
     return {r['name']: r for r in found['parameters']}, capsys.readouterr().out
 
 def refused(capsys, *words):
@@ -48,8 +48,8 @@ def test_the_words_of_a_file_about_its_base(tmp_path):
     assert abs(s.y.max() - .130466500*np.log(10)/100) < 1e-9
     text = (CASES/'j_nist.jdx').read_text()
     (tmp_path/'a.jdx').write_text(text.replace('(micromol/mol)-1m-1 (base 10)', 'ABSORBANCE (BASE E)'))
-    np.testing.assert_allclose(-np.log(read_spectrum(tmp_path/'a.jdx').y).max(), .1304665)
-    with pytest.raises(FileError, match='base 2'): read_spectrum(tmp_path/'a.jdx', base='2')
+    np.testing.assert_allclose((-np.log(read_spectrum(tmp_path/'a.jdx').y)).max(), .1304665)
+    with pytest.raises(FileError, match="base '2'"): read_spectrum(tmp_path/'a.jdx', base='2')
 
 # --- arrays in memory
 
@@ -69,3 +69,122 @@ def test_arrays_that_cannot_be_right():
     for args, kw, says in [((100*y, 'transmittance'), {}, 'per cent'), ((y, 'reflectance'), {}, 'one of signal'), ((y*np.nan, 'signal'), {}, 'finite'),
                            ((y, 'signal', np.arange(39.)), {}, 'shape'), ((y, 'transmittance'), dict(base='e'), 'base e')]:
         with pytest.raises(FileError, match=says): Spectrum(*args, **kw)
+
+# --- tables without a clean row of names
+
+STATED = ['--quantity', 'transmittance', '--axis', 'wavenumber']
+
+def rewritten(tmp_path, name, change, head='wavenumber,transmittance\n', encoding='utf-8'):
+    "The methane spectrum, each row as `change` writes it."
+    rows = [change(*line.split(',')) for line in (CASES/'a_ok.csv').read_text().split('\n')[1:] if line]
+    (tmp_path/name).write_bytes((head + '\n'.join(rows) + '\n').encode(encoding))
+    return tmp_path/name
+
+@pytest.mark.parametrize('file, words, says', [
+    ('a_ok.csv', [], 'wavenumber taken in 1/cm'),
+    ('a_nohead.dpt', STATED, 'first column taken as axis, second as values'),
+    ('a_comma.csv', [], 'decimal comma'),
+    ('a_head.txt', ['--quantity', 'transmittance'], "column 'T' taken as transmittance")])
+def test_tables_of_instruments(tmp_path, capsys, file, words, says):
+    "One command, the right value, and what was taken is said."
+    rows, said = fit(tmp_path, capsys, CASES/file, *METHANE, *words)
+    is_right(rows['mf_CH4'], 200e-6)
+    assert says in said
+
+@pytest.mark.parametrize('name, head, change, encoding, kw', [
+    ('a.dpt', '', lambda a, b: f'{a} {b}', 'utf-8', dict(quantity='transmittance', axis='wavenumber')),
+    ('a.xy', '', lambda a, b: f'{a}\t{b}'.replace('.', ','), 'utf-8', dict(quantity='transmittance', axis='wavenumber')),
+    ('a.txt', '', lambda a, b: f'{a};{b};'.replace('.', ','), 'utf-8', dict(quantity='transmittance', axis='wavenumber')),
+    ('a.csv', 'Kühlung: 10 °C\n\nWellenzahl;Transmission\n', lambda a, b: f'{a};{b}'.replace('.', ','), 'latin-1', dict(axis='wavenumber')),
+    ('a.csv', 'FTIR of the laboratory\nSample 7\nWavenumber,%T\ncm-1,\n', lambda a, b: f'{a},{100*float(b)}', 'utf-8', {}),
+    ('a.csv', 'no,t,Wavenumber [cm-1],Transmittance (%),remark\n', lambda a, b: f'1,7,{a},{100*float(b)},', 'utf-8', {}),
+    ('a.csv', '', lambda a, b: f'1,{a},7,{b}', 'utf-8', dict(x='2', y='4', quantity='transmittance', axis='wavenumber')),
+    ('a.csv', 'junk\n1,2,3\n', lambda a, b: f'1,{a},{b}', 'utf-8', dict(skip=2, columns='-,wavenumber,transmittance')),
+    ('a.csv', 'absorbance_e,cm-1\n'.replace('_e', ' (base e)'), lambda a, b: f'{-np.log(float(b)):.12f},{a}', 'utf-16', {})])
+def test_tables_read_alike(tmp_path, name, head, change, encoding, kw):
+    s, right = read_spectrum(rewritten(tmp_path, name, change, head, encoding), **kw), read_spectrum(CASES/'a_ok.csv')
+    np.testing.assert_allclose(s.nu, right.nu, rtol=1e-12)
+    np.testing.assert_allclose(s.y, right.y, rtol=1e-9)
+
+def test_tables_in_doubt(tmp_path, capsys):
+    "One sentence with an option that this command has."
+    def no(says, change=lambda a, b: f'{a},{b}', head='', *words, name='a.csv', encoding='utf-8'):
+        said = refused(capsys, rewritten(tmp_path, name, change, head, encoding), *words, *METHANE)
+        assert all(s in said for s in says.split('|')), said
+    no('the quantity and the axis are not stated|--quantity transmittance --axis wavenumber')
+    no('columns 1, 2, 3|--x 1 --y 2', lambda a, b: f'{a},{b},1', '', *STATED)
+    no('6,000|--decimal ,', lambda a, b: f'{float(a)/1000:.3f};{float(b):.3f}'.replace('.', ','), '', *STATED)
+    no('damaged row|--skip 2', head='wavenumber,transmittance\n5996.99x,1\n')
+    no('damaged row|--skip 2', head='wavenumber,transmittance\n#996.99,1\n')
+    no('damaged row|--skip 1', head='#996.99,1\n')
+    no('has no effect', None or (lambda a, b: f'{a},{b}'), '', '--skip', '2', name='a.h5')
+    (tmp_path/'b.xls').write_bytes(b'\xd0\xcf\x11\xe0' + bytes(600))
+    assert 'save it as .xlsx or CSV' in refused(capsys, tmp_path/'b.xls', *METHANE)
+
+def test_excel(tmp_path, capsys):
+    "The first sheet, where openpyxl is there; else one sentence."
+    try: import openpyxl
+    except ImportError:
+        import zipfile
+        with zipfile.ZipFile(tmp_path/'a.xlsx', 'w') as z: z.writestr('xl/workbook.xml', 'a')
+        return 'openpyxl' in refused(capsys, tmp_path/'a.xlsx', *METHANE)
+    book, right = openpyxl.Workbook(), read_spectrum(CASES/'a_ok.csv')
+    for row in [('measured', 'on a Monday'), ('Wavenumber [cm-1]', 'Transmittance'), *zip(right.nu.tolist(), right.y.tolist())]: book.active.append(row)
+    book.save(tmp_path/'a.xlsx')
+    np.testing.assert_array_equal(read_spectrum(tmp_path/'a.xlsx').y, right.y)
+
+# --- axes
+
+@pytest.mark.parametrize('change, kw, says', [
+    (lambda nu: nu*29.979245800, dict(axis='frequency', unit='GHz'), 'frequency in GHz'),
+    (lambda nu: nu*.029979245800, dict(axis='frequency', unit='THz'), 'frequency in THz'),
+    (lambda nu: (nu - 6000)*29979.2458, dict(axis='frequency', unit='MHz', centre='6000'), 'axis counted from 6000 cm⁻¹, in MHz'),
+    (lambda nu: (nu - 6000)*29979.2458, dict(axis='frequency', unit='MHz', centre='179.8754748THz'), 'axis counted from 6000 cm⁻¹'),
+    (lambda nu: nu - 6000, dict(axis='wavenumber', centre='6000'), 'axis counted from 6000 cm⁻¹'),
+    (lambda nu: nu[::-1], dict(axis='wavenumber'), 'taken in 1/cm'),
+    (lambda nu: 1e7/nu, dict(axis='wavelength', medium='vacuum'), 'wavelength taken in nm'),
+    (lambda nu: 1e4/nu, dict(axis='wavelength', medium='vacuum', unit='um'), 'wavelength in um, in vacuum')])
+def test_axes(tmp_path, change, kw, says):
+    nu, y = np.loadtxt(CASES/'a_ok.csv', delimiter=',', skiprows=1).T
+    np.savetxt(tmp_path/'a.dpt', np.stack([change(nu), y if change(nu)[-1] != nu[0] else y[::-1]], 1), '%.12f')
+    s = read_spectrum(tmp_path/'a.dpt', 'transmittance', **kw)
+    np.testing.assert_allclose(s.nu, nu, rtol=1e-9)
+    np.testing.assert_allclose(s.y, y)
+    assert any(says in n for n in s.notes), s.notes
+
+def test_axes_from_the_shell(tmp_path, capsys):
+    rows, said = fit(tmp_path, capsys, CASES/'a_ghz.csv', *METHANE, '--unit', 'GHz')
+    is_right(rows['mf_CH4'], 200e-6)
+    assert 'frequency in GHz' in said
+    assert '--unit GHz' in refused(capsys, CASES/'a_ghz.csv', *METHANE)
+    lines = (CASES/'a_ok.csv').read_text().replace('wavenumber', 'cm-1').split('\n')
+    (tmp_path/'two.csv').write_text('\n'.join([lines[0], *lines[301:602], '', *lines[1:330], '']))        # two segments, which overlap
+    rows, said = fit(tmp_path, capsys, tmp_path/'two.csv', *METHANE, '--unsorted')
+    is_right(rows['mf_CH4'], 200e-6)
+    assert '--unsorted' in refused(capsys, tmp_path/'two.csv', *METHANE)
+    (tmp_path/'rel.csv').write_text('\n'.join(['wavenumber,transmittance', *(f'{float(a) - 6000},{b}' for a, b in (r.split(',') for r in lines[1:] if r))]))
+    assert '--centre' in refused(capsys, tmp_path/'rel.csv', *METHANE)
+    rows, said = fit(tmp_path, capsys, tmp_path/'rel.csv', *METHANE, '--centre', '6000')
+    is_right(rows['mf_CH4'], 200e-6)
+
+# --- edges, and everything that is missing in one sentence
+
+def test_edges(tmp_path, capsys):
+    "NaN at both ends is left out and counted; ranges are kept and left out, the right value stays."
+    rows, said = fit(tmp_path, capsys, CASES/'a_nan.csv', *METHANE)
+    is_right(rows['mf_CH4'], 200e-6)
+    assert '5 points at the start and 5 at the end are not numbers' in said
+    rows, said = fit(tmp_path, capsys, CASES/'a_nan.csv', *METHANE, '--crop', '5998..6002', '--drop', '6000.1..6000.2', '1.6668..1.6669um')
+    is_right(rows['mf_CH4'], 200e-6)
+    assert 'kept 5998 .. 6002 cm⁻¹, 401 points' in said and 'left out 6000.1 .. 6000.2 cm⁻¹, 11 points' in said
+    holes = rewritten(tmp_path, 'a.csv', lambda a, b: f"{a},{'nan' if a.startswith('5999.1') else b}")
+    assert '--drop' in refused(capsys, holes, *METHANE)
+    is_right(fit(tmp_path, capsys, holes, *METHANE, '--drop', '5999.1..5999.2')[0]['mf_CH4'], 200e-6)
+    assert 'LO..HI' in refused(capsys, holes, *METHANE, '--crop', '5999') and 'no point within' in refused(capsys, holes, *METHANE, '--crop', '1..2')
+
+def test_all_that_is_missing_at_once(tmp_path, capsys):
+    lines = (CASES/'a_ok.csv').read_text().split('\n')[1:-1]
+    (tmp_path/'a.csv').write_text('\n'.join(['x,y', *lines[300:], *lines[:300]]) + '\n')
+    said = refused(capsys, tmp_path/'a.csv', *METHANE)
+    assert all(s in said for s in ('quantity', 'axis', 'not in order', '--quantity transmittance --axis wavenumber --unsorted'))
+    is_right(fit(tmp_path, capsys, tmp_path/'a.csv', *METHANE, *STATED, '--unsorted')[0]['mf_CH4'], 200e-6)

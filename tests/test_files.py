@@ -301,7 +301,7 @@ def test_an_input_with_an_edition(tmp_path):
 
 def test_what_a_run_holds_is_an_input(tmp_path):
     "Results go where nothing is, never over a file of the run that they come from, nor over a file that any option names."
-    from physlearn.desk import Fit, Instrument, Retrieve, Setup
+    from physlearn.desk import Fit, Retrieve
     for f in ('manifest.json', 'history.csv', 'mine.csv', 'd.csv', 'soil.csv'): (tmp_path/f).write_text('x\n1\n')
     class Named: endings, name = {}, 'named'
     r = Retrieve(folder=str(tmp_path), files=(str(tmp_path/'d.csv'),), overwrite=True)
@@ -342,7 +342,7 @@ def test_a_file_is_checked_apart_before_its_rows_are_read_here(tmp_path, monkeyp
 
 def test_flipped_bytes_of_training_rows(tmp_path):
     "Four dozen copies with a changed byte: the check refuses a copy, or dies apart, or its rows can be read without an end of the process."
-    raw = whole_file(tmp_path/'a.h5')
+    whole_file(tmp_path/'a.h5')
     code = f"""if 1:
         import os, random, h5py
         from physlearn.files import FileError, check_here, parsing, rows_here

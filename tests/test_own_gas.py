@@ -1,6 +1,7 @@
 """Any gas from the shell: a line list, the gases and their ranges, what is known. Files and right values are of data/cases."""
-import json, os
+import csv, json, os
 from pathlib import Path
+import numpy as np
 import pytest
 from physlearn.cli import main
 

@@ -499,8 +499,8 @@ def test_other_values(tmp_path):
     def dls(train, valid): return DataLoaders(SeedDL(train, 16, split='train'), SeedDL(valid, 16, split='valid'))
     one = lambda **kw: stage(1, **kw)
     fit_stages(learner(dls=dls(rows(), rows())), one(), tmp_path/'a')
-    for train, valid in ((rows(7), rows()), (rows(), rows(3, 'u'))):
-        with pytest.raises(FileError, match='other values.*put.*back'): fit_stages(learner(dls=dls(train, valid)), one(), tmp_path/'a', resume=True)
+    for changed in ((rows(7), rows()), (rows(), rows(3, 'u'))):
+        with pytest.raises(FileError, match='other values.*put.*back'): fit_stages(learner(dls=dls(*changed)), one(), tmp_path/'a', resume=True)
     assert len(fit_stages(learner(dls=dls(rows(), rows())), one(), tmp_path/'a', resume=True)) == 1
     fit_stages(learner(), one(), tmp_path/'b')
     for other in (dict(noise=White(.02)), dict(noise=White(.01), space=Decay().space.replace(A=Param(.6, 1.5, 'V')))):

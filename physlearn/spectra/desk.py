@@ -60,7 +60,7 @@ class SpectraSetup(Gas, Setup):
 @dataclass(kw_only=True)
 class FitSpectra(Gas, ReadSpectra):
     "Fit spectra by physics: pressure, temperature, mole fractions with error bars."
-    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, HDF5, NPZ, JCAMP-DX, SPC or OPUS
+    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS
     # points may come in any order and more than once, as where segments of a scan overlap
     unsorted: bool = False
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
@@ -97,6 +97,8 @@ class FitSpectra(Gas, ReadSpectra):
         if len(failed) == len(found): raise next(iter(failed.values()))
         print(next(iter(found.values())) if len(found) == 1 else series(found))
         for f, e in failed.items(): print(f'not fitted: {e}')
+        notes = [n for e in found.values() if isinstance(e, Fit) for n in e.spectrum.notes]
+        for note in dict.fromkeys(notes if len(found) > 1 else ()): print(note)
         self.write(found)
 
     def write(self, found):
