@@ -18,20 +18,31 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/00_core/00_params.ipynb #68841238
-_EXTRA = [cds.atm, cds.ppm, u.def_unit('ppb', 1e-9)]
+_IMPERIAL = u.imperial
+_EXTRA = [cds.atm, cds.ppm, u.def_unit('ppb', 1e-9), u.def_unit('pptv', 1e-12), u.def_unit('psi', 6894.757293168*u.Pa),
+          _IMPERIAL.inch, _IMPERIAL.ft, _IMPERIAL.deg_F]
+_SPELLED = {'mmHg': 'Torr', 'torr': 'Torr', 'psia': 'psi', 'degC': 'deg_C', '°C': 'deg_C', 'degF': 'deg_F', '°F': 'deg_F',
+            'ppmv': 'ppm', 'ppbv': 'ppb', 'feet': 'ft', 'foot': 'ft', 'inches': 'inch', 'in': 'inch', 'meter': 'm', 'meters': 'm',
+            'metre': 'm', 'metres': 'm', 'kelvin': 'K', 'Kelvin': 'K', 'ATM': 'atm', 'Atm': 'atm', 'degK': 'K'}
+_MEANT = {'C': ('deg_C', 'temperature'), 'F': ('deg_F', 'temperature'), 'mb': ('mbar', 'pressure')}   # where that is wanted
 
 def unit(text:str, # an astropy unit string such as 'mbar', '1/cm', 'ug/cm2', 'ppm' or '' for a pure number
         )->u.UnitBase: # the unit; raises ValueError when it cannot be read
-    "Read a unit, with `atm`, `ppm` and `ppb` beside astropy's own."
+    "Read a unit, with `atm`, `ppm`, `psi` and others, as people spell them, beside astropy's own."
+    if text == 'ppt':
+        raise ValueError("unit 'ppt' is 1e-12 for some and 1e-3 for others: write pptv for 1e-12, or ppm, ppb, %")
     try:
-        with u.add_enabled_units(_EXTRA): return u.Unit(text)
-    except (ValueError, TypeError): raise ValueError(f"unit {text!r} is not one astropy reads: write it like 'mbar', '1/cm' or 'ug/cm2'") from None
+        with u.add_enabled_units(_EXTRA): return u.Unit(_SPELLED.get(text, text))
+    except (ValueError, TypeError):
+        raise ValueError(f"unit {text!r} is not one astropy reads: write it like 'mbar', '1/cm' or 'ug/cm2'") from None
 
 # %% ../nbs/00_core/00_params.ipynb #fe2395bf
 def affine(old:str, # unit that a number is in
            new:str, # unit that is wanted
           )->tuple: # (a, b) with `new = a*old + b`; raises ValueError when the dimensions differ
     "Slope and offset that take numbers from one unit to another."
+    name, kind = _MEANT.get(old, (old, ''))
+    if kind and kind in str(unit(new).physical_type): old = name
     try: y0, y1 = (unit(old).to(unit(new), v, equivalencies=u.temperature()) for v in (0., 1.))
     except u.UnitConversionError: raise ValueError(f"unit {old!r} ({unit(old).physical_type}) cannot become {new!r} ({unit(new).physical_type})") from None
     return float(y1 - y0), float(y0)
@@ -75,6 +86,8 @@ def measured(text:str,     # like '305±0.5K', '500 mbar', '1.8+-0.1ppm', '7'
             )->tuple:      # (value, standard deviation) [to]; raises ValueError
     "Read a value, its standard deviation (0 if not given) and its unit."
     m = _MEASURED.fullmatch(str(text))
+    if re.search(r'\d,\d', str(text)):
+        raise ValueError(f"{name}={text!r}: write the decimal mark as a point, for example {str(text).replace(',', '.')}")
     if not m: raise ValueError(f"{name}={text!r} is not a number with a unit: write it like '500mbar' or '305±0.5K'")
     if float(m[2] or 0) < 0: raise ValueError(f"{name}={text!r}: an uncertainty is not negative")
     if not math.isfinite(float(m[1])): raise ValueError(f"{name}={text!r} is not finite")

@@ -188,3 +188,16 @@ def test_all_that_is_missing_at_once(tmp_path, capsys):
     said = refused(capsys, tmp_path/'a.csv', *METHANE)
     assert all(s in said for s in ('quantity', 'axis', 'not in order', '--quantity transmittance --axis wavenumber --unsorted'))
     is_right(fit(tmp_path, capsys, tmp_path/'a.csv', *METHANE, *STATED, '--unsorted')[0]['mf_CH4'], 200e-6)
+
+# --- units as people write them
+
+@pytest.mark.parametrize('known', [('P=13.2264psi', 'T=21.85degC'), ('P=684mmHg', 'T=21.85C'), ('P=911.925mb', 'T=71.33degF')])
+def test_units_of_gauges(tmp_path, capsys, known):
+    cell = ['--lines', str(CASES/'ch4s.par'), '--gas', 'CH4=1..1000ppmv', '--path', '32.80839895ft', '--known', *known]
+    is_right(fit(tmp_path, capsys, CASES/'a_ok.csv', *cell)[0]['mf_CH4'], 200e-6)
+
+@pytest.mark.parametrize('words, says', [(['--path', '10m', '--known', 'P=0,9atm'], 'P=0.9atm|0.9atm'), (['--path', '10m', '--gas', 'CH4=1..1000ppt'], 'pptv'),
+                                         (['--path', '10meterz'], "'1/cm'"), (['--path', '10,5m'], '10.5m')])
+def test_units_that_are_refused(capsys, words, says):
+    said = refused(capsys, CASES/'a_ok.csv', '--lines', CASES/'ch4s.par', *([] if '--gas' in words else ['--gas', 'CH4=1..1000ppmv']), *words)
+    assert says.split('|')[-1] in said, said
