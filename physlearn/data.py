@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Draws', 'Noise', 'along_axis', 'White', 'Shot', 'Flicker', 'Sometimes', 'Drift', 'Fringes', 'Spikes', 'Clip', 'Chain',
-           'noise_from_dict', 'SimSource', 'takes_draws', 'SeedDL', 'TellEpoch', 'sim_dls', 'Rows', 'HDF5Rows',
-           'FileSource', 'Subset', 'split', 'file_digest', 'fingerprint']
+           'noise_from_dict', 'SimSource', 'takes_draws', 'signals_of', 'SeedDL', 'TellEpoch', 'sim_dls', 'Rows',
+           'HDF5Rows', 'FileSource', 'Subset', 'split', 'file_digest', 'fingerprint']
 
 # %% ../nbs/00_core/02_data.ipynb #a03b46fe
 import hashlib, inspect, json, math, os, warnings
@@ -20,6 +20,7 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor, nn
 from .files import FileError, check_hdf5, hdf5_dataset, hdf5_names, parsing, regular_file
+from .likelihood import Differences
 from .params import ParamSpace, signed64, word64, address_hash
 
 # %% ../nbs/00_core/02_data.ipynb #4c0b0d5e
@@ -373,6 +374,14 @@ def _narrower(space, part):
             raise ValueError(ranges.replace('  ', ' '))
     return space.replace(**dict(part.items())) if part else space
 
+def signals_of(sim,          # simulator, of torch or of numpy
+               theta:Tensor, # physical values (n,d)
+               **cond        # what it is told besides
+              )->Tensor:     # noiseless signals (n,C,N), where theta is
+    "A simulator's answer as a tensor, also where it is an array or a list."
+    if isinstance(sim, nn.Module): return sim(theta, **cond)
+    return Differences(sim)(theta, **cond).to(theta.device)
+
 def _check_signal(x, theta, space):
     "Refuse what no network can learn from."
     if x.ndim < 3 or len(x) != len(theta):
@@ -391,7 +400,7 @@ def clean(self:SimSource, draws:Draws)->tuple: # physical values (n,d), conditio
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
     if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
     own = dict(draws=draws.at('sim')) if self.random else {}
-    signal = self.sim(theta.clone(), **(drawn or self.cond or {}), **own)   # it may change its input
+    signal = signals_of(self.sim, theta.clone(), **(drawn or self.cond or {}), **own)
     _check_signal(signal, theta, self.sim.space)
     return theta, drawn, signal
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of', 'reader_of',
-           'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles', 'Retrieve', 'retrieve', 'by_fit',
-           'doubts', 'recovery', 'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card',
-           'resume', 'command_of', 'Untrained', 'Fit']
+           'noisy', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles', 'Retrieve', 'retrieve',
+           'by_fit', 'doubts', 'recovery', 'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report',
+           'card', 'resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import math
@@ -17,11 +17,12 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor
+from .data import signals_of
 from .files import FileError, named_files, ready_to_write, write_hdf5, write_table
 from .draws import box_posterior
 from .instruments import find, register
-from .likelihood import Measurement
-from .misfit import misfit
+from .likelihood import Measurement, known_pairs, real_tensor
+from .misfit import WIDTHS, misfit
 from .pages import Judgement, Picture, bar, plot_truth
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
@@ -69,19 +70,77 @@ class Signals:
         "What a simulator can explain: checked once, then shared by fit, bound, interval and test."
         return Measurement(sim, self.y, self.like, self.known, self.cond)
     def __getitem__(self, rows): # a slice
-        pick = lambda v: v[rows] if torch.is_tensor(v) and v.ndim else v
+        like = self.like.shaped(len(self), self.y.shape[1:]) if hasattr(self.like, 'shaped') else self.like
         columns = {k: np.asarray(v)[rows] for k, v in self.columns.items()}
-        cond = {k: pick(v) for k, v in self.cond.items()}
-        return replace(self, y=self.y[rows], start=self.start + (rows.start or 0), columns=columns, cond=cond)
+        cond = {k: v[rows] if _each(v) and len(v) > 1 else v for k, v in self.cond.items()}
+        known = {k: (v[rows] if _each(v) and len(v) > 1 else v, sd) for k, (v, sd) in known_pairs(self.known).items()}
+        like = None if like is None else like[rows]
+        return replace(self, y=self.y[rows], start=self.start + (rows.start or 0), columns=columns, cond=cond,
+                       known=known, like=like)
 
+def _each(v):
+    "Is it a value for each signal, not one for all?"
+    return (torch.is_tensor(v) or isinstance(v, np.ndarray)) and v.ndim > 0
+
+# %% ../nbs/80_desk.ipynb #d80b0002
 def joined(parts:list)->Signals: # Signals of several files
-    "Signals that follow each other."
+    "Signals that follow each other, with what is known of each; ValueError where that cannot be kept for each."
+    if len(parts) == 1: return parts[0]
     first, shared = parts[0], [k for k in parts[0].columns if all(k in p.columns for p in parts)]
+    _agree(parts, 'shapes of a signal', lambda p: tuple(p.y.shape[1:]))
+    _agree(parts, 'conditions', lambda p: ', '.join(sorted(p.cond)) or 'none')
+    _agree(parts, 'known parameters', lambda p: ', '.join(sorted(p.known)) or 'none')
+    _agree(parts, 'ways to find the noise', lambda p: 'auto' if p.auto else 'stated')
     columns = {k: np.concatenate([np.asarray(p.columns[k]) for p in parts]) for k in shared}
-    cond = {k: torch.cat([p.cond[k] for p in parts]) if torch.is_tensor(v) and v.ndim else v
-            for k, v in first.cond.items()}
+    cond = {k: _follow(parts, k, [p.cond[k] for p in parts]) for k in first.cond}
+    pairs = [known_pairs(p.known) for p in parts]
+    for k in first.known: _agree(parts, f'errors of the known {k}', lambda p: float(known_pairs(p.known)[k][1]))
+    known = {k: (_follow(parts, k, [p[k][0] for p in pairs], numbers=True), pairs[0][k][1]) for k in first.known}
     origin = sum((p.origin for p in parts), [])
-    return replace(first, y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, origin=origin)
+    return replace(first, y=torch.cat([p.y for p in parts]), columns=columns, cond=cond, known=known,
+                   like=_noises(parts), origin=origin)
+
+def _agree(parts, what, of):
+    "ValueError where parts differ."
+    first = of(parts[0])
+    for p in parts[1:]:
+        if _same(of(p), first): continue
+        names = [str(q.columns['file'][0]) if 'file' in q.columns and len(q) else 'a file' for q in (parts[0], p)]
+        shown = [v if isinstance(v, (str, int, float, tuple)) else type(v).__name__ for v in (first, of(p))]
+        raise ValueError(f"{names[0]} and {names[1]} have different {what} ({shown[0]} and {shown[1]}): give them to "
+                         "two commands, or let the reader return a tensor with a value for each signal")
+
+def _same(a, b):
+    "Are two values equal, tensors and likelihoods included?"
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)): return a == b
+    if type(a) is not type(b): return False
+    if _each(a): return a.shape == b.shape and bool((a == b).all())
+    if isinstance(a, (tuple, list)): return len(a) == len(b) and all(map(_same, a, b))
+    if not hasattr(a, '__dict__'): return bool(a == b)
+    public = lambda v: [x for k, x in sorted(vars(v).items()) if not k.startswith('_')]
+    return a is b or _same(public(a), public(b))
+
+def _follow(parts, name, values, numbers=False):
+    "One value where all have the same, or a tensor with one for each signal."
+    if all(map(_each, values)) or numbers and not all(_same(v, values[0]) and not _each(v) for v in values):
+        rows = [torch.as_tensor(v) for v in values]
+        return torch.cat([v.expand(len(p), *v.shape[1:]) for p, v in zip(parts, rows)])
+    _agree([replace(p, cond=dict(v=v)) for p, v in zip(parts, values)], f'values of {name}', lambda p: p.cond['v'])
+    return values[0]
+
+def _noises(parts):
+    "One likelihood where all have the same, or one with numbers for each signal."
+    shape, first = parts[0].y.shape[1:], parts[0].like
+    own = [p.like.shaped(len(p), shape) if hasattr(p.like, 'shaped') else p.like for p in parts]
+    if all(_same(p.like, first) for p in parts) and not any(getattr(v, 'each', ()) for v in own): return first
+    _agree(parts, 'kinds of noise', lambda p: type(p.like).__name__)
+    if not hasattr(first, 'shaped'): _agree(parts, 'noise', lambda p: p.like)
+    numbers = [k for k in ('sigma', 'relative', 'exposure', 'background') if hasattr(first, k)]
+    for k in set(vars(first)) - {*numbers, 'each'}:
+        if not k.startswith('_'): _agree(parts, f'noise, its {k}', lambda p: getattr(p.like, k))
+    full = lambda v, p: torch.as_tensor(v, dtype=torch.float64).expand(len(p), *shape)
+    rows = {k: torch.cat([full(getattr(v, k), p) for v, p in zip(own, parts)]) for k in numbers}
+    return replace(first, each=(), **rows)
 
 # %% ../nbs/80_desk.ipynb #b9005a86
 def read_by(command)->list: # a command, or options
@@ -134,6 +193,16 @@ def reader_of(instrument:Instrument)->type:
     return dataclass(kw_only=True)(Plain)
 
 # %% ../nbs/80_desk.ipynb #7b7e29b4
+def noisy(like,          # likelihood
+          mu:Tensor,     # noiseless signals (n,C,...)
+          draws:Tensor,  # standard normal draws like mu
+         )->Tensor:      # data (n,C,...)
+    "Data as a likelihood draws them; ValueError where it cannot."
+    if not hasattr(like, 'draw'):
+        raise ValueError(f"{type(like).__name__} draws no data: give it a method draw(mu, draws), "
+                         "with standard normal draws of the shape of mu")
+    return like.draw(mu, draws)
+
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -153,10 +222,10 @@ class Simulate:
         expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'noise')
         sim = self.simulator()
         theta, cond = sim.space.states(n, self.set, 'simulate', self.seed), self.conditions(n, self.seed)
-        some = lambda i: sim(theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double()
+        some = lambda i: signals_of(sim, theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double()
         with torch.no_grad(): y = torch.cat([some(i) for i in range(0, n, 32)])
         draws = normals(n, y[0].numel(), 'noise', self.seed, dtype=torch.float64).view_as(y)
-        return sim, theta, cond, y + self.likelihood(self.noise).std(y)*draws if self.noise else y
+        return sim, theta, cond, noisy(self.likelihood(self.noise), y, draws) if self.noise else y
 
     def run(self):
         "Simulate and write."
@@ -206,7 +275,7 @@ def known_values(space,
     out = {}
     for k, v in (words.items() if isinstance(words, dict) else pairs(words, 'known').items()):
         out[k] = measured(v, space[k].unit, k) if isinstance(v, str) else v if isinstance(v, tuple) else (v, 0.)
-        space.only(k).check(torch.tensor([[float(out[k][0])]], dtype=torch.float64))
+        space.only(k).check(real_tensor(out[k][0], k).reshape(-1, 1))
     return out
 
 # %% ../nbs/80_desk.ipynb #3c436f32
@@ -273,7 +342,7 @@ def retrieve(run:Run,
     method = next(iter(methods)) if method is None else method
     if method not in methods: raise ValueError(f"method {method!r}: there are {', '.join(methods)}")
     if not len(signals): raise ValueError("there are no signals to retrieve")
-    if known: signals = replace(signals, known=known_values(run.sim.space, known))
+    if known: signals = replace(signals, known=signals.known | known_values(run.sim.space, known))
     like, needed = signals.like, signals.like is None and run.sim is not None
     if noise is not None or needed: like = run.recipe.likelihood(noise, signals.y)
     signals = replace(signals, like=like, auto=noise == 'auto', shared={})
@@ -286,12 +355,15 @@ def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physi
     m = s.measurement(run.sim)
     e = map_estimate(m, start=start)
     ends = box_posterior(m, theta=e.theta).interval(level)
-    odd = misfit(m, theta=e.theta, scaled=s.auto, null=s.shared.get('null'))
-    s.shared['null'] = odd.null                                       # noise is drawn once for all batches
-    bound = crlb(m.sim, e.theta, m.like, s.known, **s.cond)
-    return Results(m.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, odd.p, level, 'fit by physics',
-                   tuple(s.known),
-                   s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), doubts(odd))
+    bound = crlb(m.sim, e.theta, m.like, m.knowledge.known, **m.cond())
+    p, said, method, samples = torch.full_like(e.chi2, math.nan), (), 'fit by physics', math.prod(m.shape)
+    if samples < 4*WIDTHS[0]: method += f', residuals not tested ({samples} samples)'
+    else:
+        odd = misfit(m, theta=e.theta, scaled=s.auto, null=s.shared.get('null'))
+        s.shared['null'] = odd.null                                   # noise is drawn once for all batches
+        p, said = odd.p, doubts(odd)
+    return Results(m.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, p, level, method,
+                   tuple(s.known), s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), said)
 
 def doubts(odd, alpha=.01): # a Misfit
     "What a residual shows, where noise does not."
@@ -305,9 +377,9 @@ def recovery(run:Run, instrument:Instrument,
     if run.sim is None or not instrument.estimate: return Judgement()
     space = run.sim.space
     theta = space.sample(n, 'recovery', run.recipe.seed)
-    with torch.no_grad(): mu = run.sim(theta).double()
+    with torch.no_grad(): mu = signals_of(run.sim, theta).double()
     like = run.recipe.likelihood(None)
-    y = mu + like.std(mu)*normals(n, mu[0].numel(), 'recovery', run.recipe.seed, dtype=torch.float64).view_as(mu)
+    y = noisy(like, mu, normals(n, mu[0].numel(), 'recovery', run.recipe.seed, dtype=torch.float64).view_as(mu))
     got = retrieve(run, Signals(y, like=like))
     prior = space.sample(4000, 'prior').std(0)
     error = ((got.value - theta).square().mean(0).sqrt()/prior).tolist()
@@ -364,6 +436,10 @@ def options_in(words)->dict: # the words of the command line
 def train_command(instrument:Instrument)->type:
     "Options of a training: the recipe's, and where to write."
     if instrument.recipe is None: raise ValueError(f"{instrument.name} has no recipe: there is nothing to train")
+    taken = {f.name for f in fields(Train)} & {f.name for f in fields(instrument.recipe)}
+    if taken:
+        raise ValueError(f"{instrument.recipe.__name__} has an option {min(taken)!r}, which train has itself: "
+                         "rename it")
     doc = (f"{instrument.recipe.__doc__} A preset comes first: {', '.join(instrument.presets)}; `default` if none "
            f"is named.")
     # where tyro reads the comments
@@ -383,8 +459,6 @@ class Export:
         run = Run.load(self.folder)
         out = self.out or f'{run.name}.onnx'
         ready_to_write(out, ('.onnx',), self.overwrite)
-        if not hasattr(run.model, 'for_export'):
-            raise ValueError(f"the network of {run.name} cannot be exported: its class has no method for_export")
         print('wrote', run.export_onnx(out))
 
 def evaluate(folder): # of a run
@@ -444,6 +518,7 @@ class Fit(FromFiles):
         run = Untrained(self.simulator())
         signals = self.signals(run)
         noise = self.likelihood(self.noise) if signals.like is None and hasattr(self, 'likelihood') else signals.like
-        got = self.estimated(run, replace(signals, known=known_values(run.sim.space, self.known), like=noise))
+        known = signals.known | known_values(run.sim.space, self.known)
+        got = self.estimated(run, replace(signals, known=known, like=noise))
         self.save(got, signals)
         return got

@@ -29,7 +29,7 @@ def data(tmp_path_factory):
     peak = height[:,None]*np.exp(-((np.arange(16) - 8)/2)**2) + .02*normals(256, 16, 'peaks', dtype=torch.float64).numpy()
     write_hdf5(d/'toy.h5', dict(x=peak, height=height))
     theta = torch.tensor([[-.2, .3], [0., .2], [.1, .5], [.3, .4]], dtype=torch.float64)
-    write_hdf5(d/'blackbox.h5', dict(signal=resonance(theta)[:,0].numpy() + .01*normals(4, 40, 'four resonances', dtype=torch.float64).numpy()))
+    write_hdf5(d/'blackbox.h5', dict(signal=resonance(theta)[:,0] + .01*normals(4, 40, 'four resonances', dtype=torch.float64).numpy()))
     return d
 
 @pytest.fixture(scope='module', params=NAMES)

@@ -23,7 +23,7 @@ class Resonance:
     def __init__(self, gain=1.): self.gain = gain
     def __call__(self, theta):
         centre, width = np.asarray(theta.detach().cpu() if torch.is_tensor(theta) else theta, dtype=float).T[...,None]
-        return torch.tensor(self.gain/(1 + ((AXIS - centre)/width)**2))[:,None]
+        return (self.gain/(1 + ((AXIS - centre)/width)**2))[:,None]
 
 class Net(nn.Module):
     "Both parameters on the unit scale."
