@@ -272,3 +272,13 @@ def test_capped_absorbance(tmp_path, capsys, cap):
     r = rows['mf_CO']
     assert r['flag'] in ('not trusted', 'suspect') or abs(r['value'] - .003) < 3*r['statistical'], (r, said)
     assert ('are capped and were left out' in said) == (cap < 6), said
+
+def test_a_long_list_from_the_shell(tmp_path, capsys):
+    "Lines far from the files are not kept; a list of another region says so."
+    record = (CASES/'ch4s.par').read_text().split('\n')[0]
+    far = ''.join(f'{record[:3]}{1000 + i/10:12.6f}{record[15:]}\n' for i in range(5000))
+    (tmp_path/'long.par').write_text(far + (CASES/'ch4s.par').read_text())
+    (tmp_path/'far.par').write_text(far)
+    rows, said = fit(tmp_path, capsys, CASES/'a_ok.csv', '--lines', str(tmp_path/'long.par'), *METHANE[2:])
+    is_right(rows['mf_CH4'], 200e-6)
+    assert 'no lines' in refused(capsys, CASES/'a_ok.csv', '--lines', tmp_path/'far.par', *METHANE[2:])
