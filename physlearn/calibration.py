@@ -104,13 +104,15 @@ def coverage(samples:Tensor, truth:Tensor,        # (n,S,d), (n,d)
              key=0,                               # of the draws that decide ties
             )->Tensor:                            # (levels,d)
     "Share of central intervals that hold the truth."
-    return _inside(sbc_ranks(samples, truth, weights, key), levels)
+    return _inside(sbc_ranks(samples, truth, weights, key), _shares(levels))
 
-def _inside(ranks, levels):
-    "Share of ranks in the central intervals (levels,d); ValueError for a level that is no share."
+def _inside(ranks, levels): return torch.stack([((ranks - .5).abs() <= a/2).double().mean(0) for a in levels])
+
+def _shares(levels):
+    "The levels; ValueError for one that is no share."
     for a in levels:
         if not 0 < a < 1: raise ValueError(f"level {a:g}: expected a share between 0 and 1, like 0.95")
-    return torch.stack([((ranks - .5).abs() <= a/2).double().mean(0) for a in levels])
+    return tuple(levels)
 
 def covered(low:Tensor, high:Tensor, # interval ends (n,d)
             truth:Tensor,            # (n,d)
@@ -250,6 +252,7 @@ def calibrate(space,                     # ParamSpace, then scores are on the sc
              )->Calibration:
     "All checks of one set of posteriors."
     samples, truth, weights = _checked(samples, truth, weights)
+    levels = _shares(levels)
     names, (n, d) = list(space), truth.shape
     if len(names) != d: raise ValueError(f"{len(names)} names ({', '.join(names)}) for {d} parameters")
     def encode(t): return space.encode(t) if isinstance(space, ParamSpace) else t
