@@ -130,7 +130,7 @@ def _cells(path, lines, sep):
 
 # %% ../nbs/00_core/01_files.ipynb #10c8aaef
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)', re.I | re.A)
-_GAPS = ('', '#', 'nan', 'NaN')
+_GAPS = ('', '#', 'nan', 'NaN', 'NA', 'N/A', 'null', 'NULL', 'None')
 
 def _numbers(path, name, cells, lines, gaps):
     "One column as float64; with `gaps`, what is missing becomes NaN."

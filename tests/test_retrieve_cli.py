@@ -92,7 +92,7 @@ BAD = dict(
     fit_y_unit=(['fit', 'spectra', 'transmittance.csv', '--y-unit', 'K'], "unit 'K'"),
     fit_unit=(fit('--unit', 'nm'), "unit"),
     fit_known=(fit('--known', 'P=5'), 'P'),
-    fit_out=(fit('--out', 's.csv'), 'is a file'),
+    fit_out=(fit('--out', 's.csv'), 'is already there'),
     fit_example_out=(['fit', 'spectra', str(example_spectrum()), '--out', 'no/where'], 'no folder'))
 
 @pytest.mark.parametrize('name', BAD)
