@@ -130,7 +130,7 @@ def _cells(path, lines, sep):
 
 # %% ../nbs/00_core/01_files.ipynb #10c8aaef
 _NUMBER = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)', re.I | re.A)
-_GAPS = ('', '#', 'nan', 'NaN')
+_GAPS = ('', '#', 'nan', 'NaN', 'NA', 'N/A', 'null', 'NULL', 'None')
 
 def _numbers(path, name, cells, lines, gaps):
     "One column as float64; with `gaps`, what is missing becomes NaN."
@@ -777,6 +777,9 @@ def atomic_write(path): # file to write; its folder has to exist
         _fsync(tmp, os.O_RDWR)
         os.replace(tmp, path)
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too
+    except OSError as e:
+        if e.filename is None or str(e.filename) == str(tmp): e.filename = str(path)   # the name that the user knows
+        raise
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core/01_files.ipynb #965bcaab

@@ -149,6 +149,23 @@ def join(cls:Results, parts:list)->Results: # of signals that follow each other
     return replace(first, **tensors, doubts=sum((p.doubts for p in parts), ()), signals=signals, more=more,
                    method='; '.join(dict.fromkeys(p.method for p in parts if p.method)))
 
+# %% ../nbs/00_core/07c_results.ipynb #among001
+@patch
+def among(self:Results, at, # which of the signals these are (n,), bool
+          signals:dict,     # columns of all (n,)
+          reasons,          # why a signal has no result, a sentence for each (n,)
+         )->Results:
+    "These among signals that could not be used: no values there, and the reason."
+    where = torch.as_tensor(np.asarray(at, dtype=bool))
+    def spread(v):
+        out = v.new_full((len(where), *v.shape[1:]), False if v.dtype == torch.bool else math.nan)
+        out[where] = v
+        return out
+    doubts, here = np.array(reasons, dtype=object), {f.name: getattr(self, f.name) for f in fields(self)}
+    doubts[where.numpy()] = self.doubts
+    return replace(self, **{k: spread(v) for k, v in here.items() if torch.is_tensor(v)}, signals=signals,
+                   more={k: spread(v) for k, v in self.more.items()}, doubts=tuple(doubts.tolist()))
+
 # %% ../nbs/00_core/07c_results.ipynb #b1f1123a
 @patch
 def flag(self:Results, i:int, # signal
@@ -165,7 +182,7 @@ def flag(self:Results, i:int, # signal
 @patch
 def sentence(self:Results, i:int)->str: # signal
     "What there is to say of a signal; '' where all is well."
-    wide = [k for k, ratio in zip(self.space, self.ratio[i].tolist()) if verdict(ratio, k in self.known) == 'not determined']
+    wide = [k for k, ratio in zip(self.space, self.ratio[i].tolist()) if ratio == ratio and verdict(ratio, k in self.known) == 'not determined']
     doubts = (('not trusted', not (self.ok[i] and self.value[i].isfinite().all())), ('suspect: no state explains it', self.p[i] < self.alpha),
               (self.doubts[i], bool(self.doubts[i])), (f"not determined: {' '.join(wide)}", bool(wide)))
     return '; '.join(text for text, applies in doubts if applies)
@@ -206,7 +223,7 @@ def _medians(self):
     rows = []
     for j, (k, p) in enumerate(self.space.items()):
         told = sum(self.flag(i, k) in ('determined', 'improved') for i in range(len(self)))
-        cells = [float(v[:,j].median()) for v in (self.value, self.sd, self.ratio)]
+        cells = [float(v[:,j].nanmedian()) for v in (self.value, self.sd, self.ratio)]
         rows.append([k, p.unit or '-', *(f'{v:.3g}' for v in cells), f'{100*told/len(self):.0f} %'])
     return dict(caption=self.summary(), head=['quantity', 'unit', 'median', 'median sd', 'sd after/before', 'determined'], rows=rows)
 

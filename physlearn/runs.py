@@ -28,7 +28,7 @@ from .files import (FileError, atomic_write, named_files, read_json, read_table,
 from .instruments import find
 from .pages import Judgement, png, run_page, run_pictures, text_table
 from .params import ParamSpace
-from .train import (Accumulate, PhysLearner, Together, accelerator, check_stages, first_state, fit_stages,
+from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state, fit_stages,
                              last_state,
                              locked, optimizer, pick_device, precision_cbs, process, writing)
 
@@ -168,8 +168,17 @@ def learner(self:Recipe, sim=None, model=None, device=None)->PhysLearner:
     cbs = [LossTerms(), *precision_cbs(self.precision)]
     if self.accumulate != 1: cbs.append(Accumulate(self.accumulate))
     if self.gradient_clip_val: cbs.append(GradientClip(self.gradient_clip_val))
-    return PhysLearner(self.dls(sim, device), model.to(device), loss_func=self.loss(sim),
+    dls, loss = self.dls(sim, device), self.loss(sim)
+    _returned(self, 'model', model, isinstance(model, nn.Module), 'a torch.nn.Module')
+    _returned(self, 'dls', dls, hasattr(dls, 'train') and hasattr(dls, 'valid'), 'DataLoaders')
+    _returned(self, 'loss', loss, callable(loss), 'a function of (out, batch), like a CompositeLoss')
+    return PhysLearner(dls, model.to(device), loss_func=loss,
                        opt_func=optimizer(self.optimizer, self.weight_decay), cbs=cbs)
+
+def _returned(recipe, method, value, good, expected):
+    "ValueError where a method of a recipe gives something else than a training needs."
+    if good: return
+    raise ValueError(f"{type(recipe).__name__}.{method} returned {type(value).__name__}; expected {expected}")
 
 # %% ../nbs/00_core/07_runs.ipynb #fd923b3d
 def _tensorboard(folder, options):
@@ -333,7 +342,10 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     sim = recipe.simulator()
     learn = recipe.learner(sim, device=device if n == 1 else 'cpu')
     if start is not None: recipe.begin(learn.model, start)
-    check_stages(learn, recipe.stages(), recipe.weights)
+    stages = recipe.stages()
+    whole = isinstance(stages, (list, tuple)) and all(isinstance(s, Stage) for s in stages)
+    _returned(recipe, 'stages', stages, whole, 'a list of Stage')
+    check_stages(learn, stages, recipe.weights)
     Tracker(recipe.track, out)
     if n > 1: _can_share(recipe, learn, n)
     if not resume: _start(recipe, out, sim)
@@ -342,9 +354,29 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
         say(said)
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
-        rows = _train(recipe, learn, out, resume,
-                      quiet) if n == 1 else _processes(recipe, learn, out, device, n, resume, quiet)
+        rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
+                _processes(recipe, learn, out, device, n, resume, quiet))
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
+
+def _train_or_say(recipe, learn, out, resume, quiet):
+    "Train in this process; where parts of the recipe do not fit each other, say which."
+    try: return _train(recipe, learn, out, resume, quiet)
+    except (TypeError, AttributeError, KeyError, IndexError, RuntimeError) as e:
+        wrong = _mismatch(recipe, learn)
+        if not wrong: raise
+        raise ValueError(wrong) from e
+
+def _mismatch(recipe, learn):
+    "Which part of a recipe does not fit the others, found after a training failed; '' where none is seen."
+    batch, name = learn.dls.train.one_batch(), type(recipe).__name__
+    batch = batch[0] if isinstance(batch, (tuple, list)) else batch
+    try: out = learn.model(batch)
+    except Exception: return ''                                  # an error in the model's own code names its place
+    if not isinstance(out, dict):
+        return f"{name}.model: its network answers with {type(out).__name__}; expected a dict of tensors by name"
+    try: learn.loss_func(out, batch)
+    except Exception as e: return f"{name}.loss cannot take what the network answers: {type(e).__name__}: {e}"
+    return ''
 
 def _say_versions(recipe, out, say):
     "Name the versions that are not those with which the run was begun."

@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from ..callbacks import Anneal, Column, EarlyStop, InTraining, constant, cosine_warmup, one_cycle
 from .inform import Inform
 from .physvae import PhysVAE, divergences, gate, proposal, rec, target_mse
-from .traits import arrays, read_canopy
+from .reflectance import read_canopy
+from .traits import arrays
 from ..data import FileSource, Rows, SeedDL, SimSource, White
 from ..flows import nll
 from ..losses import CompositeLoss
@@ -75,7 +76,8 @@ class CanopyRecipe(Recipe):
     batch_size: int = 256           # rows per step
     table: str|None = None          # reflectances to train on, CSV; none: simulated ones alone
     scale: float|None = None        # what stands for reflectance 1 in it, like 10000
-    offset: float|None = None       # what is added to its values first, like -1000
+    offset: float|str|None = None   # what is added to its values first: a number, `date`, or a column's name
+    bands: tuple[str, ...] = ()     # bands that are there, where some are not, like B02 B03; others count as missing
     lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
     lon: float|None = None          # east positive [deg]
     tts: float|None = None          # or the zenith angle of the sun in all rows [deg]
@@ -131,7 +133,8 @@ def check(self:CanopyRecipe):
 @patch
 def rows(self:CanopyRecipe): # Reflectance
     "The table."
-    return read_canopy(self.table, self.scale, self.offset, self.lat, self.lon, self.tts)
+    return read_canopy(self.table, scale=self.scale, offset=self.offset, lat=self.lat, lon=self.lon, tts=self.tts,
+                       bands=self.bands or None)
 
 @patch
 def simulator(self:CanopyRecipe)->Inform:
@@ -209,7 +212,7 @@ def stages(self:CanopyRecipe)->list:
         said = f"pretraining ends after {self.epochs_pretrain} epochs at rate {lr:g}; "
     if not self.table: return stages
     beta = f"beta 0 to 1 in {self.kl_warmup_epochs} epochs"
-    said += f"training on {self.table}: {beta}, rate {self.lr:g} falling as a cosine"
+    said += f"training on {self.table}: {'; '.join(self.rows().notes)}; {beta}, rate {self.lr:g} falling as a cosine"
     return [*stages, Stage('train', self.epochs - self.epochs_pretrain, self.lr,
                            sched=lambda lr: cosine_warmup(lr, warmup_epochs=0, eta_min_ratio=.01),
                            cbs=self._callbacks, prepare=lambda learn: self._prepare(learn, False), say=said)]

@@ -129,7 +129,7 @@ class FitSpectra(SpectraOptions):
 @patch
 def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is none, by file
     "All files: read, put together by axis, fitted."
-    setup, found, groups, many = self.parts(), dict.fromkeys(self.files), {}, len(self.files) > 1
+    own, found, groups, many = self.chosen().grid is None, dict.fromkeys(self.files), {}, len(self.files) > 1
     for f in bar(self.files) if many else self.files:
         try: spec = read_spectrum(f, **self.reading(), unsorted=self.unsorted)
         except FileError as e: found[f] = e
@@ -137,6 +137,10 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
             if self.time: spec.meta['measured'] = time_of(f, spec.meta, self.time)
             axis = None if spec.nu is None else spec.nu.tobytes()
             groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis), []).append((f, spec))
+    if not groups: return found
+    axes = [part[0][1].nu for part in groups.values() if part[0][1].nu is not None]
+    around = [min(nu.min() for nu in axes) - 100, max(nu.max() for nu in axes) + 100] if own and axes else None
+    setup = self.parts(around)         # lines far from every file need not be read
     kinds = {(q, axis is None): g[0][0] for (q, _, _, axis), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")

@@ -489,6 +489,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
     nu = raw if axis == 'pixel' else _axis(data, path, axis, unit, medium, centre, x, raw, unsorted)
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
+    if quantity in ('absorbance', 'optical_depth'): keep &= ~_capped(data, val)
     if keep.sum() < 16: raise FileError(path, f"{keep.sum()} points", 'at least 16')
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
     try: validate(val, path, y, lines=at)
@@ -603,6 +604,15 @@ def _kept(data, path, nu, pixel, crop, drop):
         keep &= ~inside if out else inside
         data.notes.append(f"{'left out' if out else 'kept'} {lo:.9g} .. {hi:.9g} {unit}, {inside.sum()} points")
     return keep
+
+# %% ../../nbs/10_spectra/14_files.ipynb #cap00002
+def _capped(data, val, run=3):
+    "Which points stand at the largest value, bool (N,), if several do in a row; said in the notes."
+    top = val == np.nanmax(val)
+    inside = np.convolve(top, np.ones(run), 'valid') == run
+    if not inside.any(): return np.zeros(len(val), dtype=bool)
+    data.notes.append(f"{top.sum()} points at the largest value, {np.nanmax(val):g}, are capped and were left out")
+    return top
 
 # %% ../../nbs/10_spectra/14_files.ipynb #opt00002
 @dataclass(kw_only=True)
