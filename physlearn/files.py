@@ -782,6 +782,9 @@ def atomic_write(path): # file to write; its folder has to exist
         _fsync(tmp, os.O_RDWR)
         os.replace(tmp, path)
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too
+    except OSError as e:
+        if e.filename is None or str(e.filename) == str(tmp): e.filename = str(path)   # the name that the user knows
+        raise
     finally: tmp.unlink(missing_ok=True)
 
 # %% ../nbs/00_core/01_files.ipynb #965bcaab
