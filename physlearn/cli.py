@@ -6,8 +6,8 @@
 __all__ = ['VERBS', 'ON_RUNS', 'from_words', 'keep_memory', 'main']
 
 # %% ../nbs/90_cli.ipynb #437a2c9d
-import sys
-from .instruments import INSTRUMENTS, OWN
+import linecache, os, re, sys
+from .instruments import INSTRUMENTS, OWN, only_here, own_line, said_by
 
 VERBS = dict(fit='fit measured data by physics alone', simulate='draw states and write their signals',
              identifiable='say what data can tell, before there are any', train='train a network')
@@ -103,15 +103,44 @@ def _on_instrument(verb, words):
     if not name or own and name not in own:
         raise ValueError(f"{verb} needs an instrument, not {name!r}: there are {', '.join(own or INSTRUMENTS)}")
     _work(verb, find(name, here=True), words[1:], f'physlearn {verb} {name}')
+    if verb == 'train' and only_here(name):
+        print(f"to work with the run, name the place of {name} too: PYTHONPATH=. physlearn retrieve RUN FILE")
 
 def _refused(work, *args):
     "Do the work; what the user got wrong becomes a sentence."
     keep_memory()
     try: work(*args)
-    except (ValueError, KeyError, ImportError) as e: return _fail(_sentence(e))
-    except OSError as e: return _fail(f"{e.filename or 'a file'} cannot be written ({e.strerror})")
     except KeyboardInterrupt: return 130
+    except Exception as e:
+        if os.environ.get('PHYSLEARN_DEBUG'): raise
+        sentence = _sentence_of(e)
+        if sentence is None: raise
+        return _fail(sentence)
     return 0
+
+def _sentence_of(e):
+    "What to tell the user of an error; None where it is ours."
+    if e.__context__ is not None and e.__cause__ is None and not e.__suppress_context__ and own_line(e.__context__):
+        if not _deliberate(e): e = e.__context__                       # a simulator was tried in another way
+    found = own_line(e)
+    if found and not _deliberate(e) and (found[3] or not isinstance(e, (ValueError, ImportError))): return said_by(e)
+    if isinstance(e, (ValueError, KeyError, ImportError)): return _sentence(e)
+    return _unwritten(e) if isinstance(e, OSError) else None
+
+def _deliberate(e):
+    "Was the error raised on purpose, by a sentence in the code?"
+    tb = e.__traceback__
+    while tb.tb_next: tb = tb.tb_next
+    line = linecache.getline(tb.tb_frame.f_code.co_filename, tb.tb_lineno)
+    return isinstance(e, (ValueError, ImportError)) and bool(re.search(r'\braise\b', line))
+
+def _unwritten(e):
+    "What cannot be written, why, and what to do."
+    name = e.filename or 'a file'
+    if os.path.islink(name) and not os.path.exists(name):
+        return f"{name}: is a link that leads nowhere; remove it, or give another name"
+    reason = e.strerror or ' '.join(' '.join(map(str, e.args)).split())
+    return f"{name} cannot be written ({reason}); make room, or write elsewhere"
 
 # %% ../nbs/90_cli.ipynb #8a91cf9b
 def main(args=None)->int: # exit code

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 'recipe_of', 'plain_option', 'Tracker', 'sha256',
-           'Run', 'open_recipe', 'Tell', 'write_history', 'Named', 'named_model', 'read_recipe']
+           'Run', 'open_recipe', 'Tell', 'write_history', 'Named', 'named_model', 'read_mapping', 'typed_options',
+           'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
 import contextlib, hashlib, math, multiprocessing, os, secrets, socket, sys, time
@@ -27,7 +28,7 @@ from .files import (FileError, atomic_write, named_files, read_json, read_table,
 from .instruments import find
 from .pages import Judgement, png, run_page, run_pictures, text_table
 from .params import ParamSpace
-from .train import (Accumulate, PhysLearner, Together, accelerator, check_stages, first_state, fit_stages,
+from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state, fit_stages,
                              last_state,
                              locked, optimizer, pick_device, precision_cbs, process, writing)
 
@@ -167,8 +168,17 @@ def learner(self:Recipe, sim=None, model=None, device=None)->PhysLearner:
     cbs = [LossTerms(), *precision_cbs(self.precision)]
     if self.accumulate != 1: cbs.append(Accumulate(self.accumulate))
     if self.gradient_clip_val: cbs.append(GradientClip(self.gradient_clip_val))
-    return PhysLearner(self.dls(sim, device), model.to(device), loss_func=self.loss(sim),
+    dls, loss = self.dls(sim, device), self.loss(sim)
+    _returned(self, 'model', model, isinstance(model, nn.Module), 'a torch.nn.Module')
+    _returned(self, 'dls', dls, hasattr(dls, 'train') and hasattr(dls, 'valid'), 'DataLoaders')
+    _returned(self, 'loss', loss, callable(loss), 'a function of (out, batch), like a CompositeLoss')
+    return PhysLearner(dls, model.to(device), loss_func=loss,
                        opt_func=optimizer(self.optimizer, self.weight_decay), cbs=cbs)
+
+def _returned(recipe, method, value, good, expected):
+    "ValueError where a method of a recipe gives something else than a training needs."
+    if good: return
+    raise ValueError(f"{type(recipe).__name__}.{method} returned {type(value).__name__}; expected {expected}")
 
 # %% ../nbs/00_core/07_runs.ipynb #fd923b3d
 def _tensorboard(folder, options):
@@ -332,7 +342,10 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     sim = recipe.simulator()
     learn = recipe.learner(sim, device=device if n == 1 else 'cpu')
     if start is not None: recipe.begin(learn.model, start)
-    check_stages(learn, recipe.stages(), recipe.weights)
+    stages = recipe.stages()
+    whole = isinstance(stages, (list, tuple)) and all(isinstance(s, Stage) for s in stages)
+    _returned(recipe, 'stages', stages, whole, 'a list of Stage')
+    check_stages(learn, stages, recipe.weights)
     Tracker(recipe.track, out)
     if n > 1: _can_share(recipe, learn, n)
     if not resume: _start(recipe, out, sim)
@@ -341,9 +354,29 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
         say(said)
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
-        rows = _train(recipe, learn, out, resume,
-                      quiet) if n == 1 else _processes(recipe, learn, out, device, n, resume, quiet)
+        rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
+                _processes(recipe, learn, out, device, n, resume, quiet))
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
+
+def _train_or_say(recipe, learn, out, resume, quiet):
+    "Train in this process; where parts of the recipe do not fit each other, say which."
+    try: return _train(recipe, learn, out, resume, quiet)
+    except (TypeError, AttributeError, KeyError, IndexError, RuntimeError) as e:
+        wrong = _mismatch(recipe, learn)
+        if not wrong: raise
+        raise ValueError(wrong) from e
+
+def _mismatch(recipe, learn):
+    "Which part of a recipe does not fit the others, found after a training failed; '' where none is seen."
+    batch, name = learn.dls.train.one_batch(), type(recipe).__name__
+    batch = batch[0] if isinstance(batch, (tuple, list)) else batch
+    try: out = learn.model(batch)
+    except Exception: return ''                                  # an error in the model's own code names its place
+    if not isinstance(out, dict):
+        return f"{name}.model: its network answers with {type(out).__name__}; expected a dict of tensors by name"
+    try: learn.loss_func(out, batch)
+    except Exception as e: return f"{name}.loss cannot take what the network answers: {type(e).__name__}: {e}"
+    return ''
 
 def _say_versions(recipe, out, say):
     "Name the versions that are not those with which the run was begun."
@@ -587,26 +620,40 @@ def export_onnx(self:Run,
     return Path(path)
 
 # %% ../nbs/00_core/07_runs.ipynb #c0fb3bbe
-def read_recipe(path, # YAML or JSON
-                cls,  # recipe class of an instrument
-               )->dict: # options of it
-    "Options from a file; FileError names what does not belong there."
+def read_mapping(path, # YAML or JSON
+                )->dict:
+    "What a file says by name; FileError where it says nothing so."
     if str(path).endswith('.json'): d = read_json(path)
     else:
         import yaml
         try: d = yaml.safe_load(read_text(path))
         except yaml.YAMLError as e:
-            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options of a recipe') from None
+            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options') from None
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
+    return d
+
+def typed_options(path,    # file that they come from
+                  d:dict,  # options by name
+                  cls,     # dataclass that has them
+                  whose,   # in words
+                 )->dict:  # the same, of the types that they have there
+    "Options of a file; FileError names what does not belong there."
+    kinds = get_type_hints(cls)
+    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):
+        raise FileError(path, f"option {unknown[0]!r}", f"options of {whose}")
+    return {k: _typed(path, k, str(kinds[k]), v) for k, v in d.items()}
+
+def read_recipe(path, # YAML or JSON
+                cls,  # recipe class of an instrument
+               )->dict: # options of it
+    "Options from a file; FileError names what does not belong there."
+    d = read_mapping(path)
     if set(d) <= {'system', 'options', 'versions'}:
         if d.get('system') != cls.system or not isinstance(d.get('options'), dict):
             found = f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}"
             raise FileError(path, found, f"system {cls.system!r} and its options")
         d = d['options']
-    d, kinds = cls.from_file(path, d), get_type_hints(cls)
-    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):
-        raise FileError(path, f"option {unknown[0]!r}", f"options of `physlearn train {cls.system}`")
-    return {k: _typed(path, k, str(kinds[k]), v) for k, v in d.items()}
+    return typed_options(path, cls.from_file(path, d), cls, f'`physlearn train {cls.system}`')
 
 # %% ../nbs/00_core/07_runs.ipynb #f1f7927d
 _KINDS = dict(bool='true or false', tuple='a list', str='a word', float='a number', int='a whole number')

@@ -1,11 +1,12 @@
 """What instruments and databases write, from the shell: files and right values are of data/cases."""
-import json, os
+import gzip, json, os, tracemalloc
 from pathlib import Path
 import numpy as np
 import pytest
 from physlearn.cli import main
-from physlearn.files import FileError
+from physlearn.files import FileError, write_table
 from physlearn.spectra.files import Spectrum, read_spectrum
+from physlearn.spectra.hitran import read_lines
 
 CASES = Path(os.environ.get('PHYSLEARN_DATA', ''))/'cases/spectra'
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason='PHYSLEARN_DATA has no cases')
@@ -201,3 +202,83 @@ def test_units_of_gauges(tmp_path, capsys, known):
 def test_units_that_are_refused(capsys, words, says):
     said = refused(capsys, CASES/'a_ok.csv', '--lines', CASES/'ch4s.par', *([] if '--gas' in words else ['--gas', 'CH4=1..1000ppmv']), *words)
     assert says.split('|')[-1] in said, said
+
+# --- line lists
+
+@pytest.mark.parametrize('name, field, first, says', [
+    ('l_blankself.par', 'gamma_self', .072, 'gamma_self: 1 of 2 unknown, taken as gamma_air'), ('l_blankn.par', 'n_air', .5, 'n_air: 1 of 2 unknown, taken as 0.5'),
+    ('l_Eneg1.par', 'elower', 0., 'elower: 1 of 2 unknown, strengths right at 296 K only'), ('l_Dexp.par', 'sw', 1.76e-23, ''), ('l_trailblank.par', 'sw', 1.76e-23, ''),
+    ('l_ctrlz.par', 'sw', 1.76e-23, ''), ('hcl0.par', 'gamma_self', .06, 'gamma_self: 2 of 2 unknown'), ('hcl_nogs.csv', 'gamma_self', .06, 'gamma_self: 2 of 2 unknown'),
+    ('c_hash.csv', 'gamma_self', .072, 'gamma_self: 1 of 1 unknown, taken as gamma_air, delta_air: 1 of 1 unknown'), ('c_H2.csv', 'gamma_self', .097, ''),
+    ('hapi_extra.data', 'gamma_self', .097, '')])
+def test_line_lists(name, field, first, says):
+    "What is unknown is counted, and never damage."
+    lines = read_lines(CASES/name)
+    assert getattr(lines, field)[0] == first and says in lines.meta.get('gaps', '') and bool(says) == ('gaps' in lines.meta)
+
+def test_widths_in_other_gases(tmp_path):
+    "Columns of H2 and CO2 are kept, through selections, sums and files; a header beside hitran-api's table names its columns."
+    lines = read_lines(CASES/'c_H2.csv')
+    hydrogen = (lines + read_lines(CASES/'l_Dexp.par'))[:2].in_gas('H2')
+    assert hydrogen.gamma_air.tolist() == [.08, .072] and hydrogen.n_air.tolist() == [.6, .69] and '1 of 2' in hydrogen.meta['broadener']
+    assert lines.in_gas('CO2').gamma_air[0] == .11 and lines.in_gas('CO2').n_air[0] == .69
+    with pytest.raises(ValueError, match='air, CO2, H2'): lines.in_gas('He')
+    write_table(tmp_path/'again.csv', lines.columns())
+    assert read_lines(tmp_path/'again.csv').in_gas('H2').gamma_air[0] == .08
+    assert '3 columns' in read_lines(CASES/'hapi_extra.data').meta['unused']
+    (tmp_path/'a.data').write_bytes((CASES/'hapi_extra.data').read_bytes())
+    (tmp_path/'a.header').write_text(json.dumps(dict(extra=['gamma_H2', 'n_H2', 'sd'])))
+    lines = read_lines(tmp_path/'a.data')
+    assert lines.in_gas('H2').gamma_air[0] == .072 and lines.in_gas('H2').n_air[0] == .69 and lines.meta['unused'] == 'sd'
+
+@pytest.mark.parametrize('name', ['hcl0.par', 'hcl_nogs.csv'])
+def test_an_unknown_self_width_is_said(tmp_path, capsys, name):
+    "HCl of 0.5: without its self width no trusted wrong number, and the summary says why."
+    rows, said = fit(tmp_path, capsys, CASES/'hcl.csv', '--lines', str(CASES/name), '--gas', 'HCl=0.1..1', '--path', '0.2cm', '--known', 'P=0.5atm', 'T=296K')
+    assert rows['mf_HCl']['flag'] == 'not trusted' and 'gamma_self: 2 of 2 unknown, taken as gamma_air' in said
+    assert abs(rows['mf_HCl']['value'] - .195) > .1
+
+def test_long_lists_are_filtered_while_reading(tmp_path, capsys):
+    "Only the window's lines are kept in memory, from text and packed; a list of another region says what it has."
+    record = (CASES/'co.par').read_text().split('\n')[0]
+    with open(tmp_path/'long.par', 'w') as f:
+        for k in range(200): f.write(''.join(f'{record[:3]}{500 + k + i/100:12.6f}{record[15:]}\n' for i in range(100)))
+    (tmp_path/'long.par.gz').write_bytes(gzip.compress((tmp_path/'long.par').read_bytes()))
+    for name in 'long.par', 'long.par.gz':
+        tracemalloc.start()
+        lines = read_lines(tmp_path/name, window=(600., 601.))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(lines) == 101 and peak < 5e5, peak
+    with pytest.raises(FileError, match='has no lines within 2000 .. 2001 cm⁻¹.*500 .. 699.99'): read_lines(tmp_path/'long.par', window=(2000, 2001))
+    assert len(read_lines(CASES/'hcl_nogs.csv', window=(2925, 2926))) == 1
+
+def test_an_energy_that_is_unknown_is_said(tmp_path, capsys):
+    "A fit prints it."
+    text = (CASES/'ch4s.par').read_text().split('\n')
+    (tmp_path/'a.par').write_text('\n'.join([text[0][:45] + '   -1.0000' + text[0][55:], *text[1:]]))
+    rows, said = fit(tmp_path, capsys, CASES/'a_ok.csv', *['--lines', str(tmp_path/'a.par'), *METHANE[2:]])
+    is_right(rows['mf_CH4'], 200e-6)
+    assert 'line list: elower: 1 of 172 unknown' in said
+
+# --- absorbance that an instrument caps
+
+@pytest.mark.parametrize('cap', [6, 3, 1.5, 1.])
+def test_capped_absorbance(tmp_path, capsys, cap):
+    "A saturated line of CO, 3000 ppm: right, or not trusted."
+    nu, a = np.loadtxt(CASES/'sat_cap.csv', delimiter=',', skiprows=1).T
+    np.savetxt(tmp_path/'a.csv', np.stack([nu, np.minimum(a, cap)], 1), '%.12g', ',', header='wavenumber,absorbance', comments='')
+    rows, said = fit(tmp_path, capsys, tmp_path/'a.csv', '--lines', str(CASES/'co.par'), '--gas', 'CO=1ppm..100%', '--path', '1m', '--known', 'P=1atm', 'T=296K', '--base', '10')
+    r = rows['mf_CO']
+    assert r['flag'] in ('not trusted', 'suspect') or abs(r['value'] - .003) < 3*r['statistical'], (r, said)
+    assert ('are capped and were left out' in said) == (cap < 6), said
+
+def test_a_long_list_from_the_shell(tmp_path, capsys):
+    "Lines far from the files are not kept; a list of another region says so."
+    record = (CASES/'ch4s.par').read_text().split('\n')[0]
+    far = ''.join(f'{record[:3]}{1000 + i/10:12.6f}{record[15:]}\n' for i in range(5000))
+    (tmp_path/'long.par').write_text(far + (CASES/'ch4s.par').read_text())
+    (tmp_path/'far.par').write_text(far)
+    rows, said = fit(tmp_path, capsys, CASES/'a_ok.csv', '--lines', str(tmp_path/'long.par'), *METHANE[2:])
+    is_right(rows['mf_CH4'], 200e-6)
+    assert 'no lines' in refused(capsys, CASES/'a_ok.csv', '--lines', tmp_path/'far.par', *METHANE[2:])

@@ -27,7 +27,7 @@ def test_damaged_par(text, word, tmp_path):
     with pytest.raises(FileError, match=word): read_par(put(tmp_path, 'x.par', text))
 
 @pytest.mark.parametrize('text,word', [
-    (TABLE.replace('elower', 'energy'), "no column 'elower'"), (TABLE.replace('gamma_air', 'width'), 'gamma_air or gamma0_air'), (TABLE.replace('219.9451', ''), 'line 2, column elower'),
+    (TABLE.replace('elower', 'energy'), "no column 'elower'"), (TABLE.replace('gamma_air', 'width'), 'gamma_air or gamma0_air'), (TABLE.replace('219.9451', 'low'), 'line 2, column elower'),
     (TABLE.replace('.0597', 'wide'), "'wide'"), (TABLE.replace('6,1,', '6,9,'), 'isotopologue 9'), (TABLE.replace('1.693E-19', '-1'), 'sw, line 2'), (TABLE + '6,1,3086\n', '3 cells')])
 def test_damaged_table(text, word, tmp_path):
     with pytest.raises(FileError, match=word): read_lines_csv(put(tmp_path, 'x.csv', text))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from dataclasses import replace
+from physlearn.calibration import calibrate, coverage
 from physlearn.files import read_hdf5, read_table
 from physlearn.params import Param, ParamSpace
 from physlearn.results import Results, from_to, plus_minus
@@ -94,3 +95,18 @@ def test_no_uncertainty_is_not_determined():
 def test_no_signals():
     r = made(n=0, signals=dict(effective_draws=[], chi2=[]))
     assert '0 rows' in repr(r) and r._repr_html_() and r.plot() and len(r.to_pandas()) == 0
+
+@pytest.mark.parametrize('levels', [(95,), (.5, 1.), (0.,), (math.nan,)])
+def test_levels_of_coverage(levels):
+    samples, truth = torch.randn(40, 50, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(40, 2)
+    for check in (lambda: coverage(samples, truth, levels), lambda: calibrate(['a', 'b'], samples, truth, levels=levels)):
+        with pytest.raises(ValueError, match='expected a share between 0 and 1'): check()
+
+@pytest.mark.parametrize('n', [1, 5, 29])
+def test_few_cases_tell_nothing(n):
+    "Neither that error bars are wrong nor that the data say nothing."
+    samples = torch.randn(n, 50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    c = calibrate(['a', 'b'], samples, torch.full((n, 2), 9., dtype=torch.float64))
+    assert 'too few' in c.sentence and f'{n} simulated case' in c.sentence and 'fails' not in c._repr_html_() and not c.passed
+    assert not any(word in c.sentence for word in ('TARP', 'say nothing'))
+    assert {row['passed'] for row in c.table()} == {None}

@@ -303,6 +303,7 @@ def summary(self:Fit)->str:
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
     parts += self.spectrum.notes
+    if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
     if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
     return '; '.join(parts)
 

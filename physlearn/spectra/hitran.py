@@ -9,7 +9,7 @@ __all__ = ['C_LIGHT', 'H_PLANCK', 'K_B', 'U_KG', 'C2', 'T_REF', 'Isotopologue', 
            'doppler_hwhm', 'lorentz_hwhm', 'pressure_shift']
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #91284289
-import contextlib, io, re
+import contextlib, gzip, io, re, zlib
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import resources
@@ -20,7 +20,7 @@ import torch
 from fastcore.basics import patch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
-from ..files import FileError, read_table, read_text, validate
+from ..files import FileError, read_json, read_table, read_text, regular_file, validate
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #fd89f7f8
 C_LIGHT, H_PLANCK, K_B = 299792458., 6.62607015e-34, 1.380649e-23   # [m/s], [J s], [J/K]
@@ -83,10 +83,11 @@ class LineList:
     ierr: np.ndarray = -1         # uncertainty codes (L,6): nu, sw, gamma_air, gamma_self, n_air, delta_air; -1 unknown
     quanta: np.ndarray = ''       # quantum numbers, as HITRAN writes them
     meta: dict = field(default_factory=dict) # source, edition, citation
+    gases: dict = field(default_factory=dict)# gamma_h2, n_h2, delta_h2, ... (L,) of other broadeners, NaN where unknown
 
     def __post_init__(self):
         L = len(np.atleast_1d(self.nu))
-        for f in fields(self)[:-1]:
+        for f in fields(self)[:-2]:
             dtype = str if f.name == 'quanta' else int if f.name in ('molec_id', 'local_iso_id', 'ierr') else float
             shape, v = (L, 6) if f.name == 'ierr' else (L,), getattr(self, f.name)
             try: v = np.array(np.broadcast_to(v, shape), dtype=dtype)
@@ -98,7 +99,8 @@ class LineList:
         "The lines of a mask, a slice, an index or a list of indices."
         if isinstance(k, (int, np.integer)): k = slice(k, k + 1 or None)
         elif not isinstance(k, slice): k = np.asarray(k)
-        return replace(self, **{f.name: getattr(self, f.name)[k] for f in fields(self)[:-1]})
+        gases = {name: v[k] for name, v in self.gases.items()}
+        return replace(self, gases=gases, **{f.name: getattr(self, f.name)[k] for f in fields(self)[:-2]})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #13b6ccc7
 def _of(lines, what):
@@ -137,9 +139,11 @@ def __add__(self:LineList, other:LineList)->LineList:
     if twice:
         raise ValueError(f"{len(twice)} transitions are in both lists, the first at {min(twice)[0]:.6f} cm⁻¹: "
                          "each may count once")
-    both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)[:-1]}
+    both = {f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)[:-2]}
     said = lambda k: dict.fromkeys(str(m[k]) for m in (self.meta, other.meta) if k in m)      # the same is said once
-    return LineList(**both, meta={k: ' + '.join(said(k)) for k in {**self.meta, **other.meta}})
+    column = lambda lines, k: lines.gases.get(k, np.full(len(lines), np.nan))
+    gases = {k: np.concatenate([column(self, k), column(other, k)]) for k in {**self.gases, **other.gases}}
+    return LineList(**both, gases=gases, meta={k: ' + '.join(said(k)) for k in {**self.meta, **other.meta}})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #6c27c813
 _NEEDED = ('molec_id', 'local_iso_id', 'nu', 'sw', 'elower', 'gamma_air', 'gamma_self', 'n_air', 'delta_air')
@@ -168,12 +172,13 @@ def _repr_html_(self:LineList, most=6):
 def columns(self:LineList)->dict:
     "The columns that hold anything but their default, for `write_table`; error codes as one word."
     out = {}
-    for f in fields(self)[:-1]:
+    for f in fields(self)[:-2]:
         v, default = getattr(self, f.name), self.n_air if f.name == 'n_gamma2' else f.default
         if f.name not in _NEEDED:
             default = np.broadcast_to(default, v.shape)
             if np.array_equal(v, default, equal_nan=v.dtype.kind == 'f'): continue
         out[f.name] = v
+    out |= self.gases
     if 'ierr' in out: out['ierr'] = np.array([''.join('-' if c < 0 else str(c) for c in row) for row in self.ierr])
     return out
 
@@ -181,10 +186,14 @@ def columns(self:LineList)->dict:
 _PAR = dict(molec_id=(1, 2), nu=(4, 15), sw=(16, 25), gamma_air=(36, 40), gamma_self=(41, 45), elower=(46, 55),
             n_air=(56, 59), delta_air=(60, 67))   # first and last column, counted from 1
 
+_MAY_LACK = 'gamma_air', 'gamma_self', 'elower', 'n_air', 'delta_air'
+
 def _par_numbers(path, raw, name, a, b):
     "One field of all records as float64."
+    gap = (raw[:,a-1:b] == 32).all(1) & (name in _MAY_LACK)
     cells = np.ascontiguousarray(raw[:,a-1:b]).view(f'S{b-a+1}')[:,0]
-    plain = np.isin(raw[:,a-1:b], np.frombuffer(b'0123456789+-.eE ', np.uint8)).all(1)
+    cells = np.where(gap, b'nan', np.char.replace(np.char.upper(cells), b'D', b'E'))
+    plain = gap | np.isin(raw[:,a-1:b], np.frombuffer(b'0123456789+-.eEdD ', np.uint8)).all(1)
     try: x = cells.astype(float) if plain.all() else None
     except ValueError: x = None
     if x is None:
@@ -193,21 +202,97 @@ def _par_numbers(path, raw, name, a, b):
         raise FileError(path, f"found {found!r}", f"a number, {name}", f"line {i+1}, columns {a}-{b}",
                         'the record is damaged or shifted: download the file again')
     lo = -np.inf if name in ('n_air', 'delta_air', 'elower') else 0.
-    return validate(x, path, f"{name}, columns {a}-{b}", lo=lo, lines=np.arange(1, len(x) + 1))
+    validate(x[~gap], path, f"{name}, columns {a}-{b}", lo=lo, lines=np.arange(1, len(x) + 1)[~gap])
+    return x
 
 def _is_float(c):
     try: return np.isfinite(float(c))
     except ValueError: return False
 
+# %% ../../nbs/10_spectra/11_hitran.ipynb #gaps0002
+def _gaps(path, col, lines):
+    "Put what is usual where a value is unknown, and count it in a sentence; without any width there is no line."
+    defaults, count, n = {f.name: f.default for f in fields(LineList)}, [], len(col['nu'])
+    def fill(k, gap, value, how=''):
+        if not gap.any(): return
+        count.append(f"{k}: {gap.sum()} of {n} unknown{how}")
+        col[k] = np.where(gap, value, col[k])
+    air, own = (np.isnan(col[k]) | (col[k] == 0) for k in ('gamma_air', 'gamma_self'))
+    bare = air & own & np.isnan(col['gamma_air'])
+    if bare.any():
+        raise FileError(path, f"gamma_air is missing in {bare.sum()} lines", 'a number', f"line {lines[bare.argmax()]}")
+    fill('gamma_self', own & ~air, col['gamma_air'], ', taken as gamma_air')
+    fill('gamma_air', air & ~own, col['gamma_self'], ', taken as gamma_self')
+    fill('n_air', np.isnan(col['n_air']), .5, ', taken as 0.5')
+    fill('elower', np.isnan(col['elower']) | (col['elower'] == -1), 0., ', strengths right at 296 K only')
+    for k, v in list(col.items()):
+        if k not in ('n_self', 'n_gamma2', 'gamma_air'): fill(k, np.isnan(v), defaults[k] if k != 'gamma_self' else 0.)
+    return ', '.join(count)
+
 # %% ../../nbs/10_spectra/11_hitran.ipynb #dcba7c89
-def _par_records(path):
-    "The file as characters (L,160)."
-    rows = read_text(path).rstrip('\n').split('\n')
-    for i, r in enumerate(rows, 1):
-        if len(r) != 160 or not r.isascii():
-            raise FileError(path, f"{len(r)} characters: {r[:30]!r}", '160 plain characters, a HITRAN record', f"line {i}",
-                            'the file is cut off or edited: download it again')
-    return np.frombuffer(''.join(rows).encode(), np.uint8).reshape(-1, 160)
+def _par_lines(path, window, most=2**33):
+    "Numbered records of a file; within a window it is read line by line, so that its size does not matter."
+    if window is None: return enumerate(read_text(path).split('\n'), 1)
+    return enumerate(_streamed(path, most), 1)
+
+def _streamed(path, most):
+    "Lines of a large file, gzipped or not."
+    path, size = regular_file(path, most), 0
+    with open(path, 'rb') as f: packed = f.read(2) == b'\x1f\x8b'
+    try:
+        with gzip.open(path) if packed else open(path, 'rb') as f:
+            while line := f.readline(4096):
+                size += len(line)
+                if size > most: raise FileError(path, f"unpacks to more than {most >> 30} GiB", 'a smaller list')
+                yield line.decode('latin-1').rstrip('\r\n')
+    except (OSError, EOFError, zlib.error) as e: raise FileError(path, f"cannot be read ({e})", 'a whole file') from None
+
+_AGAIN = 'the file is cut off or edited: download it again'
+
+def _par_records(path, window=None):
+    "Records as characters (L,160), their line numbers, and what stands behind each in a table of hitran-api."
+    rows, lines, behind, blank, seen = [], [], [], 0, [np.inf, -np.inf]
+    for i, row in _par_lines(path, window):
+        if not row.strip(' \r\x1a'):
+            blank = blank or i
+            continue
+        if blank: raise FileError(path, '0 characters', 'a record', f"line {blank}", _AGAIN)
+        row = row.rstrip('\x1a')
+        if len(row) < 160 or row[160:161] not in ('', ',') or not row.isascii():
+            found = f"{len(row)} characters: {row[:30]!r}"
+            raise FileError(path, found, '160 plain characters, a HITRAN record', f"line {i}", _AGAIN)
+        if window is not None and _is_float(row[3:15]):
+            seen = [min(seen[0], float(row[3:15])), max(seen[1], float(row[3:15]))]
+            if not window[0] <= float(row[3:15]) <= window[1]: continue
+        rows.append(row[:160])
+        lines.append(i)
+        behind.append(row[161:])
+    if not rows: _none_there(path, window, *seen)
+    return np.frombuffer(''.join(rows).encode(), np.uint8).reshape(-1, 160), np.array(lines), behind
+
+def _none_there(path, window, lo, hi):
+    within = f" within {window[0]:.6g} .. {window[1]:.6g} cm⁻¹" if window is not None else ''
+    there = f"lines of that region; this list has {lo:.6g} .. {hi:.6g} cm⁻¹" if lo <= hi else 'HITRAN records'
+    raise FileError(path, f"has no lines{within}", there, remedy='name another line list')
+
+_GAS = re.compile(r'(gamma|n|delta)_(h2|he|co2|h2o|n2|o2|ar)', re.I)
+
+def _extra_columns(path, behind):
+    "Columns behind the records of hitran-api by name, as its .header says; and a word on those not used."
+    header = Path(path).with_suffix('.header')
+    if not any(behind): return {}, ''
+    n = len(behind[0].split(','))
+    if not header.exists(): return {}, f'{n} columns behind the records, which no {header.name} names'
+    names, rows = list(read_json(header).get('extra', ())), [b.split(',') for b in behind]
+    if {len(r) for r in rows} != {len(names)}:
+        raise FileError(path, f"{n} columns behind the records", f"{len(names)}, as {header.name} names")
+    out = {}
+    for name, cells in zip(names, zip(*rows)):
+        if not _GAS.fullmatch(str(name)): continue
+        if not all(c.strip() in ('', '#') or _is_float(c) for c in cells):
+            raise FileError(path, 'holds no numbers', 'numbers', str(name))
+        out[name.lower()] = np.array([float(c) if _is_float(c) else np.nan for c in cells])
+    return out, ', '.join(str(k) for k in names if str(k).lower() not in out)
 
 def _known(path, molec, iso, lines):
     "Refuse isotopologues that HITRAN does not list."
@@ -217,22 +302,25 @@ def _known(path, molec, iso, lines):
 
 def read_par(path,          # file of 160-character records, gzipped or not
              source:str='', # where it comes from, for the metadata
+            window=None,   # (from, to) [cm⁻¹]: only these lines are kept, while reading
             )->LineList:    # all its lines, in their order
     "Read a HITRAN `.par` file."
-    raw = _par_records(path)
+    raw, lines, behind = _par_records(path, window)
     col = {k: _par_numbers(path, raw, k, a, b) for k, (a, b) in _PAR.items()}
     order = np.frombuffer(b'1234567890ABCDEFGHIJKLMNOPQRSTUVWXYZ', np.uint8)     # 0 is the tenth, A the eleventh
     digits = np.frombuffer(b'0123456789 ', np.uint8)
     for name, a, b, allowed in (('isotopologue', 3, 3, order), ('uncertainty code', 128, 133, digits)):
         if len(bad := np.argwhere(~np.isin(raw[:,a-1:b], allowed))):
             i, j = bad[0]
-            raise FileError(path, f"found {chr(raw[i,a-1+j])!r}", f"an {name}", f"line {i+1}, column {a+j}")
+            raise FileError(path, f"found {chr(raw[i,a-1+j])!r}", f"an {name}", f"line {lines[i]}, column {a+j}")
     col['local_iso_id'] = np.argsort(order)[np.searchsorted(np.sort(order), raw[:,2])] + 1
     codes = raw[:,127:133].astype(int)
     quanta = np.ascontiguousarray(raw[:,67:127]).view('S60')[:,0].astype(str)
-    _known(path, col['molec_id'].astype(int), col['local_iso_id'], np.arange(1, len(raw) + 1))
-    meta = dict(source=source or f"{Path(path).name}, HITRAN .par")
-    return LineList(**col, ierr=np.where(codes == 32, -1, codes - 48), quanta=quanta, meta=meta)
+    _known(path, col['molec_id'].astype(int), col['local_iso_id'], lines)
+    gases, unused = _extra_columns(path, behind)
+    more = {k: v for k, v in dict(unused=unused, gaps=_gaps(path, col, lines)).items() if v}
+    meta = dict(source=source or f"{Path(path).name}, HITRAN .par") | more
+    return LineList(**col, gases=gases, ierr=np.where(codes == 32, -1, codes - 48), quanta=quanta, meta=meta)
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #24f07a91
 _NAMES = {k: [k, *v.split()] for k, v in dict(
@@ -278,12 +366,15 @@ def _take_set(path, col, raw, s, b):
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1b9f5de2
 def read_lines_csv(path,                # CSV or TSV, gzipped or not
                    sets=('SDV', 'HT'),  # sets that replace the Voigt parameters where given, the last wins; () for none
+                   window=None,         # (from, to) [cm⁻¹] of the lines that are kept
                   )->LineList:          # meta['unused'] names the columns that mean nothing here
     "Read lines from a table with the column names of HITRANonline or of one of the groups in the alias table."
     known = {n for v in _NAMES.values() for n in v}
     for s, b in ('SDV', 'air'), ('SDV', 'self'), ('HT', 'air'), ('HT', 'self'):
         known.update(n for names in _set(s, b).values() for n in names)
-    missing = known - {*_NEEDED[:5]}
+    missing = known - {*_NEEDED[:4]}
+    others = {f'{k}_{gas}' for k in ('gamma', 'n', 'delta') for gas in 'h2 he co2 h2o n2 o2 ar'.split()}
+    known, missing = known | others, missing | others
     raw = read_table(path, columns=(), optional=known, text=('ierr', 'quanta'), missing=missing, rename=str.lower)
     extra = [f for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED]
     col = {f.name: np.full(len(raw.lines), f.default) for f in extra}
@@ -296,20 +387,13 @@ def read_lines_csv(path,                # CSV or TSV, gzipped or not
             raise FileError(path, f"no column {k!r} among {there}", ' or '.join(names))
     for s in sets:
         for b in ('air', 'self'): _take_set(path, col, raw, s, b)
-    return _lines(path, col, raw)
+    lines = _lines(path, col, raw, {k: raw[k] for k in raw if k in others})
+    if window is None: return lines
+    kept = lines.select(numin=window[0], numax=window[1])
+    if not len(kept): _none_there(path, window, lines.nu.min(), lines.nu.max())
+    return kept
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #b03b1a54
-def _gaps(path, col, lines):
-    "Put the default where a value is unknown, and count; without a width there is no line."
-    defaults, count = {f.name: f.default for f in fields(LineList)} | dict(gamma_self=0.), {}
-    for k, v in col.items():
-        gap = np.isnan(v)
-        if not gap.any() or k in ('n_self', 'n_gamma2'): continue
-        if k in ('gamma_air', 'n_air'):
-            raise FileError(path, f"{k} is missing in {gap.sum()} lines", 'a number', f"line {lines[gap.argmax()]}")
-        count[k], col[k] = f"{k}: {gap.sum()} of {len(v)} unknown", np.where(gap, defaults[k], v)
-    return ', '.join(count.values())
-
 def _codes(path, raw):
     "Uncertainty codes written as one word of six digits."
     if 'ierr' not in raw: return -1
@@ -318,7 +402,7 @@ def _codes(path, raw):
             raise FileError(path, f"found {str(c)!r}", 'six uncertainty codes', f"line {i}, column ierr")
     return np.array([[-1 if k == '-' else int(k) for k in c] for c in raw['ierr']])
 
-def _lines(path, col, raw):
+def _lines(path, col, raw, gases):
     "The line list of these columns, after a last look."
     gaps = _gaps(path, col, raw.lines)
     for k in ('nu', 'sw', 'gamma_air', 'gamma_self'): validate(col[k], path, k, lo=0., lines=raw.lines)
@@ -326,14 +410,34 @@ def _lines(path, col, raw):
     _known(path, col['molec_id'], col['local_iso_id'], raw.lines)
     extra = {k: v for k, v in dict(unused=', '.join(raw.rest), gaps=gaps).items() if v}
     meta = {'source': Path(path).name, **raw.meta, **extra}
-    return LineList(**col, ierr=_codes(path, raw), quanta=raw.get('quanta', ''), meta=meta)
+    return LineList(**col, gases=gases, ierr=_codes(path, raw), quanta=raw.get('quanta', ''), meta=meta)
+
+# %% ../../nbs/10_spectra/11_hitran.ipynb #ingas001
+@patch
+def in_gas(self:LineList,
+           gas:str,    # like 'H2', whose columns gamma_H2, n_H2, delta_H2 the list has
+          )->LineList: # meta['broadener'] says so
+    "The same lines in another gas: its widths, exponents and shifts in the place of those of air, where known."
+    name, known = gas.lower(), sorted({k.partition('_')[2].upper() for k in self.gases if k.startswith('gamma_')})
+    if f'gamma_{name}' not in self.gases:
+        raise ValueError(f"no widths in {gas}: the list has those in {', '.join(['air', *known])}")
+    unknown = np.full(len(self), np.nan)
+    width, exponent, shift = (self.gases.get(f'{k}_{name}', unknown) for k in ('gamma', 'n', 'delta'))
+    gap = np.isnan(width)
+    pick = lambda v, other, default: np.where(gap, other, np.where(np.isnan(v), default, v))
+    said = gas + (f", air in {gap.sum()} of {len(self)} lines" if gap.any() else '')
+    return replace(self, gamma_air=pick(width, self.gamma_air, 0.), n_air=pick(exponent, self.n_air, self.n_air),
+                   delta_air=pick(shift, self.delta_air, 0.), meta=self.meta | dict(broadener=said))
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #4cd2d735
-def read_lines(path)->LineList:
-    "Read lines from a `.par` file or a table, gzipped or not."
-    first = read_text(path).split('\n', 1)[0]
+def read_lines(path,        # .par, .data of hitran-api, or a table; gzipped or not
+               window=None, # (from, to) [cm⁻¹]: only these lines are kept; a .par may then be of any size
+              )->LineList:
+    "Read lines from a `.par` file or a table."
     named = Path(path).name.removesuffix('.gz').endswith('.par')
-    return read_par(path) if named or len(first) == 160 else read_lines_csv(path)
+    first = '' if named else next(_streamed(path, 2**33), '')
+    records = named or len(first.partition(',')[0]) == 160
+    return read_par(path, window=window) if records else read_lines_csv(path, window=window)
 
 def _hapi():
     "The package hitran-api, without its greeting."
@@ -506,11 +610,18 @@ def demo_partition_sums()->PartitionSums:
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1ada888d
 def read_line_data(files,             # line lists, .par or CSV; their lines are taken together
                    partition_sums=(), # tables of Q(T), FILE or FILE:EDITION; through hitran-api if none is given
+                   window=None,       # (from, to) [cm⁻¹] of the lines that are kept; None: all
                   )->tuple:           # LineList and dict(Q=PartitionSums) for a simulator; (None, {}) without files
     "Line list and partition sums of a user's files."
     if not files: return None, {}
-    lines = read_lines(files[0])
-    for f in files[1:]: lines = lines + read_lines(f)
+    lines, found = None, []
+    for f in files:
+        try: found.append(read_lines(f, window))
+        except FileError as e:
+            if len(files) == 1 or not e.found.startswith('has no lines within'): raise
+            elsewhere = e
+    if not found: raise elsewhere
+    for more in found: lines = more if lines is None else lines + more
     if not partition_sums: return lines, dict(Q=tips(lines))
     Q = PartitionSums()
     for item in partition_sums:

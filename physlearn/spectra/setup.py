@@ -119,14 +119,14 @@ class Gas:
             made = replace(made, space=made.space.replace(**gases))
         return _without(made, self.without)
 
-    def parts(self)->tuple: # Preset, LineList or None, ranges by name, keywords of LineByLine
+    def parts(self, reach=None)->tuple: # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
         "The options, read."
         if self.path and not self.path.strip()[-1:].isalpha():
             raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
         if self.partition_sums and not self.lines:
             raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded list brings its own")
         chosen = self.chosen()
-        lines, sums = read_line_data(self.lines, self.partition_sums)
+        lines, sums = read_line_data(self.lines, self.partition_sums, reach)
         length = dict(path=self.path) if self.path else {}
         return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
             mixing=self.mixing)
