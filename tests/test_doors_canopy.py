@@ -183,3 +183,26 @@ def test_field_spectrometer(tmp_path):
     (tmp_path/'long.csv').write_text('\n'.join(long) + '\n')
     again = read_reflectance(tmp_path/'long.csv', sensor='L8', tts=30.)
     assert again.others['plot'].tolist() == ['a', 'b'] and again.x[:,3] == pytest.approx(plots[:,np.searchsorted(nm, 655)], abs=.003)
+
+# --- crops
+
+def test_crops_by_other_hands(tmp_path, capsys):
+    "Fields computed by prosail: 90 % intervals hold the leaf area in 85 % or more; read as forests they are flagged."
+    sun = '--tts', 35, '--draws', 96, '--level', .9, '--out', tmp_path/'t.csv', '--overwrite'
+    assert cli('fit', 'canopy', CASES/'crop_prosail.csv', '--canopy', 'crop', *sun) == 0
+    out, err = capsys.readouterr()
+    t = read_table(tmp_path/'t.csv', ['LAI_low90', 'LAI_high90', 'truth_lai', 'p'])
+    assert err == '' and ((t['LAI_low90'] <= t['truth_lai']) & (t['truth_lai'] <= t['LAI_high90'])).mean() >= .85
+    assert (t['p'] > 1e-3).all() and '--canopy' not in out and 'LAI_total' not in out and 'CCC' in out
+    assert cli('fit', 'canopy', CASES/'crop_prosail.csv', *sun) == 0
+    t = read_table(tmp_path/'t.csv', ['p'])
+    assert (t['p'] < 1e-3).mean() > .5 and 'is it a crop (--canopy crop)?' in capsys.readouterr().out
+
+def test_crops_in_other_verbs(tmp_path, capsys):
+    assert cli('simulate', 'canopy', tmp_path/'s.csv', '--n', 8, '--canopy', 'crop', '--tts', 40, '--range', 'LAI=1..4') == 0
+    t = read_table(tmp_path/'s.csv')
+    assert t['truth_LAI'].min() >= 1 and t['truth_LAI'].max() <= 4 and 'truth_ala' in t and 'truth_fc' not in t
+    assert cli('identifiable', 'canopy', '--canopy', 'crop', '--n', 2, '--draws', 16) == 0 and 'rsoil' in capsys.readouterr().out
+    for words, says in ((('--range', 'fc=0..1'), 'a crop has N, cab'), (('--range', 'LAI=0..9'), 'within 0.01..8'), (('--canopy', 'moss'), 'forest or crop')):
+        assert cli('simulate', 'canopy', tmp_path/'x.csv', *(('--canopy', 'crop') if words[0] == '--range' else ()), *words) == 2
+        assert says in capsys.readouterr().err

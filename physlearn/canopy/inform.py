@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FREE', 'OPTIONAL', 'ANGLES', 'DENSE', 'Bands', 'sensor', 'read_bands', 'surface_bands', 'responses', 'Crowns',
-           'crown_cover', 'forest_space', 'Scene', 'forest', 'scene', 'Inform', 'quadrature', 'states_with_corners',
-           'spectra_of', 'sun_zenith']
+           'crown_cover', 'forest_space', 'Scene', 'forest', 'angles_of', 'scene', 'Inform', 'quadrature',
+           'states_with_corners', 'spectra_of', 'nodes_of', 'sun_zenith']
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #0cffccbf
 import datetime, math
@@ -168,7 +168,7 @@ def forest(s:Scene,
     return dense*((1 - TT)*covered) + under*(f.both*TT + f.view*To + f.sun*Ts + f.none)
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #8485beb5
-def _angles(sim, B, **given):
+def angles_of(sim, B, **given):
     "Angles as tensors (B,) or (1,), checked."
     out = []
     for k, v in given.items():
@@ -190,7 +190,7 @@ def scene(sim,           # Inform
          )->Scene:
     "States and angles, prepared for every wavelength."
     p = sim.space.columns(theta.to(sim.dtype))
-    tts, tto, psi = _angles(sim, theta.shape[0], tts=tts, tto=tto, psi=psi)
+    tts, tto, psi = angles_of(sim, theta.shape[0], tts=tts, tto=tto, psi=psi)
     def each(k): return p[k] if k in p else torch.full_like(p['N'], sim.fixed[k])
     g = geometry(tts, tto, psi, sim.lidf)
     lai = torch.stack([p['LAIu'], torch.full_like(p['LAIu'], DENSE), p['LAI']])[:,None]
@@ -352,8 +352,13 @@ def spectra_of(sim,          # Inform
 @lru_cache(16)
 def _nodes(bands, free, crown, tol, lidf, **settings):
     "Wavelengths, weights (b,L) and errors (b,) for all bands, found once for each kind of simulator."
-    sim = Inform(bands, 'bands', free=free, crown=crown, lidf=lidf, dtype=torch.float64, **settings)
-    (i, _), W = sim._seen(), bands.W
+    return nodes_of(Inform(bands, 'bands', free=free, crown=crown, lidf=lidf, dtype=torch.float64, **settings), tol)
+
+def nodes_of(sim, # Inform, or another canopy, on the route 'bands', in double precision
+             tol, # largest error [reflectance]
+            ):    # wavelengths (k,), weights (b,k), errors (b,)
+    "Wavelengths that stand for all, found from states of the ranges."
+    (i, _), W = sim._seen(), sim.bands.W
     sim._use(i, None)
     X, fresh = (spectra_of(sim, *states_with_corners(sim, n, key)) for n, key in ((512, 'nodes'), (1536, 'fresh')))
     V, worst = torch.zeros_like(W), torch.zeros(len(W), dtype=torch.float64)

@@ -29,17 +29,19 @@ def arrays(r)->dict: # Reflectance; x (n,1,M), mask (n,M), tts, tto, psi (n,) [d
 PRODUCTS = dict(LAI_total=Param(0, 10, 'm2/m2', doc='leaf area of trees and understorey, per ground area'),
                 CCC=Param(0, 8, 'g/m2', doc='chlorophyll per ground area'))
 
-def products(space,        # with cab [ug/cm2], LAI, LAIu and fc
+def products(space,        # with cab [ug/cm2], LAI and, of a forest, LAIu and fc
              theta:Tensor, # draws (...,d)
-            )->Tensor:     # total leaf area index [m2/m2], canopy chlorophyll [g/m2], (...,2)
+            )->Tensor:     # of a forest total leaf area index [m2/m2], and canopy chlorophyll [g/m2], (...,2) or (...,1)
     "What is made of several traits."
     c = space.columns(theta)
-    total = c['LAI']*c['fc'] + c['LAIu']
-    return torch.stack([total, c['cab']*total*.01], -1)      # 1 ug/cm2 is 0.01 g/m2
+    total = c['LAI']*c['fc'] + c['LAIu'] if 'fc' in space else c['LAI']
+    both = torch.stack([total, c['cab']*total*.01], -1)      # 1 ug/cm2 is 0.01 g/m2
+    return both if 'fc' in space else both[...,1:]
 
 def quantities(space)->ParamSpace: # of the simulator
     "The traits and their products."
-    return ParamSpace(**dict(space.items()), **PRODUCTS)
+    made = {k: p for k, p in PRODUCTS.items() if 'fc' in space or k != 'LAI_total'}
+    return ParamSpace(**dict(space.items()), **made)
 
 def with_products(space, theta)->Tensor: # draws (...,d); (...,d+2)
     "Traits, and the products computed from them."
