@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 'recipe_of', 'plain_option', 'Tracker', 'sha256',
-           'Run', 'open_recipe', 'Tell', 'write_history', 'Named', 'named_model', 'read_recipe']
+           'Run', 'open_recipe', 'Tell', 'write_history', 'Named', 'named_model', 'read_mapping', 'typed_options',
+           'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
 import contextlib, hashlib, math, multiprocessing, os, secrets, socket, sys, time
@@ -631,26 +632,40 @@ def _as_onnx(name, graph, x):
     return graph.op(name, x)
 
 # %% ../nbs/00_core/07_runs.ipynb #c0fb3bbe
-def read_recipe(path, # YAML or JSON
-                cls,  # recipe class of an instrument
-               )->dict: # options of it
-    "Options from a file; FileError names what does not belong there."
+def read_mapping(path, # YAML or JSON
+                )->dict:
+    "What a file says by name; FileError where it says nothing so."
     if str(path).endswith('.json'): d = read_json(path)
     else:
         import yaml
         try: d = yaml.safe_load(read_text(path))
         except yaml.YAMLError as e:
-            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options of a recipe') from None
+            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options') from None
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
+    return d
+
+def typed_options(path,    # file that they come from
+                  d:dict,  # options by name
+                  cls,     # dataclass that has them
+                  whose,   # in words
+                 )->dict:  # the same, of the types that they have there
+    "Options of a file; FileError names what does not belong there."
+    kinds = get_type_hints(cls)
+    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):
+        raise FileError(path, f"option {unknown[0]!r}", f"options of {whose}")
+    return {k: _typed(path, k, str(kinds[k]), v) for k, v in d.items()}
+
+def read_recipe(path, # YAML or JSON
+                cls,  # recipe class of an instrument
+               )->dict: # options of it
+    "Options from a file; FileError names what does not belong there."
+    d = read_mapping(path)
     if set(d) <= {'system', 'options', 'versions'}:
         if d.get('system') != cls.system or not isinstance(d.get('options'), dict):
             found = f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}"
             raise FileError(path, found, f"system {cls.system!r} and its options")
         d = d['options']
-    d, kinds = cls.from_file(path, d), get_type_hints(cls)
-    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):
-        raise FileError(path, f"option {unknown[0]!r}", f"options of `physlearn train {cls.system}`")
-    return {k: _typed(path, k, str(kinds[k]), v) for k, v in d.items()}
+    return typed_options(path, cls.from_file(path, d), cls, f'`physlearn train {cls.system}`')
 
 # %% ../nbs/00_core/07_runs.ipynb #f1f7927d
 _KINDS = dict(bool='true or false', tuple='a list', str='a word', float='a number', int='a whole number')

@@ -77,7 +77,10 @@ def outside(d): return ['fit', 'spectra', spectrum(d/'s.csv', wavenumber=2900 + 
 def unit_of_axis(d): return ['fit', 'spectra', spectrum(d/'s.csv'), '--quantity', 'transmittance', '--axis', 'wavenumber', '--unit', 'K'], "unit 'K'"
 def unit_of_known(d): return ['fit', 'spectra', str(example_spectrum()), '--known', 'P=500K'], 'cannot become'
 def unit_of_path(d): return ['fit', 'spectra', str(example_spectrum()), '--path', '15s'], 'cannot become'
-def unstated(d): return ['fit', 'spectra', spectrum(d/'s.csv'), '--axis', 'wavenumber'], 'quantity is not stated'
+def unstated(d):
+    f = spectrum(d/'s.csv')
+    Path(f).write_text(Path(f).read_text().replace('transmittance', 'y', 1))      # names of columns say it, and here they do not
+    return ['fit', 'spectra', f, '--axis', 'wavenumber'], 'quantity is not stated'
 def missing(d): return ['fit', 'spectra', str(d/'gone.csv')], 'gone.csv'
 def preset(d): return ['fit', 'spectra', str(example_spectrum()), '--preset', 'refrence'], "no preset 'refrence'"
 def unknown_known(d): return ['fit', 'spectra', str(example_spectrum()), '--known', 'Q=3'], "no parameter 'Q'"

@@ -89,3 +89,40 @@ def test_many_files_in_one_table(tmp_path, capsys):
     assert np.abs(value - 200e-6).max() < 4*sd.max() and sd.max() < 2e-6
     assert (tmp_path/'day.png').read_bytes()[:4] == b'\x89PNG'
     assert main(['fit', 'spectra', *words]) == 2 and 'overwrite' in capsys.readouterr().err
+
+def test_a_set_up_file(tmp_path, capsys, monkeypatch):
+    "Said once, printed, taken by every verb and by Python; the command line counts more; files are looked for beside it."
+    from physlearn.spectra.desk import SpectraOptions
+    (tmp_path/'co.par').write_bytes((CASES/'co.par').read_bytes())
+    monkeypatch.chdir(tmp_path)
+    words = ['--lines', 'co.par', '--gas', 'CO=1..1000ppm', '--path', '1m', '--known', 'P=200Torr', 'T=300K', *STATED]
+    assert not main(['setup', 'spectra', *words])
+    text = capsys.readouterr().out
+    (tmp_path/'co.yaml').write_text(text)
+    assert '# length of the gas path' in text and '# profile: voigt' in text
+    (tmp_path/'away').mkdir()
+    monkeypatch.chdir(tmp_path/'away')
+    def amount(*more):
+        assert not main(['fit', 'spectra', str(CASES/'co_laser.csv'), '--setup', '../co.yaml', *more, '--out', 'a', '--overwrite'])
+        return next(r['value'] for r in json.loads(Path('a/co_laser.json').read_text())['parameters'] if r['name'] == 'mf_CO')
+    once = amount()
+    assert abs(once - 50e-6) < .3e-6 and abs(amount('--path', '2m')/once - .5) < 1e-3
+    mine = SpectraOptions.load('../co.yaml')
+    assert mine.gas == ('CO=1..1000ppm',) and Path(mine.lines[0]).exists() and mine.chosen().space['P'].unit == 'mbar'
+    capsys.readouterr()
+    assert not main(['identifiable', 'spectra', '--setup', '../co.yaml', '--window', '2188.5..2191.5', '--num-points', '200'])
+    assert 'mf_CO' in capsys.readouterr().out
+    for bad, says in (('gas: 5\n', 'a list'), ('gass: [CO]\n', "'gass'"), ('format: 2\n', 'format: 1'), ('- a\n', 'no options'), ('a: [\n', 'not YAML')):
+        Path('bad.yaml').write_text(bad)
+        assert main(['fit', 'spectra', str(CASES/'co_laser.csv'), '--setup', 'bad.yaml']) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count('\n') == 1, err
+
+def test_training_takes_a_set_up(tmp_path, monkeypatch):
+    "The gas of a set-up file is that of the training's recipe, which keeps it."
+    from physlearn.desk import command_of
+    from physlearn.instruments import find
+    (tmp_path/'co.yaml').write_text(f"lines: ['{CASES/'co.par'}']\ngas: [CO=1..1000ppm]\npath: 1m\nwindow: 2188.5..2191.5\nnoise: 0.1%\n")
+    train = command_of('train', find('spectra'))
+    made, _ = train.defaults(['--setup', str(tmp_path/'co.yaml')])
+    assert made.gas == ('CO=1..1000ppm',) and made.noise == 'white' and 'mf_CO' in made.chosen().space

@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Plateau, ReLoBRaLo, constant, cosine_warmup, one_cycle
 from ..data import Chain, Clip, Drift, Fringes, SeedDL, Spikes, White, sim_dls
+from ..desk import Described
 from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
@@ -61,7 +62,7 @@ def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #01dceee1
 @dataclass
-class SpectraData(Gas, Recipe):
+class SpectraData(Described, Gas, Recipe):
     "What is simulated: ranges, lines, axis and noise."
     # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
     poly_frequency: tuple[float, ...]|None = None
