@@ -206,9 +206,10 @@ _LATIN = re.compile(rb'[\x00-\x08\x0e-\x1f\x7f]')
 def _decoded(path, limit):
     "Text of a table and how it was decoded: UTF-8, UTF-16 with its mark, or latin-1."
     data, notes = read_bytes(path, limit), []
-    if data[:4] == b'\xd0\xcf\x11\xe0': raise FileError(path, 'is an old Excel file', 'a table', remedy='save it as .xlsx or CSV')
+    if data[:4] == b'\xd0\xcf\x11\xe0':
+        raise FileError(path, 'is an old Excel file', 'a table', remedy='save it as .xlsx or CSV')
     if data[:4] == b'PK\x03\x04': return _excel(path)
-    if data[:2] in (b'\xff\xfe', b'\xfe\xff') and len(data) % 2 == 0: text, notes = data.decode('utf-16', 'replace'), ['UTF-16 text']
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff'): text, notes = data.decode('utf-16', 'replace'), ['UTF-16 text']
     else:
         try: text = data.decode('utf-8-sig')
         except UnicodeDecodeError:
@@ -240,7 +241,9 @@ def _parted(line, sep):
     "Cells of a line, quotes taken off."
     return [c.strip().strip('"').strip() for c in line.split(sep)]
 
-def _number(cell, mark): return bool(_NUMBER.fullmatch(cell.replace(',', '.') if mark == ',' and '.' not in cell else cell))
+def _number(cell, mark):
+    if mark == ',' and '.' not in cell: cell = cell.replace(',', '.')
+    return bool(_NUMBER.fullmatch(cell))
 
 def _kinds(line, sep, mark):
     "For each cell of a line whether it is a number or missing."
@@ -265,7 +268,8 @@ def _no_thousands(path, rows, lines):
     commas = [c for row in rows for c in row if ',' in c]
     if commas and all(_THOUSANDS.fullmatch(c) for c in commas):
         raise FileError(path, f"{commas[0]!r} could be {commas[0].replace(',', '.')} or {commas[0].replace(',', '')}",
-                        'a decimal mark that is clear', f"line {lines[len(lines)//2][0]}", 'say --decimal , if it is the first')
+                        'a decimal mark that is clear', f"line {lines[len(lines)//2][0]}",
+                        'say --decimal , if it is the first')
 
 # %% ../nbs/00_core/01_files.ipynb #loose006
 _UNITS = re.compile(r'[\[(]?(|-|%|1/cm|cm\^?-1|[nuµm]m|[kMGT]?Hz|a\.?u\.?|m?V)[\])]?')
@@ -277,10 +281,11 @@ def _names_above(path, above, sep, mark, n):
         marked, bare = line[0] in '#%!', line.lstrip('#%! \t')
         plain += not marked
         if marked and _META.match(line): continue
-        options = [cells for s in dict.fromkeys((sep, '\t', ';', ',', None)) if len(cells := _parted(bare, s)) == n]
-        numbers = [any(_number(c, mark) for c in cells) for cells in options]
-        if options and not all(numbers) and any(options[numbers.index(False)]): found[k] = options[numbers.index(False)], marked
-        elif options and (not marked or all(_number(c, mark) for c in options[0])) and len(_parted(bare, sep)) == n: _damaged(path, i, line)
+        cells = _parted(bare, sep)
+        ways = [_parted(bare, s) for s in dict.fromkeys((sep, '\t', ';', ',', None))]
+        words = [w for w in ways if len(w) == n and any(w) and not any(_number(c, mark) for c in w)]
+        if words: found[k] = words[0], marked
+        elif len(cells) == n and (not marked or all(_number(c, mark) for c in cells)): _damaged(path, i, line)
     rows = [k for k in found if not found[k][1]] or list(found)
     if not rows: return None, plain
     units = [''.join(c) for c in found[rows[-1]][0]]
@@ -299,7 +304,7 @@ def _damaged(path, i, line):
 def read_columns(path,         # table as instruments write it: text of several kinds, or .xlsx
                  skip:int=0,   # lines at the top that are left out
                  decimal=None, # '.' or ','; None: as the numbers show
-                 names=None,   # names of all columns, '-' for one that is not wanted; None: as above the numbers, else '1', '2', ...
+                 names=None,   # of all columns, '-' for one not wanted; None: as above the numbers, else '1', '2', ...
                  limit:int=2**28, # largest size, unpacked [bytes]
                 )->Arrays:     # float64 (n,) by name, NaN where a value is missing; `notes` say what was taken
     "Columns of numbers of a table that was not made for this program."

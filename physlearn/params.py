@@ -21,10 +21,12 @@ from torch import Tensor
 _IMPERIAL = u.imperial
 _EXTRA = [cds.atm, cds.ppm, u.def_unit('ppb', 1e-9), u.def_unit('pptv', 1e-12), u.def_unit('psi', 6894.757293168*u.Pa),
           _IMPERIAL.inch, _IMPERIAL.ft, _IMPERIAL.deg_F]
-_SPELLED = {'mmHg': 'Torr', 'torr': 'Torr', 'psia': 'psi', 'degC': 'deg_C', '°C': 'deg_C', 'degF': 'deg_F', '°F': 'deg_F',
-            'ppmv': 'ppm', 'ppbv': 'ppb', 'feet': 'ft', 'foot': 'ft', 'inches': 'inch', 'in': 'inch', 'meter': 'm', 'meters': 'm',
-            'metre': 'm', 'metres': 'm', 'kelvin': 'K', 'Kelvin': 'K', 'ATM': 'atm', 'Atm': 'atm', 'degK': 'K'}
-_MEANT = {'C': ('deg_C', 'temperature'), 'F': ('deg_F', 'temperature'), 'mb': ('mbar', 'pressure')}   # where that is wanted
+_SPELLED = {'mmHg': 'Torr', 'torr': 'Torr', 'psia': 'psi', 'ATM': 'atm', 'Atm': 'atm', 'ppmv': 'ppm', 'ppbv': 'ppb',
+            'degC': 'deg_C', '°C': 'deg_C', 'degF': 'deg_F', '°F': 'deg_F', 'degK': 'K', 'kelvin': 'K', 'Kelvin': 'K',
+            'feet': 'ft', 'foot': 'ft', 'inches': 'inch', 'in': 'inch', 'meter': 'm', 'meters': 'm', 'metre': 'm',
+            'metres': 'm'}
+# what people mean by them where a temperature or a pressure is wanted
+_MEANT = {'C': ('deg_C', 'temperature'), 'F': ('deg_F', 'temperature'), 'mb': ('mbar', 'pressure')}
 
 def unit(text:str, # an astropy unit string such as 'mbar', '1/cm', 'ug/cm2', 'ppm' or '' for a pure number
         )->u.UnitBase: # the unit; raises ValueError when it cannot be read
@@ -87,7 +89,8 @@ def measured(text:str,     # like '305±0.5K', '500 mbar', '1.8+-0.1ppm', '7'
     "Read a value, its standard deviation (0 if not given) and its unit."
     m = _MEASURED.fullmatch(str(text))
     if re.search(r'\d,\d', str(text)):
-        raise ValueError(f"{name}={text!r}: write the decimal mark as a point, for example {str(text).replace(',', '.')}")
+        raise ValueError(f"{name}={text!r}: write the decimal mark as a point, for example "
+                         f"{str(text).replace(',', '.')}")
     if not m: raise ValueError(f"{name}={text!r} is not a number with a unit: write it like '500mbar' or '305±0.5K'")
     if float(m[2] or 0) < 0: raise ValueError(f"{name}={text!r}: an uncertainty is not negative")
     if not math.isfinite(float(m[1])): raise ValueError(f"{name}={text!r} is not finite")

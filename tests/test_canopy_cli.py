@@ -59,7 +59,7 @@ STATED = '--scale', 10000, '--offset', -1000, '--tts', 40
 def test_simulate(tmp_path, capsys):
     "The reader takes it as it is; a row is a function of seed and number; units stand above; what is set is set."
     for n in (2, 300): assert cli('simulate', 'canopy', tmp_path/f'{n}.csv', '--n', n, '--seed', 7, '--noise', .02) == 0
-    assert cli('simulate', 'canopy', tmp_path/'set.csv', '--n', 4, '--set', 'cab=0.4g/m2', 'fc=0.5', '--tts', 30, '--tto', 8, '--psi', 20, '--understorey', 3, '--bands', 'S2B') == 0
+    assert cli('simulate', 'canopy', tmp_path/'set.csv', '--n', 4, '--set', 'cab=0.4g/m2', 'fc=0.5', '--tts', 30, '--tto', 8, '--psi', 20, '--understorey', 3, '--sensor', 'S2B') == 0
     out, err = capsys.readouterr()
     assert err == '' and 'wrote 300 stands' in out
     a, b, c = (complete(read_reflectance(tmp_path/f'{k}.csv')) for k in (2, 300, 'set'))
@@ -303,13 +303,13 @@ BAD = dict(
     simulate_sd=(simulate('--set', 'cab=40±5'), 'uncertainty'),
     simulate_sun=(simulate('--tts', 78), 'tts = 78 deg lies outside'),
     simulate_view=(simulate('--tto', 70), 'tto = 70 deg lies outside'),
-    simulate_bands=(simulate('--bands', 'L8'), 'S2A or S2B'),
+    simulate_sensor=(simulate('--sensor', 'modis'), "no sensor 'modis'"),
     simulate_understorey=(simulate('--understorey', 0), 'understorey=0'),
     identifiable_noise=(identifiable('--noise', 0), 'between 0 and 1'),
     identifiable_known=(identifiable('--known', 'Q=1'), "no parameter 'Q'"),
     identifiable_range=(identifiable('--known', 'cab=5'), 'outside its range'),
     identifiable_sun=(identifiable('--tts', 78), 'outside its range'),
-    identifiable_bands=(identifiable('--bands', 'modis'), "no sensor 'modis'"),
+    identifiable_sensor=(identifiable('--sensor', 'modis'), "no sensor 'modis'"),
     identifiable_n=(identifiable('--n', 0), 'n=0'),
     fit_noise=(fits('--noise', 2), 'noise=2.0'),
     fit_floor=(fits('--floor', -1), 'floor=-1.0'),

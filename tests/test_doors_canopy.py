@@ -25,6 +25,7 @@ def test_exports_of_time_series(name, truth):
     "Dates, place and angles are understood; the sun follows from day and place where no column says it."
     r = case(f'{name}.csv', **PLAIN)
     days = [f"{k[:4]}-{k[4:6]}-{k[6:8]}" for k in r.others['system:index']]
+    if name == 'gee_time_start': days = r.others['system:time_start'].astype('int64').astype('datetime64[ms]').astype('datetime64[D]').astype(str).tolist()
     assert r.others['date'].astype(str).tolist() == days and days[0] == '2022-06-12'
     assert np.abs(r.x[r.usable] - truth.x[[0, 1, 3, 4, 5]]).max() < 6e-5
     if name == 'gee':
@@ -138,3 +139,47 @@ def test_bands_of_an_image_are_named():
     pytest.importorskip('rasterio')
     with pytest.raises(FileError, match='12 bands without names.*- for one to leave out'): case('sh.tif')
     with pytest.raises(FileError, match="no band or column 'SCL'"): case('mask.tif', mask='SCL=4', **PLAIN)
+
+# --- sensors
+
+def test_landsat(tmp_path):
+    "Names and numbers of Collection 2, and fractions; another satellite is asked for, not guessed."
+    sr, b = case('l8_sr.csv', sensor='L8'), case('l8_b.csv', sensor='L8')
+    assert sr.bands == b.bands == ('B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7') and np.abs(sr.x - b.x).max() < 1.5e-5
+    assert 'Landsat Collection 2' in sr.said and 'Landsat' not in b.said
+    for name in ('l8_sr.csv', 'l8_b.csv'):
+        with pytest.raises(FileError, match='--sensor L8 or L9'): case(name)
+    (tmp_path/'t.csv').write_text((CASES/'l8_b.csv').read_text().replace('B1,B2,B3,B4,B5,B6,B7', 'coastal,blue,green,red,nir08,swir16,swir22'))
+    assert np.array_equal(read_reflectance(tmp_path/'t.csv', sensor='L9').x, b.x)
+
+def test_landsat_fits(capsys):
+    assert cli('fit', 'canopy', CASES/'l8_sr.csv', '--sensor', 'L8', '--draws', 16) == 0
+    out, err = capsys.readouterr()
+    assert err == '' and 'Landsat Collection 2' in out
+
+@pytest.mark.parametrize('sensor', ['L8', 'own'])
+def test_every_verb_takes_the_sensor(sensor, tmp_path, capsys):
+    "Simulated bands are those of the sensor, read and fitted again."
+    if sensor == 'own':
+        (tmp_path/'own.csv').write_text('band,nm,response\n' + '\n'.join(f'{n},{c + d},1' for n, c in (('green', 550), ('red', 660), ('nir', 850)) for d in (-5, 5)))
+        sensor = tmp_path/'own.csv'
+    assert cli('simulate', 'canopy', tmp_path/'s.csv', '--n', 2, '--tts', 40, '--sensor', sensor) == 0
+    assert cli('fit', 'canopy', tmp_path/'s.csv', '--draws', 16, '--sensor', sensor) == 0
+    assert cli('identifiable', 'canopy', '--n', 2, '--draws', 16, '--sensor', sensor) == 0
+    head = read_table(tmp_path/'s.csv').keys()
+    assert list(head)[:3] == (['B1', 'B2', 'B3'] if sensor == 'L8' else ['green', 'red', 'nir'])
+
+def test_field_spectrometer(tmp_path):
+    "400 to 2500 nm, rows or columns, become the bands of the sensor."
+    from physlearn.canopy.inform import surface_bands
+    lines = [line.split(',') for line in (CASES/'asd.csv').read_text().splitlines()]
+    nm, plots = np.array(lines[0][1:-1], float), np.array([line[1:-1] for line in lines[1:]], float)
+    bands = surface_bands('S2A')
+    want = plots[:,np.searchsorted(nm, np.arange(400, 2501))] @ bands.W.numpy().T
+    r = case('asd.csv')
+    assert np.abs(r.x - want).max() < 2e-4 and r.others['Wavelength'].tolist() == ['plot1', 'plot2'] and 'resampled to S2A' in r.said
+    assert r.angles['tts'].tolist() == [float(line[-1]) for line in lines[1:]]
+    long = ['wavelength,a,b', *(f'{w},{x},{y}' for w, x, y in zip(nm, *plots))]
+    (tmp_path/'long.csv').write_text('\n'.join(long) + '\n')
+    again = read_reflectance(tmp_path/'long.csv', sensor='L8', tts=30.)
+    assert again.others['plot'].tolist() == ['a', 'b'] and again.x[:,3] == pytest.approx(plots[:,np.searchsorted(nm, 655)], abs=.003)

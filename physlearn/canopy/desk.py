@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 import numpy as np
 import torch
-from .inform import ANGLES, Inform
+from .inform import ANGLES, Inform, responses
 from .judge import judge
 from .reflectance import complete, is_image, read_reflectance, within, write_image
 from .traits import fit_traits, network_traits, posterior_over_prior
@@ -41,7 +41,7 @@ class CanopySetup(Setup):
     tto: float = 0.                 # zenith angle of the view [deg]
     psi: float = 0.                 # azimuth between sun and view [deg]
     understorey: float = 1.         # largest leaf area index of the understorey [m2/m2]
-    bands: str = 'S2A'              # satellite: S2A or S2B
+    sensor: str = 'S2A'             # S2A, S2B, L8, L9, or a CSV table of responses: band, nm, response
     usual: ClassVar = 100
     nouns: ClassVar = ('stand', 'stands')
     writes: ClassVar = ('.csv',)
@@ -49,8 +49,7 @@ class CanopySetup(Setup):
     def simulator(self):
         expect(self, '0 to 0.15, a share of each band: with more, reflectances fall below zero',
                lambda v: 0 <= v <= .15, 'noise')
-        expect(self, 'S2A or S2B', lambda v: v in ('S2A', 'S2B'), 'bands')
-        return forest(self.understorey, bands=self.bands, route='bands', dtype=torch.float64)
+        return forest(self.understorey, bands=responses(self.sensor), route='bands', dtype=torch.float64)
 
     def conditions(self, n, *key):
         "Angles of each stand, within the simulator's ranges."
@@ -90,7 +89,7 @@ class IdentifiableCanopy:
     tto: float = 0.                 # zenith angle of the view [deg]
     psi: float = 0.                 # azimuth between sun and view [deg]
     known: tuple[str, ...] = ()     # known values, like cab=40±5ug/cm2 fc=0.8
-    bands: str = 'S2A'              # satellite: S2A, S2B, L8 or L9
+    sensor: str = 'S2A'             # S2A, S2B, L8, L9, or a CSV table of responses: band, nm, response
     n: int = 64                     # stands, drawn from the ranges
     draws: int = 512                # of the posterior of each
     head: ClassVar = ['trait', 'unit', 'sd before', 'bound, others known', 'bound, jointly', 'with ranges',
@@ -101,7 +100,7 @@ class IdentifiableCanopy:
         expect(self, 'a share between 0 and 1', lambda v: 0 < v < 1, 'noise')
         expect(self, '1 or more', lambda v: v >= 1, 'n')
         expect(self, '16 or more', lambda v: v >= 16, 'draws')
-        sim = forest(self.understorey, bands=self.bands)
+        sim = forest(self.understorey, bands=responses(self.sensor))
         angles = dict(tts=self.tts, tto=self.tto, psi=self.psi)
         for k, v in angles.items(): sim.cond.only(k).check(torch.tensor([[float(v)]]))
         space, known = sim.space, known_values(sim.space, self.known)
@@ -110,7 +109,7 @@ class IdentifiableCanopy:
         ratios = posterior_over_prior(sim, self.noise, self.n, self.draws, **angles).tolist()
         rows = [_row(k, p, r, ratio, known.get(k)) for (k, p), r, ratio in zip(space.items(), linear, ratios)]
         where = ', '.join(f'{k} {v:g} deg' for k, v in angles.items())
-        caption = (f"What one spectrum of {self.bands} tells: {100*self.noise:g} % noise of each band, {where}; "
+        caption = (f"What one spectrum of {self.sensor} tells: {100*self.noise:g} % noise of each band, {where}; "
                    f"bounds are medians over {self.n} stands, draws their root mean square")
         return dict(caption=caption, head=self.head, rows=rows)
 
@@ -162,7 +161,8 @@ class ReadCanopy(Reader):
         "The rows with their angles; gaps are NaN."
         ranges = run.recipe.simulated(run.sim).source.cond if isinstance(run, Run) else run.sim.cond
         same = {k: getattr(self, k) for k in HOW}
-        r = complete(read_reflectance(file, bands=self.bands or None, **same))
+        sensor = run.recipe.sensor if isinstance(run, Run) else self.sensor
+        r = complete(read_reflectance(file, bands=self.bands or None, sensor=sensor, **same), run.sim.bands.names)
         r = within(r, {k: (p.lo, p.hi) for k, p in ranges.items()})
         if r.grid:
             row, column = divmod(r.grid['pixel'], r.grid['shape'][1])
@@ -205,12 +205,13 @@ class FitCanopy(ReadCanopy, Fit):
     "Fit every row of reflectances by physics: leaf and canopy traits with error bars; nothing is trained."
     noise: float = .02              # of each band, as a share of it
     floor: float = .005             # absolute part, for what neither noise nor simulator accounts for [reflectance]
+    sensor: str = 'S2A'             # S2A, S2B, L8, L9, or a CSV table of responses: band, nm, response
     understorey: float = 1.         # largest leaf area index of the understorey [m2/m2]
 
     def simulator(self):
         expect(self, 'a share between 0 and 1', lambda v: 0 < v < 1, 'noise')
         expect(self, '0 or more and below 1', lambda v: 0 <= v < 1, 'floor')
-        return forest(self.understorey)
+        return forest(self.understorey, bands=responses(self.sensor))
 
     def estimated(self, run, s):
         "Posteriors by particles."

@@ -14,7 +14,7 @@ import torch
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from ..callbacks import Anneal, Column, EarlyStop, InTraining, constant, cosine_warmup, one_cycle
-from .inform import Inform
+from .inform import Inform, responses
 from .physvae import PhysVAE, divergences, gate, proposal, rec, target_mse
 from .reflectance import read_canopy
 from .traits import arrays
@@ -81,6 +81,7 @@ class CanopyRecipe(Recipe):
     lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
     lon: float|None = None          # east positive [deg]
     tts: float|None = None          # or the zenith angle of the sun in all rows [deg]
+    sensor: str = 'S2A'             # S2A, S2B, L8, L9, or a CSV table of responses: band, nm, response
     understorey: float = 1.         # largest leaf area index of the understorey [m2/m2]
     # stated noise, a share of each band; None: the guide's squared error on standardised bands
     noise: float|None = .02
@@ -122,6 +123,7 @@ def check(self:CanopyRecipe):
     expect(self, 'density, for a flow has no mean to train', lambda v: v == 'density' or self.posterior != 'flow',
            'pretrain_loss')
     expect(self, '0 without physics: there is nothing to simulate', lambda v: self.physics or not v, 'epochs_pretrain')
+    responses(self.sensor)
     if self.table: self.rows()
     if not self.table and not self.physics:
         raise ValueError("without physics there is only the table to learn from: give --table")
@@ -134,12 +136,12 @@ def check(self:CanopyRecipe):
 def rows(self:CanopyRecipe): # Reflectance
     "The table."
     return read_canopy(self.table, scale=self.scale, offset=self.offset, lat=self.lat, lon=self.lon, tts=self.tts,
-                       bands=self.bands or None)
+                       bands=self.bands or None, sensor=self.sensor)
 
 @patch
 def simulator(self:CanopyRecipe)->Inform:
     "INFORM on its quadrature nodes."
-    return Inform(LAIu=self.understorey)
+    return Inform(responses(self.sensor), LAIu=self.understorey)
 
 @patch
 def likelihood(self:CanopyRecipe, noise=None, y=None)->Gaussian:

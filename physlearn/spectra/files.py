@@ -22,7 +22,7 @@ BASES = {'10': math.log(10), 'e': 1.}      # what an absorbance of each base is 
 
 @dataclass(eq=False)
 class Spectrum:
-    "One measured spectrum. Arrays in memory come through the same door as files: other units, bases and orders are ours then."
+    "One measured spectrum. Arrays in memory come through the same door as files, in other units, bases and orders."
     y: np.ndarray           # values (N,), absorption in [1/cm]
     quantity: str           # one of QUANTITIES; here it is 'signal', 'transmittance' or 'absorption' afterwards
     nu: np.ndarray = None   # vacuum wavenumber (N,) [cm⁻¹]; None for a pixel axis
@@ -361,15 +361,19 @@ def _pick(data, path, given, names, what):
     for n in ([given] if given else names):
         if n in data: return data[n]
     wanted = f"a column {given!r}" if given else f"a column of the {what} called {' or '.join(names)}"
-    remedy = 'name the column of the axis and of the values, for example --x 1 --y 2' if '1' in data else f"name the column of the {what}"
+    remedy = f"name the column of the {what}"
+    if '1' in data: remedy = 'name the column of the axis and of the values, for example --x 1 --y 2'
     raise FileError(path, f"columns {', '.join(data)[:200]}", wanted, remedy=remedy)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #said0002
-_HEADS = {'axis': dict(wavenumber='wavenumber wavenumbers', wavelength='wavelength wavelengths', frequency='frequency frequencies freq detuning',
-                       pixel='pixel pixels point points channel'),
+_HEADS = {'axis': dict(wavenumber='wavenumber wavenumbers', wavelength='wavelength wavelengths',
+                       frequency='frequency frequencies freq detuning', pixel='pixel pixels point points channel'),
           'quantity': dict(transmittance='transmittance transmission', absorbance='absorbance', signal='signal',
                            optical_depth='opticaldepth', absorption='absorptioncoefficient absorption')}
-_BARE = {'axis': dict(wavenumber='1/cm cm-1 cm^-1 cm⁻¹ cm**-1', wavelength='nm um µm μm micron', frequency='hz khz mhz ghz thz')}
+_BARE = {'axis': dict(wavenumber='1/cm cm-1 cm^-1 cm⁻¹ cm**-1', wavelength='nm um µm μm micron',
+                      frequency='hz khz mhz ghz thz')}
+_BASE_WORDS = {'base 10': '10', 'base10': '10', 'log10': '10', '-log10 t': '10',
+               'base e': 'e', 'ln': 'e', '-ln t': 'e', 'napierian': 'e'}
 _SIGNS = str.maketrans({'μ': 'u', 'µ': 'u', '⁻': '-', '¹': '1'})
 _HERTZ = dict(hz='Hz', khz='kHz', mhz='MHz', ghz='GHz', thz='THz')
 
@@ -400,8 +404,7 @@ def _with_rest(kind, meaning, rest):
         if rest not in known: return {}
         return dict(axis=meaning) | (dict(unit=_axis_unit(rest)) if rest else {})
     rest = re.sub(r'\ba ?\.?u\.?(?= |$)|^[-1]$', '', rest).strip()
-    base = {'base 10': '10', 'base e': 'e', 'base10': '10', '-ln t': 'e', 'napierian': 'e', '-log10 t': '10', 'log10': '10', 'ln': 'e'}
-    if meaning == 'absorbance': return dict(quantity=meaning, base=base[rest]) if rest in base else {} if rest else dict(quantity=meaning)
+    if meaning == 'absorbance' and rest in _BASE_WORDS: return dict(quantity=meaning, base=_BASE_WORDS[rest])
     if meaning == 'absorption': return dict(quantity=meaning, y_unit='1/cm') if _axis_unit(rest) == '1/cm' else {}
     if rest == '%' and meaning == 'transmittance': return dict(quantity=meaning, y_unit='%')
     return {} if rest else dict(quantity=meaning)
@@ -445,7 +448,8 @@ def _ask(data, path, quantity, axis, raw, unsorted):
     allowed = {k: v for k, given, v in (('quantity', quantity, QUANTITIES), ('axis', axis, AXES)) if given is None}
     if not allowed: return
     found = f"the {' and the '.join(allowed)} {'are' if len(allowed) > 1 else 'is'} not stated"
-    options, values = [_EXAMPLES[k] for k in allowed], ' and '.join(f"a {k} ({', '.join(v)})" for k, v in allowed.items())
+    options = [_EXAMPLES[k] for k in allowed]
+    values = ' and '.join(f"a {k} ({', '.join(v)})" for k, v in allowed.items())
     if len(allowed) == 1: values = f"one of {', '.join(*allowed.values())}"
     steps = () if raw is None or unsorted else np.diff(raw[np.isfinite(raw)])
     if len(steps) and not ((steps > 0).all() or (steps < 0).all()):
@@ -493,9 +497,10 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     if keep.sum() < 16: raise FileError(path, f"{keep.sum()} points", 'at least 16')
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
     try: validate(val, path, y, lines=at)
-    except FileError as e: raise FileError(path, e.found, e.expected, e.place, 'leave them out with --drop LO..HI') from None
-    return Spectrum(val, quantity, None if axis == 'pixel' else nu, sigma, str(path), dict(data.meta), data.notes, y_unit,
-                    base or data.meta.get('base'))
+    except FileError as e:
+        raise FileError(path, e.found, e.expected, e.place, 'leave them out with --drop LO..HI') from None
+    nu, base = None if axis == 'pixel' else nu, base or data.meta.get('base')
+    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #e89cc106
 def _into_ours(spec, y, path, y_unit, base):
@@ -534,7 +539,7 @@ def _factor(spec, path, y_unit):
     if factor != 1 and spec.quantity != 'transmittance':
         article = 'an absorbance' if spec.quantity == 'absorbance' else 'an optical depth'
         raise FileError(path, f"{article} in {y_unit!r}", 'a transmittance, or no unit')
-    if factor != 1: spec.notes.append(f"the file's {y_unit} times {factor:g}" if spec.path else f"{y_unit} times {factor:g}")
+    if factor != 1: spec.notes.append(f"values in {y_unit} times {factor:g}")
     return factor
 
 # %% ../../nbs/10_spectra/14_files.ipynb #d72c8e78
@@ -545,7 +550,8 @@ def _without_ends(data, raw, val, sigma):
     if not gaps.any() or not len(good): return raw, val, sigma
     first, last = good[0], good[-1] + 1
     if first or last < len(val):
-        data.notes.append(f"{first} points at the start and {len(val) - last} at the end are not numbers and were left out")
+        data.notes.append(f"{first} points at the start and {len(val) - last} at the end are not numbers "
+                          'and were left out')
     keep = slice(first, last)
     if data.lines is not None: data.lines = data.lines[keep]
     return raw[keep], val[keep], None if sigma is None else sigma[keep]
@@ -555,18 +561,21 @@ def _axis(data, path, axis, unit, medium, centre, x, raw, unsorted):
     lowest = -math.inf if centre else 1e-9
     try: validate(raw, path, x, lo=lowest, lines=data.lines)
     except FileError as e:
-        remedy = 'if the axis counts from a centre, name it, for example --centre 2190.02 [1/cm]' if 'values from' in e.expected else ''
+        remedy = 'if the axis counts from a centre, name it, for example --centre 2190.02 [1/cm]'
+        if 'values from' not in e.expected: remedy = ''
         raise FileError(path, e.found, e.expected, e.place, remedy) from None
     try: validate(raw, path, x, axis=not unsorted, lines=data.lines)
     except FileError as e:
         remedy = 'if segments of the scan overlap, say so (--unsorted)'
         raise FileError(path, e.found, e.expected, e.place, remedy) from None
     if axis == 'frequency' and not unit:
-        raise FileError(path, 'frequencies without their unit', 'Hz, kHz, MHz, GHz or THz', remedy='name it, for example --unit GHz')
+        raise FileError(path, 'frequencies without their unit', 'Hz, kHz, MHz, GHz or THz',
+                        remedy='name it, for example --unit GHz')
     middle, usual = _wavenumber(centre, path) if centre else 0., dict(wavelength='nm').get(axis, '1/cm')
     if not unit: data.notes.append(f"{axis} taken in {usual}")
     if centre: data.notes.append(f"axis counted from {middle:.9g} cm⁻¹" + (f", in {unit}" if unit else ''))
-    elif unit not in (None, '1/cm'): data.notes.append(f"{axis} in {unit}" + (f", in {medium}" if axis == 'wavelength' else ''))
+    elif unit not in (None, '1/cm'):
+        data.notes.append(f"{axis} in {unit}" + (f", in {medium}" if axis == 'wavelength' else ''))
     if axis == 'wavenumber': return middle + raw*check_unit(unit or usual, usual, path, axis).to(usual)
     if axis == 'frequency': return middle + raw*check_unit(unit, 'Hz', path, axis).to('Hz')/29979245800.
     if centre: raise FileError(path, 'wavelengths that count from a centre', 'wavenumbers or frequencies with --centre')
@@ -596,11 +605,13 @@ def _between(text, path, pixel):
 def _kept(data, path, nu, pixel, crop, drop):
     "Which points remain, bool (N,); said in the notes."
     keep, unit = np.ones(len(nu), dtype=bool), '(points)' if pixel else 'cm⁻¹'
-    for text, out in [*([(crop, False)] if crop else ()), *((d, True) for d in ((drop,) if isinstance(drop, str) else drop))]:
+    drop = (drop,) if isinstance(drop, str) else drop
+    for text, out in [*([(crop, False)] if crop else ()), *((part, True) for part in drop)]:
         lo, hi = _between(text, path, pixel)
         inside = (nu >= lo) & (nu <= hi)
         if not inside.any():
-            raise FileError(path, f"no point within {lo:g} .. {hi:g} {unit}", f"a range within {nu.min():g} .. {nu.max():g}")
+            raise FileError(path, f"no point within {lo:g} .. {hi:g} {unit}",
+                            f"a range within {nu.min():g} .. {nu.max():g}")
         keep &= ~inside if out else inside
         data.notes.append(f"{'left out' if out else 'kept'} {lo:.9g} .. {hi:.9g} {unit}, {inside.sum()} points")
     return keep

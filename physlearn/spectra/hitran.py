@@ -219,7 +219,8 @@ def _gaps(path, col, lines):
         col[k] = np.where(gap, value, col[k])
     air, own = (np.isnan(col[k]) | (col[k] == 0) for k in ('gamma_air', 'gamma_self'))
     bare = air & own & np.isnan(col['gamma_air'])
-    if bare.any(): raise FileError(path, f"gamma_air is missing in {bare.sum()} lines", 'a number', f"line {lines[bare.argmax()]}")
+    if bare.any():
+        raise FileError(path, f"gamma_air is missing in {bare.sum()} lines", 'a number', f"line {lines[bare.argmax()]}")
     fill('gamma_self', own & ~air, col['gamma_air'], ', taken as gamma_air')
     fill('gamma_air', air & ~own, col['gamma_self'], ', taken as gamma_self')
     fill('n_air', np.isnan(col['n_air']), .5, ', taken as 0.5')
@@ -246,6 +247,8 @@ def _streamed(path, most):
                 yield line.decode('latin-1').rstrip('\r\n')
     except (OSError, EOFError, zlib.error) as e: raise FileError(path, f"cannot be read ({e})", 'a whole file') from None
 
+_AGAIN = 'the file is cut off or edited: download it again'
+
 def _par_records(path, window=None):
     "Records as characters (L,160), their line numbers, and what stands behind each in a table of hitran-api."
     rows, lines, behind, blank, seen = [], [], [], 0, [np.inf, -np.inf]
@@ -253,11 +256,11 @@ def _par_records(path, window=None):
         if not row.strip(' \r\x1a'):
             blank = blank or i
             continue
-        if blank: raise FileError(path, '0 characters', 'a record', f"line {blank}", 'the file is cut off or edited: download it again')
+        if blank: raise FileError(path, '0 characters', 'a record', f"line {blank}", _AGAIN)
         row = row.rstrip('\x1a')
         if len(row) < 160 or row[160:161] not in ('', ',') or not row.isascii():
-            raise FileError(path, f"{len(row)} characters: {row[:30]!r}", '160 plain characters, a HITRAN record', f"line {i}",
-                            'the file is cut off or edited: download it again')
+            found = f"{len(row)} characters: {row[:30]!r}"
+            raise FileError(path, found, '160 plain characters, a HITRAN record', f"line {i}", _AGAIN)
         if window is not None and _is_float(row[3:15]):
             seen = [min(seen[0], float(row[3:15])), max(seen[1], float(row[3:15]))]
             if not window[0] <= float(row[3:15]) <= window[1]: continue
@@ -275,7 +278,7 @@ def _none_there(path, window, lo, hi):
 _GAS = re.compile(r'(gamma|n|delta)_(h2|he|co2|h2o|n2|o2|ar)', re.I)
 
 def _extra_columns(path, behind):
-    "Columns behind the records of hitran-api by name, as its .header beside the table says; and a word on those not used."
+    "Columns behind the records of hitran-api by name, as its .header says; and a word on those not used."
     header = Path(path).with_suffix('.header')
     if not any(behind): return {}, ''
     n = len(behind[0].split(','))
@@ -286,7 +289,8 @@ def _extra_columns(path, behind):
     out = {}
     for name, cells in zip(names, zip(*rows)):
         if not _GAS.fullmatch(str(name)): continue
-        if not all(c.strip() in ('', '#') or _is_float(c) for c in cells): raise FileError(path, 'holds no numbers', 'numbers', str(name))
+        if not all(c.strip() in ('', '#') or _is_float(c) for c in cells):
+            raise FileError(path, 'holds no numbers', 'numbers', str(name))
         out[name.lower()] = np.array([float(c) if _is_float(c) else np.nan for c in cells])
     return out, ', '.join(str(k) for k in names if str(k).lower() not in out)
 
@@ -413,9 +417,10 @@ def _lines(path, col, raw, gases):
 def in_gas(self:LineList,
            gas:str,    # like 'H2', whose columns gamma_H2, n_H2, delta_H2 the list has
           )->LineList: # meta['broadener'] says so
-    "The same lines in another gas: its widths, exponents and shifts in the place of those of air, where they are known."
+    "The same lines in another gas: its widths, exponents and shifts in the place of those of air, where known."
     name, known = gas.lower(), sorted({k.partition('_')[2].upper() for k in self.gases if k.startswith('gamma_')})
-    if f'gamma_{name}' not in self.gases: raise ValueError(f"no widths in {gas}: the list has those in {', '.join(['air', *known])}")
+    if f'gamma_{name}' not in self.gases:
+        raise ValueError(f"no widths in {gas}: the list has those in {', '.join(['air', *known])}")
     unknown = np.full(len(self), np.nan)
     width, exponent, shift = (self.gases.get(f'{k}_{name}', unknown) for k in ('gamma', 'n', 'delta'))
     gap = np.isnan(width)
@@ -431,7 +436,8 @@ def read_lines(path,        # .par, .data of hitran-api, or a table; gzipped or 
     "Read lines from a `.par` file or a table."
     named = Path(path).name.removesuffix('.gz').endswith('.par')
     first = '' if named else next(_streamed(path, 2**33), '')
-    return read_par(path, window=window) if named or len(first.partition(',')[0]) == 160 else read_lines_csv(path, window=window)
+    records = named or len(first.partition(',')[0]) == 160
+    return read_par(path, window=window) if records else read_lines_csv(path, window=window)
 
 def _hapi():
     "The package hitran-api, without its greeting."
