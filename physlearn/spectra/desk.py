@@ -24,8 +24,9 @@ from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, Results
 from ..runs import Run
 from .files import example_spectrum, read_spectrum, time_of
-from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for, with_fringes
+from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
+from .fringes import with_fringes
 from .hitran import demo_lines
 from .judge import judge
 from .retrieve import METHODS, ReadSpectra, retrieve, write_corner
@@ -147,9 +148,9 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
     kinds = {(q, axis is None): g[0][0] for (q, _, _, axis), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known = pairs(self.known, 'known')
+    known, how = pairs(self.known, 'known'), dict(ils=self.ils, method=self.method, degree=self.degree)
     for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
-        found |= _together(group, setup, known, self.noise, self.fringes, dict(ils=self.ils, method=self.method, degree=self.degree))
+        found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found
 
 def _together(group, setup, known, noise, fringes, how):
@@ -197,7 +198,8 @@ class WindowsSpectra(Described, Gas):
     def table(self):
         "The Windows that a notebook takes, without near doubles."
         chosen, lines, ranges, kw = self.parts()
-        if chosen.grid is None: raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5 [1/cm]")
+        if chosen.grid is None:
+            raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5")
         grid = chosen.grid.resized(self.num_points) if self.num_points else chosen.grid
         chosen = replace(chosen, space=chosen.space.replace(**ranges), grid=grid, path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
@@ -302,4 +304,5 @@ def network(self:DemoSpectra, folder, truth):
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
-                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra, demo=DemoSpectra))
+                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra,
+                              demo=DemoSpectra))

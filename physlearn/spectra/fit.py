@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ALPHA', 'simulator_for', 'point_scatter', 'noise_share', 'Fit', 'fit_spectra', 'fit_spectrum', 'strength_uncertainty',
-           'find_fringes', 'with_fringes', 'report']
+           'report']
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #1745dba2
 import html, math
@@ -23,6 +23,7 @@ from ..params import Param, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus
 from .files import Spectrum
+from .fringes import find_fringes
 from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
@@ -39,7 +40,8 @@ def _inside_window(spec, setup, lines):
 
 def _another(setup, lines):
     "What to name instead."
-    if setup.window and lines is not None: return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
+    if setup.window and lines is not None:
+        return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
     return 'choose another preset' if setup.window else 'name another line list'
 
 def _own_baseline(specs, degree):
@@ -53,7 +55,8 @@ def _own_baseline(specs, degree):
         lowest, highest = min(float(s.y.min()) for s in specs), max(float(s.y.max()) for s in specs)
         height = max(float(np.ptp(s.y)) for s in specs)
         middle, lowest, unit, what = 10*height, lowest - height, '1/cm', 'baseline under the absorption'
-    words = 'its slope, over the axis', 'its curvature, over the axis', *(f'of its power {k}' for k in range(3, degree + 1))
+    powers = (f'of its power {k}' for k in range(3, degree + 1))
+    words = 'its slope, over the axis', 'its curvature, over the axis', *powers
     more = {f'baseline{k}': Param(-.1*middle, .1*middle, unit, doc=words[k-1]) for k in range(1, degree + 1)}
     return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point')) | more
 
@@ -120,7 +123,8 @@ def noise_share(text)->float: # a number, or words like '0.2%'
 def _likelihood(specs, noise):
     "Gaussian noise from the files' own sigma, a number, or the scatter; and whether to refine it."
     column = lambda v: torch.tensor(np.stack(v))[:,None]
-    if noise is None and all(s.sigma is not None for s in specs): return Gaussian(column([s.sigma for s in specs])), False
+    if noise is None and all(s.sigma is not None for s in specs):
+        return Gaussian(column([s.sigma for s in specs])), False
     if noise in (None, 'auto'):
         sigma = [point_scatter(s.y) for s in specs]
         if not min(sigma) > 0:
@@ -226,58 +230,6 @@ def strength_uncertainty(sim,      # LineByLine
     if not stated.any() or lines.sw[stated].sum() < .9*lines.sw.sum(): return None
     return float((relative*lines.sw)[stated].sum()/lines.sw[stated].sum())
 
-# %% ../../nbs/10_spectra/14b_fit.ipynb #fring002
-def find_fringes(nu,        # axis (N,) [cm⁻¹]
-                 residuals, # of one spectrum (N,), or of several on this axis (n,N)
-                 most=4,    # frequencies at most
-                 alpha=1e-3,# accepted probability that noise gives one
-                 near=None, # look within a period over the axis of this frequency only
-                )->list:    # frequencies [cycles per cm⁻¹], the strongest first
-    "Frequencies of sines in what a fit leaves."
-    from astropy.timeseries import LombScargle
-    nu, left, found = np.asarray(nu, dtype=float), np.atleast_2d(residuals).astype(float), []
-    span = np.ptp(nu)
-    grid = np.arange(1/span, .45*(len(nu) - 1)/span, .1/span)
-    if near: grid = near + np.arange(-.5, .5, .1)/span
-    for _ in range(most):
-        each = [LombScargle(nu, r) for r in left]
-        power = np.mean([p.power(grid) for p in each], 0)
-        f = grid[power.argmax()]
-        fine = f + np.linspace(-.1, .1, 41)/span
-        f = fine[np.mean([p.power(fine) for p in each], 0).argmax()]
-        by_chance = np.prod([float(p.false_alarm_probability(p.power(f), maximum_frequency=grid[-1])) for p in each])
-        if not by_chance < alpha: break
-        found.append(float(f))
-        waves = np.stack([np.sin(2*np.pi*f*nu), np.cos(2*np.pi*f*nu), np.ones_like(nu)], 1)
-        left = left - (waves @ np.linalg.lstsq(waves, left.T, rcond=None)[0]).T
-    return found
-
-# %% ../../nbs/10_spectra/14b_fit.ipynb #fring005
-def with_fringes(fitted, # frequencies -> a list of Fits on one axis
-                 most=4, # frequencies at most
-                )->tuple:# the fits with fringes, and their frequencies [cycles per cm⁻¹]
-    "Fit with as many fringes as the residuals show."
-    fits, found = fitted([]), []
-    nu = fits[0].spectrum.nu
-    if nu is None: raise ValueError("fringes are found on an axis in wavenumbers, and this one counts pixels")
-    while len(found) < most and (new := find_fringes(nu, [f.residual for f in fits], most=1)):
-        found = found + new
-        for _ in range(3):
-            fits = fitted(found)
-            better = [_again(fits, nu, k, f) for k, f in enumerate(found)]
-            moved = max(abs(a - b) for a, b in zip(better, found))*np.ptp(nu)
-            found = better
-            if moved < .02: break
-    return fits, found
-
-def _again(fits, nu, k, frequency):
-    "The frequency of fringe k in what all others leave."
-    left = []
-    for f in fits:
-        at, x = dict(zip(f.sim.space, f.estimate.theta[0].tolist())), 2*np.pi*frequency*(nu - nu[0])
-        left.append(f.residual + at[f'sin{k}']*np.sin(x) + at[f'cos{k}']*np.cos(x))
-    return (find_fringes(nu, left, most=1, alpha=2., near=frequency) or [frequency])[0]
-
 # %% ../../nbs/10_spectra/14b_fit.ipynb #a565f957
 ALPHA = .01   # accepted false alarms of the test for a misfit
 
@@ -367,7 +319,8 @@ def summary(self:Fit)->str:
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
     if self.misfit.p.item() < ALPHA and (found := find_fringes(self.nu, self.residual)):
-        parts.append(f"fringes of {', '.join(f'{f:.3g}' for f in found)} cycles per 1/cm in the residual; try --fringes auto")
+        each = ', '.join(f'{f:.3g}' for f in found)
+        parts.append(f"fringes of {each} cycles per 1/cm in the residual; try --fringes auto")
     parts += self.spectrum.notes
     if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
     if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
