@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ALPHA', 'simulator_for', 'point_scatter', 'noise_share', 'Fit', 'fit_spectra', 'fit_spectrum', 'strength_uncertainty',
-           'report']
+           'find_fringes', 'with_fringes', 'report']
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #1745dba2
 import html, math
@@ -42,7 +42,7 @@ def _another(setup, lines):
     if setup.window and lines is not None: return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
     return 'choose another preset' if setup.window else 'name another line list'
 
-def _own_baseline(specs):
+def _own_baseline(specs, degree):
     "Ranges of the baseline of spectra of one quantity, whatever the preset's light source does."
     quantity = specs[0].quantity
     if quantity == 'transmittance': middle, lowest, highest, unit, what = 1., .9, 1.1, '', 'baseline'
@@ -53,9 +53,16 @@ def _own_baseline(specs):
         lowest, highest = min(float(s.y.min()) for s in specs), max(float(s.y.max()) for s in specs)
         height = max(float(np.ptp(s.y)) for s in specs)
         middle, lowest, unit, what = 10*height, lowest - height, '1/cm', 'baseline under the absorption'
-    return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point'),
-                baseline1=Param(-.1*middle, .1*middle, unit, doc='its slope, over the axis'),
-                baseline2=Param(-.1*middle, .1*middle, unit, doc='its curvature, over the axis'))
+    words = 'its slope, over the axis', 'its curvature, over the axis', *(f'of its power {k}' for k in range(3, degree + 1))
+    more = {f'baseline{k}': Param(-.1*middle, .1*middle, unit, doc=words[k-1]) for k in range(1, degree + 1)}
+    return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point')) | more
+
+def _waves(space, baseline):
+    "Ranges of the sines and cosines of a baseline's fringes: a tenth of the light, or as much as the baseline moves."
+    base = space['baseline0']
+    size = .1*abs(base.hi) if not base.unit else base.hi - base.lo
+    return {k: Param(-size, size, base.unit, doc=f'of a fringe, {baseline.fringes[int(k[3:])]:.4g} cycles per 1/cm')
+            for k in baseline.fringe_names()}
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #fd8c5916
 def simulator_for(spec,               # Spectrum, or a list of them on one axis and of one quantity
@@ -64,6 +71,8 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
                   ranges:dict=None,   # Params that replace or join the preset's
                   shift:float=.02,    # how far a stated axis may be off [cm⁻¹]
                   ils:str=None,       # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
+                  fringes=(),         # their frequencies [cycles per cm⁻¹]
+                  degree:int=2,       # of the baseline's polynomial, where the file's quantity brings its own
                   **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
     "The preset's simulator on the axis and in the quantity of a spectrum."
     specs = spec if isinstance(spec, list) else [spec]
@@ -83,7 +92,10 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
     if spec.quantity == 'absorption':
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
     if spec.quantity in ('transmittance', 'absorption') or setup.grid is None:
-        space, baseline = space.replace(**_own_baseline(specs)), Baseline('unit')
+        space, baseline = space.replace(**_own_baseline(specs, degree)), Baseline('unit')
+    if len(fringes):
+        baseline = replace(baseline, fringes=tuple(map(float, fringes)))
+        space = space.replace(**_waves(space, baseline))
     ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
     chosen = dict(space=space.replace(**ranges), grid=grid, baseline=baseline, quantity=quantity) | kw
@@ -214,6 +226,58 @@ def strength_uncertainty(sim,      # LineByLine
     if not stated.any() or lines.sw[stated].sum() < .9*lines.sw.sum(): return None
     return float((relative*lines.sw)[stated].sum()/lines.sw[stated].sum())
 
+# %% ../../nbs/10_spectra/14b_fit.ipynb #fring002
+def find_fringes(nu,        # axis (N,) [cm⁻¹]
+                 residuals, # of one spectrum (N,), or of several on this axis (n,N)
+                 most=4,    # frequencies at most
+                 alpha=1e-3,# accepted probability that noise gives one
+                 near=None, # look within a period over the axis of this frequency only
+                )->list:    # frequencies [cycles per cm⁻¹], the strongest first
+    "Frequencies of sines in what a fit leaves."
+    from astropy.timeseries import LombScargle
+    nu, left, found = np.asarray(nu, dtype=float), np.atleast_2d(residuals).astype(float), []
+    span = np.ptp(nu)
+    grid = np.arange(1/span, .45*(len(nu) - 1)/span, .1/span)
+    if near: grid = near + np.arange(-.5, .5, .1)/span
+    for _ in range(most):
+        each = [LombScargle(nu, r) for r in left]
+        power = np.mean([p.power(grid) for p in each], 0)
+        f = grid[power.argmax()]
+        fine = f + np.linspace(-.1, .1, 41)/span
+        f = fine[np.mean([p.power(fine) for p in each], 0).argmax()]
+        by_chance = np.prod([float(p.false_alarm_probability(p.power(f), maximum_frequency=grid[-1])) for p in each])
+        if not by_chance < alpha: break
+        found.append(float(f))
+        waves = np.stack([np.sin(2*np.pi*f*nu), np.cos(2*np.pi*f*nu), np.ones_like(nu)], 1)
+        left = left - (waves @ np.linalg.lstsq(waves, left.T, rcond=None)[0]).T
+    return found
+
+# %% ../../nbs/10_spectra/14b_fit.ipynb #fring005
+def with_fringes(fitted, # frequencies -> a list of Fits on one axis
+                 most=4, # frequencies at most
+                )->tuple:# the fits with fringes, and their frequencies [cycles per cm⁻¹]
+    "Fit with as many fringes as the residuals show."
+    fits, found = fitted([]), []
+    nu = fits[0].spectrum.nu
+    if nu is None: raise ValueError("fringes are found on an axis in wavenumbers, and this one counts pixels")
+    while len(found) < most and (new := find_fringes(nu, [f.residual for f in fits], most=1)):
+        found = found + new
+        for _ in range(3):
+            fits = fitted(found)
+            better = [_again(fits, nu, k, f) for k, f in enumerate(found)]
+            moved = max(abs(a - b) for a, b in zip(better, found))*np.ptp(nu)
+            found = better
+            if moved < .02: break
+    return fits, found
+
+def _again(fits, nu, k, frequency):
+    "The frequency of fringe k in what all others leave."
+    left = []
+    for f in fits:
+        at, x = dict(zip(f.sim.space, f.estimate.theta[0].tolist())), 2*np.pi*frequency*(nu - nu[0])
+        left.append(f.residual + at[f'sin{k}']*np.sin(x) + at[f'cos{k}']*np.cos(x))
+    return (find_fringes(nu, left, most=1, alpha=2., near=frequency) or [frequency])[0]
+
 # %% ../../nbs/10_spectra/14b_fit.ipynb #a565f957
 ALPHA = .01   # accepted false alarms of the test for a misfit
 
@@ -302,6 +366,8 @@ def summary(self:Fit)->str:
         parts.append('the residual is larger than the scatter of neighbouring points: '
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
+    if self.misfit.p.item() < ALPHA and (found := find_fringes(self.nu, self.residual)):
+        parts.append(f"fringes of {', '.join(f'{f:.3g}' for f in found)} cycles per 1/cm in the residual; try --fringes auto")
     parts += self.spectrum.notes
     if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
     if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
