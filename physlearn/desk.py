@@ -401,7 +401,8 @@ def write_setup(options, # dataclass with the options of a set-up
     import yaml
     from fastcore.docments import docments
     meaning = {}
-    for c in reversed(type(options).__mro__[:-1]): meaning |= {k: v for k, v in docments(c).items() if v and k != 'return'}
+    for c in reversed(type(options).__mro__[:-1]):
+        meaning |= {k: v for k, v in docments(c).items() if v and k != 'return'}
     said, silent = [f'format: {FORMAT}'], []
     for f in fields(options):
         v, doc = getattr(options, f.name), ' '.join(meaning.get(f.name, '').split())

@@ -250,17 +250,16 @@ def _kinds(line, sep, mark):
     return [c in _GAPS or _number(c, mark) for c in _parted(line, sep)]
 
 def _layout(path, lines, decimal):
-    "Separator, decimal mark and number of cells of the table within numbered `lines`."
+    "Separator and decimal mark of the table within numbered `lines`, and which of its columns hold numbers."
     if decimal not in (None, '.', ','): raise FileError(path, f"decimal {decimal!r}", "'.' or ','")
     sample = [line for _, line in lines[len(lines)//2:][:9]]
-    for single in False, True:
+    for wanted in (lambda k: len(k) > 1 and all(k), lambda k: k == [True], lambda k: sum(k) > 1):
         for sep, mark in _LAYOUTS:
             if decimal not in (None, mark): continue
             kinds = [_kinds(line, sep, mark) for line in sample]
-            n = len(kinds[0])
-            if (n > 1) == single or not all(len(k) == n and all(k) for k in kinds): continue
+            if not wanted(kinds[0]) or any(k != kinds[0] for k in kinds): continue
             if mark == ',' and decimal is None: _no_thousands(path, [_parted(line, sep) for line in sample], lines)
-            return sep, mark, n
+            return sep, mark, kinds[0]
     return None
 
 def _no_thousands(path, rows, lines):
@@ -312,8 +311,10 @@ def read_columns(path,         # table as instruments write it: text of several 
     lines = [(i, line.rstrip(' ')) for i, line in enumerate(text.split('\n'), 1) if i > skip and line.strip()]
     layout = _layout(path, lines, decimal) if lines else None
     if layout is None: return read_table(path, missing=()) if not skip and decimal is None else _no_table(path, lines)
-    sep, mark, n = layout
-    fits = [len(kinds) == n and all(kinds) for kinds in (_kinds(line, sep, mark) for _, line in lines)]
+    sep, mark, numeric = layout
+    n = len(numeric)
+    fits = [len(k) == n and all(is_one for is_one, needed in zip(k, numeric) if needed)
+            for k in (_kinds(line, sep, mark) for _, line in lines)]
     first = next(k for k in range(len(fits)) if fits[k] and (k + 1 == len(fits) or fits[k+1]))
     header, plain = _names_above(path, lines[:first], sep, mark, n)
     if header is None and sep and all(line.endswith(sep) for _, line in lines[first:]):
@@ -326,7 +327,9 @@ def read_columns(path,         # table as instruments write it: text of several 
         if line[0] == '#': _late_comment(path, i, line)
     rows = [(i, _parted(line, sep)) for i, line in lines[first:]]
     titles = names or header or [str(k + 1) for k in range(n)]
-    unwanted = {f'column {k + 1}' for k, t in enumerate(titles) if t in ('', '-')}
+    words = [t for t, is_number in zip(titles, numeric) if not is_number]
+    if words: notes.append(f"{', '.join(words)}: no numbers, left out")
+    unwanted = {*words} | {f'column {k + 1}' for k, t in enumerate(titles) if t in ('', '-')}
     titles = [f'column {k + 1}' if t in ('', '-') else t for k, t in enumerate(titles)]
     titles, rows = _header(path, rows, titles, None)
     if mark == ',': rows = [(i, [c.replace(',', '.') if '.' not in c else c for c in cells]) for i, cells in rows]

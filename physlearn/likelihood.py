@@ -50,7 +50,8 @@ def real_tensor(v,              # tensor, array, list or number
         raise ValueError(f"{name} has {np.ma.count_masked(v)} masked values; give their places sigma=inf, which "
                          f"leaves them out")
     if getattr(v, 'unit', None) is not None:
-        raise ValueError(f"{name} is in {v.unit}; give plain numbers in the unit of the simulator, such as .to_value(unit)")
+        raise ValueError(f"{name} is in {v.unit}; give plain numbers in the unit of the simulator, such as "
+                         f".to_value(unit)")
     if not torch.is_tensor(v):
         v = np.asarray(v)
         if v.dtype.kind not in 'fiub': raise ValueError(f"{name} holds {v.dtype}; expected real numbers")
@@ -78,7 +79,9 @@ class Expansion(NamedTuple):
     log_prob: Tensor # (n,)
     squares: Tensor  # sum of squared whitened residuals (n,)
     score: Tensor    # derivative of log_prob by mu (n,C,...)
-    root: Tensor  # square root of a positive curvature whose mean is the Fisher information: (n,C,...), or (n,M,M) where samples are correlated
+    # square root of a positive curvature whose mean is the Fisher information:
+    # (n,C,...), or (n,M,M) where samples are correlated
+    root: Tensor
 
 def _impossible(log_prob): return torch.where(torch.isfinite(log_prob), log_prob, -math.inf)
 
@@ -92,7 +95,9 @@ def _with(like, **fields):
 @dataclass(frozen=True, eq=False)
 class Gaussian:
     "Gaussian noise."
-    sigma: float|Tensor = 0.  # absolute part [unit of the signal]: a number, like one signal (C,...), or like all (n,C,...); inf leaves a sample out
+    # absolute part [unit of the signal]: a number, like one signal (C,...), or like all (n,C,...);
+    # inf leaves a sample out
+    sigma: float|Tensor = 0.
     relative: float|Tensor = 0. # part that scales with the noiseless signal [-]
     corr: Tensor|None = None    # correlation of the M samples of a signal (M,M) [-]; None: independent
     each: tuple = ()            # fields that have a value for each signal; found by `shaped`
@@ -116,12 +121,19 @@ class Gaussian:
     def std(self, mu:Tensor)->Tensor:
         "Standard deviation at the noiseless signal `mu`, same shape."
         if not self.scales:
-            return torch.as_tensor(self.sigma, dtype=None if torch.is_tensor(self.sigma) else mu.dtype, device=mu.device) + torch.zeros_like(mu)
+            dtype = None if torch.is_tensor(self.sigma) else mu.dtype
+            return torch.as_tensor(self.sigma, dtype=dtype, device=mu.device) + torch.zeros_like(mu)
         if not torch.is_tensor(self.sigma) and not self.sigma: return self.relative*mu.abs()
         return (self.sigma**2 + (self.relative*mu)**2).sqrt()
 
-    scales = property(lambda self: torch.is_tensor(self.relative) or self.relative > 0, doc="Does the noise depend on the signal?")
-    counted = property(lambda self: torch.isfinite(torch.as_tensor(self.sigma)), doc="Samples that count: their sigma is finite")
+    @property
+    def scales(self):
+        "Does the noise depend on the signal?"
+        return torch.is_tensor(self.relative) or self.relative > 0
+    @property
+    def counted(self):
+        "Samples that count: their sigma is finite."
+        return torch.isfinite(torch.as_tensor(self.sigma))
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000013
 @patch
@@ -140,7 +152,8 @@ def _terms(self:Gaussian, y, mu):
     return e, s, w, slope
 
 @patch(as_prop=True)
-def _whole(self:Gaussian): return math.isfinite(self.sigma) if not torch.is_tensor(self.sigma) else self.sigma.isfinite().all()
+def _whole(self:Gaussian):
+    return self.sigma.isfinite().all() if torch.is_tensor(self.sigma) else math.isfinite(self.sigma)
 
 def exponential_correlation(n:int,        # samples
                             length:float, # after which the correlation has fallen to 1/e [samples]
@@ -151,7 +164,8 @@ def exponential_correlation(n:int,        # samples
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000014
 def _factor(like, M):
-    "Effective correlation matrix, in which samples left out are independent (.,M,M), the inverse of its Cholesky factor, and half its log-determinant (.,)."
+    """Effective correlation matrix, in which samples left out are independent (.,M,M), the inverse of its Cholesky
+    factor, and half its log-determinant (.,)."""
     kept = like.__dict__.get('_kept')
     if kept is not None: return kept
     on = like.counted.double()
@@ -208,7 +222,9 @@ def log_prob(self:Gaussian, y:Tensor, mu:Tensor)->Tensor:
     return _impossible(-.5*self._white(e).flatten(1).square().sum(1) - logs)
 
 @patch
-def _white(self:Gaussian, e): return e if self.corr is None else (_factor(self, e[0].numel())[1] @ e.flatten(1)[...,None]).view_as(e)
+def _white(self:Gaussian, e):
+    if self.corr is None: return e
+    return (_factor(self, e[0].numel())[1] @ e.flatten(1)[...,None]).view_as(e)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000016
 @patch
@@ -271,7 +287,8 @@ class Poisson:
 
     def __post_init__(self):
         for k in ('exposure', 'background'):
-            v = torch.as_tensor(getattr(self, k)) if isinstance(getattr(self, k), (int, float)) else real_tensor(getattr(self, k), k)
+            v = getattr(self, k)
+            v = torch.as_tensor(v) if isinstance(v, (int, float)) else real_tensor(v, k)
             if not (torch.isfinite(v) & (v >= 0)).all():
                 raise ValueError(f"{k} must be finite and not negative, not {getattr(self, k)}")
             object.__setattr__(self, k, v if v.ndim else float(v))
@@ -282,7 +299,10 @@ class Poisson:
         "Mean counts at the noiseless signal `mu`, same shape; 1 where a sample is left out."
         return torch.where(self.counted, self.exposure*mu + self.background, 1.)
 
-    counted = property(lambda self: torch.as_tensor(self.exposure) > 0, doc="Samples that count: their exposure is positive")
+    @property
+    def counted(self):
+        "Samples that count: their exposure is positive."
+        return torch.as_tensor(self.exposure) > 0
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000024
 @patch
@@ -312,7 +332,8 @@ def information(self:Poisson, mu:Tensor)->Tensor:
 def expansion(self:Poisson, y:Tensor, mu:Tensor)->Expansion:
     "Log-likelihood near `mu`: value, squares, slope and the root of the information."
     mean = self.mean(mu).clamp_min(1e-30)
-    return Expansion(self.log_prob(y, mu), self.whiten(y, mu).flatten(1).square().sum(1), self.exposure*(y/mean - 1), self.exposure/mean.sqrt())
+    squares = self.whiten(y, mu).flatten(1).square().sum(1)
+    return Expansion(self.log_prob(y, mu), squares, self.exposure*(y/mean - 1), self.exposure/mean.sqrt())
 
 @patch
 def draw(self:Poisson, mu:Tensor, draws:Tensor)->Tensor:
@@ -419,7 +440,9 @@ def _trouble(sim, theta, cond):
     "What is wrong with torch's derivatives of a simulator, in a few words; '' if they agree with differences."
     mu, D = Differences(sim).jacobian(theta, **cond)
     try: J = jacobian(lambda t: sim(t.clone(), **cond), theta)[1]
-    except Exception as e: return f"torch cannot differentiate it ({str(e).strip().splitlines()[0][:100] if str(e) else type(e).__name__})"
+    except Exception as e:
+        why = str(e).strip().splitlines()[0][:100] if str(e) else type(e).__name__
+        return f"torch cannot differentiate it ({why})"
     w = sim.space.slope(theta)[...,None].abs()
     J, D = (v.double()*w for v in (J, D))
     blur = 100*torch.finfo(mu.dtype).eps**(2/3)*mu.abs().amax(1)[:,None]*math.sqrt(mu.shape[1])
@@ -431,7 +454,7 @@ def _trouble(sim, theta, cond):
 def differentiable(sim:Simulator,
                    theta:Tensor, # a few states (B,d) to try it at
                    **cond)->Simulator: # the same, or one that takes differences
-    "Compare torch's derivatives with finite differences, once for each simulator; where they fail, say so and use the differences."
+    "Compare torch's derivatives with finite differences, once for each simulator; where they fail, say so."
     if hasattr(sim, 'jacobian'): return sim
     try: known = _CHECKED.get(sim)
     except TypeError: known = None                                   # no weak reference to it: compared each time
@@ -471,7 +494,8 @@ class Knowledge:
         self.space, self.n, self.value, self.sd, self._one = space, n, {}, {}, set()
         for k, (v, s) in known_pairs(known).items():
             p = space[k]
-            v, s = (real_tensor(_plain(x, p.unit, name), name) for x, name in ((v, f'known {k}'), (s, f'sd of known {k}')))
+            named = (v, f'known {k}'), (s, f'sd of known {k}')
+            v, s = (real_tensor(_plain(x, p.unit, name), name) for x, name in named)
             if v.numel() not in (1, n): raise ValueError(f"known {k} has {v.numel()} values for {n} signals")
             if s.numel() != 1: raise ValueError(f"known {k}: its sd is one number for all signals, not {s.numel()}")
             space.only(k).check(v.reshape(-1, 1))
@@ -546,7 +570,8 @@ class Conditions:
         self.same, self.each = {}, {}
         for k, v in dict(cond or {}).items():
             if isinstance(v, Shared): self.same[k] = v.value
-            elif isinstance(v, (np.ndarray, list, tuple)) and np.ndim(v): self.each[k] = real_tensor(v, f'condition {k}')
+            elif isinstance(v, (np.ndarray, list, tuple)) and np.ndim(v):
+                self.each[k] = real_tensor(v, f'condition {k}')
             elif torch.is_tensor(v) and v.ndim: self.each[k] = v
             else: self.same[k] = v
         for k, v in {**self.same, **self.each}.items():
@@ -641,7 +666,8 @@ def understood(sim:Simulator,
     if one.is_complex():
         raise ValueError(f"{name} returns {one.dtype}; expected real numbers, such as its two parts as channels")
     if len(two) != 2 or len(one) != 1:
-        raise ValueError(f"{name} returns {len(two)} signal{'s'*(len(two) != 1)} for 2 states; expected one for each row")
+        raise ValueError(f"{name} returns {len(two)} signal{'s'*(len(two) != 1)} for 2 states; expected one for each "
+                         f"row")
     size = one.abs().max()*1e-4 if torch.isfinite(one).all() else math.inf
     if (one - again).abs().max() > size:
         raise ValueError(f"{name} gives different signals for one state; expected a function without noise of its own: "
@@ -692,9 +718,10 @@ def fine_enough(sim:Simulator,
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000041
 @patch
 def _understood(self:Measurement, sim):
-    "The simulator, tried at two states: a function of each row, with signals of the right shape, in numbers fine enough."
-    theta = self.knowledge.theta(torch.tensor([[0.], [.3]], dtype=torch.float64).expand(2, len(self.knowledge.free)), torch.zeros(2, dtype=torch.long))
-    sim, out = understood(sim, theta, self.cond, torch.zeros(2, dtype=torch.long))
+    "The simulator, tried at two states: a function of each row, of the right shape, in numbers fine enough."
+    z, first = torch.tensor([[0.], [.3]], dtype=torch.float64), torch.zeros(2, dtype=torch.long)
+    theta = self.knowledge.theta(z.expand(2, len(self.knowledge.free)), first)
+    sim, out = understood(sim, theta, self.cond, first)
     if out.shape[1:] != self.shape:
         raise ValueError(f"signals have shape {tuple(self.shape)}, the simulator makes {tuple(out.shape[1:])}")
     return fine_enough(sim, out, self.like[:1], theta[:1], **self.cond(slice(0, 1)))
@@ -780,11 +807,13 @@ def _differentiable(self:Measurement):
     if hasattr(self.sim, 'jacobian') or self.__dict__.get('_tried') is self.sim: return
     first = self[torch.zeros(4, dtype=torch.long)]
     with torch.no_grad():
-        self.sim = differentiable(self.sim, first.knowledge.theta(.7*normals(4, len(first.knowledge.free), 'differentiable').double()), **first.cond())
+        z = .7*normals(4, len(first.knowledge.free), 'differentiable').double()
+        self.sim = differentiable(self.sim, first.knowledge.theta(z), **first.cond())
     self._tried = self.sim
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000046
-_ARGUMENTS = 'y like known start starts max_steps tol damping n theta head key order scaled null steps reach how F ranges'.split()
+_ARGUMENTS = '''y like known start starts max_steps tol damping n theta head key order scaled null steps reach how F
+                ranges'''.split()
 
 def free_names(sim):
     "ValueError where a condition has the name of an argument of ours, which would take it."
@@ -793,8 +822,8 @@ def free_names(sim):
     except (TypeError, ValueError): return
     taken = [k for k in names if k in _ARGUMENTS]
     if taken:
-        raise ValueError(f"the simulator's condition {taken[0]} has the name of an argument of this function; rename it, or "
-                         f"give Measurement(sim, y, like, cond=dict({taken[0]}=...))")
+        raise ValueError(f"the simulator's condition {taken[0]} has the name of an argument of this function; rename "
+                         f"it, or give Measurement(sim, y, like, cond=dict({taken[0]}=...))")
 
 def measurement(sim, y=None, like=None, known=None, cond=None)->Measurement: # a Measurement, or what it is made of
     "A measurement as it is, or made of its parts."

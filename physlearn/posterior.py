@@ -15,7 +15,8 @@ from fastcore.basics import patch
 from torch import Tensor
 # Gaussian, Poisson and jacobian may be taken from here, where they once stood
 from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measurement, Poisson,  # noqa: F401
-                                  Simulator, differentiable, fine_enough, free_names, information_root, jacobian, known_pairs,  # noqa: F401
+                                  Simulator, differentiable, fine_enough, free_names,  # noqa: F401
+                                  information_root, jacobian, known_pairs,  # noqa: F401
                                   measurement, real_tensor, rooted, signal_jacobian,
                                   understood)
 from .params import ParamSpace
@@ -71,7 +72,8 @@ def crlb(sim:Simulator, theta:Tensor, like:Likelihood,
     precision = torch.stack([(slope[:,i]/sd[k])**2 if k in sd else range_precision for i, k in free], 1)
     A = F[:,cols][:,:,cols] + torch.diag_embed(precision)
     out = torch.zeros_like(slope)
-    out[:,cols] = A.diagonal(dim1=1, dim2=2).rsqrt() if how == 'alone' else symmetric_inverse(A).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    if how == 'alone': out[:,cols] = A.diagonal(dim1=1, dim2=2).rsqrt()
+    else: out[:,cols] = symmetric_inverse(A).diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
     return out*slope.abs()
 
 def same_names(space:ParamSpace, # ranges, in any order
@@ -108,7 +110,8 @@ class Identifiability:
     def _text(self):
         out = []
         for r in self.rows:
-            spreads = ['given' if r[k] is None else self._spread(r['name'], r[k]) for k in ('before', 'alone', 'joint', 'after')]
+            spreads = ['given' if r[k] is None else self._spread(r['name'], r[k])
+                       for k in ('before', 'alone', 'joint', 'after')]
             out.append([r['name'], *spreads, f"{r['ratio']:.2g}", r['verdict']])
         return out
 
@@ -327,7 +330,8 @@ def map_estimate(sim:Simulator,       # or a Measurement, which brings y, like, 
     else:
         start = real_tensor(start, 'start')
         if start.ndim not in (1, 2) or start.shape[-1] != len(m.space):
-            raise ValueError(f"start has shape {tuple(start.shape)}; expected ({n}, {len(m.space)}), a value for each of {', '.join(m.space)}")
+            raise ValueError(f"start has shape {tuple(start.shape)}; expected ({n}, {len(m.space)}), a value for each "
+                             f"of {', '.join(m.space)}")
         z = K.z(start.expand(n, -1).clone()).clamp(-4, 4)
     first = 0.
     with torch.no_grad():

@@ -10,6 +10,7 @@ __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
 import contextlib, hashlib, math, multiprocessing, os, secrets, socket, sys, time
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -613,11 +614,22 @@ def export_onnx(self:Run,
     if hasattr(self.model, 'for_export'): module, inputs, outputs = self.model.for_export()
     else: module, inputs, outputs = named_model(self.model, self.recipe.dls(self.sim, 'cpu').valid.one_batch()[0])
     outputs = [outputs] if isinstance(outputs, str) else list(outputs)
-    with atomic_write(path) as tmp:
-        torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs),
-                          output_names=outputs,
-                          dynamo=False, dynamic_axes={k: {0: 'batch'} for k in (*inputs, *outputs)})
+    for name in ('Asinh', 'Acosh', 'Atanh'):                   # ONNX has them, torch's exporter does not name them
+        torch.onnx.register_custom_op_symbolic(f'aten::{name.lower()}', partial(_as_onnx, name), 9)
+    try:
+        with atomic_write(path) as tmp:
+            torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs),
+                              output_names=outputs,
+                              dynamo=False, dynamic_axes={k: {0: 'batch'} for k in (*inputs, *outputs)})
+    except torch.onnx.errors.OnnxExporterError as e:
+        why = ' '.join(str(e).split()).split('. ')[0]
+        raise ValueError(f"the network of {self.name} cannot be written as ONNX: {why}; "
+                         "give its class a method for_export without that") from e
     return Path(path)
+
+def _as_onnx(name, graph, x):
+    "A function of one tensor, as ONNX calls it."
+    return graph.op(name, x)
 
 # %% ../nbs/00_core/07_runs.ipynb #c0fb3bbe
 def read_mapping(path, # YAML or JSON

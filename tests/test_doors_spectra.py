@@ -99,6 +99,7 @@ def test_tables_of_instruments(tmp_path, capsys, file, words, says):
     ('a.csv', 'Kühlung: 10 °C\n\nWellenzahl;Transmission\n', lambda a, b: f'{a};{b}'.replace('.', ','), 'latin-1', dict(axis='wavenumber')),
     ('a.csv', 'FTIR of the laboratory\nSample 7\nWavenumber,%T\ncm-1,\n', lambda a, b: f'{a},{100*float(b)}', 'utf-8', {}),
     ('a.csv', 'no,t,Wavenumber [cm-1],Transmittance (%),remark\n', lambda a, b: f'1,7,{a},{100*float(b)},', 'utf-8', {}),
+    ('a.csv', 'time,Wavenumber [cm-1],Transmittance\n', lambda a, b: f'2026-11-29 12:00:03,{a},{b}', 'utf-8', {}),
     ('a.csv', '', lambda a, b: f'1,{a},7,{b}', 'utf-8', dict(x='2', y='4', quantity='transmittance', axis='wavenumber')),
     ('a.csv', 'junk\n1,2,3\n', lambda a, b: f'1,{a},{b}', 'utf-8', dict(skip=2, columns='-,wavenumber,transmittance')),
     ('a.csv', 'absorbance_e,cm-1\n'.replace('_e', ' (base e)'), lambda a, b: f'{-np.log(float(b)):.12f},{a}', 'utf-16', {})])

@@ -19,13 +19,14 @@ from ..desk import Described, Instrument, Retrieve, Setup, command, known_values
 from ..files import FileError, atomic_write, output_folder, ready_to_write, result_name, result_paths
 from ..files import write_hdf5, write_table, write_text
 from ..pages import bar, png
-from ..params import pairs
+from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, Results
 from ..runs import Run
 from .files import example_spectrum, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
+from .fringes import with_fringes
 from .hitran import demo_lines
 from .judge import judge
 from .retrieve import METHODS, ReadSpectra, retrieve, write_corner
@@ -70,6 +71,9 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong;
     # its width is fitted within --range ils=0.001..0.02
     ils: str|None = None
+    # frequencies of fringes [cycles per 1/cm], like 0.9 4.7, or auto: found from what a first fit leaves
+    fringes: tuple[str, ...] = ()
+    degree: int = 2                 # of the baseline's polynomial, for a transmittance or an absorption
     method: str|None = None         # exact or table; the table where three files or more share an axis, if not given
 
 @dataclass(kw_only=True)
@@ -144,22 +148,28 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
     kinds = {(q, axis is None): g[0][0] for (q, _, _, axis), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known = pairs(self.known, 'known')
+    known, how = pairs(self.known, 'known'), dict(ils=self.ils, method=self.method, degree=self.degree)
     for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
-        found |= _together(group, setup, known, self.noise, self.ils, self.method)
+        found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found
 
-def _together(group, setup, known, noise, ils, method):
+def _together(group, setup, known, noise, fringes, how):
     "Fits of spectra on one axis; where they fail together, one by one."
     chosen, lines, ranges, kw = setup
-    method = method or ('table' if len(group) > 2 else 'exact')
+    specs, kw = [s for _, s in group], kw | how
+    kw['method'] = kw['method'] or ('table' if len(group) > 2 else 'exact')
+    def fitted(fringes):
+        sim = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw)
+        return sum((fit_spectra(specs[i:i+128], sim, known, noise) for i in range(0, len(specs), 128)), [])
     try:
-        sim = simulator_for([s for _, s in group], chosen, lines, ranges, ils=ils, method=method, **kw)
-        parts = [group[i:i+128] for i in range(0, len(group), 128)]
-        fits = sum((fit_spectra([s for _, s in p], sim, known, noise) for p in parts), [])
+        if tuple(fringes) != ('auto',): fits = fitted([measured(f, '', 'fringe')[0] for f in fringes])
+        else:
+            fits, found = with_fringes(fitted)
+            note = f"fringes of {', '.join(f'{f:.4g}' for f in found)} cycles per 1/cm are fitted"
+            for s in specs if found else (): s.notes.append(note)
     except ValueError as e:
         if len(group) == 1: return {group[0][0]: e}
-        return {f: r for one in group for f, r in _together([one], setup, known, noise, ils, method).items()}
+        return {f: r for one in group for f, r in _together([one], setup, known, noise, fringes, how).items()}
     return dict(zip((f for f, _ in group), fits))
 
 def series(found)->Results: # as of `FitSpectra.fits`
@@ -188,7 +198,8 @@ class WindowsSpectra(Described, Gas):
     def table(self):
         "The Windows that a notebook takes, without near doubles."
         chosen, lines, ranges, kw = self.parts()
-        if chosen.grid is None: raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5 [1/cm]")
+        if chosen.grid is None:
+            raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5")
         grid = chosen.grid.resized(self.num_points) if self.num_points else chosen.grid
         chosen = replace(chosen, space=chosen.space.replace(**ranges), grid=grid, path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
@@ -293,4 +304,5 @@ def network(self:DemoSpectra, folder, truth):
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
-                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra, demo=DemoSpectra))
+                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra,
+                              demo=DemoSpectra))

@@ -362,7 +362,9 @@ def _pick(data, path, given, names, what):
         if n in data: return data[n]
     wanted = f"a column {given!r}" if given else f"a column of the {what} called {' or '.join(names)}"
     remedy = f"name the column of the {what}"
-    if '1' in data: remedy = 'name the column of the axis and of the values, for example --x 1 --y 2'
+    if data and all(k.isdigit() for k in data):
+        first, second = [*data, *data][:2]
+        remedy = f"name the column of the axis and of the values, for example --x {first} --y {second}"
     raise FileError(path, f"columns {', '.join(data)[:200]}", wanted, remedy=remedy)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #said0002

@@ -23,6 +23,7 @@ from ..params import Param, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus
 from .files import Spectrum
+from .fringes import find_fringes
 from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
@@ -39,10 +40,11 @@ def _inside_window(spec, setup, lines):
 
 def _another(setup, lines):
     "What to name instead."
-    if setup.window and lines is not None: return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
+    if setup.window and lines is not None:
+        return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
     return 'choose another preset' if setup.window else 'name another line list'
 
-def _own_baseline(specs):
+def _own_baseline(specs, degree):
     "Ranges of the baseline of spectra of one quantity, whatever the preset's light source does."
     quantity = specs[0].quantity
     if quantity == 'transmittance': middle, lowest, highest, unit, what = 1., .9, 1.1, '', 'baseline'
@@ -53,9 +55,17 @@ def _own_baseline(specs):
         lowest, highest = min(float(s.y.min()) for s in specs), max(float(s.y.max()) for s in specs)
         height = max(float(np.ptp(s.y)) for s in specs)
         middle, lowest, unit, what = 10*height, lowest - height, '1/cm', 'baseline under the absorption'
-    return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point'),
-                baseline1=Param(-.1*middle, .1*middle, unit, doc='its slope, over the axis'),
-                baseline2=Param(-.1*middle, .1*middle, unit, doc='its curvature, over the axis'))
+    powers = (f'of its power {k}' for k in range(3, degree + 1))
+    words = 'its slope, over the axis', 'its curvature, over the axis', *powers
+    more = {f'baseline{k}': Param(-.1*middle, .1*middle, unit, doc=words[k-1]) for k in range(1, degree + 1)}
+    return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point')) | more
+
+def _waves(space, baseline):
+    "Ranges of the sines and cosines of a baseline's fringes: a tenth of the light, or as much as the baseline moves."
+    base = space['baseline0']
+    size = .1*abs(base.hi) if not base.unit else base.hi - base.lo
+    return {k: Param(-size, size, base.unit, doc=f'of a fringe, {baseline.fringes[int(k[3:])]:.4g} cycles per 1/cm')
+            for k in baseline.fringe_names()}
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #fd8c5916
 def simulator_for(spec,               # Spectrum, or a list of them on one axis and of one quantity
@@ -64,6 +74,8 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
                   ranges:dict=None,   # Params that replace or join the preset's
                   shift:float=.02,    # how far a stated axis may be off [cm⁻¹]
                   ils:str=None,       # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
+                  fringes=(),         # their frequencies [cycles per cm⁻¹]
+                  degree:int=2,       # of the baseline's polynomial, where the file's quantity brings its own
                   **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
     "The preset's simulator on the axis and in the quantity of a spectrum."
     specs = spec if isinstance(spec, list) else [spec]
@@ -83,7 +95,10 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
     if spec.quantity == 'absorption':
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
     if spec.quantity in ('transmittance', 'absorption') or setup.grid is None:
-        space, baseline = space.replace(**_own_baseline(specs)), Baseline('unit')
+        space, baseline = space.replace(**_own_baseline(specs, degree)), Baseline('unit')
+    if len(fringes):
+        baseline = replace(baseline, fringes=tuple(map(float, fringes)))
+        space = space.replace(**_waves(space, baseline))
     ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
     chosen = dict(space=space.replace(**ranges), grid=grid, baseline=baseline, quantity=quantity) | kw
@@ -108,7 +123,8 @@ def noise_share(text)->float: # a number, or words like '0.2%'
 def _likelihood(specs, noise):
     "Gaussian noise from the files' own sigma, a number, or the scatter; and whether to refine it."
     column = lambda v: torch.tensor(np.stack(v))[:,None]
-    if noise is None and all(s.sigma is not None for s in specs): return Gaussian(column([s.sigma for s in specs])), False
+    if noise is None and all(s.sigma is not None for s in specs):
+        return Gaussian(column([s.sigma for s in specs])), False
     if noise in (None, 'auto'):
         sigma = [point_scatter(s.y) for s in specs]
         if not min(sigma) > 0:
@@ -302,6 +318,9 @@ def summary(self:Fit)->str:
         parts.append('the residual is larger than the scatter of neighbouring points: '
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
+    if self.misfit.p.item() < ALPHA and (found := find_fringes(self.nu, self.residual)):
+        each = ', '.join(f'{f:.3g}' for f in found)
+        parts.append(f"fringes of {each} cycles per 1/cm in the residual; try --fringes auto")
     parts += self.spectrum.notes
     if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
     if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")

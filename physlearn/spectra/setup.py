@@ -96,12 +96,14 @@ class Gas:
             made = replace(made, space=made.space.replace(**gases))
         return _without(made, self.without)
 
-    def parts(self, reach=None)->tuple: # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
+    # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
+    def parts(self, reach=None)->tuple:
         "The options, read."
         if self.path and not self.path.strip()[-1:].isalpha():
             raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
         if self.partition_sums and not self.lines:
-            raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded list brings its own")
+            raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded "
+                             f"list brings its own")
         chosen = self.chosen()
         lines, sums = read_line_data(self.lines, self.partition_sums, reach)
         length = dict(path=self.path) if self.path else {}
@@ -123,5 +125,6 @@ def _without(setup, gases):
     for g in gases:
         if g not in have: raise ValueError(f"without {g}: the gases are {', '.join(have)}")
     left = [g for g in have if g not in gases]
-    if not left: raise ValueError(f"without {', '.join(gases)}: no gas is left; name one, for example --gas CO=1..1000ppm")
+    if not left:
+        raise ValueError(f"without {', '.join(gases)}: no gas is left; name one, for example --gas CO=1..1000ppm")
     return replace(setup, space=setup.space.only(*(k for k in setup.space if not k.startswith('mf_') or k[3:] in left)))
