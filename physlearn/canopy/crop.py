@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from ..params import Param, ParamSpace, read_ranges
 from .inform import ANGLES, Inform, angles_of, nodes_of, responses, surface_bands
-from .prospect import CONTENTS, NM
+from .prospect import CONTENTS
 from .sail import Layers, ellipsoidal_angles, geometry, hot_spot, joint_gaps, medium, on_ground, uniform_angles
 
 # %% ../../nbs/20_canopy/23a_crop.ipynb #crop0004
