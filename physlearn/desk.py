@@ -120,6 +120,7 @@ def _same(a, b):
     public = lambda v: [x for k, x in sorted(vars(v).items()) if not k.startswith('_')]
     return a is b or _same(public(a), public(b))
 
+# %% ../nbs/80_desk.ipynb #b0002c00
 def _follow(parts, name, values, numbers=False):
     "One value where all have the same, or a tensor with one for each signal."
     if all(map(_each, values)) or numbers and not all(_same(v, values[0]) and not _each(v) for v in values):
@@ -491,6 +492,7 @@ class Train:
         run = cls(**{f.name: getattr(self, f.name) for f in fields(cls)}).fit(self.out, start=start)
         print(f"the run is {run.path}, its report {run.path/'report.html'}")
 
+# %% ../nbs/80_desk.ipynb #77a6dc00
 def options_in(words)->dict: # the words of the command line
     "What they say of each option, as text; the last word counts."
     out = {}

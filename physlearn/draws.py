@@ -222,9 +222,11 @@ class Samples:
     def __len__(self): return len(self.theta)
 
     def __repr__(self):
-        text = f"Samples: {len(self)} signals, {self.theta.shape[1]} draws each, effective {self.ess.median():.0f} (median), {self.ess.min():.0f} (smallest)"
+        text = (f"Samples: {len(self)} signals, {self.theta.shape[1]} draws each, effective "
+                f"{self.ess.median():.0f} (median), {self.ess.min():.0f} (smallest)")
         if self.acceptance is not None:
-            text += f"; {100*self.acceptance.median():.0f} % of moves accepted, {self.ancestors.median():.0f} unique ancestors (medians)"
+            text += (f"; {100*self.acceptance.median():.0f} % of moves accepted, {self.ancestors.median():.0f} unique "
+                     f"ancestors (medians)")
         if self.mixed is None or self.mixed.all(): return text
         return f"{text}; {int((~self.mixed).sum())} did not mix: do not trust them, give more moves or particles"
 

@@ -300,6 +300,7 @@ def _damaged(path, i, line):
     raise FileError(path, f"found {line[:40]!r}", 'a row of numbers', f"line {i}",
                     f'is this a damaged row? If not, leave out the lines above the table (--skip {i})')
 
+# %% ../nbs/00_core/01_files.ipynb #se006c00
 def read_columns(path,         # table as instruments write it: text of several kinds, or .xlsx
                  skip:int=0,   # lines at the top that are left out
                  decimal=None, # '.' or ','; None: as the numbers show
@@ -865,6 +866,7 @@ def write_json(path, # file to write
     "Write JSON; NaN and infinity are refused, since they are not JSON."
     write_text(path, json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + '\n')
 
+# %% ../nbs/00_core/01_files.ipynb #7d23cc00
 def _column(name, v):
     "A column as a table can hold it: finite numbers, nan for a gap, text on one line."
     if v.dtype.kind == 'f' and np.isinf(v).any():
@@ -894,6 +896,7 @@ def write_table(path,         # CSV file to write
     csv.writer(out, lineterminator='\n', quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     write_text(path, out.getvalue())
 
+# %% ../nbs/00_core/01_files.ipynb #7d23cc01
 def write_hdf5(path,             # HDF5 file to write
                arrays:dict,      # by name; 'run/nu' makes a group
                attrs=(),         # attributes of the file, by name

@@ -13,7 +13,9 @@ from pathlib import Path
 
 # %% ../nbs/00_core/00b_instruments.ipynb #eea95920
 INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk')
-OWN = dict(spectra=dict(setup='print options as a set-up file, for --setup', windows='say where an instrument should look to tell what is wanted', demo='the main job on an example, with a report'))
+OWN = dict(spectra=dict(setup='print options as a set-up file, for --setup',
+                        windows='say where an instrument should look to tell what is wanted',
+                        demo='the main job on an example, with a report'))
 
 _imported = {}
 

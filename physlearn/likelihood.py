@@ -328,6 +328,7 @@ def information(self:Poisson, mu:Tensor)->Tensor:
     "Fisher information about `mu`, same shape."
     return self.exposure**2/self.mean(mu).clamp_min(1e-30)
 
+# %% ../nbs/00_core/08_likelihood.ipynb #00024c00
 @patch
 def expansion(self:Poisson, y:Tensor, mu:Tensor)->Expansion:
     "Log-likelihood near `mu`: value, squares, slope and the root of the information."
@@ -344,6 +345,7 @@ def draw(self:Poisson, mu:Tensor, draws:Tensor)->Tensor:
     counts = stats.poisson.ppf(p.cpu().numpy(), mean.clamp_min(0).cpu().numpy())
     return torch.where(self.counted, torch.as_tensor(counts).to(mu), 0.)
 
+# %% ../nbs/00_core/08_likelihood.ipynb #00024c01
 @patch
 def check(self:Poisson, y:Tensor): # signals (n,C,...)
     "ValueError where these are no counts."
@@ -785,6 +787,7 @@ class Linear:
         W = rooted(J, root, self.shape)
         return (W @ W.mT).double(), (J @ score.to(J.dtype)[...,None])[...,0].double()
 
+# %% ../nbs/00_core/08_likelihood.ipynb #00044c00
 def signal_jacobian(sim:Simulator,
                     theta:Tensor,  # values (B,d)
                     cols, cond,    # columns to differentiate by, conditions by name

@@ -46,7 +46,9 @@ def affine(old:str, # unit that a number is in
     name, kind = _MEANT.get(old, (old, ''))
     if kind and kind in str(unit(new).physical_type): old = name
     try: y0, y1 = (unit(old).to(unit(new), v, equivalencies=u.temperature()) for v in (0., 1.))
-    except u.UnitConversionError: raise ValueError(f"unit {old!r} ({unit(old).physical_type}) cannot become {new!r} ({unit(new).physical_type})") from None
+    except u.UnitConversionError:
+        raise ValueError(f"unit {old!r} ({unit(old).physical_type}) cannot become {new!r} "
+                         f"({unit(new).physical_type})") from None
     return float(y1 - y0), float(y0)
 
 # %% ../nbs/00_core/00_params.ipynb #5736357c
@@ -214,7 +216,9 @@ class ParamSpace:
         if name not in self._params: raise KeyError(f"no parameter {name!r}: there are {', '.join(self)}")
         return self._params[name]
     def index(self, name)->int: return self[name] and self.names.index(name)
-    def __repr__(self): return 'ParamSpace(' + ', '.join(f"{k}={p.lo:g}..{p.hi:g} {p.unit}{' log' if p.log else ''}".rstrip() for k, p in self.items()) + ')'
+    def __repr__(self):
+        def one(k, p): return f"{k}={p.lo:g}..{p.hi:g} {p.unit}{' log' if p.log else ''}".rstrip()
+        return f"ParamSpace({', '.join(one(k, p) for k, p in self.items())})"
 
 # %% ../nbs/00_core/00_params.ipynb #21712f8c
 @patch

@@ -217,6 +217,7 @@ def _angles(path, found, given, n):
                         'these look like radians or cosines')
     return out
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #b6f97c00
 def within(r,      # Reflectance
            ranges, # {name: (lowest, highest)} of angles [deg]
            lines=None, # line of each row
@@ -287,6 +288,7 @@ def _days(path, text, lines, order=None, name='date'):
         days.append(d)
     return np.array(days, 'datetime64[D]')
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #5d173c00
 def _sun(path, days, lat, lon, sun):
     "Sun zeniths (n,) [deg] at the overpass, each day and place computed once."
     sun = sun or sun_zenith
@@ -349,6 +351,7 @@ _MEAN, _DEVIATION = (re.compile(f'[_ ]({w})$', re.I) for w in ('mean|average|avg
 
 def _band_of_mean(column, sensor): return None if _DEVIATION.search(column) else band_of(_MEAN.sub('', column), sensor)
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #7cab8c00
 def _table(path, bands, limit, sensor):
     "A table, as it stands there."
     header, usual = read_table(path, columns=(), limit=limit).rest, responses(sensor).names
@@ -374,6 +377,7 @@ def _table(path, bands, limit, sensor):
         raw.notes.append(f"standard deviations of {len(deviations)} bands read")
     return _with_place(raw)
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #7cab8c01
 def _mean_angle(k, columns):
     "Of an angle for each band, the mean."
     if len(columns) == 1: return columns[0]
@@ -415,6 +419,7 @@ def _resampled(path, axis, v, bands):
         out[:,j] = fine[:,on] @ (w[on]/w[on].sum())
     return out
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #7cab8c02
 def _line(lines, i): return f"line {lines[i]}" if lines.dtype.kind != 'U' else str(lines[i])
 
 def _with_place(raw):
@@ -517,6 +522,7 @@ def _has_mask(rasterio, src):
 _TOP = ('B10 is there: is this top-of-atmosphere reflectance (L1C)? '
         'Traits require surface reflectance (L2A)')
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #98c0ac00
 def _quietly(name):
     try: return band_of(name)
     except ValueError: return None
@@ -603,6 +609,7 @@ def _masked(path, raw, mask):
         out |= ~np.isin(raw.others[name], list(good))
     return out
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #4285fc00
 def _is_number(text):
     try: return float(text) == float(text)
     except ValueError: return False
@@ -622,6 +629,7 @@ def _empty(path, raw, nodata, masked):
     raw.angles, raw.others = ({k: v[keep] for k, v in d.items()} for d in (raw.angles, raw.others))
     return reasons[keep]
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #4285fc01
 _DATES = 'date', 'acquisition_date', 'sensing_date', 'datetime', 'system:time_start'
 _PERHAPS = 'time', 'timestamp', 'system:index'      # these hold a day, or something else
 
@@ -700,6 +708,7 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
     r = Reflectance(x, bands, angles, others, scale, offset, odd, str(path), grid, sd, reasons, tuple(raw.notes))
     return within(r, ANGLES | dict(tts=(0., 180.)) if 'tts' not in raw.angles else ANGLES, lines)
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #28f98c00
 def _known_bands(names, sensor):
     "Names of bands as they are called here; ValueError for one that is none."
     names, known = tuple(band_of(b, sensor) or b for b in names), _NAMES if is_sentinel(sensor) else responses(sensor).names

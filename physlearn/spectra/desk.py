@@ -83,6 +83,7 @@ class SetupSpectra(SpectraOptions):
         self.parts()                                  # lines and ranges are read, so that a mistake is said now
         print(write_setup(self), end='')
 
+# %% ../../nbs/10_spectra/18_desk.ipynb #27407c00
 @dataclass(kw_only=True)
 class FitSpectra(SpectraOptions):
     "Fit spectra by physics: pressure, temperature, mole fractions with error bars."
@@ -153,6 +154,7 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
         found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found
 
+# %% ../../nbs/10_spectra/18_desk.ipynb #s0001c00
 def _together(group, setup, known, noise, fringes, how):
     "Fits of spectra on one axis; where they fail together, one by one."
     chosen, lines, ranges, kw = setup

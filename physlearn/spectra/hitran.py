@@ -247,6 +247,7 @@ def _streamed(path, most):
                 yield line.decode('latin-1').rstrip('\r\n')
     except (OSError, EOFError, zlib.error) as e: raise FileError(path, f"cannot be read ({e})", 'a whole file') from None
 
+# %% ../../nbs/10_spectra/11_hitran.ipynb #a7c89c00
 _AGAIN = 'the file is cut off or edited: download it again'
 
 def _par_records(path, window=None):
@@ -275,6 +276,7 @@ def _none_there(path, window, lo, hi):
     there = f"lines of that region; this list has {lo:.6g} .. {hi:.6g} cm⁻¹" if lo <= hi else 'HITRAN records'
     raise FileError(path, f"has no lines{within}", there, remedy='name another line list')
 
+# %% ../../nbs/10_spectra/11_hitran.ipynb #a7c89c01
 _GAS = re.compile(r'(gamma|n|delta)_(h2|he|co2|h2o|n2|o2|ar)', re.I)
 
 def _extra_columns(path, behind):

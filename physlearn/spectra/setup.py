@@ -119,6 +119,7 @@ class Gas:
         if points: more['grid'] = chosen.grid.resized(points)
         return with_line_shape(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)
 
+# %% ../../nbs/10_spectra/14c_setup.ipynb #27669c00
 def _without(setup, gases):
     "A set-up without some of its gases."
     have = [k[3:] for k in setup.space if k.startswith('mf_')]
