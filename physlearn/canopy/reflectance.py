@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['BANDS', 'LIMITS', 'ANGLES', 'is_landsat', 'is_sentinel', 'band_of', 'Reflectance', 'relative_azimuth', 'within',
-           'overpass', 'is_image', 'image', 'write_image', 'read_reflectance', 'complete', 'read_canopy',
-           'difference_index', 'ndvi', 'ndre']
+           'overpass', 'opened_image', 'is_image', 'image', 'write_image', 'read_reflectance', 'complete',
+           'read_canopy', 'difference_index', 'ndvi', 'ndre']
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #22168601
 import json, re
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
-from ..files import FileError, atomic_write, parsing, read_bytes, read_table, validate
+from ..files import FileError, atomic_write, parsing, read_bytes, read_table, regular_file, validate
 from .inform import ANGLES as SIMULATED, responses, sun_zenith
 from .prospect import NM
 
@@ -156,7 +157,7 @@ def _scaling(path, v, scale, offset):
     return scale, offset
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #1a263338
-def _reflectances(path, v, scale, offset, outside, place):
+def _reflectances(path, v, scale, offset, outside, place, whole):
     "Reflectances (n,bands) float32 and how many were outside the limits; `place(i, j)` says where a value stands."
     x = (v + np.reshape(offset, (-1, 1)))/scale
     with np.errstate(invalid='ignore'): low, high = x < LIMITS[0], x > LIMITS[1]
@@ -168,7 +169,7 @@ def _reflectances(path, v, scale, offset, outside, place):
         raise FileError(path, found, 'reflectances from 0 to 1.5', place(i, j), _advice(v, low, high, scale, offset))
     x[bad] = np.nan
     top = np.nanmax(x) if np.isfinite(x).any() else 1.
-    if top < .005:
+    if whole and top < .005:
         raise FileError(path, f"the largest reflectance is {top:.2g}", 'one above 0.005',
                         remedy=f"is the scale right? It is {scale:g}")
     return x.astype(np.float32), int(bad.sum())
@@ -227,12 +228,13 @@ def within(r,      # Reflectance
     for k, (lo, hi) in ranges.items():
         if k not in r.angles: continue
         v = r.angles[k]
-        for i in (~((v >= lo) & (v <= hi)) & r.usable).nonzero()[0]:
-            if np.isnan(v[i]): reason = f"the {_ANGLE_NAMES[k]} is not known"
-            elif k == 'tts' and v[i] > hi: reason = f"the sun is too low: zenith {v[i]:.1f} deg, expected at most {hi:g}"
-            else: reason = f"{_ANGLE_NAMES[k]} {v[i]:.4g} deg; expected {lo:g} to {hi:g}"
-            r = r.without(np.arange(len(r)) == i, reason)
-    if not r.usable.any():
+        wrong = ~((v >= lo) & (v <= hi)) & r.usable
+        for angle in np.unique(v[wrong]):
+            if np.isnan(angle): reason = f"the {_ANGLE_NAMES[k]} is not known"
+            elif k == 'tts' and angle > hi: reason = f"the sun is too low: zenith {angle:.1f} deg, expected at most {hi:g}"
+            else: reason = f"{_ANGLE_NAMES[k]} {angle:.4g} deg; expected {lo:g} to {hi:g}"
+            r = r.without(wrong & ((v == angle) | np.isnan(v) & np.isnan(angle)), reason)
+    if len(r) and not r.usable.any() and 'window' not in r.grid:
         i = before.usable.argmax()
         raise FileError(r.path, f"no row can be used: {r.reasons[i]}", place=_line(lines, i) if lines is not None else '')
     return r
@@ -298,7 +300,8 @@ def _sun(path, days, lat, lon, sun):
     validate(lat[known], path, 'lat [deg]', lo=-81.3, hi=81.3)
     validate(lon[known], path, 'lon [deg]', lo=-180, hi=180)
     places = np.stack([days.astype('datetime64[D]').astype(float), lat, lon], 1)[known]
-    at, back = np.unique(places, axis=0, return_inverse=True)
+    if (places == places[0]).all(): at, back = places[:1], np.zeros(len(places), int)
+    else: at, back = np.unique(places, axis=0, return_inverse=True)
     def one(day, lat, lon):
         minutes = round(60*overpass(lat, lon)) % 1440
         return float(sun(str(np.datetime64(int(day), 'D')), lat, lon, f'{minutes//60:02}:{minutes%60:02}'))
@@ -439,14 +442,15 @@ def _centre_of(text):
     except (ValueError, TypeError, KeyError, IndexError): return np.nan, np.nan
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #356dc8dd
-def _described(path, src, given, limit, usual):
+def _described(path, src, given, limit, usual, window):
     "Band names of an open image whose size makes sense, in its order."
     item = max(np.dtype(t).itemsize for t in src.dtypes)
-    size = src.width*src.height*src.count*max(8, item)
+    _, _, height, width = window or (0, 0, src.height, src.width)
+    size = width*height*src.count*max(8, item)
     block = max(h*w for h, w in src.block_shapes)*src.count*item
     if max(size, block) > limit:
-        raise FileError(path, f"{src.width} x {src.height} pixels of {src.count} bands",
-                        f"at most {limit >> 20} MiB in memory", remedy='cut it into tiles')
+        raise FileError(path, f"{width} x {height} pixels of {src.count} bands",
+                        f"at most {limit >> 20} MiB in memory", remedy='write to an image, which is worked on in windows (--out traits.tif), or cut it into tiles')
     if any(np.dtype(t).kind not in 'iuf' for t in src.dtypes):
         raise FileError(path, f"values of type {src.dtypes[0]}", 'real numbers')
     names, bands = list(src.descriptions), given or usual
@@ -472,7 +476,7 @@ def _decimal(v):
     "The short decimal number that was rounded to float32."
     return float(str(np.float32(v))) if float(np.float32(v)) == v else v
 
-def _image_meta(path, src):
+def _image_meta(path, src, window):
     "What the image says of scale and offset in our sense, and where it lies."
     meta = {k.lower(): v for k, v in src.tags().items() if k.lower() in ('scale', 'offset')}
     scales, offsets = set(src.scales), set(src.offsets)
@@ -481,18 +485,38 @@ def _image_meta(path, src):
     s, o = (_decimal(v) for (v,) in (scales, offsets))
     if (s, o) != (1., 0.): meta |= dict(scale=1/s if s else 0., offset=round(o/s, 6) if s else 0.)  # GDAL: value*s + o
     crs = src.crs.to_wkt() if src.crs else ''
-    return meta, dict(shape=(src.height, src.width), crs=crs, transform=tuple(src.transform)[:6])
+    row, column, height, width = window or (0, 0, src.height, src.width)
+    transform = src.transform*src.transform.translation(column, row)
+    return meta, dict(shape=(height, width), start=(row, column), crs=crs, transform=tuple(transform)[:6])
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #a8e98c0a
-def _geotiff(path, bands, nodata, mask, limit, sensor):
-    "A GeoTIFF, as `_table`; and its grid."
+@contextmanager
+def _opened(path, limit, window):
+    "An open image: a GeoTIFF's bytes are taken whole, unless a window of it is asked for."
+    if window is None and Path(path).suffix.lower() in ('.tif', '.tiff'):
+        rasterio = _rasterio(path)
+        with rasterio.MemoryFile(read_bytes(path, limit)) as memory, memory.open(driver='GTiff') as src: yield src
+    else:
+        with opened_image(path) as src: yield src
+
+@contextmanager
+def opened_image(path): # GeoTIFF, JPEG 2000 or VRT
+    "An image, open for reading parts of it."
     import warnings
-    rasterio, raw = _rasterio(path), read_bytes(path, limit)
-    with (parsing(path, 'GeoTIFF'), warnings.catch_warnings(action='ignore'), rasterio.Env(GDAL_NUM_THREADS=1),
-          rasterio.MemoryFile(raw) as memory, memory.open(driver='GTiff') as src):
-        usual = responses(sensor).names
-        names = _described(path, src, bands, limit, usual)
-        meta, grid = _image_meta(path, src)
+    rasterio = _rasterio(path)
+    with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'),
+          rasterio.open(regular_file(path), driver=_DRIVERS[Path(path).suffix.lower()]) as src): yield src
+
+_DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG', '.vrt': 'VRT'}
+
+def _image(path, bands, nodata, mask, limit, sensor, window):
+    "An image, or a window of it, as `_table`; and its grid."
+    import warnings
+    rasterio, usual = _rasterio(path), responses(sensor).names
+    with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'), rasterio.Env(GDAL_NUM_THREADS=1),
+          _opened(path, limit, window) as src):
+        names = _described(path, src, bands, limit, usual, window)
+        meta, grid = _image_meta(path, src, window)
         index = {n: i for i, n in enumerate(names, 1)}
         asked = None if bands is None else [b for b in bands if b != '-']
         same = bands is not None and names == list(bands)
@@ -500,13 +524,16 @@ def _geotiff(path, bands, nodata, mask, limit, sensor):
         wanted = [index[c] for c in col.values()]
         angle = {_angle_of(n): i for n, i in index.items() if _angle_of(n)}
         kept = {n: index[n] for n in (mask or {}) if n in index}
-        _whole(path, src, [*wanted, *angle.values(), *kept.values()])
-        v = src.read(wanted).astype(np.float64).reshape(len(wanted), -1).T
+        if window is None and src.driver == 'GTiff': _whole(path, src, [*wanted, *angle.values(), *kept.values()])
+        part = None if window is None else rasterio.windows.Window(*window[1::-1], *window[:1:-1])
+        small = all(np.dtype(src.dtypes[i - 1]).itemsize <= 2 for i in wanted)           # exact in single precision
+        v = src.read(wanted, window=part, out_dtype='float32' if small else 'float64').reshape(len(wanted), -1).T
         gap = [src.nodatavals[i - 1] for i in wanted]
-        hidden = src.dataset_mask().ravel() == 0 if _has_mask(rasterio, src) else np.zeros(len(v), bool)
-        layer = lambda i: src.read(i).astype(np.float64).ravel()
+        hidden = np.zeros(len(v), bool)
+        if _has_mask(rasterio, src): hidden = src.dataset_mask(window=part).ravel() == 0
+        layer = lambda i: src.read(i, window=part).astype(np.float64).ravel()
         angles, others = ({k: layer(i) for k, i in d.items()} for d in (angle, kept))
-        grid |= _centre(src)
+        grid |= _centre(src) | ({} if window is None else dict(window=window))
     for j, g in enumerate(gap):
         if g is not None and nodata is None: v[v[:,j] == g, j] = np.nan
     v[hidden] = np.nan
@@ -533,7 +560,7 @@ def _rasterio(path):
         raise ImportError(f"{path}: GeoTIFF requires the extra package rasterio: pip install rasterio") from None
     return rasterio
 
-def is_image(path): return Path(path).suffix.lower() in ('.tif', '.tiff')
+def is_image(path): return Path(path).suffix.lower() in _DRIVERS
 
 def _centre(src):
     "Latitude and longitude of the middle [deg], where the image knows."
@@ -614,10 +641,10 @@ def _is_number(text):
     try: return float(text) == float(text)
     except ValueError: return False
 
-def _empty(path, raw, nodata, masked):
+def _empty(path, raw, nodata, masked, whole):
     "Reasons (n,) of rows without any value, and of those that are masked; of an image such pixels are left out."
     empty = ~np.isfinite(raw.v).any(1)
-    if (empty | masked).all():
+    if whole and (empty | masked).all():
         remedy = '' if nodata is None else f"is nodata={nodata:g} right?"
         raise FileError(path, 'no band of any row has a value' if empty.all() else 'the mask leaves no row', remedy=remedy)
     reasons = np.full(len(raw.v), '', dtype=object)
@@ -678,6 +705,7 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
                      limit:int=2**28,     # largest size, unpacked [bytes]
                      mask=None,           # band or column and its good values, like 'SCL=4,5'
                      date_order:str=None, # 'dmy' or 'mdy', for dates like 07/02/2022
+                     window=None,         # of an image: its first row and column, height and width [pixels]; None: all
                      sensor:str='S2A',    # S2A, S2B, L8, L9, or a CSV table of responses (band, nm, response)
                     )->Reflectance:
     "Read reflectances; FileError in one sentence when something is wrong or not stated."
@@ -685,12 +713,14 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
     if outside not in ('refuse', 'missing'): raise ValueError(f"outside is 'refuse' or 'missing', not {outside!r}")
     if date_order not in (None, 'dmy', 'mdy'): raise ValueError(f"date_order is 'dmy' or 'mdy', not {date_order!r}")
     mask = _allowed(path, mask)
-    raw = _geotiff(path, bands, nodata, mask, limit, sensor) if is_image(path) else _table(path, bands, limit, sensor)
+    if is_image(path): raw = _image(path, bands, nodata, mask, limit, sensor, window)
+    else: raw = _table(path, bands, limit, sensor)
     bands, lines, grid, others = raw.bands, raw.lines, raw.grid, raw.others
     nodata = _stated(path, raw.meta, 'nodata', nodata)
     _filled(raw, nodata)
-    reasons = _empty(path, raw, nodata, _masked(path, raw, mask))
+    reasons = _empty(path, raw, nodata, _masked(path, raw, mask), window is None)
     n = len(raw.v)
+    if not n: return Reflectance(raw.v, bands, raw.angles, others, path=str(path), grid=grid, notes=tuple(raw.notes))
     days = _dated(path, others, date, n, lines, date_order)
     if is_landsat(sensor) and scale is None and offset is None: scale, offset = _collection(raw)
     offset = _offsets(path, offset, raw.meta, days, others, n)
@@ -698,8 +728,8 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
     def place(i, j):
         if lines is not None: return f"{_line(lines, i)}, {bands[j]}"
         row, column = divmod(int(grid['pixel'][i]), grid['shape'][1])
-        return f"row {row}, column {column}, {bands[j]}"
-    x, odd = _reflectances(path, raw.v, scale, offset, outside, place)
+        return f"row {grid['start'][0] + row}, column {grid['start'][1] + column}, {bands[j]}"
+    x, odd = _reflectances(path, raw.v, scale, offset, outside, place, window is None)
     angles = _angles(path, raw.angles, dict(tts=tts, tto=tto, psi=psi), n)
     at = [_place(path, k, raw.angles, grid, g, n) for k, g in (('lat', lat), ('lon', lon))]
     if 'tts' not in angles and days is not None and all(a is not None for a in at):
