@@ -80,3 +80,38 @@ def test_a_gas_computed_by_hitran_api(tmp_path, capsys, molecule):
           '--known', 'P=0.8atm', 'T=300K', '--noise', '0.1%', '--out', tmp_path/'out')
     r = parameters(tmp_path/'out/gas.json')[f'mf_{molecule}']
     assert abs(r['value'] - right) < 3*r['statistical'] < .03*right and r['flag'] == 'determined', r
+
+# --- segments, etalons, gauges in columns: data/measured
+
+CO2 = DATA/'measured/co2_air_crds'
+
+@needs_data
+def test_a_set_up_with_segments_and_gauges(tmp_path, capsys):
+    "A ring-down spectrum of the shipped set-up file: three etalons of which two jump, temperature from a column, pressure left free."
+    from physlearn.spectra.files import example_setup
+    words = ['fit', 'spectra', CO2/'co2_air_101torr.csv', '--setup', example_setup(), '--lines', CO2/'lines_co2_6358_6362.csv']
+    said = shell(capsys, *words, '--out', tmp_path)
+    r = parameters(tmp_path/'co2_air_101torr.json')
+    assert abs(r['P']['value']/1.33322368/100.72 - 1) < .004 and abs(r['mf_CO2']['value']/423.2e-6 - 1) < .003
+    assert 'sin1_3' in r and 'sin0' in r and 'T is the mean of the column Temperature' in said and 296.2 < r['T']['value'] < 296.4
+    assert 'segments' in refused(capsys, *words, '--segments', 'Part')
+    assert 'one of the frequencies' in refused(capsys, *words, '--jumping', '3')
+    assert "called 'Temp'" in refused(capsys, *words, '--known', 'T=Temp:degC')
+
+@needs_data
+def test_an_offset_that_jumps(tmp_path, capsys):
+    "Two segments of different light: without their own offsets the amount is wrong, and said to be suspect."
+    from physlearn.files import read_table
+    cases = DATA/'cases/spectra'
+    t = read_table(cases/'a_ok.csv')
+    nu, y = list(t.values())[:2]
+    part = (np.arange(len(y)) > len(y)//3).astype(int)
+    rows = '\n'.join(f'{a},{b},{s}' for a, b, s in zip(nu, y*(1 + .01*part), part))
+    (tmp_path/'a.csv').write_text('wavenumber,transmittance,part\n' + rows)
+    words = ['fit', 'spectra', tmp_path/'a.csv', '--lines', cases/'ch4s.par', '--gas', 'CH4=1..1000ppm', '--path', '10m', '--known', 'P=0.9atm', 'T=295K']
+    shell(capsys, *words, '--out', tmp_path/'plain')
+    assert parameters(tmp_path/'plain/a.json')['mf_CH4']['flag'] in ('suspect', 'not trusted')
+    shell(capsys, *words, '--segments', 'part', '--jumping', 'offset', '--out', tmp_path/'apart')
+    r = parameters(tmp_path/'apart/a.json')
+    assert abs(r['mf_CH4']['value'] - 200e-6) < 3*r['mf_CH4']['statistical'] and r['mf_CH4']['flag'] == 'determined'
+    assert abs(r['baseline0_1']['value']/r['baseline0_0']['value'] - 1.01) < .002
