@@ -280,5 +280,5 @@ PRESETS = dict(
 
 def canopy_recipe(name:str, **kw)->CanopyRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
+    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     return replace(PRESETS[name], **kw)
