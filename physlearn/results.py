@@ -6,7 +6,7 @@
 __all__ = ['QUANTITY', 'ENDINGS', 'verdict', 'plus_minus', 'from_to', 'Results']
 
 # %% ../nbs/00_core/07c_results.ipynb #a788a8eb
-import math
+import importlib, math
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 import numpy as np
@@ -44,7 +44,6 @@ def from_to(low:float, high:float)->str: # ends of an interval
     part = 2*(high/2 - low/2)/max(abs(low), abs(high))
     digits = max(0, 2 - math.floor(math.log10(part))) if 0 < part < math.inf else 3
     return f"{low:.{digits}g} .. {high:.{digits}g}"
-
 
 # %% ../nbs/00_core/07c_results.ipynb #b07c0002
 def _percent(level): return f'{100*level:.12g}'
@@ -291,6 +290,16 @@ def about(self:Results)->dict:
     "What stands above the table: how it was made, level and units."
     return {'made by': self.method or '-', 'level': f'{self.level:.12g}', **{f'unit_{k}': p.unit or '-' for k, p in self.space.items()}}
 
+# %% ../nbs/00_core/07c_results.ipynb #headed01
+@patch
+def headed(self:Results)->dict: # by name with unit, (n,) each
+    "The wide table as it is written: units in the names, and how it was made."
+    percent, names = _percent(self.level), self.columns()
+    ends = '', '_sd', f'_low{percent}', f'_high{percent}', *(f'_{m}' for m in self.more)
+    units = {f'{k}{end}': f' [{p.unit}]' if p.unit else '' for k, p in self.space.items() for end in ends}
+    method = 'method' if 'method' not in names else 'method_of_results'
+    return {f"{k}{units.get(k, '')}": v for k, v in names.items()} | {method: np.full(len(self), self.method or '-')}
+
 # %% ../nbs/00_core/07c_results.ipynb #5ab17048
 QUANTITY = 'name', 'unit', 'value', 'sd', 'low', 'high', 'ratio', 'level', 'verdict', 'ok', 'p', 'method' # keys of `quantities`
 
@@ -298,7 +307,7 @@ QUANTITY = 'name', 'unit', 'value', 'sd', 'low', 'high', 'ratio', 'level', 'verd
 def to_pandas(self:Results, wide=False): # as it is written; DataFrame, units in its `attrs`
     "One row for each signal and quantity, or with `wide` one for each signal."
     import pandas as pd
-    if wide: table = pd.DataFrame(self.columns())
+    if wide: table = pd.DataFrame(self.headed())
     else:
         names = _beside(self.signals, [*QUANTITY, *self.more])
         signal = lambda i: {names[c]: v[i] for c, v in self.signals.items()}
@@ -318,18 +327,26 @@ def quantities(self:Results, i:int=0)->list: # signal
     return out
 
 # %% ../nbs/00_core/07c_results.ipynb #bc5c3835
-ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet'
+ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet', '.xlsx'
+
+def _needs(package, what):
+    try: importlib.import_module(package)
+    except ImportError:
+        raise ImportError(f"{what} requires the extra package `{package}`: pip install {package}") from None
 
 def _parquet(path, results):
-    try: import pyarrow
-    except ImportError: raise ImportError("Parquet requires the extra package `pyarrow`: pip install pyarrow") from None
+    _needs('pyarrow', 'Parquet')
     with atomic_write(path) as tmp: results.to_pandas(wide=True).to_parquet(tmp, index=False)
+
+def _excel(path, results):
+    _needs('openpyxl', 'Excel')
+    with atomic_write(path) as tmp: results.to_pandas(wide=True).to_excel(tmp, index=False, engine='openpyxl')
 
 def _table_columns(results):
     "Columns as a CSV file can hold them: what is not finite is a gap, text stands on one line."
     flat = lambda v: np.array([' '.join(str(word).split()) for word in v], dtype=str)
     gaps = lambda v: np.where(np.isfinite(v), v, np.nan) if v.dtype.kind == 'f' else v
-    return {k: flat(v) if v.dtype.kind in 'UO' else gaps(v) for k, v in results.columns().items()}
+    return {k: flat(v) if v.dtype.kind in 'UO' else gaps(v) for k, v in results.headed().items()}
 
 def _json(path, results):
     plain = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
@@ -340,14 +357,15 @@ def _json(path, results):
     write_json(path, dict(**results.about(), results=rows))
 
 @patch
-def save(self:Results, path, # NAME.csv, .json, .parquet or .h5
+def save(self:Results, path, # NAME.csv, .json, .parquet, .xlsx or .h5
          overwrite=True,     # a file that is there may be replaced
         )->Path:
     "Write the table."
     ready_to_write(path, ENDINGS, overwrite)
     kind = Path(path).suffix
-    if kind == '.csv': write_table(path, _table_columns(self), self.about())
+    if kind == '.csv': write_table(path, _table_columns(self))
     elif kind == '.json': _json(path, self)
     elif kind == '.parquet': _parquet(path, self)
+    elif kind == '.xlsx': _excel(path, self)
     else: write_hdf5(path, self.columns(), self.about())
     return Path(path)

@@ -267,7 +267,7 @@ class Grid:
 # %% ../../nbs/10_spectra/13_simulate.ipynb #1b8fe336
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    "Polynomial `baseline0`, `baseline1`, ... and fringes `sin0`, `cos0`, ... (`sin0_2` in segment 2)."
+    "Polynomial `baseline0`, `baseline1`, ... and fringes `sin0`, `cos0`, ... (`baseline0_2`, `sin0_2` in segment 2)."
     abscissa: str = 'unit'  # of the polynomial: 'unit' runs 0..1 over the axis, 'pixel' is the index 0..N-1
     fringes: tuple = ()     # frequencies [cycles per cm⁻¹]
     segments: tuple = None  # number of the segment each point belongs to (N,); None: one segment
@@ -286,10 +286,10 @@ class Baseline:
         u = i if self.abscissa == 'pixel' else i/(len(nu) - 1)
         segment = torch.zeros(len(nu), dtype=torch.long) if self.segments is None else torch.as_tensor(self.segments)
         def one(name):
-            if name.startswith('baseline'): return u**int(name[8:])
-            k, _, tag = name[3:].partition('_')
-            wave = getattr(torch, name[:3])(2*math.pi*self.fringes[int(k)]*(nu - nu[0]))
-            return wave*(segment == int(tag)) if tag else wave
+            stem, _, tag = name.partition('_')
+            if stem.startswith('baseline'): shape = u**int(stem[8:])
+            else: shape = getattr(torch, stem[:3])(2*math.pi*self.fringes[int(stem[3:])]*(nu - nu[0]))
+            return shape*(segment == int(tag)) if tag else shape
         return torch.stack([one(k) for k in names])
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #42c5d1fc
@@ -451,7 +451,7 @@ def _check_space(sim):
         raise ValueError(f"no lines of {', '.join(unlisted)}: the line list has {have}; name what is there, for "
                          f"example --gas {sim.lines.molecules[0]}=1..1000ppm")
     known = {'P', 'T', *sim.grid.names, *('mf_' + m for m in sim.molecules), *sim.baseline.fringe_names()}
-    unknown = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].isdigit())]
+    unknown = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].partition('_')[0].isdigit())]
     if unknown:
         raise ValueError(f"unknown parameter {', '.join(unknown)}; this simulator has {', '.join(sorted(known))} "
                          'and baseline0, baseline1, ...')
