@@ -27,6 +27,27 @@ from .fringes import find_fringes
 from .resolution import with_line_shape
 from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
 
+# %% ../../nbs/10_spectra/14b_fit.ipynb #1745dba2
+import html, math
+from dataclasses import dataclass, replace
+from pathlib import Path
+import numpy as np
+import torch
+from fastcore.basics import patch
+from torch import Tensor
+from ..files import FileError, atomic_write, write_json
+from ..draws import Samples, box_posterior, sample_posterior
+from ..likelihood import Measurement
+from ..misfit import Misfit, misfit
+from ..pages import html_table, img, page, png, text_table
+from ..params import Param, affine, measured
+from ..posterior import Estimate, Gaussian, crlb, map_estimate
+from ..results import Results, from_to, plus_minus
+from .files import Spectrum, gauge
+from .fringes import find_fringes, own_light
+from .resolution import with_line_shape
+from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
+
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
 def _inside_window(spec, setup, lines):
     "The axis lies where there are lines: the preset's window, or what the list reaches."
@@ -60,13 +81,6 @@ def _own_baseline(specs, degree):
     more = {f'baseline{k}': Param(-.1*middle, .1*middle, unit, doc=words[k-1]) for k in range(1, degree + 1)}
     return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point')) | more
 
-def _waves(space, baseline):
-    "Ranges of the sines and cosines of a baseline's fringes: a tenth of the light, or as much as the baseline moves."
-    base = space['baseline0']
-    size = .1*abs(base.hi) if not base.unit else base.hi - base.lo
-    return {k: Param(-size, size, base.unit, doc=f'of a fringe, {baseline.fringes[int(k[3:])]:.4g} cycles per 1/cm')
-            for k in baseline.fringe_names()}
-
 # %% ../../nbs/10_spectra/14b_fit.ipynb #fd8c5916
 def simulator_for(spec,               # Spectrum, or a list of them on one axis and of one quantity
                   setup:Preset,       # ranges and path
@@ -75,6 +89,8 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
                   shift:float=.02,    # how far a stated axis may be off [cm⁻¹]
                   ils:str=None,       # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
                   fringes=(),         # their frequencies [cycles per cm⁻¹]
+                  segments=None,      # column of the file that numbers the segments of a scan
+                  jumping=(),         # what has its own value in each segment, as in `own_light`
                   degree:int=2,       # of the baseline's polynomial, where the file's quantity brings its own
                   **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
     "The preset's simulator on the axis and in the quantity of a spectrum."
@@ -96,9 +112,7 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
     if spec.quantity in ('transmittance', 'absorption') or setup.grid is None:
         space, baseline = space.replace(**_own_baseline(specs, degree)), Baseline('unit')
-    if len(fringes):
-        baseline = replace(baseline, fringes=tuple(map(float, fringes)))
-        space = space.replace(**_waves(space, baseline))
+    space, baseline = own_light(space, baseline, specs, fringes, segments, jumping)
     ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
     chosen = dict(space=space.replace(**ranges), grid=grid, baseline=baseline, quantity=quantity) | kw
@@ -177,14 +191,20 @@ def _fit_auto(m, starts):
     found.steps += first.steps
     return found, m
 
+def _known(specs, name, text, unit):
+    "Value and sd of what is known: one for all, or a value for each file from its own gauge."
+    each = [measured(gauge(s, text, name), unit, name) for s in specs]
+    if len(set(each)) == 1: return each[0]
+    return torch.tensor([value for value, _ in each], dtype=torch.float64), each[0][1]
+
 def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quantity
                 sim:LineByLine,      # on that axis
-                known=None,          # {name: '305±0.5K', or value, or (value, sd) in the space's units}
+                known=None,          # {name: '305±0.5K', 'Pressure:Torr' of the files, value, or (value, sd) in the space's units}
                 noise=None,          # share of the signal, [1/cm] for an absorption; 'auto'; None: files', or auto
                 starts:int=4,        # starts tried where the residual is too large
                )->list:              # a Fit of each
     "Fit spectra together by physics."
-    known = {k: measured(v, sim.space[k].unit, k) if isinstance(v, str) else v for k, v in (known or {}).items()}
+    known = {k: _known(specs, k, v, sim.space[k].unit) if isinstance(v, str) else v for k, v in (known or {}).items()}
     like, refine = _likelihood(specs, noise)
     m = Measurement(sim, np.stack([s.y for s in specs])[:,None], like, known)
     if refine: found, m = _fit_auto(m, starts)
