@@ -22,27 +22,6 @@ from ..pages import html_table, img, page, png, text_table
 from ..params import Param, affine, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus, readable
-from .files import Spectrum
-from .fringes import find_fringes
-from .resolution import with_line_shape
-from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
-
-# %% ../../nbs/10_spectra/14b_fit.ipynb #1745dba2
-import html, math
-from dataclasses import dataclass, replace
-from pathlib import Path
-import numpy as np
-import torch
-from fastcore.basics import patch
-from torch import Tensor
-from ..files import FileError, atomic_write, write_json
-from ..draws import Samples, box_posterior, sample_posterior
-from ..likelihood import Measurement
-from ..misfit import Misfit, misfit
-from ..pages import html_table, img, page, png, text_table
-from ..params import Param, affine, measured
-from ..posterior import Estimate, Gaussian, crlb, map_estimate
-from ..results import Results, from_to, plus_minus
 from .files import Spectrum, gauge
 from .fringes import find_fringes, own_light
 from .resolution import with_line_shape
