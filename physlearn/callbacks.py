@@ -233,14 +233,14 @@ class EarlyStop(Watch):
                  min_delta:float=1e-4,   # the least change that counts as improvement [unit of the value]
                  baseline:float=None,    # a value to beat from the start [unit of the value]
                  restore_best:bool=True, # end with the weights of the best epoch
-                 verbose:bool=True,      # say what happens
+                 verbose=True,           # say what happens; 'end': only why it stopped
                  begin:int=0):           # epochs before this one do not count, such as those of a ramp
         super().__init__(monitor, mode, patience, min_delta)
         self.baseline, self.restore_best, self.verbose, self.begin = baseline, restore_best, verbose, begin
         self.best, self.best_epoch, self.mark, self.wait, self.reason, self.saved = None, None, baseline, 0, None, {}
 
-    def say(self, text):
-        if self.verbose: print(f'EarlyStop: {text}')
+    def say(self, text, end=False):
+        if self.verbose and (end or self.verbose != 'end'): print(f'EarlyStop: {text}')
 
     def state_dict(self): return {k: getattr(self, k) for k in ('best', 'best_epoch', 'mark', 'wait', 'reason')}
     def load_state_dict(self, d):
@@ -282,7 +282,7 @@ def after_fit(self:EarlyStop):
     if self.restore_best and self.saved:
         get_model(self.model).load_state_dict(self.saved)
         found += ', its weights are back'
-    if self.reason: self.say(f'stopped, {self.reason}; {found}')
+    if self.reason: self.say(f'stopped, {self.reason}; {found}', end=True)
     self.reason, self.wait = None, 0
 
 # %% ../nbs/00_core/05_callbacks.ipynb #a3c97dd2

@@ -463,9 +463,10 @@ class Described:
 @dataclass
 class Train:
     "What a training takes beside its recipe: where to write, and what to begin with."
-    out: str|None = None            # folder of the run; runs/INSTRUMENT-PRESET if not given
+    # folder of the run; runs/INSTRUMENT-RECIPE if not given
+    out: Annotated[str|None, tyro.conf.arg(metavar='FOLDER')] = None
     # run whose weights and options are taken to start with
-    start: Annotated[str|None, tyro.conf.arg(name='from')] = None
+    start: Annotated[str|None, tyro.conf.arg(name='from', metavar='RUN')] = None
     recipe: str|None = None         # YAML or JSON file with options; the recipe.json of a run serves too
 
     @classmethod
@@ -474,7 +475,7 @@ class Train:
         instrument, named = cls.instrument, bool(words) and not words[0].startswith('-')
         name, said = words[0] if named else 'default', options_in(words)
         if name not in instrument.presets:
-            raise ValueError(f"there is no preset {name!r}: there are {', '.join(instrument.presets)}")
+            raise ValueError(f"there is no recipe {name!r}: there are {', '.join(instrument.presets)}")
         begun = open_recipe(said['from']) if 'from' in said else instrument.presets[name]
         if begun.system != cls.system:
             raise FileError(said['from'], f"is a run of {begun.system}", f"one of {cls.system}")
@@ -509,8 +510,8 @@ def train_command(instrument:Instrument)->type:
     if taken:
         raise ValueError(f"{instrument.recipe.__name__} has an option {min(taken)!r}, which train has itself: "
                          "rename it")
-    doc = (f"{instrument.recipe.__doc__} A preset comes first: {', '.join(instrument.presets)}; `default` if none "
-           f"is named.")
+    doc = (f"{instrument.recipe.__doc__} A recipe, a whole training by name, comes first: "
+           f"{', '.join(instrument.presets)}; `default` if none is named.")
     # where tyro reads the comments
     body = dict(__doc__=doc, __module__=Train.__module__, __qualname__='Train', instrument=instrument)
     return dataclass(type(f"Train{instrument.name.split('.')[-1].title()}", (Train, instrument.recipe), body))

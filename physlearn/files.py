@@ -157,11 +157,17 @@ def _no_number(path, name, cells, lines):
     return FileError(path, f"found {cells[k][:40]!r}", 'a number', place, remedy)
 
 # %% ../nbs/00_core/01_files.ipynb #b5eabdf3
+_WITH_UNIT = re.compile(r'(.*?\S) *\[([^\[\]]*)\]')
+
 def _header(path, rows, names, rename):
-    "Column names and the rows below; each row is as long as the names."
+    "Column names, their units where they are told in brackets, and the rows below, each as long as the names."
+    units = {}
     if names is None:
         (i, names), *rows = rows
         names = [n.strip() for n in names]
+        told = [_WITH_UNIT.fullmatch(n) for n in names]
+        names = [m[1] if m else n for n, m in zip(names, told)]
+        units = {f'unit_{m[1]}': m[2] for m in told if m}
         if all(_NUMBER.fullmatch(c) for c in names):
             raise FileError(path, 'the first row holds numbers', 'column names', f"line {i}", 'add a row of names')
     if rename: names = [rename(n) for n in names]
@@ -171,7 +177,7 @@ def _header(path, rows, names, rename):
         if len(r) != len(names):
             raise FileError(path, f"{len(r)} cells", f"{len(names)}, as there are names", f"line {i}")
     if not rows: raise FileError(path, 'has column names but no rows', remedy='was its download or copy interrupted?')
-    return list(names), rows
+    return list(names), rows, units
 
 # %% ../nbs/00_core/01_files.ipynb #0381b711
 def read_table(path,            # CSV or TSV file, gzipped or not
@@ -184,9 +190,10 @@ def read_table(path,            # CSV or TSV file, gzipped or not
                rename=None,     # function applied to each column name, like str.lower
                limit:int=2**28, # largest size, unpacked [bytes]
               )->Arrays:        # float64 or text arrays (n,) by name
-    "Columns of a table."
+    "Columns of a table; a unit in brackets behind a name, as in `P [mbar]`, is kept as `meta['unit_P']`."
     lines, meta = _comments(path, read_text(path, limit))
-    header, rows = _header(path, _cells(path, lines, sep), names, rename)
+    header, rows, units = _header(path, _cells(path, lines, sep), names, rename)
+    meta = units | meta
     for k in columns or ():
         if k not in header:
             raise FileError(path, f"no column {k!r} among {', '.join(header)[:300]}", f"columns {', '.join(columns)}")
@@ -332,7 +339,7 @@ def read_columns(path,         # table as instruments write it: text of several 
     if words: notes.append(f"{', '.join(words)}: no numbers, left out")
     unwanted = {*words} | {f'column {k + 1}' for k, t in enumerate(titles) if t in ('', '-')}
     titles = [f'column {k + 1}' if t in ('', '-') else t for k, t in enumerate(titles)]
-    titles, rows = _header(path, rows, titles, None)
+    titles, rows, _ = _header(path, rows, titles, None)
     if mark == ',': rows = [(i, [c.replace(',', '.') if '.' not in c else c for c in cells]) for i, cells in rows]
     marked = [line for _, line in lines[:first] if line[0] in '#%!']
     meta = {m[1]: m[2] for line in marked if (m := _META.match(line))}

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 'recipe_of', 'plain_option', 'Tracker', 'sha256',
-           'Run', 'open_recipe', 'Tell', 'write_history', 'Named', 'named_model', 'read_mapping', 'typed_options',
-           'read_recipe']
+           'Run', 'open_recipe', 'Tell', 'write_history', 'stages_of', 'Named', 'named_model', 'read_mapping',
+           'typed_options', 'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
 import contextlib, hashlib, math, multiprocessing, os, secrets, socket, sys, time
@@ -67,13 +67,14 @@ class Recipe:
     track: str|None = None          # tensorboard or wandb
     keep: str = '2'                 # checkpoints kept: how many of the last besides the best, or all
     weights: str = 'best'           # what the run is sealed with: best epoch or last
+    patience: int|None = None       # epochs without a better one, after which a stage ends; never, if not given
 
     def check(self):
         "ValueError for options that no training can have."
         expect(self, '1 or more', lambda v: v >= 1, 'epochs', 'batch_size', 'accumulate')
         expect(self, 'positive and finite', lambda v: 0 < v < math.inf, 'lr')
         expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'weight_decay', 'gradient_clip_val', 'num_workers')
-        expect(self, '1 or more', lambda v: v is None or v >= 1, 'threads')
+        expect(self, '1 or more', lambda v: v is None or v >= 1, 'threads', 'patience')
         expect(self, '0 .. 4294967295', lambda v: 0 <= v < 2**32, 'seed')
         expect(self, "a number of 1 or more, or 'all'",
                lambda v: v == 'all' or (str(v).isdigit() and int(v) >= 1), 'keep')
@@ -336,6 +337,13 @@ def fit(self:Recipe,
     device, gpus, said = pick_device(self.gpus)
     return _fit(self, Path(out), device, max(gpus, 1), resume, start, quiet, evaluate, f'training on {said}')
 
+# %% ../nbs/00_core/07_runs.ipynb #stages01
+def stages_of(recipe)->list: # of Stage
+    "The stages of a training; with `patience`, each ends when its best epoch lies so many epochs back."
+    stages = recipe.stages()
+    if recipe.patience is None or not isinstance(stages, (list, tuple)): return stages
+    return [s.patient(recipe.patience) if isinstance(s, Stage) else s for s in stages]
+
 # %% ../nbs/00_core/07_runs.ipynb #c07b1a80
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):
     "Train in n processes, and write the run."
@@ -343,7 +351,7 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     sim = recipe.simulator()
     learn = recipe.learner(sim, device=device if n == 1 else 'cpu')
     if start is not None: recipe.begin(learn.model, start)
-    stages = recipe.stages()
+    stages = stages_of(recipe)
     whole = isinstance(stages, (list, tuple)) and all(isinstance(s, Stage) for s in stages)
     _returned(recipe, 'stages', stages, whole, 'a list of Stage')
     check_stages(learn, stages, recipe.weights)
@@ -393,7 +401,7 @@ def _decisive(recipe): return {k: v for k, v in _options(recipe).items() if k no
 
 def _train(recipe, learn, out, resume, quiet):
     "Train the stages; the first process writes and tells."
-    stages, first = recipe.stages(), process()[0] == 0
+    stages, first = stages_of(recipe), process()[0] == 0
     if quiet or not first or not sys.stderr.isatty():
         learn.remove_cbs([c for c in learn.cbs if isinstance(c, ProgressCallback)])
     learn.logger = lambda row: None
@@ -425,7 +433,7 @@ def _processes(recipe, learn, out, device, n, resume, quiet):
     "Train in n new processes; the weights end in `learn.model`."
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads or max(1, threads//n))   # the state says how many a process takes
-    if not resume: first_state(learn, out/'state', recipe.stages(), recipe.weights, _decisive(recipe),
+    if not resume: first_state(learn, out/'state', stages_of(recipe), recipe.weights, _decisive(recipe),
                                 recipe.inputs())
     torch.set_num_threads(threads)
     with socket.socket() as s:

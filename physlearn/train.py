@@ -12,7 +12,7 @@ __all__ = ['REMEDIES', 'ACTING', 'pick_device', 'optimizer', 'Precision', 'full_
 
 # %% ../nbs/00_core/06_train.ipynb #e6c8c0d9
 import contextlib, hashlib, inspect, json, math, os, random, shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -216,6 +216,18 @@ class Stage:
             if not isinstance(cb, Callback):
                 raise ValueError(f"stage {self.name}: cbs gave {cb!r}; expected callbacks, like cbs=lambda: [EMA()]")
         return cbs
+
+# %% ../nbs/00_core/06_train.ipynb #patient2
+@patch
+def patient(self:Stage, epochs:int)->Stage: # without a better one
+    "The same stage, ended when its best epoch lies so many epochs back."
+    def cbs():
+        made = self.callbacks()
+        stop = next((cb for cb in made if isinstance(cb, EarlyStop)), None)
+        if stop is None: stop = EarlyStop(self.monitor or 'valid_loss', self.mode, begin=0, min_delta=0.)
+        stop.patience, stop.verbose = epochs, 'end'
+        return made if stop in made else [*made, stop]
+    return replace(self, cbs=cbs)
 
 # %% ../nbs/00_core/06_train.ipynb #04572a16
 def submodules(model, names): # nn.Module, names

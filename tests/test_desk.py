@@ -92,7 +92,7 @@ def test_before_training(tmp_path, data, capsys):
         assert cli('simulate', name, tmp_path/'s.h5', '--n', 3, '--noise', .1, '--overwrite') == 0
         assert cli('identifiable', name, '--noise', .1) == 0
     assert cli('fit', 'my_lab.blackbox', data/'blackbox.h5', '--noise', .01, '--out', tmp_path/'t.csv') == 0
-    t = read_table(tmp_path/'t.csv', text=('file', 'centre_flag', 'width_flag'))
+    t = read_table(tmp_path/'t.csv', text=('file', 'centre_flag', 'width_flag', 'method'))
     np.testing.assert_allclose(t['centre'], [-.2, 0., .1, .3], atol=.05)
     assert capsys.readouterr().err == '' and set(t['centre_flag']) == {'determined'}
     for verb in ('simulate', 'identifiable', 'fit'):

@@ -26,9 +26,11 @@ def test_parameter_p_keeps_its_numbers(tmp_path):
     assert r.columns()['p'].tolist() == [300, 300] and r.columns()['p_of_signal'].tolist() == [.5, .5]
     assert r.columns()['T'].tolist() == [300, 300] and r.columns()['T_of_signal'].tolist() == [1, 2]
     for end in ('csv', 'h5', 'parquet', 'json'): r.save(tmp_path/f'r.{end}')
-    text = 'name', 'sentence', 'p_flag', 'T_flag'
-    for t in (read_table(tmp_path/'r.csv', text=text), read_hdf5(tmp_path/'r.h5'), pd.read_parquet(tmp_path/'r.parquet'), r.to_pandas(wide=True)):
+    text = 'name', 'sentence', 'p_flag', 'T_flag', 'method'
+    for t in (read_table(tmp_path/'r.csv', text=text), read_hdf5(tmp_path/'r.h5')):
         assert list(t['p']) == [300, 300] and list(t['p_of_signal']) == [.5, .5] and list(t['T_of_signal']) == [1, 2]
+    for t in (pd.read_csv(tmp_path/'r.csv'), pd.read_parquet(tmp_path/'r.parquet'), r.to_pandas(wide=True)):
+        assert list(t['p [K]']) == [300, 300] and list(t['p_of_signal']) == [.5, .5] and list(t['T_of_signal']) == [1, 2]
     long = r.to_pandas()
     assert long['name'].tolist() == ['p', 'T']*2 and long['name_of_signal'].tolist() == ['a', 'a', 'b', 'b']
     assert long['level'].tolist() == [.95]*4 and long['level_of_signal'].tolist() == [7, 7, 8, 8] and long['T'].tolist() == [1, 1, 2, 2]
@@ -85,7 +87,7 @@ def test_one_bad_row_is_one_bad_row(value, tmp_path):
     assert [r.flag(i, 'T') for i in (0, 1)] == ['not trusted', 'determined'] and 'not trusted' in r.sentence(0)
     r.plot()
     for end in ('csv', 'json', 'h5', 'parquet'): r.save(tmp_path/f'r.{end}')
-    t = read_table(tmp_path/'r.csv', text=('file', 'T_flag'), missing=('T', 'T_low95', 'T_high95'))
+    t = read_table(tmp_path/'r.csv', text=('file', 'T_flag', 'method'), missing=('T', 'T_low95', 'T_high95'))
     assert t['T'][1] == 3 and np.isnan(t['T'][0]) and np.isnan(t['T_high95'][1]) and t['file'][0] == 'a b.csv'
 
 def test_no_uncertainty_is_not_determined():

@@ -122,7 +122,7 @@ def test_stages_follow(quick, run, spectrum, tmp_path, capsys, monkeypatch):
     page = (before/'report.html').read_text()
     assert '<h2>Losses</h2>' in page and page.count('data:image/png;base64,') == 8 and 'Coverage minus nominal' in page and 'bound' in (before/'README.md').read_text()
     assert cli('retrieve', before, spectrum, '--method', 'posterior', '--draws', 400, '--known', 'T=306±0.5K', '--out', tmp_path/'t.csv', '--corner', tmp_path/'c.png') == 0
-    t = read_table(tmp_path/'t.csv', text=('file', 'misfit', *[f'{k}_flag' for k in Run.load(before).space]))
+    t = read_table(tmp_path/'t.csv', text=('file', 'misfit', 'method', *[f'{k}_flag' for k in Run.load(before).space]))
     # 96 points are less than a line: a third of the draws count, and one epoch of a flow must not take more than half of them
     last, x = Run.load(before), torch.tensor(read_spectrum(spectrum).y)[None,None]
     like, known = last.recipe.likelihood(None, x), known_values(last.sim.space, ['T=306±0.5K'])
@@ -183,7 +183,7 @@ def test_rate_in_a_file(tmp_path):
 def test_retrieve(method, run, spectrum, tmp_path, capsys):
     "A table with a row for each file."
     assert cli('retrieve', run, spectrum, spectrum, '--method', method, '--known', 'T=306K', 'P=487mbar', '--out', tmp_path/'t.csv') == 0
-    t = read_table(tmp_path/'t.csv', text=('file', 'misfit', *(f'{k}_flag' for k in Run.load(run).space)), missing=('row',))
+    t = read_table(tmp_path/'t.csv', text=('file', 'misfit', 'method', *(f'{k}_flag' for k in Run.load(run).space)), missing=('row',))
     assert list(t['file']) == ['s.csv']*2 and t['mf_CH4'][0] == t['mf_CH4'][1] > 0 and set(t['T']) == {306.} and set(t['P_flag']) <= {'given', 'not trusted'}
     out, err = capsys.readouterr()
     assert 'mf_CH4' in out and err == ''

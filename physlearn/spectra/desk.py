@@ -30,7 +30,7 @@ from .fringes import with_fringes
 from .hitran import demo_lines
 from .judge import judge
 from .retrieve import METHODS, ReadSpectra, retrieve, write_corner
-from .setup import Gas
+from .setup import Gas, about_gauges
 from .simulate import preset
 from .train_physae import PRESETS, SpectraRecipe, spectra_recipe
 from .window import find_windows
@@ -64,7 +64,8 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     "What describes a spectrometer, its files and its gas; all of it may stand in a set-up file."
     # points may come in any order and more than once, as where segments of a scan overlap
     unsorted: bool = False
-    known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
+    # known values, like T=305±0.5K P=500mbar, or from a column or header line of each file, like P=Pressure:Torr
+    known: tuple[str, ...] = ()
     # share of the signal, like 0.002 or 0.2% (of an absorption: in 1/cm), or auto;
     # the file's sigma column if not given, else auto
     noise: str|None = None
@@ -74,6 +75,9 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     # frequencies of fringes [cycles per 1/cm], like 0.9 4.7, or auto: found from what a first fit leaves
     fringes: tuple[str, ...] = ()
     degree: int = 2                 # of the baseline's polynomial, for a transmittance or an absorption
+    segments: str|None = None       # column of the file that numbers the segments of a scan, like Segment
+    # what has its own value in each segment: offset, baseline, fringes, or frequencies of fringes whose phase jumps
+    jumping: tuple[str, ...] = ()
     method: str|None = None         # exact or table; the table where three files or more share an axis, if not given
 
 @dataclass(kw_only=True)
@@ -141,15 +145,16 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
         else:
             if self.time: spec.meta['measured'] = time_of(f, spec.meta, self.time)
             axis = None if spec.nu is None else spec.nu.tobytes()
-            groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis), []).append((f, spec))
+            scan = spec.columns[self.segments].tobytes() if self.segments in spec.columns else None
+            groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis, scan), []).append((f, spec))
     if not groups: return found
     axes = [part[0][1].nu for part in groups.values() if part[0][1].nu is not None]
     around = [min(nu.min() for nu in axes) - 100, max(nu.max() for nu in axes) + 100] if own and axes else None
     setup = self.parts(around)         # lines far from every file need not be read
-    kinds = {(q, axis is None): g[0][0] for (q, _, _, axis), g in groups.items()}
+    kinds = {(q, axis is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known, how = pairs(self.known, 'known'), dict(ils=self.ils, method=self.method, degree=self.degree)
+    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'segments', 'jumping')}
     for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
         found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found
@@ -159,6 +164,7 @@ def _together(group, setup, known, noise, fringes, how):
     "Fits of spectra on one axis; where they fail together, one by one."
     chosen, lines, ranges, kw = setup
     specs, kw = [s for _, s in group], kw | how
+    if chosen.grid is None: ranges = about_gauges(known, specs) | ranges
     kw['method'] = kw['method'] or ('table' if len(group) > 2 else 'exact')
     def fitted(fringes):
         sim = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw)

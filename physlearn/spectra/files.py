@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUANTITIES', 'AXES', 'BASES', 'OTHERS', 'Spectrum', 'air_to_vacuum', 'file_format', 'values_said', 'said_by',
-           'read_spectrum', 'Reading', 'time_of', 'example_spectrum']
+           'read_spectrum', 'Reading', 'time_of', 'of_gauge', 'gauge', 'example_spectrum', 'example_setup']
 
 # %% ../../nbs/10_spectra/14_files.ipynb #65b38019
 import contextlib, io, math, re, struct, warnings
@@ -32,6 +32,7 @@ class Spectrum:
     notes: list = field(default_factory=list)# how its numbers were read, a sentence each
     y_unit: InitVar[str] = None # unit of an absorption coefficient, or '%' of a transmittance
     base: InitVar[str] = None   # of an absorbance: '10' or 'e'
+    columns: dict = field(default_factory=dict) # other columns of the file (N,), by name: gauges, segments of a scan
 
     def __post_init__(self, y_unit, base):
         path, self.meta, self.notes = self.path or 'spectrum in memory', dict(self.meta), list(self.notes)
@@ -44,6 +45,7 @@ class Spectrum:
         back = columns['nu'] is not None and len(y) > 1 and (np.diff(columns['nu']) < 0).all()
         turned = lambda v: np.array(v[::-1] if back else v, dtype=float)
         self.nu, self.sigma = (None if v is None else turned(v) for v in columns.values())
+        self.columns = {k: turned(v) for k, v in self.columns.items()}
         _into_ours(self, turned(y), path, y_unit, base)
 
     def __len__(self): return len(self.y)
@@ -497,12 +499,13 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
     if quantity in ('absorbance', 'optical_depth'): keep &= ~_capped(data, val)
     if keep.sum() < 16: raise FileError(path, f"{keep.sum()} points", 'at least 16')
+    others = {k: v[keep] for k, v in data.items() if k not in (x, y, 'sigma') and v.shape == val.shape and v.dtype.kind == 'f'}
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
     try: validate(val, path, y, lines=at)
     except FileError as e:
         raise FileError(path, e.found, e.expected, e.place, 'leave them out with --drop LO..HI') from None
     nu, base = None if axis == 'pixel' else nu, base or data.meta.get('base')
-    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base)
+    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base, others)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #e89cc106
 def _into_ours(spec, y, path, y_unit, base):
@@ -556,6 +559,8 @@ def _without_ends(data, raw, val, sigma):
                           'and were left out')
     keep = slice(first, last)
     if data.lines is not None: data.lines = data.lines[keep]
+    for k, v in data.items():
+        if v.shape[:1] == val.shape: data[k] = v[keep]
     return raw[keep], val[keep], None if sigma is None else sigma[keep]
 
 def _axis(data, path, axis, unit, medium, centre, x, raw, unsorted):
@@ -669,8 +674,40 @@ def time_of(path,
     try: return np.datetime64(f'{y}-{mo}-{d}T{h}:{mi}:{s}', 's')
     except ValueError: raise FileError(path, f"the time {m[0]!r} in its {how}", 'a date of the calendar') from None
 
+# %% ../../nbs/10_spectra/14_files.ipynb #gaug0002
+_GAUGE = re.compile(r'(?![\s\d.+-])([^:]+):(.*)')
+
+def of_gauge(text)->bool: # of a known value, like 'Pressure:Torr'
+    "Does it name a column or a line of a header?"
+    return bool(_GAUGE.fullmatch(str(text)))
+
+def gauge(spec:Spectrum,
+          text,     # like 'Pressure:Torr', 'Temperature:±0.5degC', or a value, which stays as it is
+          name:str, # of what is known, for messages
+         )->str:    # like '56.05Torr'
+    "What the file says of a known value: the mean of a column, or a line of its header."
+    m = _GAUGE.fullmatch(str(text))
+    if not m: return str(text)
+    key, rest = m[1].strip(), m[2].strip()
+    if key in spec.meta: said, where = str(spec.meta[key]), f'{key} of the header'
+    elif key in spec.columns:
+        values = spec.columns[key][np.isfinite(spec.columns[key])]
+        if not len(values): raise FileError(spec.path, f"column {key!r} holds no numbers", f"those of {name}")
+        said, where = f'{values.mean():.12g}', f'mean of the column {key}'
+    else:
+        have = ', '.join([*spec.columns, *spec.meta])[:200] or 'no further column and no header'
+        raise FileError(spec.path, have, f"a column or a line of the header called {key!r}, as {name} names it")
+    note = f"{name} is the {where}"
+    if note not in spec.notes: spec.notes.append(note)
+    return said + rest
+
 # %% ../../nbs/10_spectra/14_files.ipynb #9d27c2e8
 def example_spectrum()->Path:
     "The example file: computed by hitran-api, with noise; its header tells the truth."
     from importlib import resources
     return Path(str(resources.files('physlearn.spectra')/'data'/'example_spectrum.csv'))
+
+def example_setup()->Path:
+    "The set-up file of a cavity ring-down spectrometer: three etalons, four segments, gauges beside the values."
+    from importlib import resources
+    return Path(str(resources.files('physlearn.spectra')/'data'/'co2_ring_down.yaml'))

@@ -6,7 +6,8 @@
 __all__ = ['follow']
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #57dd62a2
-import contextlib, glob, os, tempfile, time
+import contextlib, csv, glob, os, tempfile, time
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
@@ -17,13 +18,13 @@ from ..desk import Signals
 from .retrieve import check_quantity, outside_range, read_signals, retrieve, validation
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #7747c8cf
-def _table_lines(got):
-    "Header and rows of the table of some Results, as lists of lines."
+def _table_lines(got, about):
+    "Header and rows of the table of some Results, as lines; each row tells what it was made by."
+    said = {k: np.full(len(got), v) for k, v in about.items()}
     with tempfile.TemporaryDirectory() as folder:
-        got.save(Path(folder)/'t.csv')
-        lines = (Path(folder)/'t.csv').read_text(encoding='utf-8').splitlines()
-    names = next(i for i, line in enumerate(lines) if not line.startswith('#'))
-    return lines[:names+1], lines[names+1:]
+        replace(got, signals=got.signals | said).save(Path(folder)/'t.csv')
+        head, *rows = (Path(folder)/'t.csv').read_text(encoding='utf-8').splitlines()
+    return head, rows
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #01c3d212
 class _Table:
@@ -38,7 +39,7 @@ class _Table:
         raw = regular_file(self.path).read_bytes()
         whole = raw[:raw.rfind(b'\n') + 1]
         lines = whole.decode('utf-8', 'replace').split('\n')
-        begun = dict(line[2:].split(': ', 1) for line in lines if line.startswith('# ') and ': ' in line)
+        begun = next(csv.DictReader(lines), {})
         if 'followed' not in begun:
             raise FileError(self.path, 'exists and is no table of followed spectra', remedy='give another --out')
         for k, v in self.about.items():
@@ -47,22 +48,20 @@ class _Table:
         if len(whole) < len(raw): os.truncate(self.path, len(whole))               # killed while it wrote
         table = read_table(self.path, ('row',), text=('file',))
         self.done = set(zip(table['file'].tolist(), table['row'].astype(int).tolist()))
-        self.columns = next(line for line in lines if not line.startswith('#'))
+        self.columns = lines[0]
 
     def add(self, got):
         "Append results, on the disk when this returns."
-        head, rows = _table_lines(got)
-        if self.columns is None:
-            about = [f"# {k}: {v}" for k, v in self.about.items()]
-            write_text(self.path, '\n'.join([*about, *head, *rows, '']))
-        elif self.columns != head[-1]:
+        head, rows = _table_lines(got, self.about)
+        if self.columns is None: write_text(self.path, '\n'.join([head, *rows, '']))
+        elif self.columns != head:
             raise FileError(self.path, 'has other columns than this run', remedy='give another --out')
         else:
             with open(self.path, 'ab') as f:
                 f.write(('\n'.join(rows) + '\n').encode())
                 f.flush()
                 os.fsync(f.fileno())
-        self.columns = head[-1]
+        self.columns = head
         self.done |= set(zip(got.signals['file'].tolist(), got.signals['row'].tolist()))
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #b15e53b1
@@ -237,7 +236,7 @@ def follow(run:Run,
     source = _source(path, run, reading)
     retrieve(run, validation(run, 1, 'follow')[1].double(), method, known, noise)
     gauges = ' '.join(f'{k}={v}' for k, v in (known or {}).items()) or '-'
-    about = dict(followed=Path(path).name, run=run.name, method=method, known=gauges, noise=noise or '-')
+    about = dict(followed=Path(path).name, run=run.name, retrieval=method, known=gauges, noise=noise or '-')
     if noise == 'auto': batch = 1
     how = method, known, noise
     with _alone(out): yield from _watch(run, source, _Table(out, about), every, idle, batch, say, how)

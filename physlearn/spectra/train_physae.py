@@ -255,7 +255,7 @@ PRESETS = dict(
 
 def spectra_recipe(name:str, **kw)->SpectraRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
+    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
     return replace(PRESETS[name], **kw)
 

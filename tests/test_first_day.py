@@ -1,0 +1,131 @@
+"The first day with a program: tables that open anywhere, trainings that end by themselves, helps that can be followed."
+import glob, json, os, re, shlex, shutil
+from dataclasses import replace
+from pathlib import Path
+import pandas as pd
+import pytest
+from physlearn.canopy.train_physvae import canopy_recipe
+from physlearn.cli import ON_RUNS, from_words, main
+from physlearn.desk import Export, command_of
+from physlearn.files import read_table
+from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
+from physlearn.spectra.files import example_spectrum
+from physlearn.spectra.train_physae import PRESETS as SPECTRA
+from physlearn.spectra.train_physae import spectra_recipe
+
+FIT = ['fit', 'spectra', str(example_spectrum()), '--known', 'T=306K', 'P=487mbar', '--noise', '0.002']
+
+def test_a_table_opens_in_pandas(tmp_path, capsys):
+    "No line above the header; a unit behind each name that has one; Parquet has the same columns."
+    for end in ('csv', 'parquet'): assert not main([*FIT, '--out', str(tmp_path/f'r.{end}')])
+    t, same = pd.read_csv(tmp_path/'r.csv'), pd.read_parquet(tmp_path/'r.parquet')
+    assert list(t) == list(same) and len(t) == 1 and t['method'][0] == 'fit by physics'
+    assert t['P [mbar]'][0] == pytest.approx(487) and {'mf_CH4', 'mf_CH4_sd', 'step [1/cm]', 'step_sd [1/cm]'} <= set(t)
+    back = read_table(tmp_path/'r.csv', columns=['P', 'mf_CH4'])
+    assert back['P'][0] == pytest.approx(487) and back.meta['unit_P_low95'] == 'mbar'
+
+SMALL = dict(train_samples=64, num_points=64, stage='A', epochs=40, lr=1e-20)
+STALE = [(spectra_recipe('quick', val_samples=64, **SMALL)),
+         (canopy_recipe('quick', val_samples=64, pretrain_samples=256, epochs_pretrain=40, lr_pretrain=1e-20))]
+
+@pytest.mark.parametrize('recipe', STALE, ids=['spectra', 'canopy'])
+def test_patience_ends_every_training(tmp_path, capsys, recipe):
+    "At a rate that changes nothing, a training ends after `patience` epochs without a better one, and says so."
+    run = replace(recipe, patience=2).fit(tmp_path/'run', evaluate=False)
+    assert len(run.history['valid_loss']) <= 10 and 'stopped, no improvement of valid_loss for 2 epochs' in capsys.readouterr().out
+    assert run.recipe.patience == 2
+
+def test_patience_is_an_option(capsys):
+    for name in ('spectra', 'canopy'):
+        assert main(['train', name, 'quick', '--patience', '0']) == 2 and 'patience=0: expected 1 or more' in capsys.readouterr().err
+
+VERBS = [(verb, name) for name in INSTRUMENTS for verb in EXAMPLES[name]]
+
+def helped(capsys, *words):
+    assert main([*words, '--help']) == 0
+    return capsys.readouterr().out
+
+@pytest.mark.parametrize('verb, name', [v for v in VERBS if v[0] not in ('retrieve', 'export')])
+def test_every_option_is_explained(capsys, verb, name):
+    "What is wanted in words, not in types; a meaning, and what counts where the option is not given; a command that works."
+    out = helped(capsys, verb, name)
+    assert not re.search(r'\bSTR\b|{None}|default: (None|)\)|FLOAT', out) and f'\n  physlearn {verb} {name}' in out
+    options = re.split(r'\n│ (?=--|\[?[A-Z])', out.split('examples:')[0].split('\nexample:')[0])
+    for text in options[1:]:
+        if text.startswith('-h'): continue
+        meaning = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', text).split())
+        assert len(meaning.split()) > 3, meaning
+
+def test_helps_of_verbs_and_runs(capsys):
+    for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'setup', 'demo'):
+        out = helped(capsys, verb)
+        assert out.startswith(f'usage: physlearn {verb} ') and 'example' in out
+    assert all(verb in helped(capsys) for verb in ('fit', 'evaluate', 'windows', 'setup', 'demo', 'canopy'))
+
+def test_help_shows_what_would_be_taken(capsys):
+    "The values of the recipe that is named."
+    told = [re.search(r'--batch-size NUMBER.*?\(default: (\d+)\)', helped(capsys, 'train', 'spectra', name), re.S)[1] for name in ('demo', 'quick')]
+    assert told == [str(SPECTRA[name].batch_size) for name in ('demo', 'quick')] and told[0] != told[1]
+    assert 'no recipe' in (main(['train', 'spectra', 'demon', '--help']) and capsys.readouterr().err)
+
+# what makes an example small enough for a test
+LESS = dict(train=dict(spectra='--epochs 1 --train-samples 64 --val-samples 16', canopy='--epochs 2 --epochs-pretrain 1 --pretrain-samples 128 --val-samples 16'),
+            identifiable=dict(canopy='--n 1 --draws 64'))
+
+@pytest.mark.parametrize('name', INSTRUMENTS)
+def test_examples_run(tmp_path, monkeypatch, capsys, name):
+    "Every command that a help shows, in order; `demo` is what `make demo` runs."
+    monkeypatch.chdir(tmp_path)
+    if name == 'spectra': files_of_examples(tmp_path)
+    for verb in ('simulate', 'fit', 'identifiable', 'setup', 'windows', 'train', 'retrieve', 'export'):
+        for words in EXAMPLES[name].get(verb, ()):
+            words, _, into = f"{words.replace('--n 20', '--n 6')} {LESS.get(verb, {}).get(name, '')}".partition(' > ')
+            capsys.readouterr()
+            assert not main([verb, *([] if verb in ON_RUNS else [name]), *expanded(words)]), (verb, words)
+            if into: Path(into.strip()).write_text(capsys.readouterr().out)
+    written = dict(spectra='fit.csv day1.csv co.yaml results.csv', canopy='traits.csv traits_by_run.csv')
+    assert all(Path(f).stat().st_size for f in written[name].split())
+
+def expanded(words):
+    "As a shell does it."
+    return [f for w in shlex.split(words) for f in (sorted(glob.glob(w)) if '*' in w else [w])]
+
+def files_of_examples(folder):
+    "Three spectra of carbon monoxide, and its lines."
+    cases = Path(os.environ.get('PHYSLEARN_DATA', ''))/'cases/spectra'
+    if not cases.is_dir(): pytest.skip('PHYSLEARN_DATA has no cases')
+    shutil.copy(cases/'co.par', folder)
+    (folder/'day1').mkdir()
+    text = '# quantity: transmittance\n# axis: wavenumber\n# unit: 1/cm\n' + (cases/'co_laser.csv').read_text()
+    for i in range(3): (folder/f'day1/{i}.csv').write_text(text)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+def printed():
+    "Commands in the blocks of the pages: (page, words)."
+    pages = [ROOT/'README.md', *sorted((ROOT/'nbs').rglob('*.ipynb'))]
+    for page in pages:
+        texts = [page.read_text()] if page.suffix == '.md' else [''.join(c['source']) for c in json.loads(page.read_text())['cells'] if c['cell_type'] == 'markdown']
+        for text in texts:
+            for block in re.findall(r'```sh\n(.*?)```', text, re.S):
+                for line in re.sub(r'\\\n\s*', ' ', block).splitlines():
+                    if line.startswith('physlearn ') and ' ...' not in line: yield page.name, line.split('#')[0].split(' > ')[0].strip()
+
+def test_printed_commands_are_understood():
+    "Every command in a block of a page: its verb, its options and their values are those of the program as it is."
+    seen = 0
+    for page, line in printed():
+        _, verb, *words = shlex.split(line.replace('FILE...', 'FILE'))
+        on_run = verb in ON_RUNS
+        if on_run and (verb in ('evaluate', 'report', 'card', 'resume') or '--help' in words): continue
+        name = ('canopy' if any(w in line for w in ('wood', 'forest')) else 'spectra') if on_run else words.pop(0)
+        if name not in INSTRUMENTS: continue                     # the reader's own
+        cls, default = Export if verb == 'export' else command_of(verb, find(name)), None
+        for option in ('--from', '--recipe', '--setup'):         # files that the reader has
+            if option in words: del words[(at := words.index(option)):at+2]
+        if hasattr(cls, 'defaults'): default, words = cls.defaults(words)
+        made, wrong = from_words(cls, words, 'x', default)
+        assert not wrong, (page, line, wrong)
+        if verb == 'train' and 'table' not in vars(made): made.check()
+        seen += 1
+    assert seen > 30

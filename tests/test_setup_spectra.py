@@ -1,0 +1,117 @@
+"""Set-ups of spectrometers from the shell: gases, segments, gauges in columns, noise. Right values come from other programs."""
+import contextlib, io, json, os
+from pathlib import Path
+import numpy as np
+import pytest
+from physlearn.cli import main
+
+DATA = Path(os.environ.get('PHYSLEARN_DATA', ''))
+needs_data = pytest.mark.skipif(not (DATA/'hitran').is_dir(), reason='PHYSLEARN_DATA has no hitran')
+
+def par(molecule, iso, nu, sw, gamma_air, gamma_self, elower, n_air, delta):
+    "One HITRAN record."
+    short = lambda v, form, width: format(v, form).replace('-0.', '-.').replace('0.', '.', 1)[:width].rjust(width)
+    return (f'{molecule:2d}{iso}{nu:12.6f}{sw:10.3E}{1.:10.3E}{short(gamma_air, ".4f", 5)}{gamma_self:5.3f}{elower:10.4f}{n_air:4.2f}'
+            f'{short(delta, ".6f", 8)}{"":60}{"":6}{"":12} {1.:7.1f}{1.:7.1f}')[:160]
+
+def shell(capsys, *words):
+    "What a command printed; it has to work."
+    capsys.readouterr()
+    code = main([str(w) for w in words])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    return said.out
+
+def refused(capsys, *words):
+    "The one sentence of a command that does not work."
+    capsys.readouterr()
+    code, err = main([str(w) for w in words]), capsys.readouterr().err
+    assert code == 2 and 'Traceback' not in err and err.strip().count('\n') == 0, err
+    return err
+
+def parameters(path): return {r['name']: r for r in json.loads(Path(path).read_text())['parameters']}
+
+# --- gases that hitran-api computes
+
+def ladder(number, first, step, n, sw, width, own, energy):
+    "Lines of a molecule, evenly spaced: made up, as no list of it is at hand."
+    return [par(number, 1, first + k*step, sw*(1 + .3*(-1)**k), width - .002*k, own - .003*k, energy + 40*k, .7 - .01*k, -.002 - .0003*k)
+            for k in range(n)]
+
+def measured_co2():
+    "Records of the CO2 lines of data/measured, which are a table."
+    import csv
+    with open(DATA/'measured/co2_air_crds/lines_co2_6358_6362.csv') as f:
+        return [par(2, int(r['local_iso_id']), *(float(r[k]) for k in ('nu', 'sw', 'gamma0_air', 'gamma0_self', 'elower', 'n_gamma0_air', 'delta0_air')))
+                for r in csv.DictReader(f)]
+
+# molecule: records, window [1/cm], path [cm], range, mole fraction
+GASES = dict(
+    NH3=(lambda: ladder(11, 6548.6, .31, 9, 2e-21, .095, .45, 60.), (6548.5, 6551.5), 1000., '1..1000ppm', 200e-6),
+    N2O=(lambda: ladder(4, 2190.1, .82, 6, 8e-19, .079, .1, 200.), (2190., 2194.5), 100., '10ppb..10ppm', 3.3e-6),
+    CO2=(measured_co2, (6358.97, 6360.96), 1e5, '100..1000ppm', 400e-6))
+
+def by_hapi(folder, molecule, records, nu, P, T, x):
+    "Absorption coefficient [1/cm] by hitran-api."
+    with contextlib.redirect_stdout(io.StringIO()):
+        import hapi
+        (folder/f'{molecule}.data').write_text('\n'.join(records) + '\n')
+        head = dict(hapi.HITRAN_DEFAULT_HEADER, table_name=molecule, number_of_rows=len(records))
+        (folder/f'{molecule}.header').write_text(json.dumps(head))
+        hapi.db_begin(str(folder))
+        k = hapi.absorptionCoefficient_Voigt(SourceTables=molecule, Environment=dict(p=P, T=T), Diluent=dict(air=1 - x, self=x), WavenumberGrid=nu,
+                                             WavenumberWing=25., WavenumberWingHW=0., IntensityThreshold=0., HITRAN_units=True)[1]
+    return k*x*P*1013250./(1.380649e-16*T)
+
+@needs_data
+@pytest.mark.parametrize('molecule', GASES)
+def test_a_gas_computed_by_hitran_api(tmp_path, capsys, molecule):
+    "A .par list and a CSV file of 0.1 % noise, one command: within 3 sd. The lines of NH3 and N2O are made up, their molecules are not."
+    make, (lo, hi), path, interval, right = GASES[molecule]
+    records, nu = make(), np.linspace(lo, hi, 600)
+    (tmp_path/'db').mkdir()
+    alpha = by_hapi(tmp_path/'db', molecule, records, nu, .8, 300., right)
+    y = np.exp(-alpha*path)*(.98 + .01*(nu - lo)/(hi - lo))
+    assert .02 < 1 - y.min()/y.max() < .97
+    y = y*(1 + 1e-3*np.random.default_rng(3).standard_normal(600))
+    (tmp_path/'gas.par').write_text('\n'.join(records) + '\n')
+    (tmp_path/'gas.csv').write_text('wavenumber,transmittance\n' + '\n'.join(f'{a:.6f},{b:.8f}' for a, b in zip(nu, y)))
+    shell(capsys, 'fit', 'spectra', tmp_path/'gas.csv', '--lines', tmp_path/'gas.par', '--gas', f'{molecule}={interval}', '--path', f'{path:g}cm',
+          '--known', 'P=0.8atm', 'T=300K', '--noise', '0.1%', '--out', tmp_path/'out')
+    r = parameters(tmp_path/'out/gas.json')[f'mf_{molecule}']
+    assert abs(r['value'] - right) < 3*r['statistical'] < .03*right and r['flag'] == 'determined', r
+
+# --- segments, etalons, gauges in columns: data/measured
+
+CO2 = DATA/'measured/co2_air_crds'
+
+@needs_data
+def test_a_set_up_with_segments_and_gauges(tmp_path, capsys):
+    "A ring-down spectrum of the shipped set-up file: three etalons of which two jump, temperature from a column, pressure left free."
+    from physlearn.spectra.files import example_setup
+    words = ['fit', 'spectra', CO2/'co2_air_101torr.csv', '--setup', example_setup(), '--lines', CO2/'lines_co2_6358_6362.csv']
+    said = shell(capsys, *words, '--out', tmp_path)
+    r = parameters(tmp_path/'co2_air_101torr.json')
+    assert abs(r['P']['value']/1.33322368/100.72 - 1) < .004 and abs(r['mf_CO2']['value']/423.2e-6 - 1) < .003
+    assert 'sin1_3' in r and 'sin0' in r and 'T is the mean of the column Temperature' in said and 296.2 < r['T']['value'] < 296.4
+    assert 'segments' in refused(capsys, *words, '--segments', 'Part')
+    assert 'one of the frequencies' in refused(capsys, *words, '--jumping', '3')
+    assert "called 'Temp'" in refused(capsys, *words, '--known', 'T=Temp:degC')
+
+@needs_data
+def test_an_offset_that_jumps(tmp_path, capsys):
+    "Two segments of different light: without their own offsets the amount is wrong, and said to be suspect."
+    from physlearn.files import read_table
+    cases = DATA/'cases/spectra'
+    t = read_table(cases/'a_ok.csv')
+    nu, y = list(t.values())[:2]
+    part = (np.arange(len(y)) > len(y)//3).astype(int)
+    rows = '\n'.join(f'{a},{b},{s}' for a, b, s in zip(nu, y*(1 + .01*part), part))
+    (tmp_path/'a.csv').write_text('wavenumber,transmittance,part\n' + rows)
+    words = ['fit', 'spectra', tmp_path/'a.csv', '--lines', cases/'ch4s.par', '--gas', 'CH4=1..1000ppm', '--path', '10m', '--known', 'P=0.9atm', 'T=295K']
+    shell(capsys, *words, '--out', tmp_path/'plain')
+    assert parameters(tmp_path/'plain/a.json')['mf_CH4']['flag'] in ('suspect', 'not trusted')
+    shell(capsys, *words, '--segments', 'part', '--jumping', 'offset', '--out', tmp_path/'apart')
+    r = parameters(tmp_path/'apart/a.json')
+    assert abs(r['mf_CH4']['value'] - 200e-6) < 3*r['mf_CH4']['statistical'] and r['mf_CH4']['flag'] == 'determined'
+    assert abs(r['baseline0_1']['value']/r['baseline0_0']['value'] - 1.01) < .002
