@@ -9,13 +9,11 @@ __all__ = ['LEVELS', 'LIMIT', 'even_normals', 'spline', 'fast_draws', 'Moments',
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00004
 import math
 from functools import lru_cache
-from pathlib import Path
 import torch
-from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from ..calibration import covered
-from .physvae import Normal, Orthogonal
+from .physvae import Orthogonal
 from .traits import quantities, with_products
 from ..files import atomic_write, read_json, write_json
 from ..flows import FlowHead
@@ -224,7 +222,8 @@ def _moments(model, head, batch, at):
     lowest, highest = (torch.tensor([getattr(p, k) for _, p in quantities(sim.space).items()]) for k in ('lo', 'hi'))
     highest[head.d:] = math.inf                                      # products have no end of their own
     mean, low, high = (torch.minimum(torch.maximum(v, lowest), highest) for v in (mean, *ends))
-    outside = ((inputs < head.low) | (inputs > head.high)).any(1)
+    # a little beyond counts as within: angles of 0 stand at the very end of their range
+    outside = ((inputs < head.low - .05) | (inputs > head.high + .05)).any(1)
     return dict(mean=mean, sd=sd, low=torch.minimum(low, high), high=high, p=_misfit(model, batch, h, out), outside=outside)
 
 def _misfit(model, batch, h, out):
