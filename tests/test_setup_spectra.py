@@ -115,3 +115,79 @@ def test_an_offset_that_jumps(tmp_path, capsys):
     r = parameters(tmp_path/'apart/a.json')
     assert abs(r['mf_CH4']['value'] - 200e-6) < 3*r['mf_CH4']['statistical'] and r['mf_CH4']['flag'] == 'determined'
     assert abs(r['baseline0_1']['value']/r['baseline0_0']['value'] - 1.01) < .002
+
+# --- ring-down times, an axis that counts from a centre
+
+def detuned_oxygen(folder, seed=1):
+    "An O2-like doublet as a ring-down spectrometer writes it: MHz from a centre, decay times in us; hitran-api's speed-dependent Voigt."
+    with contextlib.redirect_stdout(io.StringIO()):
+        import hapi
+    P, T, x, centre, c = .2, 297., .2095, 13122.05, 29979245800.
+    lines = [(13121.95, 1.6e-24, .052, .73, -.0083, .09), (13122.22, 7e-25, .050, .72, -.0081, .10)]      # SD_gamma last
+    mhz = np.linspace(-9000, 9000, 500)
+    nu, alpha = centre + mhz*1e6/c, np.zeros(500)
+    for nu0, S, gamma, n, delta, aw in lines:
+        S = S*hapi.partitionSum(7, 1, 296.)/hapi.partitionSum(7, 1, T)*np.exp(-1.4387768775*80*(1/T - 1/296.))
+        doppler = nu0/299792458.*np.sqrt(2*np.log(2)*1.380649e-23*T/(31.98983*1.66053906892e-27))
+        g0 = P*gamma*(296/T)**n
+        y = hapi.PROFILE_SDVOIGT(nu0, doppler, g0, aw*g0, P*(1 - x)*delta, 0., nu)
+        alpha += x*P*1013250./(1.380649e-16*T)*S*np.real(y[0] if isinstance(y, tuple) else y)
+    tau = 1e6/(c*(3.2e-7 + 2e-9*mhz/9000 + alpha))
+    tau = tau*(1 + 2e-4*np.random.default_rng(seed).standard_normal(500))
+    head = 'molec_id,local_iso_id,nu,sw,elower,gamma_air,gamma_self,n_air,delta_air,SD_gamma_air,SD_gamma_self\n'
+    (folder/'o2.csv').write_text(head + '\n'.join(f'7,1,{a},{S},80.,{g},{g},{n},{d},{aw},{aw}' for a, S, g, n, d, aw in lines))
+    rows = '\n'.join(f'{a:.3f},{t:.7f},{P*101325/133.322368:.4f},{T - 273.15:.3f}' for a, t in zip(mhz, tau))
+    (folder/'ring.csv').write_text('Detuning (MHz),Ring-down time [us],P_cell,T_cell\n' + rows)
+
+def test_ring_down_times_over_detuning(tmp_path, capsys):
+    "Read and fitted by a set-up file: MHz about a centre, 1/(c tau), speed-dependent Voigt, gauges in columns; Voigt is flagged."
+    detuned_oxygen(tmp_path)
+    text = shell(capsys, 'setup', 'spectra', '--lines', tmp_path/'o2.csv', '--gas', 'O2=1..100%', '--centre', '13122.05', '--profile', 'sdvoigt',
+                 '--known', 'P=P_cell:Torr', 'T=T_cell:degC', '--degree', '1', '--noise', '0.02%')
+    (tmp_path/'o2.yaml').write_text(text)
+    said = shell(capsys, 'fit', 'spectra', tmp_path/'ring.csv', '--setup', tmp_path/'o2.yaml', '--out', tmp_path/'a')
+    r = parameters(tmp_path/'a/ring.json')
+    assert abs(r['mf_O2']['value'] - .2095) < 3*r['mf_O2']['statistical'] < .002 and r['mf_O2']['flag'] == 'determined', r['mf_O2']
+    assert 'counted from 13122.05' in said and 'in MHz' in said and '1/(c tau)' in said
+    assert abs(r['P']['value'] - .2*1013.25) < .1 and abs(r['baseline0']['value'] - 3.18e-7) < 1e-9
+    shell(capsys, 'fit', 'spectra', tmp_path/'ring.csv', '--setup', tmp_path/'o2.yaml', '--profile', 'voigt', '--out', tmp_path/'b')
+    assert parameters(tmp_path/'b/ring.json')['mf_O2']['flag'] in ('suspect', 'not trusted')
+
+# --- noise
+
+def dark_line(folder, sigma=2e-4, share=1e-3):
+    "CO whose strongest line lets no light through, with noise of both kinds."
+    import torch
+    from physlearn.spectra.setup import Gas
+    sim = Gas(lines=(str(DATA/'cases/spectra/co.par'),), gas=('CO=1..30000ppm',), path='1m', window='2188.5..2191.5').built(dtype=torch.float64)
+    state = dict(centre=2190., span=3., mf_CO=.02, baseline0=1., baseline1=0., baseline2=0., P=266.645, T=300.)
+    theta = torch.tensor([[state[k] for k in sim.space]], dtype=torch.float64)
+    nu, y, rng = sim.wavenumber(theta)[0].numpy(), sim(theta)[0,0].numpy(), np.random.default_rng(5)
+    assert y.min() < 1e-6
+    y = y*(1 + share*rng.standard_normal(800)) + sigma*rng.standard_normal(800)
+    (folder/'dark.csv').write_text('wavenumber,transmittance\n' + '\n'.join(f'{a:.6f},{b:.9f}' for a, b in zip(nu, y)))
+    return ['fit', 'spectra', folder/'dark.csv', '--lines', DATA/'cases/spectra/co.par', '--gas', 'CO=0.1..10%', '--path', '1m', '--known', 'P=200Torr', 'T=300K']
+
+@needs_data
+@pytest.mark.parametrize('noise', ['0.1%+2e-4', '+1e-3', 'auto'])
+def test_saturated_lines_with_each_noise(tmp_path, capsys, noise):
+    "A share and an additive part, an additive one, and found noise: 2 % of CO behind a line of no light."
+    shell(capsys, *dark_line(tmp_path), '--noise', noise, '--out', tmp_path/'out')
+    r = parameters(tmp_path/'out/dark.json')['mf_CO']
+    assert abs(r['value'] - .02) < 3*r['statistical'] < 3e-4 and r['flag'] == 'determined', r
+
+@needs_data
+def test_a_share_of_nothing_is_no_noise(tmp_path, capsys):
+    "Refused in one sentence whose remedy works; words of noise are the same in every verb."
+    words = dark_line(tmp_path)
+    said = refused(capsys, *words, '--noise', '0.1%')
+    assert '--noise 0.1%+0.0002' in said and 'no noise' in said
+    assert 'two parts' in refused(capsys, *words, '--noise', '1%+2%')
+    gas = ['--lines', DATA/'cases/spectra/co.par', '--gas', 'CO=1..1000ppm', '--path', '1m', '--window', '2188.5..2191.5', '--num-points', '200']
+    shell(capsys, 'simulate', 'spectra', tmp_path/'s.csv', *gas, '--noise', '0.1%+2e-4')
+    known = ['--known', 'P=200Torr', 'T=300K']
+    few, more = (shell(capsys, 'identifiable', 'spectra', *gas, *known, '--noise', n) for n in ('0.1%', '0.1%+2e-2'))
+    assert 'mf_CO' in few and few != more
+    windows = ['windows', 'spectra', *gas, *known, '--want', 'mf_CO', '--between', '2185', '2195', '--n', '4']
+    assert shell(capsys, *windows, '--noise', '0.2%') == shell(capsys, *windows, '--noise', '.002') != shell(capsys, *windows, '--noise', '0.2%+5e-3')
+    assert 'neither a number' in refused(capsys, 'simulate', 'spectra', tmp_path/'t.csv', *gas, '--noise', 'loud')

@@ -66,8 +66,8 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     unsorted: bool = False
     # known values, like T=305±0.5K P=500mbar, or from a column or header line of each file, like P=Pressure:Torr
     known: tuple[str, ...] = ()
-    # share of the signal, like 0.002 or 0.2% (of an absorption: in 1/cm), or auto;
-    # the file's sigma column if not given, else auto
+    # share of the signal like 0.2%, additive like +2e-4, both like 0.1%+2e-4, or auto; a single number is a share,
+    # of an absorption in 1/cm; the file's sigma column if not given, else auto
     noise: str|None = None
     # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong;
     # its width is fitted within --range ils=0.001..0.02
@@ -198,7 +198,7 @@ class WindowsSpectra(Described, Gas):
     "Rank the windows that a spectrometer could look at by what they determine."
     want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall determine
     between: tuple[float, float]|None = None # from, to [1/cm]; the range of the lines if not given
-    noise: float = .002             # white noise, as a share of the signal
+    noise: float|str = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     n: int = 16                     # states of the gas
     num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
@@ -221,7 +221,8 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
     "Estimate the parameters of spectra with a trained run."
     # map: a fit from the network's guess; posterior: draws about it; net: the network and its refiners
     method: str = 'map'
-    noise: str|None = None          # share of the signal, like 0.002 or 0.2%, or auto; as in training if not given
+    # share of the signal like 0.2%, additive like +2e-4, both like 0.1%+2e-4, or auto; as in training if not given
+    noise: str|None = None
     corner: str|None = None         # picture of the first spectrum's posterior to write, .png; with method posterior
     # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
     follow: bool = False

@@ -22,12 +22,13 @@ from ..desk import Described
 from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
+from ..likelihood import read_noise
 from ..losses import CompositeLoss, param_mse, peak_mse, spectral_angle
 from ..runs import Recipe, expect
 from ..train import Stage
 from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
-from .fit import noise_share, point_scatter
+from .fit import point_scatter
 from .setup import Gas
 from .simulate import Grid, LineByLine
 
@@ -154,9 +155,9 @@ def simulator(self:SpectraRecipe)->LineByLine:
 
 @patch
 def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the command line; signals (n,1,N)
-    "Noise of a spectrum: that of the training, a share of the signal, or found from the scatter ('auto')."
+    "Noise of a spectrum: that of the training, in words, or found from the scatter ('auto')."
     if noise is None: return Gaussian(relative=self.noise_rms or .002)
-    if noise != 'auto': return Gaussian(relative=noise_share(noise))
+    if noise != 'auto': return read_noise(noise)
     scatter = [point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]]
     return Gaussian(relative=float(np.median(scatter)))
 
