@@ -191,3 +191,64 @@ def test_a_share_of_nothing_is_no_noise(tmp_path, capsys):
     windows = ['windows', 'spectra', *gas, *known, '--want', 'mf_CO', '--between', '2185', '2195', '--n', '4']
     assert shell(capsys, *windows, '--noise', '0.2%') == shell(capsys, *windows, '--noise', '.002') != shell(capsys, *windows, '--noise', '0.2%+5e-3')
     assert 'neither a number' in refused(capsys, 'simulate', 'spectra', tmp_path/'t.csv', *gas, '--noise', 'loud')
+
+# --- presets are set-up files
+
+def test_presets_are_set_up_files(tmp_path, capsys):
+    "The file of a preset, given as --setup, is the preset: the same space, axis and fit; a wrong option is named."
+    from importlib import resources
+    from physlearn.spectra.desk import SpectraOptions
+    from physlearn.spectra.files import example_spectrum
+    from physlearn.spectra.simulate import PRESETS
+    folder = Path(str(resources.files('physlearn.spectra')/'data'/'presets'))
+    assert sorted(p.stem for p in folder.glob('*.yaml')) == sorted(PRESETS)
+    for name, p in PRESETS.items():
+        q = SpectraOptions.load(folder/f'{name}.yaml')
+        if not q.embedded: q.lines = ('unread.par',)
+        q = q.chosen()
+        assert q.space == p.space and (q.grid.t == p.grid.t).all() and (q.grid.c == p.grid.c).all() and q.window == p.window, name
+        assert (q.path, q.baseline.abscissa, q.embedded, q.doc) == (p.path, p.baseline.abscissa, p.embedded, p.doc)
+    words = ['fit', 'spectra', example_spectrum(), '--known', 'T=306±0.5K', 'P=487±1mbar', '--noise', '0.002']
+    a, b = (shell(capsys, *words, *more) for more in (['--preset', 'reference'], ['--setup', folder/'reference.yaml']))
+    assert a == b
+    (tmp_path/'bad.yaml').write_text((folder/'leak.yaml').read_text() + 'colour: red\n')
+    assert "'colour'" in refused(capsys, *words, '--setup', tmp_path/'bad.yaml')
+
+def test_another_number_of_points_keeps_the_ends(tmp_path, capsys):
+    "400 points of the reference instrument span its window of 1.1 cm-1, and its light falls as before."
+    from physlearn.files import read_table
+    state = ['--set', 'sig0=3085.44', 'step=0.00153', 'baseline0=1', 'baseline1=-3.5e-4', 'baseline2=0', 'mf_CH4=5ppm', 'mf_H2O=1ppm', 'P=500mbar', 'T=307K']
+    ends = []
+    for n in (800, 400):
+        shell(capsys, 'simulate', 'spectra', tmp_path/f'{n}.csv', '--num-points', n, *state)
+        t = read_table(tmp_path/f'{n}.csv')
+        ends.append([t['wavenumber'][0], t['wavenumber'][-1], t['signal'][0], t['signal'][-1]])
+        assert len(t['signal']) == n
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-5)
+
+def test_a_calibration_polynomial_on_any_grid(tmp_path, capsys):
+    "It bends a window too; where points are stated, or the bend is absurd, a sentence says so."
+    import torch
+    from physlearn.spectra.setup import Gas
+    from physlearn.spectra.simulate import Grid
+    words = dict(gas=('CH4=1..30ppm',), embedded=True, path='15m', window='3085.4..3086.6')
+    straight, bent = (Gas(**words, **more).built(method='exact') for more in ({}, dict(poly_frequency=(-2e-7,))))
+    theta = torch.tensor([[dict(centre=3086., span=1.2, mf_CH4=5e-6, baseline0=1., P=500., T=300.).get(k, 0.) for k in straight.space]], dtype=torch.float64)
+    bend = (bent.wavenumber(theta) - straight.wavenumber(theta))[0]
+    assert abs(float(bend[-1]) + 2e-7*799**2) < 1e-9 and float(bend[0]) == 0
+    with pytest.raises(ValueError, match='bends the axis'): Gas(**words, poly_frequency=(1.,)).built()
+    with pytest.raises(ValueError, match='need no calibration'): Grid.points([1., 2.]).calibrated((1e-7,))
+
+def test_a_preset_with_points_of_its_own(tmp_path):
+    "An instrument whose axis is stated takes any number of points, in a fit by pixels too."
+    from dataclasses import replace
+    import torch
+    from physlearn.spectra.files import Spectrum
+    from physlearn.spectra.fit import simulator_for
+    from physlearn.spectra.simulate import Grid, preset
+    p = preset('reference')
+    own = replace(p, grid=Grid.points(np.linspace(3085.5, 3086.5, 300)), space=p.space.only(*(k for k in p.space if k not in ('sig0', 'step'))))
+    for n in (300, 150):
+        sim = simulator_for(Spectrum(np.ones(n), 'signal'), own)
+        assert len(sim.grid) == n and torch.isfinite(sim(sim.space.sample(2, 'own'))).all()
+    assert own.resized(100).simulator().box()['nu'] == (3085.5, 3086.5)

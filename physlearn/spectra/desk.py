@@ -208,8 +208,8 @@ class WindowsSpectra(Described, Gas):
         chosen, lines, ranges, kw = self.parts()
         if chosen.grid is None:
             raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5")
-        grid = chosen.grid.resized(self.num_points) if self.num_points else chosen.grid
-        chosen = replace(chosen, space=chosen.space.replace(**ranges), grid=grid, path=kw.pop('path', chosen.path))
+        chosen = chosen.resized(self.num_points or len(chosen.grid))
+        chosen = replace(chosen, space=chosen.space.replace(**ranges), path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
         return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n,
                             **kw).apart()

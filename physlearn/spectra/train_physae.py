@@ -30,7 +30,7 @@ from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
 from .fit import point_scatter
 from .setup import Gas
-from .simulate import Grid, LineByLine
+from .simulate import LineByLine
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
 def noise_model(name:str, # 'white', 'guide' or 'none'
@@ -65,8 +65,6 @@ def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
 @dataclass
 class SpectraData(Described, Gas, Recipe):
     "What is simulated: ranges, lines, axis and noise."
-    # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
-    poly_frequency: tuple[float, ...]|None = None
     train_samples: int = 500_000    # spectra per epoch, new ones in each
     val_samples: int = 5_000        # validation spectra, always the same
     num_points: int = 800           # samples of a spectrum
@@ -148,10 +146,10 @@ def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
     if self.num_points < 64: raise ValueError(f"num_points={self.num_points}: at least 64")
     chosen, lines, ranges, kw = self.parts()
-    grid = chosen.grid.resized(self.num_points)
-    if self.poly_frequency is not None:
-        grid = Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
-    return chosen.simulator(lines, space=chosen.space.replace(**ranges), grid=grid, method='table', **kw)
+    if chosen.grid is None:
+        raise ValueError("the axis is not given: name it, for example --window 2188.5..2191.5 [1/cm]")
+    chosen = chosen.resized(self.num_points)
+    return chosen.simulator(lines, space=chosen.space.replace(**ranges), method='table', **kw)
 
 @patch
 def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the command line; signals (n,1,N)
@@ -160,14 +158,6 @@ def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the co
     if noise != 'auto': return read_noise(noise)
     scatter = [point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]]
     return Gaussian(relative=float(np.median(scatter)))
-
-def _calibration(poly, n):
-    "Refuse what is no small correction of an axis."
-    bend = sum(abs(c)*n**(k + 2) for k, c in enumerate(poly))
-    if not bend < 10:
-        raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; "
-                         "expected less than 10")
-    return poly
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #5e1c0a92
 @patch
