@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from .crop import Stand
-from .inform import ANGLES
+from .inform import ANGLES, said_of_held
 from .judge import judge
 from .reflectance import complete, is_image, read_reflectance, within, write_image
 from .traits import fit_traits, network_traits, posterior_over_prior
@@ -101,7 +101,7 @@ class IdentifiableCanopy(Stand):
         rows = [_row(k, p, r, ratio, known.get(k)) for (k, p), r, ratio in zip(space.items(), linear, ratios)]
         where = ', '.join(f'{k} {v:g} deg' for k, v in angles.items())
         caption = (f"What one spectrum of {self.sensor} tells: {100*self.noise:g} % noise of each band, {where}; "
-                   f"bounds are medians over {self.n} stands, draws their root mean square")
+                   f"bounds are medians over {self.n} stands, draws their root mean square{said_of_held(sim)}")
         return dict(caption=caption, head=self.head, rows=rows)
 
     def run(self):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FREE', 'OPTIONAL', 'ANGLES', 'DENSE', 'Bands', 'sensor', 'read_bands', 'surface_bands', 'responses', 'Crowns',
-           'crown_cover', 'forest_space', 'Scene', 'forest', 'angles_of', 'scene', 'Inform', 'quadrature',
-           'states_with_corners', 'spectra_of', 'nodes_of', 'sun_zenith']
+           'crown_cover', 'forest_space', 'Scene', 'forest', 'angles_of', 'parameters_of', 'said_of_held', 'scene',
+           'Inform', 'quadrature', 'states_with_corners', 'spectra_of', 'nodes_of', 'sun_zenith']
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #0cffccbf
 import datetime, math
@@ -36,6 +36,14 @@ class Bands(NamedTuple):
     def centre(self)->Tensor: # mean wavelength of each band (b,) [nm]
         return self.W @ torch.tensor(NM, dtype=torch.float64)
 
+    def near(self,
+             *nm,       # wavelengths [nm]
+             within=30, # largest distance of a band's mean [nm]
+            )->tuple:   # names of bands; () where one is too far
+        "The bands nearest to some wavelengths."
+        found = [(self.centre - w).abs().min(0) for w in nm]
+        return () if any(v > within for v, _ in found) else tuple(self.names[i] for _, i in found)
+
     def only(self, *names)->'Bands':
         "Some of the bands, in this order."
         unknown = [k for k in names if k not in self.names]
@@ -65,6 +73,9 @@ def sensor(name:str # 'S2A', 'S2B', 'L8' or 'L9'
     "Response functions of a satellite's sensor."
     t = read_table(package_file('responses.csv'), text=['sensor', 'band'])
     rows = t['sensor'] == name
+    if name == 'S2C':
+        raise ValueError("sensor S2C: its responses are not included; give a table of them (columns band, nm, response), "
+                         "or take S2A or S2B, whose bands are within 10 nm of it")
     if not rows.any():
         known = ', '.join(dict.fromkeys(t['sensor'].tolist()))
         raise ValueError(f"no sensor {name!r}; choose from {known}, or give a table of responses (read_bands)")
@@ -182,6 +193,17 @@ def angles_of(sim, B, **given):
         out.append(v.to(sim.dtype))
     return out
 
+def parameters_of(sim, theta)->dict: # Inform or another canopy, states (B,d); {name: (B,)}
+    "All parameters: those of the states, and the held ones."
+    theta = theta.to(sim.dtype)
+    held = {k: theta.new_full(theta.shape[:1], v) for k, v in sim.fixed.items() if k not in sim.space}
+    return held | sim.space.columns(theta)
+
+def said_of_held(sim)->str:
+    "Parameters that are held, and at what, where that was chosen."
+    units = getattr(sim, 'held', None) or {}
+    return '; held: ' + ', '.join(f'{k} {sim.fixed[k]:.4g} {u}'.rstrip() for k, u in units.items()) if units else ''
+
 def scene(sim,           # Inform
           theta:Tensor,  # states (B,d)
           tts,           # sun zenith, a number or (B,) [deg]
@@ -189,15 +211,14 @@ def scene(sim,           # Inform
           psi=0.,        # azimuth between them, a number or (B,) [deg]
          )->Scene:
     "States and angles, prepared for every wavelength."
-    p = sim.space.columns(theta.to(sim.dtype))
+    p = parameters_of(sim, theta)
     tts, tto, psi = angles_of(sim, theta.shape[0], tts=tts, tto=tto, psi=psi)
-    def each(k): return p[k] if k in p else torch.full_like(p['N'], sim.fixed[k])
     g = geometry(tts, tto, psi, sim.lidf)
     lai = torch.stack([p['LAIu'], torch.full_like(p['LAIu'], DENSE), p['LAI']])[:,None]
     integral, both = joint_gaps(hot_spot(g, sim.hspot), lai[:2])
     gaps = integral, both - torch.exp(-g.k.sum(0)*lai[:2])
     crowns = crown_cover(p['fc'], tts, tto, g.dso, sim.stems)
-    return Scene(g, p['N'], torch.stack([each(k) for k in CONTENTS]), lai, gaps, crowns, each('psoil'))
+    return Scene(g, p['N'], torch.stack([p[k] for k in CONTENTS]), lai, gaps, crowns, p['psoil'])
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #a615c180
 class Inform(nn.Module):
@@ -242,7 +263,7 @@ class Inform(nn.Module):
         return self._reflectance(scene(self, theta, tts, tto, psi)).T[:,None]
 
     def __repr__(self):
-        return f"Inform({_worked_at(self)}; {', '.join(self.space)}; conditions {', '.join(self.cond)})"
+        return f"Inform({_worked_at(self)}; {', '.join(self.space)}; conditions {', '.join(self.cond)}{said_of_held(self)})"
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #5e1c0ae2
 def _check_choices(crown, route):

@@ -14,7 +14,7 @@ import torch
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from ..callbacks import Anneal, Column, EarlyStop, InTraining, constant, cosine_warmup, one_cycle
-from .inform import Inform, responses
+from .crop import Stand
 from .physvae import PhysVAE, divergences, gate, proposal, rec, target_mse
 from .reflectance import read_canopy
 from .traits import arrays
@@ -68,7 +68,7 @@ def sides(r,              # Reflectance
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #a046bbcd
 @dataclass
-class CanopyRecipe(Recipe):
+class CanopyRecipe(Stand, Recipe):
     "Train PhysVAE: canopy traits from reflectances, by a network with a radiative-transfer decoder."
     system: ClassVar[str] = 'canopy'
     epochs: int = 150               # all of them, pretraining included
@@ -81,8 +81,6 @@ class CanopyRecipe(Recipe):
     lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
     lon: float|None = None          # east positive [deg]
     tts: float|None = None          # or the zenith angle of the sun in all rows [deg]
-    sensor: str = 'S2A'             # S2A, S2B, L8, L9, or a CSV table of responses: band, nm, response
-    understorey: float = 1.         # largest leaf area index of the understorey [m2/m2]
     # stated noise, a share of each band; None: the guide's squared error on standardised bands
     noise: float|None = .02
     aux: int = 2                    # auxiliary latents
@@ -115,15 +113,14 @@ def check(self:CanopyRecipe):
     expect(self, '1 or more', lambda v: v >= 1, 'kl_warmup_epochs', 'pretrain_samples', 'val_samples')
     expect(self, 'between 0 and 1', lambda v: v is None or 0 < v < 1, 'noise')
     expect(self, 'above 0 and up to 1', lambda v: 0 < v <= 1, 'share', 'error')
-    expect(self, 'above 0.01 and up to 10', lambda v: .01 < v <= 10, 'understorey')
-    expect(self, '1 to 11', lambda v: 1 <= v <= 11, 'rank')
     expect(self, 'positive', lambda v: v is None or v > 0, 'lr_pretrain')
     expect(self, 'constant or one_cycle', lambda v: v in ('constant', 'one_cycle'), 'sched_pretrain')
     expect(self, 'density or mean', lambda v: v in ('density', 'mean'), 'pretrain_loss')
     expect(self, 'density, for a flow has no mean to train', lambda v: v == 'density' or self.posterior != 'flow',
            'pretrain_loss')
     expect(self, '0 without physics: there is nothing to simulate', lambda v: self.physics or not v, 'epochs_pretrain')
-    responses(self.sensor)
+    bands = len(self.stand().bands.names)
+    expect(self, f'1 to {bands}, the number of bands', lambda v: 1 <= v <= bands, 'rank')
     if self.table: self.rows()
     if not self.table and not self.physics:
         raise ValueError("without physics there is only the table to learn from: give --table")
@@ -139,9 +136,9 @@ def rows(self:CanopyRecipe): # Reflectance
                        bands=self.bands or None, sensor=self.sensor)
 
 @patch
-def simulator(self:CanopyRecipe)->Inform:
-    "INFORM on its quadrature nodes."
-    return Inform(responses(self.sensor), LAIu=self.understorey)
+def simulator(self:CanopyRecipe): # Inform or Crop
+    "A forest or a crop on its quadrature nodes, within the ranges that were asked for."
+    return self.stand()
 
 @patch
 def likelihood(self:CanopyRecipe, noise=None, y=None)->Gaussian:

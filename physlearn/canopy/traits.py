@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from ..calibration import weighted_quantile
 from ..chains import smc_posterior
+from .inform import FREE, said_of_held
 from ..params import Param, ParamSpace, normals
 from ..posterior import Gaussian
 from ..results import Results
@@ -29,21 +30,26 @@ def arrays(r)->dict: # Reflectance; x (n,1,M), mask (n,M), tts, tto, psi (n,) [d
 PRODUCTS = dict(LAI_total=Param(0, 10, 'm2/m2', doc='leaf area of trees and understorey, per ground area'),
                 CCC=Param(0, 8, 'g/m2', doc='chlorophyll per ground area'))
 
-def products(space,        # with cab [ug/cm2], LAI and, of a forest, LAIu and fc
+def _made(space)->list:
+    "Products whose parts are there; leaf area of a forest is that of a crown, and needs cover and undergrowth."
+    whole = {'LAI', 'fc', 'LAIu'} <= set(space)
+    ground = whole or ('LAI' in space and space['LAI'].doc != FREE['LAI'].doc)
+    return ['LAI_total']*whole + ['CCC']*(ground and 'cab' in space)
+
+def products(space,        # of the simulator
              theta:Tensor, # draws (...,d)
-            )->Tensor:     # of a forest total leaf area index [m2/m2], and canopy chlorophyll [g/m2], (...,2) or (...,1)
+            )->Tensor:     # those of PRODUCTS whose parts are there (...,k)
     "What is made of several traits."
-    c = space.columns(theta)
-    total = c['LAI']*c['fc'] + c['LAIu'] if 'fc' in space else c['LAI']
-    both = torch.stack([total, c['cab']*total*.01], -1)      # 1 ug/cm2 is 0.01 g/m2
-    return both if 'fc' in space else both[...,1:]
+    c, names = space.columns(theta), _made(space)
+    total = c['LAI']*c['fc'] + c['LAIu'] if 'LAI_total' in names else c.get('LAI')
+    made = dict(LAI_total=lambda: total, CCC=lambda: c['cab']*total*.01)      # 1 ug/cm2 is 0.01 g/m2
+    return torch.stack([made[k]() for k in names], -1) if names else theta[...,:0]
 
 def quantities(space)->ParamSpace: # of the simulator
     "The traits and their products."
-    made = {k: p for k, p in PRODUCTS.items() if 'fc' in space or k != 'LAI_total'}
-    return ParamSpace(**dict(space.items()), **made)
+    return ParamSpace(**dict(space.items()), **{k: PRODUCTS[k] for k in _made(space)})
 
-def with_products(space, theta)->Tensor: # draws (...,d); (...,d+2)
+def with_products(space, theta)->Tensor: # draws (...,d); (...,d+k)
     "Traits, and the products computed from them."
     return torch.cat([theta, products(space, theta)], -1)
 
@@ -80,7 +86,8 @@ def batches(r, chunk): # Reflectance, rows at a time
     every = {k: torch.from_numpy(v) for k, v in arrays(r).items()}
     return [{k: v[i:i+chunk] for k, v in every.items()} for i in range(0, len(r), chunk)]
 
-def fit_traits(sim, r,               # Reflectance with all angles
+def fit_traits(sim,                  # of any canopy: theta (B,d) and its conditions to (B,1,bands)
+               r,                    # Reflectance with all angles
                noise:float=.02,      # share of each band [-]
                floor:float=0.,       # absolute part [-]
                draws:int=512,        # particles of each row
@@ -89,14 +96,14 @@ def fit_traits(sim, r,               # Reflectance with all angles
                level:float=.95,      # of the intervals
               )->Results:
     "Posterior of every row, from the physics and the stated noise alone."
-    prior, parts = sim.space.sample(4000, 'prior'), []
+    prior, parts, angles = sim.space.sample(4000, 'prior'), [], getattr(sim, 'cond', None) or ()
     for i, b in enumerate(progress(batches(r[r.usable], chunk))):
         like = _noise(b, noise, floor)
-        s = smc_posterior(sim, b['x'], like, draws, key=('fit', i*chunk), **{k: b[k] for k in sim.cond})
+        s = smc_posterior(sim, b['x'], like, draws, key=('fit', i*chunk), **{k: b[k] for k in angles})
         parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level))
     own = f'{noise:g} of each band' if r.sd is None else 'by the standard deviations of the table'
     got = Results.join(parts).among(r.usable, r.others, r.reasons)
-    return replace(got, method=f"physics alone, noise {own} and {floor:g}")
+    return replace(got, method=f"physics alone, noise {own} and {floor:g}{said_of_held(sim)}")
 
 def _noise(b, noise, floor):
     "Noise of a batch: a share of each band, or the standard deviations that it came with; nothing is known of gaps."
@@ -132,7 +139,7 @@ def network_traits(model,      # PhysVAE
     weights = torch.full(got['theta'].shape[:2], 1/draws, dtype=torch.float64)
     missing = (batch['mask'] == 0).sum(1)
     return summarise(model.sim.space, got['theta'], weights, got['p'], missing, prior, level,
-                     'posterior of a trained run', **kw)
+                     f'posterior of a trained run{said_of_held(model.sim)}', **kw)
 
 def net_traits(model,                # PhysVAE
                r,                    # Reflectance with all angles

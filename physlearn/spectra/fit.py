@@ -12,6 +12,27 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from torch import Tensor
+from ..files import FileError, atomic_write, write_json
+from ..draws import Samples, box_posterior, sample_posterior
+from ..likelihood import Measurement
+from ..misfit import Misfit, misfit
+from ..pages import html_table, img, page, png, text_table
+from ..params import Param, affine, measured
+from ..posterior import Estimate, Gaussian, crlb, map_estimate
+from ..results import Results, from_to, plus_minus, readable
+from .files import Spectrum
+from .fringes import find_fringes
+from .resolution import with_line_shape
+from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
+
+# %% ../../nbs/10_spectra/14b_fit.ipynb #1745dba2
+import html, math
+from dataclasses import dataclass, replace
+from pathlib import Path
+import numpy as np
+import torch
+from fastcore.basics import patch
 from scipy.optimize import nnls
 from torch import Tensor
 from ..files import FileError, atomic_write, write_json
@@ -19,7 +40,7 @@ from ..draws import Samples, box_posterior, sample_posterior
 from ..likelihood import Measurement, read_noise
 from ..misfit import Misfit, misfit
 from ..pages import html_table, img, page, png, text_table
-from ..params import Param, measured
+from ..params import Param, affine, measured
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus
 from .files import Spectrum, gauge
@@ -245,9 +266,8 @@ def strength_uncertainty(sim,      # LineByLine
 # %% ../../nbs/10_spectra/14b_fit.ipynb #a565f957
 ALPHA = .01   # accepted false alarms of the test for a misfit
 
-@patch
-def results(self:Fit)->Results:
-    "The fit as a table of one signal, which can be joined with others."
+def _parameters(self):
+    "The parameters as a table of one signal."
     found, nu, odd, doubt = self.estimate, self.nu, self.misfit, ''
     lines = torch.zeros_like(found.theta)
     for j, name in enumerate(self.sim.space):
@@ -256,7 +276,7 @@ def results(self:Fit)->Results:
     when = dict(time=[self.spectrum.meta['measured']]) if 'measured' in self.spectrum.meta else {}
     if odd.p.item() < ALPHA: doubt = odd.sentence(0, ALPHA)
     low, high = self.interval[:1], self.interval[1:]
-    return Results(self.sim.space, found.theta, torch.hypot(found.sd, lines), low, high, found.ratio,
+    return Results(self.sim.space, found.theta, found.sd, low, high, found.ratio,
                    torch.tensor([self.trusted]), odd.p, method='fit by physics', known=tuple(found.known),
                    signals=dict(file=[Path(self.spectrum.path).name], **when, chi2=found.chi2.numpy(), note=[doubt]),
                    more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines, bound=self.bound[None]),
@@ -266,7 +286,7 @@ def results(self:Fit)->Results:
 def rows(self:Fit)->list:
     "One dict per parameter: name, unit, value, sd and its parts, bound, 95 % interval, flag."
     out = []
-    for quantity in self.results().quantities():
+    for quantity in _parameters(self).quantities():
         row = {k: quantity[k] for k in ('name', 'unit', 'value', 'sd', 'statistical', 'known')}
         row |= dict(lines=quantity['lines'] or None, bound=quantity['bound'])
         out.append(row | dict(low95=quantity['low'], high95=quantity['high'], flag=quantity['verdict']))
@@ -274,17 +294,18 @@ def rows(self:Fit)->list:
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #36950be7
 def _amounts_of(sim, molecule):
-    "Derived amounts of one molecule: pairs (unit, function of a state)."
-    mf = f'mf_{molecule}'
-    def column(state): return state[mf]*1e6*sim.path/100
-    def density(state): return state[mf]*ATM_PER_KT*state['P']/state['T']
-    return [*([('ppm m', column)] if sim.path else []), ('1/cm3', density)]
+    "Derived amounts of one molecule: name, unit, and the product of powers of the state that each is."
+    mf, cm = f'mf_{molecule}', sim.path
+    column = [(f'column_{molecule}', 'ppm m', 1e4*cm, {mf: 1})] if cm else []
+    return [*column, (f'density_{molecule}', '1/cm3', ATM_PER_KT, {mf: 1, 'P': 1, 'T': -1})]
 
-def _propagated(sim, estimate, f):
-    "Value of a function of the state, and its sd from the covariance of the parameters."
-    with torch.enable_grad():
-        g = torch.autograd.functional.jacobian(lambda theta: f(sim.canonical(theta))[0], estimate.theta)[0]
-    value = float(f(sim.canonical(estimate.theta)))
+def _propagated(sim, estimate, factor, powers):
+    "Value of a product of powers of the state, and its sd from the covariance of the parameters."
+    state, g, value = sim.canonical(estimate.theta), torch.zeros_like(estimate.theta[0]), factor
+    for k, n in powers.items(): value = value*state[k].item()**n
+    for k, n in powers.items():
+        slope = affine(sim.space[k].unit, dict(P='atm', T='K').get(k, ''))[0]
+        g[sim.space.index(k)] = n*value*slope/state[k].item()
     return value, float((g @ estimate.cov[0] @ g).clamp_min(0).sqrt())
 
 @patch
@@ -296,22 +317,57 @@ def amounts(self:Fit)->list:
         mf = f'mf_{molecule}'
         relative = strength_uncertainty(self.sim, mf, nu)
         flag = flags[mf] if flags[mf] in ('not determined', 'not trusted') else 'derived'
-        for unit, f in _amounts_of(self.sim, molecule):
-            value, sd = _propagated(self.sim, self.estimate, f)
+        for name, unit, factor, powers in _amounts_of(self.sim, molecule):
+            value, sd = _propagated(self.sim, self.estimate, factor, powers)
             lines = None if relative is None else relative*value
-            out.append(dict(name=molecule, unit=unit, value=value, sd=sd, lines=lines, flag=flag))
+            out.append(dict(name=name, unit=unit, value=value, sd=sd, lines=lines, flag=flag))
     return out
+
+# %% ../../nbs/10_spectra/14b_fit.ipynb #amount02
+def _range_of(space, factor, powers):
+    "Ends of a product of powers, from those of the ranges."
+    ends = [[affine(space[k].unit, dict(P='atm', T='K').get(k, ''))[0]*v for v in (space[k].lo, space[k].hi)] for k in powers]
+    low = math.prod((e[0] if n > 0 else e[1])**n for e, n in zip(ends, powers.values()))
+    high = math.prod((e[1] if n > 0 else e[0])**n for e, n in zip(ends, powers.values()))
+    return factor*low, factor*high
+
+@patch
+def results(self:Fit)->Results:
+    "The fit as a table of one signal, which can be joined with others: parameters, then amounts."
+    r, space, more, ends = _parameters(self), {}, {k: [] for k in ('statistical', 'known', 'lines', 'bound')}, []
+    for molecule in self.sim.molecules:
+        j = self.sim.space.index(f'mf_{molecule}')
+        mf, low, high, ratio = (v[0,j].item() for v in (r.value, r.low, r.high, r.ratio))
+        for name, unit, factor, powers in _amounts_of(self.sim, molecule):
+            value, sd = _propagated(self.sim, self.estimate, factor, powers)
+            lines = r.more['lines'][0,j].item()*value/mf
+            own = value*r.more['statistical'][0,j].item()/mf
+            reach = 1.96*sd if len(powers) > 1 else 0.                 # a column alone is as sure as its fraction
+            scaled = [value*v/mf for v in (low, high)]
+            ends.append((value, sd, max(0., min(scaled[0], value - reach)),
+                         max(scaled[1], value + reach), ratio))
+            for k, v in zip(more, (min(own, sd), math.sqrt(max(0., sd**2 - own**2)), lines, math.nan)): more[k].append(v)
+            space[name] = Param(*_range_of(self.sim.space, factor, powers), unit, doc=f'amount of {molecule}')
+    if not space: return r
+    row = lambda v: torch.tensor([v], dtype=torch.float64)
+    cat = lambda a, b: torch.cat([a.double(), row(b)], 1)
+    value, sd, low, high, ratio = (cat(v, b) for v, b in zip((r.value, r.sd, r.low, r.high, r.ratio), zip(*ends)))
+    return replace(r, space=r.space.replace(**space), value=value, sd=sd, low=low, high=high, ratio=ratio,
+                   more={k: cat(v, more[k]) for k, v in r.more.items()})
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #57e5a510
 @patch
 def table(self:Fit)->dict: # head, rows
     "Parameters and amounts as text."
-    def short(v): return f"{v:.2g}" if v else ''
-    rows = [[r['name'], r['unit'], plus_minus(r['value'], math.hypot(r['statistical'], r['known'])),
-             from_to(r['low95'], r['high95']), short(r['statistical']), short(r['known']), short(r['bound']),
-             short(r['lines']), r['flag']] for r in self.rows()]
-    rows += [[a['name'], a['unit'], plus_minus(a['value'], a['sd']), '', '', '', '', short(a['lines']), a['flag']]
-             for a in self.amounts()]
+    rows = []
+    for r in self.rows():
+        sd = math.hypot(r['statistical'], r['known'])
+        f, unit = readable(r['name'], r['unit'], max(abs(r['value']), sd))
+        parts = [f'{f*v:.2g}' if v else '' for v in (r[k] for k in ('statistical', 'known', 'bound', 'lines'))]
+        rows.append([r['name'], unit, plus_minus(f*r['value'], f*sd), from_to(f*r['low95'], f*r['high95']), *parts, r['flag']])
+    for a in self.amounts():
+        lines = f"{a['lines']:.2g}" if a['lines'] else ''
+        rows.append([a['name'], a['unit'], plus_minus(a['value'], a['sd']), '', '', '', '', lines, a['flag']])
     head = ['parameter', 'unit', 'value ± sd', '95 % interval', 'statistical', 'known', 'bound', 'lines', 'flag']
     return dict(head=head, rows=rows)
 
@@ -333,6 +389,12 @@ def summary(self:Fit)->str:
     if self.misfit.p.item() < ALPHA and (found := find_fringes(self.nu, self.residual)):
         each = ', '.join(f'{f:.3g}' for f in found)
         parts.append(f"fringes of {each} cycles per 1/cm in the residual; try --fringes auto")
+    pairs = [f'{a} and {b} {r:+.3f}' for a, b, r in self.estimate.correlated()]
+    if pairs: parts.append(f"strong correlations: {', '.join(pairs)}")
+    for r in self.rows():
+        if (r['lines'] or 0) > r['sd'] and r['flag'] == 'determined':
+            f, unit = readable(r['name'], r['unit'], r['value'])
+            parts.append(f"{r['name']}: the line strengths may add {f*r['lines']:.2g} {unit}".rstrip())
     parts += self.spectrum.notes
     if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
     if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")

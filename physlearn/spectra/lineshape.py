@@ -21,6 +21,7 @@ def _weideman(n):
     return L, np.real(np.fft.fft(np.fft.fftshift(f)))[1:n+1][::-1]/(2*m)
 
 _L, _A = _weideman(44)
+_BLOCKS = torch.tensor(_A[::-1].reshape(-1, 4).copy(), dtype=torch.complex128)  # lowest powers first, four in a row
 _T2, _G = (a[4:] for a in np.polynomial.hermite.hermgauss(8))   # the positive nodes and their weights
 _T2, _G = (_T2**2).tolist(), (2/np.pi*_G).tolist()
 _BORDER = 49.
@@ -29,8 +30,12 @@ _BORDER = 49.
 def _core(z):
     "Weideman's series for w and w', |z|² < 49."
     d = 1/(_L - 1j*z)
-    Z, p = (_L + 1j*z)*d, torch.full_like(z, _A[0])
-    for a in _A[1:]: p = p*Z + a
+    Z = (_L + 1j*z)*d
+    Z2 = Z*Z
+    blocks = _BLOCKS.to(z.device) @ torch.stack([torch.ones_like(Z), Z, Z2, Z2*Z]).flatten(1)
+    p, Z4 = blocks[-1], (Z2*Z2).flatten()
+    for block in blocks[:-1].flip(0): p = torch.addcmul(block, p, Z4)
+    p = p.view(z.shape)
     w = d*(2*p*d + 1/math.sqrt(math.pi))
     return w, 2j/math.sqrt(math.pi) - 2*z*w
 
@@ -193,31 +198,79 @@ def _arguments(c, a, c2t):
     root = (1 + 4*c*c*c2t*a).sqrt()
     return root, (root + 1)/(2*c*a), 2*c*c2t/(root + 1)
 
-def _complex_profile(c, a, c2t, n, m):
-    "The complex profile f; its real part is the absorption."
+def _near_sums(c, a, c2t):
+    "A and B from E and D."
     _, q, r = _arguments(c, a, c2t)
     (Eq, Dq), (Er, Dr) = _E_and_D(q), _E_and_D(r)
-    A = c*(Eq - Er)
-    return A/(1 - n*A + m*c*(Dq - Dr))/math.pi
+    return c*(Eq - Er), c*(Dq - Dr)
 
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f3
-def _slopes(c, a, c2t, n, m):
-    "f and its partial derivatives by each of the five."
+def _near_slopes(c, a, c2t):
+    "A and B, and the derivatives of each by c, a and c2t."
     root, q, r = _arguments(c, a, c2t)
     (Eq, Dq, dEq, dDq), (Er, Dr, dEr, dDr) = _E_and_D(q, True), _E_and_D(r, True)
     A, B = c*(Eq - Er), c*(Dq - Dr)
     by_root = 1/(2*c*a), -r/(root + 1)                            # of q and r
     d_root = 4*c*c2t*a/root, 2*c*c*c2t/root, 2*c*c*a/root         # by c, a, c2t
     own_q, own_r = (-q/c, -q/a, 0.), (r/c, 0., 2*c/(root + 1))
+    by_q = [own_q[j] + by_root[0]*d_root[j] for j in range(3)]
+    by_r = [own_r[j] + by_root[1]*d_root[j] for j in range(3)]
+    dA, dB = ([c*(dq*u - dr*v) for u, v in zip(by_q, by_r)] for dq, dr in ((dEq, dEr), (dDq, dDr)))
+    dA[0], dB[0] = dA[0] + A/c, dB[0] + B/c                       # the factor c before the brackets
+    return A, B, *dA, *dB
+
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #tail0002
+def _tail_sums(c, a, c2t):
+    "A and B where c|a| ≥ 7 + 49 c|c2t|."
+    A = B = 0.
+    for t, g in zip(_T2, _G):
+        s = a + t*c2t
+        v = (a - t*c2t)/(s*s + t/(c*c))
+        A, B = A + SQRT_PI*g*v, B + SQRT_PI*g*(1 + t)*v
+    return A, B
+
+def _tail_slopes(c, a, c2t):
+    "A and B there, and the derivatives of each by c, a and c2t."
+    A, B, dA, dB = 0., 0., [0.]*3, [0.]*3
+    for t, g in zip(_T2, _G):
+        s = a + t*c2t
+        h = torch.tensor(SQRT_PI*g, dtype=a.dtype, device=a.device)/(s*s + t/(c*c))
+        v = (a - t*c2t)*(h/(SQRT_PI*g))
+        w = 2*v*h
+        by_a = h - s*w
+        by = w*(t/c**3), by_a, -t*(h + s*w)
+        A, B = A + SQRT_PI*g*v, B + SQRT_PI*g*(1 + t)*v
+        for j in range(3): dA[j], dB[j] = dA[j] + by[j], dB[j] + (1 + t)*by[j]
+    return A, B, *dA, *dB
+
+# %% ../../nbs/10_spectra/12_lineshape.ipynb #tail0004
+def _compact(v):
+    "The values of an expanded tensor once: (B,l,1) instead of (B,l,n)."
+    for axis, (step, size) in enumerate(zip(v.stride(), v.shape)):
+        if step == 0 and size > 1: v = v.narrow(axis, 0, 1)
+    return v
+
+def _sums(tail, near, c, a, c2t):
+    "What `tail` gives, and `near` close to the lines."
+    out, ca = tail(c, a, c2t), c*c*(a.real**2 + a.imag**2)
+    close = ca < (7 + 49*c*c2t.abs())**2
+    if not close.any(): return out
+    at = [v.expand(close.shape)[close] for v in (c, a, c2t)]
+    for o, v in zip(out, near(*at)): o[close] = v
+    return out
+
+def _complex_profile(c, a, c2t, n, m):
+    "The complex profile f; its real part is the absorption."
+    A, B = _sums(_tail_sums, _near_sums, c, a, c2t)
+    return A/(1 - n*A + m*B)/math.pi
+
+def _slopes(c, a, c2t, n, m):
+    "f and its partial derivatives by each of the five."
+    A, B, *by = _sums(_tail_slopes, _near_slopes, c, a, c2t)
     den = 1 - n*A + m*B
     scale = 1/(math.pi*den*den)
-    out = []
-    for j in range(3):
-        dq, dr = own_q[j] + by_root[0]*d_root[j], own_r[j] + by_root[1]*d_root[j]
-        dA, dB = c*(dEq*dq - dEr*dr), c*(dDq*dq - dDr*dr)
-        if j == 0: dA, dB = dA + A/c, dB + B/c                    # the factor c before the brackets
-        out.append(scale*(dA*(den + n*A) - A*m*dB))
-    return A/den/math.pi, *out, scale*A*A, -scale*A*B
+    by_three = [scale*(dA*(1 + m*B) - A*m*dB) for dA, dB in zip(by[:3], by[3:])]
+    return A/den/math.pi, *by_three, scale*A*A, -scale*A*B
 
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f4
 SHAPE_PARAMETERS = 'gamma_d', 'gamma0', 'gamma2', 'delta2', 'nuvc', 'eta'   # of `hartmann_tran`, in this order
@@ -226,7 +279,9 @@ def hartmann_tran_slopes(dnu:Tensor, gamma_d:Tensor, gamma0:Tensor,  # as in `ha
                          gamma2:Tensor, delta2:Tensor, nuvc:Tensor, eta:Tensor,
                         )->tuple: # complex profile (...) [cm], a dict of its derivatives by dnu and SHAPE_PARAMETERS
     "The Hartmann-Tran profile with its partial derivatives."
-    five, c0, c2 = _parts(dnu, gamma_d, gamma0, gamma2, delta2, nuvc, eta)
+    args = (_compact(v) for v in torch.broadcast_tensors(dnu, gamma_d, gamma0, gamma2, delta2, nuvc, eta))
+    _, gamma_d, _, _, _, _, eta = args = tuple(args)
+    five, c0, c2 = _parts(*args)
     f, by_c, by_a, by_c2t, by_n, by_m = _slopes(*five)
     by_c2 = (1 - eta)*(by_c2t - 1.5*by_a) + eta*(1.5*by_n + by_m)
     return f, dict(dnu=-1j*by_a, gamma_d=-five[0]/gamma_d*by_c, gamma0=(1 - eta)*by_a - eta*by_n, gamma2=by_c2,
@@ -236,7 +291,7 @@ def hartmann_tran_slopes(dnu:Tensor, gamma_d:Tensor, gamma0:Tensor,  # as in `ha
 class _HartmannTran(torch.autograd.Function):
     @staticmethod
     def forward(*inputs):
-        f = _complex_profile(*_parts(*inputs)[0])
+        f = _complex_profile(*_parts(*map(_compact, inputs))[0])
         return f.real.clone(), f.imag.clone()
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -89,30 +89,62 @@ _CHEB = torch.cos(math.pi*(_ORDERS + .5)/_NODES)
 _DCT = torch.cos(_ORDERS*torch.acos(_CHEB)[:,None])*2/_NODES     # values at the nodes -> coefficients
 _DCT[:,0] /= 2
 
-def _clenshaw(coef, t):
-    "Chebyshev series with coefficients (B,J,m) at t (B or 1, n) in [-1,1]."
-    t = t[:,None]
-    b1 = b2 = torch.zeros_like(t)
-    for k in range(coef.shape[2] - 1, 0, -1): b1, b2 = coef[:,:,k:k+1] + 2*t*b1 - b2, b1
-    return coef[:,:,:1] + t*b1 - b2
+def _polynomials(t):
+    "Chebyshev polynomials at t (B or 1, n) in [-1,1], (B or 1, m, n)."
+    T = [torch.ones_like(t), t]
+    for _ in range(_NODES - 2): T.append(2*t*T[-1] - T[-2])
+    return torch.stack(T, 1)
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #cutwing1
+def _line_by_line(values, nu0, p, nu):
+    "The sums of each line alone (B,L,J,n) at nu (1,n)."
+    B, n, out = len(p['S']), max(1, 65536//(len(p['S'])*nu.shape[1])), []
+    for i in range(0, len(nu0), n):
+        part = {k: v[:,i:i+n].flatten(0, 1)[:,None] for k, v in p.items()}      # each line as a state of its own
+        off = (nu - nu0[i:i+n,None]).repeat(B, 1)
+        out.append(sum_in_chunks(values, nu0.new_zeros(1), part, off, None).unflatten(0, (B, -1)))
+    return torch.cat(out, 1)
+
+def _ending(values, nu0, p, nu, reach, mid, half):
+    "The sums (B,J,n) of far lines on one side of a window in which their wings end."
+    side = 1 if nu0[0] > mid else -1                              # a line counts where side*nu0 <= side*nu + reach
+    ends, order = (side*nu0).sort()
+    nodes, sorted_p = mid + half*_CHEB.to(nu.device)[None], {k: v[:,order] for k, v in p.items()}
+    running = (_line_by_line(values, nu0[order], sorted_p, nodes) @ _DCT.to(nu.device)).cumsum(1)
+    running = torch.nn.functional.pad(running, (0, 0, 0, 0, 1, 0)).permute(0, 2, 3, 1)            # (B,J,m,L+1)
+    out, n = [], max(1, 2**19//running[...,0].numel())
+    for part in nu.split(n, 1):
+        count = torch.searchsorted(ends, side*part.detach() + reach, right=True)
+        coef = running.gather(3, count[:,None,None].expand(*running.shape[:3], -1))
+        out.append((coef*_polynomials((part - mid)/half)[:,None]).sum(2))
+    return torch.cat(out, 2)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #91371c71
+_LEAF = 400                                                       # points that are summed one by one
+
 def _multipole(values, J, nu0, p, nu, reach):
     "The J sums of lines over a window (B,J,N): far lines by interpolation, the others piece by piece."
     lo, hi = nu.min().item(), nu.max().item()
+    if len(nu) > 1 and hi - lo > 2*(nu.amax(1) - nu.amin(1)).max():             # axes that lie apart share no window
+        alone = [({k: v[i:i+1] for k, v in p.items()}, nu[i:i+1]) for i in range(len(nu))]
+        return torch.cat([_multipole(values, J, nu0, *one, reach) for one in alone])
+    mid, half = (hi + lo)/2, max((hi - lo)/2, 1e-9)
     margin = .35*(hi - lo) + 12*p['gamma_d'].max().item()
     below, above = lo - nu0, nu0 - hi                             # distance from the window, negative inside
     whole = (hi - nu0 <= reach) & (nu0 - lo <= reach)             # its wing covers the whole window
-    far = whole & ((below >= margin) | (above >= margin))
-    rest = ~far & (below <= reach) & (above <= reach)
+    reaches = (below <= reach) & (above <= reach)
+    left, right = below >= margin, above >= margin
+    rest = reaches & ~left & ~right
     def some(keep): return nu0[keep], {k: v[:,keep] for k, v in p.items()}
     y = p['S'].new_zeros(len(p['S']), J, nu.shape[1])
-    if far.any():
-        mid, half = (hi + lo)/2, max((hi - lo)/2, 1e-9)
+    if (far := whole & (left | right)).any():
         at_nodes = sum_in_chunks(values, *some(far), mid + half*_CHEB.to(nu.device)[None], None)
-        y = _clenshaw(at_nodes @ _DCT.to(nu.device), (nu - mid)/half)
+        y = at_nodes @ _DCT.to(nu.device) @ _polynomials((nu - mid)/half)
+    for side in (left, right):
+        ending = side & reaches & ~whole
+        if ending.any(): y = y + _ending(values, *some(ending), nu, reach, mid, half)
     if not rest.any(): return y
-    if nu.shape[1] <= 256:
+    if nu.shape[1] <= _LEAF:
         wing = None if (whole | ~rest).all() else reach
         return y + sum_in_chunks(values, *some(rest), nu, wing)
     pieces = nu.split(-(-nu.shape[1]//4), 1)
