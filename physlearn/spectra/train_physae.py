@@ -28,7 +28,7 @@ from ..runs import Recipe, expect
 from ..train import Stage
 from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
-from .fit import point_scatter
+from .noise import point_scatter
 from .setup import Gas
 from .simulate import LineByLine
 
