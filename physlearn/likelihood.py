@@ -277,7 +277,7 @@ def __getitem__(self:Gaussian, rows)->'Gaussian':
     return _with(self, **fields) if fields else self
 
 # %% ../nbs/00_core/08_likelihood.ipynb #noise002
-_PART = re.compile(r'\s*([\d.]+(?:[eE][-+]?\d+)?)\s*(%?)\s*')
+_PART = re.compile(r'\s*(-?[\d.]+(?:[eE][-+]?\d+)?|nan|inf)\s*(%?)\s*')
 
 def read_noise(text,          # like 0.002, '0.2%', '+2e-4' or '0.1%+2e-4'
                plain='share', # what a single number without per cent and without + is: 'share', or 'added'
@@ -292,7 +292,7 @@ def read_noise(text,          # like 0.002, '0.2%', '+2e-4' or '0.1%+2e-4'
                  relative=[float(m[1])*(.01 if m[2] else 1) for m in found if m[2] or not added])
     if max(map(len, sizes.values())) > 1 or '' in words[1:]: raise ValueError(f"noise {text!r} has two parts of one kind: {form}")
     sigma, relative = (sum(v) for v in sizes.values())
-    if not sigma + relative > 0: raise ValueError(f"noise {text!r} must be positive: {form}")
+    if not (0 < sigma + relative < math.inf and min(sigma, relative) >= 0): raise ValueError(f"noise {text!r} must be positive: {form}")
     return Gaussian(sigma, relative)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000023

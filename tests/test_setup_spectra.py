@@ -252,3 +252,45 @@ def test_a_preset_with_points_of_its_own(tmp_path):
         sim = simulator_for(Spectrum(np.ones(n), 'signal'), own)
         assert len(sim.grid) == n and torch.isfinite(sim(sim.space.sample(2, 'own'))).all()
     assert own.resized(100).simulator().box()['nu'] == (3085.5, 3086.5)
+
+# --- many files, resumed
+
+@needs_data
+@pytest.mark.parametrize('ending', ['csv', 'parquet', 'xlsx'])
+def test_a_series_is_resumed(tmp_path, capsys, ending):
+    "What the table holds is not fitted again; a file that failed is; another set-up is refused; patterns are expanded."
+    if ending != 'csv': pytest.importorskip(dict(parquet='pyarrow', xlsx='openpyxl')[ending])
+    import pandas as pd
+    cases, rng = DATA/'cases/spectra', np.random.default_rng(0)
+    head = (cases/'a_ok.csv').read_text().splitlines()
+    nu, y = np.loadtxt(head[1:], delimiter=',', usecols=(0, 1)).T
+    def measure(k):
+        rows = '\n'.join(f'{a},{b}' for a, b in zip(nu, y + 2e-4*rng.standard_normal(len(y))))
+        (tmp_path/f'm{k}.csv').write_text('wavenumber,transmittance\n' + rows)
+    for k in range(3): measure(k)
+    (tmp_path/'m2.csv').write_text('wavenumber,transmittance\n1,2\n')                     # half written
+    out = tmp_path/f'day.{ending}'
+    words = ['fit', 'spectra', tmp_path/'m*.csv', '--lines', cases/'ch4s.par', '--gas', 'CH4=1..1000ppm', '--path', '10m', '--known', 'P=0.9atm', 'T=295K',
+             '--quantity', 'transmittance', '--axis', 'wavenumber', '--out', out, '--resume']
+    assert 'not fitted' in shell(capsys, *words)
+    read = dict(csv=pd.read_csv, parquet=pd.read_parquet, xlsx=pd.read_excel)[ending]
+    first = read(out)
+    for k in (2, 3): measure(k)
+    said = shell(capsys, *words)
+    assert 'm0' not in said and 'm2' in said and 'm3' in said
+    second = read(out)
+    assert list(second['file']) == ['m0.csv', 'm1.csv', 'm2.csv', 'm3.csv'] and second['mf_CH4'].notna().all()
+    assert (second['mf_CH4'][:2] == first['mf_CH4'][:2]).all() and abs(second['mf_CH4'] - 200e-6).max() < 5e-6
+    assert 'already' in shell(capsys, *words)
+    assert 'another set-up' in refused(capsys, *words, '--path', '11m')
+    assert 'no file matches' in refused(capsys, 'fit', 'spectra', tmp_path/'x*.csv', *words[3:])
+    if ending == 'csv': assert '.csv' in refused(capsys, *words[:-2], tmp_path/'day.h5', '--resume')
+
+def test_what_takes_long_says_so(capsys, monkeypatch):
+    "On stderr, terminal or not."
+    from physlearn import pages
+    from physlearn.spectra import desk
+    from physlearn.spectra.files import example_spectrum
+    monkeypatch.setattr(desk, 'said_if_slow', lambda what: pages.said_if_slow(what, after=0.))
+    main(['fit', 'spectra', str(example_spectrum()), '--known', 'T=306K', 'P=487mbar', '--noise', '0.2%'])
+    assert 'fitting 1 spectrum' in capsys.readouterr().err

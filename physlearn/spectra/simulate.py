@@ -19,6 +19,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ..files import FileError, read_text
+from ..pages import said_if_slow
 from ..params import Param, ParamSpace, affine, measured, pairs, read_range, read_ranges
 from .hitran import (LineList, PartitionSums, demo_lines, demo_partition_sums, doppler_hwhm, for_lines,
                                       line_strength, lorentz_hwhm, pressure_shift)
@@ -423,7 +424,8 @@ class LineByLine(nn.Module):
         self.lines_of = {m: lines.select(molecule=m) for m in self.molecules}
         self._unit = {k: affine(space[k].unit, _CANON.get(k, '')) for k in space if k in _CANON or k.startswith('mf_')}
         self.register_buffer('_basis', _baseline_shapes(self).double(), persistent=False)
-        if method == 'table': _build_table(self)
+        if method != 'table': return
+        with said_if_slow('building the table of cross-sections'): _build_table(self)
 
     @property
     def unused(self)->list:
