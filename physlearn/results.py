@@ -397,7 +397,7 @@ def table_rows(path): # a table that `save` wrote; DataFrame
     import pandas as pd
     kind = Path(path).suffix
     if kind not in GROWING: raise ValueError(f"out={str(path)!r}: a table that grows ends in {', '.join(GROWING)}")
-    if kind == '.csv': return pd.read_csv(path, float_precision='round_trip', keep_default_na=False, na_values=['nan'])
+    if kind == '.csv': return pd.read_csv(path, engine='python', keep_default_na=False, na_values=['nan']) # exact numbers
     return pd.read_parquet(path) if kind == '.parquet' else pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
 
 @patch
