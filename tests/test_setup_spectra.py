@@ -294,3 +294,29 @@ def test_what_takes_long_says_so(capsys, monkeypatch):
     monkeypatch.setattr(desk, 'said_if_slow', lambda what: pages.said_if_slow(what, after=0.))
     main(['fit', 'spectra', str(example_spectrum()), '--known', 'T=306K', 'P=487mbar', '--noise', '0.2%'])
     assert 'fitting 1 spectrum' in capsys.readouterr().err
+
+# --- lists of the guide, of HITEMP and ExoMol
+
+@needs_data
+def test_other_line_lists(tmp_path, capsys):
+    "The guide's headerless table and its YAML give the amount that the same lines as .par give; HITEMP's bzip2 is read; ExoMol is named."
+    import bz2
+    cases = DATA/'cases/spectra'
+    records = (cases/'ch4s.par').read_text().splitlines()
+    at = dict(mid=(0, 2), lid=(2, 3), center=(3, 15), amplitude=(15, 25), gamma_air=(35, 40), gamma_self=(40, 45), e0=(45, 55), n_air=(55, 59), shift_air=(59, 67))
+    rows = [{k: float(r[a:b]) for k, (a, b) in at.items()} for r in records]
+    (tmp_path/'06.csv').write_text('\n'.join(';'.join(f'{v:g}' if k in ('mid', 'lid') else repr(v) for k, v in r.items()) for r in rows))
+    import yaml
+    (tmp_path/'t.yaml').write_text(yaml.safe_dump(dict(transitions=dict(CH4=rows), poly_frequency=dict(CH4=[1e-9]))))
+    (tmp_path/'06_HITEMP.par.bz2').write_bytes(bz2.compress((cases/'ch4s.par').read_bytes()))
+    found = []
+    for lines in (cases/'ch4s.par', tmp_path/'06.csv', tmp_path/'t.yaml', tmp_path/'06_HITEMP.par.bz2'):
+        out = tmp_path/f'out{len(found)}'
+        shell(capsys, 'fit', 'spectra', cases/'a_ok.csv', '--quantity', 'transmittance', '--axis', 'wavenumber', '--lines', lines, '--gas', 'CH4=1..1000ppm',
+              '--path', '10m', '--known', 'P=0.9atm', 'T=295K', '--out', out)
+        found.append(parameters(out/'a_ok.json')['mf_CH4']['value'])
+    np.testing.assert_allclose(found, found[0], rtol=1e-6)
+    assert abs(found[0] - 200e-6) < 1e-6
+    (tmp_path/'12C-16O.trans').write_text('84 42 1.1E-06 2.4\n')
+    assert 'ExoCross' in refused(capsys, 'fit', 'spectra', cases/'a_ok.csv', '--lines', tmp_path/'12C-16O.trans', '--gas', 'CO=1..9ppm', '--path', '1m',
+                                 '--quantity', 'transmittance', '--axis', 'wavenumber')

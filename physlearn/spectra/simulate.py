@@ -11,7 +11,7 @@ __all__ = ['PROFILES', 'T0', 'ATM_PER_KT', 'LABORATORY', 'PRESETS', 'shape_param
 # %% ../../nbs/10_spectra/13_simulate.ipynb #9c3c3aed
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 import numpy as np
