@@ -9,6 +9,7 @@ __all__ = ['unit', 'affine', 'Param', 'measured', 'pairs', 'read_range', 'read_r
 # %% ../nbs/00_core/00_params.ipynb #066709c0
 import math, re
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 import astropy.units as u
@@ -28,6 +29,7 @@ _SPELLED = {'mmHg': 'Torr', 'torr': 'Torr', 'psia': 'psi', 'ATM': 'atm', 'Atm': 
 # what people mean by them where a temperature or a pressure is wanted
 _MEANT = {'C': ('deg_C', 'temperature'), 'F': ('deg_F', 'temperature'), 'mb': ('mbar', 'pressure')}
 
+@lru_cache(512)   # reading a unit takes longer than a fit may
 def unit(text:str, # an astropy unit string such as 'mbar', '1/cm', 'ug/cm2', 'ppm' or '' for a pure number
         )->u.UnitBase: # the unit; raises ValueError when it cannot be read
     "Read a unit, with `atm`, `ppm`, `psi` and others, as people spell them, beside astropy's own."
@@ -39,6 +41,7 @@ def unit(text:str, # an astropy unit string such as 'mbar', '1/cm', 'ug/cm2', 'p
         raise ValueError(f"unit {text!r} is not one astropy reads: write it like 'mbar', '1/cm' or 'ug/cm2'") from None
 
 # %% ../nbs/00_core/00_params.ipynb #fe2395bf
+@lru_cache(512)
 def affine(old:str, # unit that a number is in
            new:str, # unit that is wanted
           )->tuple: # (a, b) with `new = a*old + b`; raises ValueError when the dimensions differ

@@ -231,6 +231,18 @@ def __setitem__(self:Estimate, rows, new:Estimate):
         if f.name == 'steps': v[rows] += new.steps
         elif torch.is_tensor(v): v[rows] = getattr(new, f.name).to(v.dtype)
 
+# %% ../nbs/00_core/08a_posterior.ipynb #correl02
+@patch
+def correlated(self:Estimate, i:int=0, # signal
+               above=.9, # in absolute value
+               most=3,   # how many pairs
+              )->list:   # (name, name, correlation), the strongest first
+    "Pairs of parameters that the data tell apart badly."
+    sd, names = self.cov[i].diagonal().sqrt(), self.space.names
+    r = self.cov[i]/(sd[:,None]*sd)
+    pairs = [(float(r[a,b]), names[a], names[b]) for a in range(len(sd)) for b in range(a)]
+    return [(b, a, v) for v, a, b in sorted(pairs, key=lambda p: -abs(p[0])) if above < abs(v)][:most]
+
 # %% ../nbs/00_core/08a_posterior.ipynb #866f504b
 def prior_straight(K:Knowledge, A:Tensor, z:Tensor)->Tensor: # information (n,k,k), coordinates (n,k); (n,k,k)
     "Hessian where the prior's probability is the straight coordinate: the information, and z²/2 seen from there."
