@@ -80,7 +80,8 @@ class Gas:
             if self.baseline != 'unit': raise ValueError("--baseline goes with --gas; a preset has its own")
             made = preset(self.preset or 'reference')
             made = replace(made, space=made.space.replace(**gases).to(**pairs(self.units, 'unit')))
-        if self.poly_frequency is not None and made.grid is not None:
+        if self.poly_frequency is not None:
+            if made.grid is None: raise ValueError("poly_frequency calibrates pixels: it goes with --window or a preset")
             made = replace(made, grid=made.grid.calibrated(self.poly_frequency))
         return _without(made, self.without)
 
@@ -93,6 +94,10 @@ class Gas:
             raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded "
                              f"list brings its own")
         chosen = self.chosen()
+        for k in pairs(self.range, 'range'):
+            if k not in chosen.space and not k.startswith(('ils', 'shift', 'baseline', 'sin', 'cos')):
+                raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
+                                 "stated axis, and ils, the width of a line shape")
         lines, sums = read_line_data(self.lines, self.partition_sums, reach)
         length = dict(path=self.path) if self.path else {}
         return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
