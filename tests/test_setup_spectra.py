@@ -150,7 +150,9 @@ def test_ring_down_times_over_detuning(tmp_path, capsys):
     assert abs(r['mf_O2']['value'] - .2095) < 3*r['mf_O2']['statistical'] < .002 and r['mf_O2']['flag'] == 'determined', r['mf_O2']
     assert 'counted from 13122.05' in said and 'in MHz' in said and '1/(c tau)' in said
     assert abs(r['P']['value'] - .2*1013.25) < .1 and abs(r['baseline0']['value'] - 3.18e-7) < 1e-9
-    shell(capsys, 'fit', 'spectra', tmp_path/'ring.csv', '--setup', tmp_path/'o2.yaml', '--profile', 'voigt', '--out', tmp_path/'b')
+    shell(capsys, 'fit', 'spectra', tmp_path/'ring.csv', '--setup', tmp_path/'o2.yaml', '--profile', 'voigt', '--units', 'P=Torr', 'T=degC', '--out', tmp_path/'b')
+    q = parameters(tmp_path/'b/ring.json')
+    assert (q['P']['unit'], q['T']['unit']) == ('Torr', 'degC') and abs(q['P']['value'] - 152) < .1 and abs(q['T']['value'] - 23.85) < .01
     assert parameters(tmp_path/'b/ring.json')['mf_O2']['flag'] in ('suspect', 'not trusted')
 
 # --- noise

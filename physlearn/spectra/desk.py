@@ -182,7 +182,7 @@ def _together(group, setup, known, noise, fringes, how):
     "Fits of spectra on one axis; where they fail together, one by one."
     chosen, lines, ranges, kw = setup
     specs, kw = [s for _, s in group], kw | how
-    if chosen.grid is None: ranges = about_gauges(known, specs) | ranges
+    if chosen.grid is None: ranges = about_gauges(known, specs, chosen.space) | ranges
     kw['method'] = kw['method'] or ('table' if len(group) > 2 else 'exact')
     def fitted(fringes):
         sim, parts = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw), range(0, len(specs), 128)

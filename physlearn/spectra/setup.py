@@ -28,13 +28,14 @@ def about_known(words)->dict: # like 'P=200Torr', 'T=296±1K'; Params P and T
 
 def about_gauges(known:dict, # words by name
                  specs:list, # of Spectrum
+                 space,      # ParamSpace, whose units are kept
                 )->dict:     # Params
     "Ranges of pressure and temperature about what the files' own gauges say."
     out = {}
     for k, text in known.items():
         if k not in LABORATORY or not of_gauge(text): continue
         each = [about_known([f'{k}={gauge(s, text, k)}'])[k] for s in specs]
-        out[k] = replace(each[0], lo=min(p.lo for p in each), hi=max(p.hi for p in each))
+        out[k] = replace(each[0], lo=min(p.lo for p in each), hi=max(p.hi for p in each)).to(space[k].unit)
     return out
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #59a27669
