@@ -760,10 +760,15 @@ def log_prob(self:Measurement, theta:Tensor, # physical values (S,d)
              rows=None,                      # which signal each belongs to (S,); the signals themselves if None
             )->tuple:                        # log-likelihood (S,), squared whitened residuals (S,)
     "How probable the signals are where the truth is `theta`; -inf where the model is not finite."
+    return self.judged(theta, rows)[:2]
+
+@patch
+def judged(self:Measurement, theta, rows=None): # as for `log_prob`
+    "Log-likelihood (S,), squared whitened residuals (S,), noiseless signals (S,C,...)."
     mu = self.model(theta, rows)
     y, like = (self.y, self.like) if rows is None else (self.y[rows], self.like[rows])
     squares = like.whiten(y, mu).flatten(1).square().sum(1)
-    return _impossible(like.log_prob(y, mu)), squares
+    return _impossible(like.log_prob(y, mu)), squares, mu
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000044
 class Linear:
