@@ -150,7 +150,9 @@ def test_ring_down_times_over_detuning(tmp_path, capsys):
     assert abs(r['mf_O2']['value'] - .2095) < 3*r['mf_O2']['statistical'] < .002 and r['mf_O2']['flag'] == 'determined', r['mf_O2']
     assert 'counted from 13122.05' in said and 'in MHz' in said and '1/(c tau)' in said
     assert abs(r['P']['value'] - .2*1013.25) < .1 and abs(r['baseline0']['value'] - 3.18e-7) < 1e-9
-    shell(capsys, 'fit', 'spectra', tmp_path/'ring.csv', '--setup', tmp_path/'o2.yaml', '--profile', 'voigt', '--out', tmp_path/'b')
+    shell(capsys, 'fit', 'spectra', tmp_path/'ring.csv', '--setup', tmp_path/'o2.yaml', '--profile', 'voigt', '--units', 'P=Torr', 'T=degC', '--out', tmp_path/'b')
+    q = parameters(tmp_path/'b/ring.json')
+    assert (q['P']['unit'], q['T']['unit']) == ('Torr', 'degC') and abs(q['P']['value'] - 152) < .1 and abs(q['T']['value'] - 23.85) < .01
     assert parameters(tmp_path/'b/ring.json')['mf_O2']['flag'] in ('suspect', 'not trusted')
 
 # --- noise
@@ -320,3 +322,50 @@ def test_other_line_lists(tmp_path, capsys):
     (tmp_path/'12C-16O.trans').write_text('84 42 1.1E-06 2.4\n')
     assert 'ExoCross' in refused(capsys, 'fit', 'spectra', cases/'a_ok.csv', '--lines', tmp_path/'12C-16O.trans', '--gas', 'CO=1..9ppm', '--path', '1m',
                                  '--quantity', 'transmittance', '--axis', 'wavenumber')
+
+# --- light that no polynomial follows; mistakes are said at once
+
+def methane_like(folder, light, name='a.csv'):
+    "Case a_ok under another light."
+    nu, y = np.loadtxt((DATA/'cases/spectra/a_ok.csv').read_text().splitlines()[1:], delimiter=',', usecols=(0, 1)).T
+    (folder/name).write_text('wavenumber,transmittance\n' + '\n'.join(f'{a},{b:.8f}' for a, b in zip(nu, light(y, (nu - nu[0])/np.ptp(nu)))))
+    return ['fit', 'spectra', folder/name, '--quantity', 'transmittance', '--axis', 'wavenumber', '--lines', DATA/'cases/spectra/ch4s.par',
+            '--gas', 'CH4=1..1000ppm', '--path', '10m', '--known', 'P=0.9atm', 'T=295K']
+
+@needs_data
+def test_a_spline_baseline(tmp_path, capsys):
+    "A bump of the light that a parabola does not follow: eight knots do, and their ranges and gauges are their prior."
+    words = methane_like(tmp_path, lambda y, u: y*(1 + .02*np.exp(-((u - .4)/.2)**2)))
+    shell(capsys, *words, '--out', tmp_path/'plain')
+    assert parameters(tmp_path/'plain/a.json')['mf_CH4']['flag'] in ('suspect', 'not trusted')
+    shell(capsys, *words, '--knots', '10', '--out', tmp_path/'knots')
+    r = parameters(tmp_path/'knots/a.json')
+    assert abs(r['mf_CH4']['value'] - 200e-6) < 2.5*r['mf_CH4']['statistical'] and r['mf_CH4']['flag'] == 'determined', r['mf_CH4']
+    assert sum(k.startswith('baseline') for k in r) == 10
+    shell(capsys, *words, '--knots', '10', '--range', 'baseline9=0.9..0.95', '--out', tmp_path/'prior')
+    assert parameters(tmp_path/'prior/a.json')['baseline9']['value'] <= .95
+    assert '4 or more' in refused(capsys, *words, '--knots', '3')
+
+@needs_data
+@pytest.mark.parametrize('more, says', [
+    (['--range', 'CH4=1..2ppm'], 'there is no such parameter; there are mf_CH4'),
+    (['--medium', 'air'], 'has no effect'),
+    (['--poly-frequency', '1e-9'], 'calibrates pixels'),
+    (['--segments', 'part'], 'say what jumps'),
+    (['--near', '1..2', '--preset', 'leak'], '--near goes with --gas')])
+def test_options_without_effect(tmp_path, capsys, more, says):
+    "Used or refused."
+    words = methane_like(tmp_path, lambda y, u: y)
+    if '--near' in more: words = words[:9]
+    assert says in refused(capsys, *words, *more)
+
+@needs_data
+def test_what_cannot_work_is_said_at_once(tmp_path, capsys):
+    "Per cent of absorption or of transmittance are no transmittance; a known value without its unit is echoed."
+    words = methane_like(tmp_path, lambda y, u: 100*(1 - y) + .5, 'b.csv')
+    assert 'a transmittance of' in refused(capsys, *words)
+    words = methane_like(tmp_path, lambda y, u: 100*y, 'c.csv')
+    assert '--y_unit %' in refused(capsys, *words)
+    assert 'no light is left' in refused(capsys, *words[:3], '--quantity', 'absorbance', '--y', 'transmittance', *words[5:])
+    words = methane_like(tmp_path, lambda y, u: y)
+    assert 'T=295 taken in K' in shell(capsys, *words[:-1], 'T=295')

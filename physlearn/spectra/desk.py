@@ -75,10 +75,15 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     # frequencies of fringes [cycles per 1/cm], like 0.9 4.7, or auto: found from what a first fit leaves
     fringes: tuple[str, ...] = ()
     degree: int = 2                 # of the baseline's polynomial, for a transmittance or an absorption
+    knots: int = 0                  # of a cubic spline in place of the polynomial, 4 or more; 0: none
     segments: str|None = None       # column of the file that numbers the segments of a scan, like Segment
     # what has its own value in each segment: offset, baseline, fringes, or frequencies of fringes whose phase jumps
     jumping: tuple[str, ...] = ()
     method: str|None = None         # exact or table; the table where three files or more share an axis, if not given
+
+    def fit(self, *files)->dict: # a Fit, or the error that says why there is none, by file
+        "Fit files with this set-up, for Python."
+        return FitSpectra(files=files, **{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}).fits()
 
 @dataclass(kw_only=True)
 class SetupSpectra(SpectraOptions):
@@ -160,12 +165,14 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
             groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis, scan), []).append((f, spec))
     if not groups: return found
     axes = [part[0][1].nu for part in groups.values() if part[0][1].nu is not None]
+    if axes and self.poly_frequency is not None:
+        raise ValueError("poly_frequency calibrates pixels, and these files state their axis: leave it out")
     around = [min(nu.min() for nu in axes) - 100, max(nu.max() for nu in axes) + 100] if own and axes else None
     setup = self.parts(around)         # lines far from every file need not be read
     kinds = {(q, axis is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'segments', 'jumping')}
+    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'knots', 'segments', 'jumping')}
     for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
         found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found
@@ -175,7 +182,7 @@ def _together(group, setup, known, noise, fringes, how):
     "Fits of spectra on one axis; where they fail together, one by one."
     chosen, lines, ranges, kw = setup
     specs, kw = [s for _, s in group], kw | how
-    if chosen.grid is None: ranges = about_gauges(known, specs) | ranges
+    if chosen.grid is None: ranges = about_gauges(known, specs, chosen.space) | ranges
     kw['method'] = kw['method'] or ('table' if len(group) > 2 else 'exact')
     def fitted(fringes):
         sim, parts = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw), range(0, len(specs), 128)

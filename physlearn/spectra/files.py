@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUANTITIES', 'AXES', 'BASES', 'OTHERS', 'Spectrum', 'air_to_vacuum', 'file_format', 'values_said', 'said_by',
-           'read_spectrum', 'Reading', 'named_by_patterns', 'time_of', 'of_gauge', 'gauge', 'example_spectrum',
+           'read_spectrum', 'Reading', 'named_by_patterns', 'time_of', 'of_gauge', 'gauge', 'given', 'example_spectrum',
            'example_setup']
 
 # %% ../../nbs/10_spectra/14_files.ipynb #65b38019
@@ -12,6 +12,7 @@ import contextlib, glob, io, math, re, struct, warnings
 from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 import numpy as np
+import torch
 from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_columns, read_hdf5, read_npz
 from ..files import validate
 from ..params import measured
@@ -370,6 +371,11 @@ def _pick(data, path, given, names, what):
         remedy = f"name the column of the axis and of the values, for example --x {first} --y {second}"
     raise FileError(path, f"columns {', '.join(data)[:200]}", wanted, remedy=remedy)
 
+def _without_effect(path, axis, options):
+    "FileError for an option that this axis has no use for."
+    for k, v in options.items():
+        if v: raise FileError(path, f"{k} {v} has no effect on an axis of kind {axis}", f"no {k}, or another axis")
+
 # %% ../../nbs/10_spectra/14_files.ipynb #said0002
 _HEADS = {'axis': dict(wavenumber='wavenumber wavenumbers', wavelength='wavelength wavelengths',
                        frequency='frequency frequencies freq detuning', pixel='pixel pixels point points channel'),
@@ -489,6 +495,8 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     quantity = _stated(data, path, 'quantity', quantity, QUANTITIES)
     axis = _stated(data, path, 'axis', axis, AXES)
     _ask(data, path, quantity, axis, data.get(x), unsorted)
+    _without_effect(path, axis, dict(medium=medium if axis != 'wavelength' else None,
+                                     **dict(unit=unit, centre=centre) if axis == 'pixel' else {}))
     val = _pick(data, path, y, [quantity, 'y', 'intensity'], quantity)
     val = validate(val, path, y, finite=False, lines=data.lines, shape=(None,)).astype(float)
     sigma = data.get('sigma')
@@ -520,11 +528,14 @@ def _into_ours(spec, y, path, y_unit, base):
     spec.y, spec.sigma = y*factor, None if spec.sigma is None else spec.sigma*factor
     if spec.quantity == 'ring_down': _loss_of_decay(spec, path, y_unit)
     if spec.quantity in ('absorbance', 'optical_depth'):
+        if np.quantile(spec.y, .99) > 50:
+            raise FileError(path, f"optical depths up to {spec.y.max():.3g}, where no light is left", 'values up to about 20',
+                            remedy='are they per cent, or another quantity?')
         with np.errstate(over='ignore'): spec.y = validate(np.exp(-spec.y), path, 'the transmittance of the absorbance')
         spec.quantity, spec.sigma = 'transmittance', None if spec.sigma is None else spec.y*spec.sigma
-    elif spec.quantity == 'transmittance' and len(y) and np.median(spec.y) > 2:
+    elif spec.quantity == 'transmittance' and len(y) and (top := np.quantile(spec.y, .95)) > 2:
         how = '--y_unit %' if spec.path else "y_unit='%'"
-        raise FileError(path, f"a transmittance of {np.median(spec.y):.3g} in the middle", 'values up to about 1',
+        raise FileError(path, f"a transmittance of {top:.3g} at its bright points", 'values up to about 1',
                         remedy=f"if they are per cent, say so ({how})")
 
 def _of_base(spec, path, base):
@@ -729,6 +740,19 @@ def gauge(spec:Spectrum,
     note = f"{name} is the {where}"
     if note not in spec.notes: spec.notes.append(note)
     return said + rest
+
+# %% ../../nbs/10_spectra/14_files.ipynb #give0002
+def given(specs:list, # of Spectrum
+          name:str,   # of what is known
+          text:str,   # like '305±0.5K' or 'Pressure:Torr'
+          unit:str,   # of the parameter
+         )->tuple:    # value, or a value for each spectrum (n,), and its sd [unit]
+    "What is known of spectra, by the user or by their own gauges."
+    each = [measured(gauge(s, text, name), unit, name) for s in specs]
+    if unit and text.strip()[-1:].isdigit():
+        for s in specs: s.notes.append(f"{name}={text.strip()} taken in {unit}")
+    if len(set(each)) == 1: return each[0]
+    return torch.tensor([value for value, _ in each], dtype=torch.float64), each[0][1]
 
 # %% ../../nbs/10_spectra/14_files.ipynb #9d27c2e8
 def example_spectrum()->Path:

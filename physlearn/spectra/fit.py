@@ -18,10 +18,10 @@ from ..draws import Samples, box_posterior, sample_posterior
 from ..likelihood import Measurement
 from ..misfit import Misfit, misfit
 from ..pages import html_table, img, page, png, text_table
-from ..params import Param, affine, measured
+from ..params import Param, affine
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus, readable
-from .files import Spectrum, gauge
+from .files import Spectrum, given
 from .fringes import find_fringes, own_baseline, own_light
 from .noise import noise_left, point_scatter, stated_noise
 from .resolution import with_line_shape
@@ -55,6 +55,7 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
                   segments=None,      # column of the file that numbers the segments of a scan
                   jumping=(),         # what has its own value in each segment, as in `own_light`
                   degree:int=2,       # of the baseline's polynomial, where the file's quantity brings its own
+                  knots:int=0,        # of a spline in its place; 0: none
                   **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
     "The preset's simulator on the axis and in the quantity of a spectrum."
     specs = spec if isinstance(spec, list) else [spec]
@@ -73,8 +74,13 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         grid = Grid.points(spec.nu)
     if spec.quantity == 'absorption':
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
-    if spec.quantity in ('transmittance', 'absorption') or setup.grid is None:
-        space, baseline = space.replace(**own_baseline(specs, degree)), Baseline('unit')
+    own = spec.quantity in ('transmittance', 'absorption') or setup.grid is None
+    if not own and (degree != 2 or knots):
+        raise ValueError(f"degree {degree}, knots {knots}: a {spec.quantity} has the baseline of the preset; leave them out")
+    if own:
+        light = own_baseline(specs, degree, knots)
+        space = space.only(*(k for k in space if k in light or not k.startswith('baseline'))).replace(**light)
+        baseline = Baseline('spline' if knots else 'unit')
     space, baseline = own_light(space, baseline, specs, fringes, segments, jumping)
     ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
@@ -124,12 +130,6 @@ def _fit_auto(m, starts):
     found.steps += first.steps
     return found, m
 
-def _known(specs, name, text, unit):
-    "Value and sd of what is known: one for all, or a value for each file from its own gauge."
-    each = [measured(gauge(s, text, name), unit, name) for s in specs]
-    if len(set(each)) == 1: return each[0]
-    return torch.tensor([value for value, _ in each], dtype=torch.float64), each[0][1]
-
 def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quantity
                 sim:LineByLine,      # on that axis
                 known=None,          # {name: '305±0.5K', 'Pressure:Torr' of the files, value, or (value, sd) in the space's units}
@@ -137,7 +137,7 @@ def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quant
                 starts:int=4,        # starts tried where the residual is too large
                )->list:              # a Fit of each
     "Fit spectra together by physics."
-    known = {k: _known(specs, k, v, sim.space[k].unit) if isinstance(v, str) else v for k, v in (known or {}).items()}
+    known = {k: given(specs, k, v, sim.space[k].unit) if isinstance(v, str) else v for k, v in (known or {}).items()}
     like, refine = stated_noise(specs, noise)
     m = Measurement(sim, np.stack([s.y for s in specs])[:,None], like, known)
     if refine: found, m = _fit_auto(m, starts)

@@ -28,13 +28,14 @@ def about_known(words)->dict: # like 'P=200Torr', 'T=296±1K'; Params P and T
 
 def about_gauges(known:dict, # words by name
                  specs:list, # of Spectrum
+                 space,      # ParamSpace, whose units are kept
                 )->dict:     # Params
     "Ranges of pressure and temperature about what the files' own gauges say."
     out = {}
     for k, text in known.items():
         if k not in LABORATORY or not of_gauge(text): continue
         each = [about_known([f'{k}={gauge(s, text, k)}'])[k] for s in specs]
-        out[k] = replace(each[0], lo=min(p.lo for p in each), hi=max(p.hi for p in each))
+        out[k] = replace(each[0], lo=min(p.lo for p in each), hi=max(p.hi for p in each)).to(space[k].unit)
     return out
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #59a27669
@@ -80,7 +81,8 @@ class Gas:
             if self.baseline != 'unit': raise ValueError("--baseline goes with --gas; a preset has its own")
             made = preset(self.preset or 'reference')
             made = replace(made, space=made.space.replace(**gases).to(**pairs(self.units, 'unit')))
-        if self.poly_frequency is not None and made.grid is not None:
+        if self.poly_frequency is not None:
+            if made.grid is None: raise ValueError("poly_frequency calibrates pixels: it goes with --window or a preset")
             made = replace(made, grid=made.grid.calibrated(self.poly_frequency))
         return _without(made, self.without)
 
@@ -93,6 +95,10 @@ class Gas:
             raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded "
                              f"list brings its own")
         chosen = self.chosen()
+        for k in pairs(self.range, 'range'):
+            if k not in chosen.space and not k.startswith(('ils', 'shift', 'baseline', 'sin', 'cos')):
+                raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
+                                 "stated axis, and ils, the width of a line shape")
         lines, sums = read_line_data(self.lines, self.partition_sums, reach)
         length = dict(path=self.path) if self.path else {}
         return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,

@@ -17,6 +17,7 @@ from importlib import resources
 import numpy as np
 import torch
 from fastcore.basics import patch
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 from ..files import FileError, read_text
 from ..pages import said_if_slow
@@ -307,7 +308,9 @@ def calibrated(self:Grid, poly)->Grid: # coefficients of i², i³, ... [cm⁻¹]
 @dataclass(frozen=True, eq=False)
 class Baseline:
     "Polynomial `baseline0`, `baseline1`, ... and fringes `sin0`, `cos0`, ... (`baseline0_2`, `sin0_2` in segment 2)."
-    abscissa: str = 'unit'  # of the polynomial: 'unit' runs 0..1 over the axis, 'pixel' is the index 0..N-1
+    # of the polynomial: 'unit' runs 0..1 over the axis, 'pixel' is the index 0..N-1; or 'spline': a cubic one through the
+    # values `baseline0`, `baseline1`, ... at as many knots, evenly spaced over the axis
+    abscissa: str = 'unit'
     fringes: tuple = ()     # frequencies [cycles per cm⁻¹]
     segments: tuple = None  # number of the segment each point belongs to (N,); None: one segment
     jumping: tuple = ()     # the frequencies whose phase jumps between segments
@@ -320,17 +323,23 @@ class Baseline:
 
     def basis(self, names, nu):
         "Functions (K,N) that the coefficients `names` multiply, on the nominal axis nu (N,)."
-        if self.abscissa not in ('unit', 'pixel'):
-            raise ValueError(f"unknown abscissa {self.abscissa!r}; choose 'unit' or 'pixel'")
+        if self.abscissa not in ('unit', 'pixel', 'spline'):
+            raise ValueError(f"unknown abscissa {self.abscissa!r}; choose 'unit', 'pixel' or 'spline'")
         i = torch.arange(len(nu), dtype=torch.float64)
         u = i*self.per_point if self.abscissa == 'pixel' else i/(len(nu) - 1)
         segment = torch.zeros(len(nu), dtype=torch.long) if self.segments is None else torch.as_tensor(self.segments)
+        if self.abscissa == 'spline': knots = _cardinal(u, len({k.partition('_')[0] for k in names if k.startswith('baseline')}))
         def one(name):
             stem, _, tag = name.partition('_')
-            if stem.startswith('baseline'): shape = u**int(stem[8:])
+            if stem.startswith('baseline'): shape = knots[int(stem[8:])] if self.abscissa == 'spline' else u**int(stem[8:])
             else: shape = getattr(torch, stem[:3])(2*math.pi*self.fringes[int(stem[3:])]*(nu - nu[0]))
             return shape*(segment == int(tag)) if tag else shape
         return torch.stack([one(k) for k in names])
+
+def _cardinal(u, n):
+    "Cubic splines through 1 at one of n knots and 0 at the others (n,N)."
+    if n < 4: raise ValueError(f"{n} knots; a cubic spline needs 4 or more")
+    return torch.tensor(CubicSpline(np.linspace(0, 1, n), np.eye(n))(u.numpy()).T)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #42c5d1fc
 def chebyshev_basis(u:Tensor, # (B,), in [-1,1]
