@@ -20,8 +20,8 @@ def fitted(folder, out, *more):
     start = 'import sys; from physlearn.cli import main; sys.exit(main())'
     subprocess.run([sys.executable, '-c', start, *words, *more, '--out', str(out)], check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    rows = csv.DictReader(line for line in out.open() if not line.startswith('#'))
-    return {r['file']: r for r in rows}, sum(getattr(after, k) - getattr(before, k) for k in ('ru_utime', 'ru_stime'))
+    rows = csv.DictReader(out.open())
+    return {r['file']: {k.partition(' ')[0]: v for k, v in r.items()} for r in rows}, sum(getattr(after, k) - getattr(before, k) for k in ('ru_utime', 'ru_stime'))
 
 def main():
     folder, rows = data_folder()/'measured/co2_air_crds', []

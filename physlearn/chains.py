@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from .draws import Samples
 from .likelihood import Gaussian, Likelihood, Measurement, Simulator, measurement
-from .params import fresh_key, normals, uniforms
+from .params import address_hash, fresh_key, normals, uniforms
 
 # %% ../nbs/00_core/08e_chains.ipynb #51519a6b
 def _difference(z, u): # particles (...,m,k), uniform numbers (...,m,2)
@@ -56,24 +56,27 @@ def log_posterior(sim:Simulator,       # or a Measurement of one signal, and not
 # %% ../nbs/00_core/08e_chains.ipynb #cde06d4e
 class _Particles:
     "Particles of some signals of a measurement, moved under their tempered posteriors."
-    def __init__(self, m:Measurement, n, key, chunk):
+    def __init__(self, m:Measurement, n, key, chunk, surrogate=0):
         self.m, self.n, self.key, self.chunk, N = m, n, key, chunk, len(m)
         k = len(m.knowledge.free)
         self.z = normals(N*n, k, *key, 'prior').double().view(N, n, k)
         self.beta, self.accepted = torch.zeros(N, dtype=torch.float64), torch.zeros(N, dtype=torch.float64)
-        self.log_prob, self.squares = self.ask(self.z, torch.arange(N))
+        self.surrogate = surrogate
+        self.log_prob, self.squares, self.signal = self.ask(self.z, torch.arange(N))
         self.origin = torch.arange(n).expand(N, n)
         dead = self.log_prob.isinf().all(1).nonzero()[:,0].tolist()
         if dead:
             raise ValueError(f"signal {dead[0]}: the simulator fails, or the data are impossible, in all of {n} "
                              f"states drawn from the ranges")
 
-    def ask(self, z, signals): # (s,n,k), (s,); log-likelihood and squared residuals (s,n)
+    def ask(self, z, signals): # (s,n,k), (s,); log-likelihood, squared residuals (s,n), noiseless signal (s,n,M) or (s,n,0)
         rows, parts = signals.repeat_interleave(self.n), []
         with torch.no_grad():
             for a, r in zip(z.flatten(0, 1).split(self.chunk), rows.split(self.chunk)):
-                parts.append(self.m.log_prob(self.m.knowledge.theta(a, r), r))
-        return [torch.cat(v).view(-1, self.n) for v in zip(*parts)]
+                log_prob, squares, mu = self.m.judged(self.m.knowledge.theta(a, r), r)
+                parts.append((log_prob, squares, mu.flatten(1).float() if self.surrogate else mu.new_zeros(len(r), 0)))
+        log_prob, squares, signal = (torch.cat(v).unflatten(0, (-1, self.n)) for v in zip(*parts))
+        return log_prob, squares, signal
 
     def theta(self):
         "Physical values (N,n,d)."
@@ -101,7 +104,7 @@ def _resample(p, stage):
     # copies of one shall not stand together
     i = i.gather(1, uniforms(N*n, 1, *p.key, stage, 'shuffle').view(N, n).argsort(1))
     for k in ('log_prob', 'squares', 'origin'): setattr(p, k, getattr(p, k).gather(1, i))
-    p.z = p.z.gather(1, i[...,None].expand(p.z.shape))
+    for k in ('z', 'signal'): setattr(p, k, getattr(p, k).gather(1, i[...,None].expand(getattr(p, k).shape)))
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc00007
 def _along_differences(z, key):
@@ -120,17 +123,82 @@ def _from_their_normal(z, key):
     new = normals(s*n, k, *key, 'normal').double().view(s, n, k)
     return mean + new @ L.mT, .5*(new.square().sum(2) - old.square().sum(1))
 
+# %% ../nbs/00_core/08e_chains.ipynb #lkc0000f
+class _Surrogate:
+    "Log-likelihood of some signals from a quadratic in z for the signal, or its logarithm, fitted to the particles."
+    def __init__(self, p, signals):
+        z, mu = p.z[signals].mT.float(), p.signal[signals].mT           # (s,k,n), (s,M,n)
+        self.log = bool((mu > 0).all())
+        self.mean, self.sd = z.mean(2, keepdim=True), z.std(2, keepdim=True).clamp_min(1e-6)
+        F, y = self.features(z), mu.log() if self.log else mu
+        A, b = (F @ F.mT).double(), (F @ y.mT).double()
+        A.diagonal(dim1=1, dim2=2).add_(1e-6*z.shape[2])                # duplicates may leave too few for all terms
+        self.coefficients = torch.linalg.solve(A, b).mT.float()         # (s,M,q)
+        like, data = p.m.like, p.m.y
+        def each(v): return (torch.as_tensor(v).double() + torch.zeros_like(data))[signals].flatten(1).float()[...,None]
+        floor, self.share, self.y = each(like.sigma)**2, each(like.relative)**2, each(data)
+        self.on = floor.isfinite().float()
+        self.floor = torch.where(self.on > 0, floor, 1.)
+
+    def features(self, z): # (s,k,n); constant, linear and quadratic terms (s,q,n)
+        x = (z - self.mean)/self.sd
+        k = x.shape[1]
+        return torch.cat([torch.ones_like(x[:,:1]), x, *(x[:,i:i+1]*x[:,i:] for i in range(k))], 1)
+
+    def __call__(self, z): # (s,k,n); log-likelihood (s,n) without its constants
+        mu = self.coefficients @ self.features(z)
+        if self.log: mu.exp_()
+        variance = torch.addcmul(self.floor, self.share*mu, mu)
+        terms = mu.sub_(self.y).square_().div_(variance).add_(variance.log_())
+        return -.5*(self.on.mT @ terms)[:,0]
+
+# %% ../nbs/00_core/08e_chains.ipynb #lkc0000h
+def _walked(p, signals, key):
+    "Where walks under the surrogate end (s,n,k), and what the exact step has to take back (s,n)."
+    g = torch.Generator().manual_seed(int(address_hash(torch.zeros(1), torch.zeros(1), *key)[0,0])%2**62)
+    parts = [_walk(p, some, g) for some in signals.split(max(1, 4096//p.n))]      # as many as the processor's cache holds
+    return [torch.cat(v) for v in zip(*parts)]
+
+def _walk(p, signals, g): # some of the signals, random numbers
+    like, begun, beta = _Surrogate(p, signals), p.z[signals].mT.float(), p.beta[signals,None].float()
+    s, k, n = begun.shape
+    mean = begun.mean(2, keepdim=True)
+    apart = (begun - mean).double()
+    L = torch.linalg.cholesky(apart @ apart.mT/n + 1e-10*torch.eye(k, dtype=torch.float64))
+    L, inverse = L.float(), torch.linalg.inv(L).float()
+    z, now = begun, like(begun)
+    first = now
+    for step in range(p.surrogate | 1):
+        if step%2 == 0:
+            u = torch.rand(s, n, 3, generator=g)
+            gamma = torch.where(u[...,2] < .1, 1., 1.19/math.sqrt(2*k))[:,None]
+            new, ratio = z + gamma*_difference(begun.mT, u[...,:2]).mT, 0.
+            new = new + 1e-4*torch.randn(z.shape, generator=g)
+        else:
+            e = torch.randn(z.shape, generator=g)
+            new, ratio = mean + L @ e, .5*(e.square().sum(1) - (inverse @ (z - mean)).square().sum(1))
+        there = like(new)
+        gain = beta*(there - now) + .5*(z*z - new*new).sum(1) + ratio
+        take = torch.rand(s, n, generator=g).log() < gain
+        z, now = torch.where(take[:,None], new, z), torch.where(take, there, now)
+    new = z.mT.double()
+    return new, (-beta*(now - first)).double() - .5*(p.z[signals]**2 - new*new).sum(2)
+
+# %% ../nbs/00_core/08e_chains.ipynb #lkc0000i
 def _move(p, signals, t, stage):
     "One move of each particle of some signals, which leaves their density unchanged."
     key = (*p.key, stage, 'move', t)
     z, log_prob, beta = p.z[signals], p.log_prob[signals], p.beta[signals,None]
-    new, ratio = _along_differences(z, key) if t%2 == 0 else _from_their_normal(z, key)
-    there, squares = p.ask(new, signals)
+    if p.surrogate: new, ratio = _walked(p, signals, key)
+    elif t%2 == 0: new, ratio = _along_differences(z, key)
+    else: new, ratio = _from_their_normal(z, key)
+    there, squares, signal = p.ask(new, signals)
     u = uniforms(z[...,0].numel(), 1, *key, 'accept').view(z.shape[:2])
     take = u.log() < beta*(there - log_prob) + .5*(z*z - new*new).sum(2) + ratio
     p.z[signals] = torch.where(take[...,None], new, z)
     p.log_prob[signals] = torch.where(take, there, log_prob)
     p.squares[signals] = torch.where(take, squares, p.squares[signals])
+    p.signal[signals] = torch.where(take[...,None], signal, p.signal[signals])
     return take.double().mean(1)
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc00009
@@ -144,18 +212,18 @@ def _mix(p, steps, stage, limit):
     "Move the particles `steps` times, and those that remember too much up to four times as often; memory left (N,)."
     before, N = p.z.clone(), len(p.z)
     memory, todo = torch.ones(N, dtype=torch.float64), torch.arange(N)
-    p.accepted = torch.zeros(N, dtype=torch.float64)
+    p.accepted, between = torch.zeros(N, dtype=torch.float64), 1 if p.surrogate else max(2, steps//2)
     for t in range(4*steps):
         p.accepted[todo] += (_move(p, todo, t, stage) - p.accepted[todo])/(t + 1)
-        if t + 1 < steps or (t + 1)%max(2, steps//2): continue
+        if t + 1 < steps or (t + 1)%between: continue
         memory[todo] = _memory(before[todo], p.z[todo])
         todo = (memory > limit).nonzero()[:,0]
         if not len(todo): break
     return memory
 
-def _particles(m, n, moves, last, key, chunk):
+def _particles(m, n, moves, last, key, chunk, surrogate=0):
     "Particles of the posteriors of a measurement, and the memory left at the end (N,)."
-    p, stage = _Particles(m, n, key, chunk), 0
+    p, stage = _Particles(m, n, key, chunk, surrogate), 0
     while (p.beta < 1).any():
         _resample(p, stage)
         memory = _mix(p, moves, stage, STAGE_MEMORY) if (p.beta < 1).any() else _mix(p, last, stage, END_MEMORY)
@@ -175,18 +243,22 @@ def smc_posterior(sim:Simulator,       # or a Measurement, and nothing of y, lik
                   last:int=40,         # and at the end
                   key=None,            # draws are a function of it; None: another one at each call
                   chunk:int=1024,      # simulated at once
+                  # steps under a surrogate of the signal before each move, which is then one exact evaluation; 0: none
+                  surrogate:int=0,
                   **cond)->Samples:
     "Draws from the posterior of each signal, without fit, training or linearisation."
     m = measurement(sim, y, like, known, cond)
     n = max(512, 64*len(m.knowledge.free)) if n is None else n
     if n < 16: raise ValueError(f"n={n} particles: at least 16")
+    plain = isinstance(m.like, Gaussian) and m.like.corr is None
+    if surrogate and not plain: raise ValueError("surrogate: expected Gaussian noise without correlation; leave it out")
     key = key or fresh_key('smc')
-    p, memory = _particles(m, n, moves, last, key, chunk)
+    p, memory = _particles(m, n, moves, last, key, chunk, surrogate)
     theta = p.theta()
     squares, accepted, origin = p.squares, p.accepted, p.origin
     again = (memory > END_MEMORY).nonzero()[:,0] if moves and last else []
     if len(again):
-        q, left = _particles(m[again], 2*n, moves, last, (*key, 'again'), chunk)
+        q, left = _particles(m[again], 2*n, moves, last, (*key, 'again'), chunk, surrogate)
         theta[again], squares[again] = q.theta()[:,::2], q.squares[:,::2]
         accepted[again], origin[again], memory[again] = q.accepted, q.origin[:,::2], left
     ancestors = torch.tensor([len(o.unique()) for o in origin])

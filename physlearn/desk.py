@@ -21,7 +21,7 @@ from .data import signals_of
 from .files import FileError, named_files, ready_to_write, write_hdf5, write_table
 from .draws import box_posterior
 from .instruments import find, register
-from .likelihood import Measurement, known_pairs, real_tensor
+from .likelihood import Measurement, known_pairs, read_noise, real_tensor
 from .misfit import WIDTHS, misfit
 from .pages import Judgement, Picture, bar, plot_truth
 from .params import measured, normals, pairs
@@ -154,7 +154,7 @@ def read_by(command)->list: # a command, or options
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
     def simulator(self): raise NotImplementedError
-    def likelihood(self, noise:float): return Gaussian(relative=noise) # noise as a share of the signal
+    def likelihood(self, noise): return read_noise(noise)           # noise as on the command line
     def conditions(self, n:int, *key)->dict: return {}              # what the simulator is told (n,), by name
     def inputs(self)->list: return read_by(self)                    # files that it reads, which are never replaced
     nouns: ClassVar = ('signal', 'signals')
@@ -210,7 +210,7 @@ class Simulate:
     out: tyro.conf.Positional[str]  # file to write
     n: int|None = None              # how many states; one, or as many as is usual for the instrument, if not given
     set: tuple[str, ...] = ()       # fixed values, like P=500mbar; the others are drawn
-    noise: float = 0.               # white noise, as a share of the signal
+    noise: float|str = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     seed: int = 0                   # row i is a function of (seed, i)
     overwrite: bool = False         # replace a file that is there
     usual: ClassVar[int] = 1
@@ -220,13 +220,14 @@ class Simulate:
         "Simulator, states (n,d), conditions, signals (n,C,...)."
         n = self.usual if self.n is None else self.n
         expect(self, '1 or more', lambda v: v is None or v >= 1, 'n')
-        expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'noise')
+        silent = str(self.noise).strip('0.% ') == ''
+        like = None if silent else self.likelihood(self.noise)
         sim = self.simulator()
         theta, cond = sim.space.states(n, self.set, 'simulate', self.seed), self.conditions(n, self.seed)
         some = lambda i: signals_of(sim, theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double()
         with torch.no_grad(): y = torch.cat([some(i) for i in range(0, n, 32)])
         draws = normals(n, y[0].numel(), 'noise', self.seed, dtype=torch.float64).view_as(y)
-        return sim, theta, cond, noisy(self.likelihood(self.noise), y, draws) if self.noise else y
+        return sim, theta, cond, y if silent else noisy(like, y, draws)
 
     def run(self):
         "Simulate and write."
@@ -258,12 +259,11 @@ def write_signals(path, sim, theta, cond, y, about):
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
-    noise: float = .002             # white noise, as a share of the signal
+    noise: float|str = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
 
     def table(self):
         "The Identifiability that a notebook takes."
-        if not (math.isfinite(self.noise) and self.noise > 0): raise ValueError(f"noise={self.noise} must be positive")
         sim = self.simulator()
         return identifiable(sim.space, sim, self.likelihood(self.noise), known_values(sim.space, self.known),
                             **self.conditions(64, 'identifiable'))

@@ -306,8 +306,9 @@ class Tell:
     def __init__(self, total): self.total, self.t = total, time.time()
     def __call__(self, rows):
         r, now = rows[-1], time.time()
+        steered = ''.join(f'{name} {r[k]:.3g}, ' for k, name in (('lr', 'rate'), ('beta', 'beta')) if k in r)
         print(f"  {r['stage']} epoch {r['epoch'] + 1}, {len(rows)} of {self.total}: train {r['train_loss']:.4g}, "
-              f"valid {r['valid_loss']:.4g}, {now - self.t:.1f} s", flush=True)
+              f"valid {r['valid_loss']:.4g}, {steered}{now - self.t:.1f} s", flush=True)
         self.t = now
 
 def write_history(path,        # history.csv

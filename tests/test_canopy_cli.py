@@ -295,7 +295,7 @@ BAD = dict(
     simulate_there=(words('simulate', 'canopy', 'plots.csv'), 'already there'),
     simulate_n=(simulate('--n', 0), 'n=0'),
     simulate_noise=(simulate('--noise', .5), 'below zero'),
-    simulate_nan=(simulate('--noise', 'nan'), 'noise=nan'),
+    simulate_nan=(simulate('--noise', 'nan'), 'noise nan must be positive'),
     simulate_name=(simulate('--set', 'chl=40'), "no parameter 'chl'"),
     simulate_form=(simulate('--set', 'cab'), 'NAME=VALUE'),
     simulate_unit=(simulate('--set', 'cab=40K'), "unit 'K'"),

@@ -84,3 +84,65 @@ def test_any_simulator():
     r = Reflectance(sim(truth)[:,0].float().numpy(), tuple('abcdef'), {}, {})
     got = fit_traits(sim, r, .01, draws=64)
     assert list(got.space) == ['cab', 'slope'] and (got.value - truth).abs().max() < .03
+
+# --- the guide's words
+
+def test_a_file_of_the_guide(tmp_path, capsys):
+    "Its section `phys_vae` is found where it stands; what has no counterpart is named; the preset is that trainer."
+    import json
+    from physlearn.canopy.train_physvae import CanopyRecipe, canopy_recipe
+    from physlearn.files import FileError
+    from physlearn.runs import read_recipe
+    guide = dict(arch=dict(phys_vae=dict(dim_z_phy=7, dim_z_aux=3, no_phy=False, balance_gate=1e-2, balance_data_aug=1.)),
+                 lr_scheduler=dict(type='CosineAnnealingLR'), trainer=dict(epochs=90, phys_vae=dict(epochs_pretrain=9, kl_warmup_epochs=5)))
+    f = tmp_path/'AE_RTM_C_wytham.json'
+    f.write_text(json.dumps(guide))
+    assert read_recipe(f, CanopyRecipe) == dict(aux=3, balance_gate=.01, lr_scheduler='cosine', epochs=90, epochs_pretrain=9, kl_warmup_epochs=5)
+    assert 'not used: dim_z_phy 7, balance_data_aug 1.0' in capsys.readouterr().out
+    guide['arch']['phys_vae']['no_phy'] = True
+    f.write_text(json.dumps(guide))
+    assert read_recipe(f, CanopyRecipe) | dict(physics=False, epochs_pretrain=0, residual='none') == read_recipe(f, CanopyRecipe)
+    f.write_text(json.dumps(guide | dict(lr_scheduler=dict(type='StepLR'))))
+    with pytest.raises(FileError, match="'StepLR'.*CosineAnnealingLR"): read_recipe(f, CanopyRecipe)
+    r = canopy_recipe('guide')
+    assert (r.aux_posterior, r.pretrain_loss, r.noise_pretrain) == ('diagonal', 'logit', 0)
+    sim = r.simulator()
+    b = r.simulated(sim, r.noise_pretrain)(torch.arange(4), 0)
+    with torch.no_grad(): clean = sim(b['theta'], **{k: b[k] for k in sim.cond})
+    assert not r.model(sim).aux.full and torch.allclose(b['x'], clean, atol=1e-6)
+
+def test_rate_and_beta_on_each_line(tmp_path, capsys):
+    "Beta is 0 in pretraining; the rate of training falls, or stays."
+    plots = tmp_path/'plots.csv'
+    assert cli('simulate', 'canopy', plots, '--n', 60) == 0
+    words = [*TINY[:-2], '--threads', 1, '--epochs', 4, '--lr', 1e-3]
+    evaluate, Run.evaluate = Run.evaluate, lambda run, say=print: {}
+    try:
+        assert cli('train', 'canopy', 'guide', '--table', plots, *words, '--lr-scheduler', 'constant', '--out', tmp_path/'run') == 0
+    finally: Run.evaluate = evaluate
+    h, out = Run.load(tmp_path/'run').history, capsys.readouterr().out
+    assert h['beta'].tolist() == [0, 0, 1, 1] and set(h['lr'].tolist()) == {1e-3}
+    assert 'pretrain epoch 1, 1 of 4' in out and 'rate 0.001, beta 0,' in out and 'rate 0.001, beta 1,' in out
+
+def test_surrogate_of_particles():
+    "A sixth of the simulations, and the posterior that plain moves find; other noise is refused."
+    from physlearn.canopy.traits import MOVES
+    from physlearn.chains import smc_posterior
+    from physlearn.posterior import Gaussian
+    sim, calls = Stand(canopy='crop', free=('LAI', 'cab', 'cm', 'ala')).stand(), [0]
+    forward = sim.forward
+    def counted(theta, **cond):
+        calls[0] += len(theta)
+        return forward(theta, **cond)
+    sim.forward = counted
+    with torch.no_grad(): x = forward(sim.space.sample(3, 'three'), 40.).double()
+    found, states = [], []
+    for kw in ({}, MOVES):
+        calls[0] = 0
+        found.append(smc_posterior(sim, x, Gaussian(.002, .02), 256, key=('test',), tts=40., **kw))
+        states.append(calls[0])
+    plain, fast = found
+    assert states[1] < states[0]/4 and fast.mixed.all()
+    assert ((fast.mean() - plain.mean())/plain.sd()).abs().max() < .35 and (fast.sd()/plain.sd()).log().abs().max() < .25
+    with pytest.raises(ValueError, match='Gaussian noise without correlation'):
+        smc_posterior(sim, x, Gaussian(.01, corr=torch.eye(11, dtype=torch.float64)), 64, tts=40., surrogate=9)

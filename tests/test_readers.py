@@ -119,7 +119,7 @@ def test_jcamp_refused(tmp_path):
     no('the quantity is not stated', yunits='ARBITRARY UNITS')
     no('the axis is not stated', xunits='')
     no('without their medium', xunits='NANOMETERS', first=3240, last=3250)
-    no('a transmittance of 9', raw=jcamp(100*Y))
+    no('a transmittance of 1', raw=jcamp(100*Y))
     no('Mismatch of array lengths', n=41)
     no('40 points; expected 41', n=41, table='XYPOINTS', form='(XY..XY)', data='\n'.join(f'{a}, {b}' for a, b in zip(NU, Y)))
     no('NPOINTS', n=10**12)

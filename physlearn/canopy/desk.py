@@ -42,7 +42,7 @@ class CanopySetup(Stand, Setup):
 
     def simulator(self):
         expect(self, '0 to 0.15, a share of each band: with more, reflectances fall below zero',
-               lambda v: 0 <= v <= .15, 'noise')
+               lambda v: not isinstance(v, str) and 0 <= v <= .15, 'noise')
         return self.stand(route='bands', dtype=torch.float64)
 
     def conditions(self, n, *key):

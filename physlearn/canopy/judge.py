@@ -264,7 +264,7 @@ def plot_traces(fig, # figure to draw in
                 h,   # history of the run, {name: values by epoch}
                ):
     "Course of training: beta and mean gate, the residual's share, the divergence of each latent."
-    rows = np.flatnonzero(np.isfinite(h['beta']))
+    rows = np.flatnonzero(np.isfinite(h['bound']))
     panels = [('[-]', {'beta': h['beta'], 'mean gate': h['gate_mean']}, 0),
               ("residual's share of variance [%]", {'': 100*h['gated_share']}, 0),
               ('divergence [nat]', {k[3:]: v for k, v in h.items() if k.startswith('kl_')}, None)]
@@ -406,7 +406,7 @@ def pictures(run,      # trained run
             )->dict:   # Pictures by name
     "All figures for which a run has data."
     h, out = run.history, {}
-    if 'beta' in h and np.isfinite(h['beta']).any():
+    if 'bound' in h and np.isfinite(h['bound']).any():
         caption = 'Weight of the divergence and gate; share of the residual; divergence of each latent'
         out['traces'] = Picture(lambda f: plot_traces(f, h), caption, (9, 3))
     if 'simulated' in found:

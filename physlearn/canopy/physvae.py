@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RESIDUALS', 'Normal', 'divergence', 'kl_parts', 'NoResidual', 'Gated', 'Orthogonal', 'seen_part', 'EncoderInput',
-           'PhysVAE', 'target_mse', 'rec', 'divergences', 'gate', 'proposal']
+           'PhysVAE', 'target_mse', 'target_logit', 'rec', 'divergences', 'gate', 'proposal']
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #dd0ae28e
 import math
@@ -185,6 +185,7 @@ class PhysVAE(nn.Module):
                  depth:int=3,                 # layers of the encoder
                  physics=True,                # False: all latents auxiliary, and a network in the simulator's place
                  error:float=.1,              # largest model error [standard deviation of a band]
+                 aux_posterior='full',        # of the auxiliary latents: full or diagonal
                  **kw):                       # rank, share and seen of the orthogonal residual
         super().__init__()
         if posterior not in ('flow', 'full', 'diagonal'):
@@ -198,7 +199,7 @@ class PhysVAE(nn.Module):
         self.physics = None
         if physics and posterior == 'flow': self.physics = FlowHead(d, width, coupling=True)
         elif physics: self.physics = Normal(d, width, posterior == 'full')
-        self.aux = Normal(aux, width) if aux else None
+        self.aux = Normal(aux, width, aux_posterior == 'full') if aux else None
         self.residual = RESIDUALS[residual if physics else 'none'](M, d, aux, **kw)
         self.decoder = None if physics else MLP([aux, 16, 32, 64, M], act=nn.ELU)
         self.largest_error = error
@@ -248,6 +249,15 @@ def target_mse(out:dict,  # with 'guess' and 'target' (B,d)
     "Loss term: the guide's squared error of the posterior mean, in the coordinates in which the prior is normal."
     if 'guess' not in out: raise ValueError("no mean in the output: expected a Gaussian posterior, full or diagonal")
     return (out['guess'] - out['target']).square().sum(1).mean()
+
+# %% ../../nbs/20_canopy/24_physvae.ipynb #guide002
+def target_logit(out:dict,  # with 'guess' and 'target' (B,d)
+                 batch:dict # not used
+                )->Tensor:  # sum over parameters, mean over rows [logit, squared]
+    "Loss term: the guide's squared error between logits of the normalised parameters."
+    if 'guess' not in out: raise ValueError("no mean in the output: expected a Gaussian posterior, full or diagonal")
+    def logit(z): return torch.special.log_ndtr(z) - torch.special.log_ndtr(-z)
+    return (logit(out['guess']) - logit(out['target'])).square().sum(1).mean()
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #bb0176c7
 @patch

@@ -8,7 +8,7 @@ __all__ = ['spectra', 'SpectraSetup', 'SpectraOptions', 'SetupSpectra', 'FitSpec
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #1fd44fb2
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 import numpy as np
@@ -18,12 +18,12 @@ from fastcore.basics import patch
 from ..desk import Described, Instrument, Retrieve, Setup, command, known_values, write_setup
 from ..files import FileError, atomic_write, output_folder, ready_to_write, result_name, result_paths
 from ..files import write_hdf5, write_table, write_text
-from ..pages import bar, png
+from ..pages import bar, png, said_if_slow
 from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
-from ..results import ENDINGS, Results
+from ..results import ENDINGS, GROWING, Results, grown, waiting
 from ..runs import Run
-from .files import example_spectrum, read_spectrum, time_of
+from .files import example_spectrum, named_by_patterns, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
 from .fringes import with_fringes
@@ -66,8 +66,8 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     unsorted: bool = False
     # known values, like T=305±0.5K P=500mbar, or from a column or header line of each file, like P=Pressure:Torr
     known: tuple[str, ...] = ()
-    # share of the signal, like 0.002 or 0.2% (of an absorption: in 1/cm), or auto;
-    # the file's sigma column if not given, else auto
+    # share of the signal like 0.2%, additive like +2e-4, both like 0.1%+2e-4, or auto; a single number is a share,
+    # of an absorption in 1/cm; the file's sigma column if not given, else auto
     noise: str|None = None
     # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong;
     # its width is fitted within --range ils=0.001..0.02
@@ -75,10 +75,15 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     # frequencies of fringes [cycles per 1/cm], like 0.9 4.7, or auto: found from what a first fit leaves
     fringes: tuple[str, ...] = ()
     degree: int = 2                 # of the baseline's polynomial, for a transmittance or an absorption
+    knots: int = 0                  # of a cubic spline in place of the polynomial, 4 or more; 0: none
     segments: str|None = None       # column of the file that numbers the segments of a scan, like Segment
     # what has its own value in each segment: offset, baseline, fringes, or frequencies of fringes whose phase jumps
     jumping: tuple[str, ...] = ()
     method: str|None = None         # exact or table; the table where three files or more share an axis, if not given
+
+    def fit(self, *files)->dict: # a Fit, or the error that says why there is none, by file
+        "Fit files with this set-up, for Python."
+        return FitSpectra(files=files, **{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}).fits()
 
 @dataclass(kw_only=True)
 class SetupSpectra(SpectraOptions):
@@ -91,21 +96,25 @@ class SetupSpectra(SpectraOptions):
 @dataclass(kw_only=True)
 class FitSpectra(SpectraOptions):
     "Fit spectra by physics: pressure, temperature, mole fractions with error bars."
-    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS
+    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS; or patterns, 'day1/*.csv'
     time: str|None = None           # when each was measured, from its name, header or file (date of change)
-    # table for all files: .csv, .h5, .json or .parquet; or a folder for NAME.json and NAME.png of each,
+    # table for all files: .csv, .xlsx, .h5, .json or .parquet; or a folder for NAME.json and NAME.png of each,
     # NAME being the file's; nothing is written if not given
     out: str|None = None
     plot: str|None = None           # picture of all results over the files or over time, .png
     overwrite: bool = False         # replace results that are there
+    # go on with a table, .csv, .parquet or .xlsx: fit only what it does not hold yet, with the same set-up
+    resume: bool = False
 
     def ready(self):
         "Say what stands against the work, before it begins."
-        if not self.files: raise ValueError("there are no files to fit: name at least one")
+        self.files = named_by_patterns(self.files, self.out if self.resume else None)
+        if self.resume and (self.plot or Path(self.out or '').suffix not in GROWING):
+            raise ValueError(f"--resume goes on with a table: name it, --out NAME{' or NAME'.join(GROWING)}, without --plot")
         if self.plot: ready_to_write(self.plot, ('.png',), self.overwrite, [*self.files, *self.inputs()])
         if not self.out: return
         if Path(self.out).suffix in ENDINGS:
-            return ready_to_write(self.out, ENDINGS, self.overwrite, [*self.files, *self.inputs()])
+            return ready_to_write(self.out, ENDINGS, self.overwrite or self.resume, [*self.files, *self.inputs()])
         for f in self.files: result_paths(self.out, f, ('.json', '.png'), self.overwrite, self.inputs())
         if len({result_name(f) for f in self.files}) < len(self.files):
             raise ValueError(f"out={self.out!r}: two of the files have one name; write a table, --out NAME.csv")
@@ -113,6 +122,8 @@ class FitSpectra(SpectraOptions):
     def run(self):
         "Fit, print, write."
         self.ready()
+        if self.resume: self.files = waiting(self.files, self.out, self.described(), self.overwrite)
+        if not self.files: return print(f'all files are in {self.out} already')
         found = self.fits()
         failed = {f: e for f, e in found.items() if not isinstance(e, Fit)}
         if len(failed) == len(found): raise next(iter(failed.values()))
@@ -122,10 +133,15 @@ class FitSpectra(SpectraOptions):
         for note in dict.fromkeys(notes if len(found) > 1 else ()): print(note)
         self.write(found)
 
+    def described(self):
+        "The set-up of this command, as a set-up file."
+        return write_setup(SpectraOptions(**{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}))
+
     def write(self, found):
         "What was asked for."
         table = self.out and Path(self.out).suffix in ENDINGS
-        if table: print('wrote', series(found).save(self.out))
+        if table: print('wrote', grown(series(found), self.out, self.described(), self.overwrite) if self.resume
+                        else series(found).save(self.out))
         if self.plot:
             picture = png(lambda fig: series(found).plot(fig=fig), (8, 6))
             with atomic_write(self.plot) as tmp: tmp.write_bytes(picture)
@@ -149,12 +165,14 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
             groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis, scan), []).append((f, spec))
     if not groups: return found
     axes = [part[0][1].nu for part in groups.values() if part[0][1].nu is not None]
+    if axes and self.poly_frequency is not None:
+        raise ValueError("poly_frequency calibrates pixels, and these files state their axis: leave it out")
     around = [min(nu.min() for nu in axes) - 100, max(nu.max() for nu in axes) + 100] if own and axes else None
     setup = self.parts(around)         # lines far from every file need not be read
     kinds = {(q, axis is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'segments', 'jumping')}
+    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'knots', 'segments', 'jumping')}
     for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
         found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found
@@ -164,11 +182,12 @@ def _together(group, setup, known, noise, fringes, how):
     "Fits of spectra on one axis; where they fail together, one by one."
     chosen, lines, ranges, kw = setup
     specs, kw = [s for _, s in group], kw | how
-    if chosen.grid is None: ranges = about_gauges(known, specs) | ranges
+    if chosen.grid is None: ranges = about_gauges(known, specs, chosen.space) | ranges
     kw['method'] = kw['method'] or ('table' if len(group) > 2 else 'exact')
     def fitted(fringes):
-        sim = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw)
-        return sum((fit_spectra(specs[i:i+128], sim, known, noise) for i in range(0, len(specs), 128)), [])
+        sim, parts = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw), range(0, len(specs), 128)
+        with said_if_slow(f"fitting {len(specs)} spectr{'a' if len(specs) > 1 else 'um'}, {kw['method']}"):
+            return sum((fit_spectra(specs[i:i+128], sim, known, noise) for i in parts), [])
     try:
         if tuple(fringes) != ('auto',): fits = fitted([measured(f, '', 'fringe')[0] for f in fringes])
         else:
@@ -198,7 +217,7 @@ class WindowsSpectra(Described, Gas):
     "Rank the windows that a spectrometer could look at by what they determine."
     want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall determine
     between: tuple[float, float]|None = None # from, to [1/cm]; the range of the lines if not given
-    noise: float = .002             # white noise, as a share of the signal
+    noise: float|str = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     n: int = 16                     # states of the gas
     num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
@@ -208,8 +227,8 @@ class WindowsSpectra(Described, Gas):
         chosen, lines, ranges, kw = self.parts()
         if chosen.grid is None:
             raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5")
-        grid = chosen.grid.resized(self.num_points) if self.num_points else chosen.grid
-        chosen = replace(chosen, space=chosen.space.replace(**ranges), grid=grid, path=kw.pop('path', chosen.path))
+        chosen = chosen.resized(self.num_points or len(chosen.grid))
+        chosen = replace(chosen, space=chosen.space.replace(**ranges), path=kw.pop('path', chosen.path))
         known = known_values(chosen.space, self.known)
         return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n,
                             **kw).apart()
@@ -221,7 +240,8 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
     "Estimate the parameters of spectra with a trained run."
     # map: a fit from the network's guess; posterior: draws about it; net: the network and its refiners
     method: str = 'map'
-    noise: str|None = None          # share of the signal, like 0.002 or 0.2%, or auto; as in training if not given
+    # share of the signal like 0.2%, additive like +2e-4, both like 0.1%+2e-4, or auto; as in training if not given
+    noise: str|None = None
     corner: str|None = None         # picture of the first spectrum's posterior to write, .png; with method posterior
     # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
     follow: bool = False

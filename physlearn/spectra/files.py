@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = ['QUANTITIES', 'AXES', 'BASES', 'OTHERS', 'Spectrum', 'air_to_vacuum', 'file_format', 'values_said', 'said_by',
-           'read_spectrum', 'Reading', 'time_of', 'of_gauge', 'gauge', 'example_spectrum', 'example_setup']
+           'read_spectrum', 'Reading', 'named_by_patterns', 'time_of', 'of_gauge', 'gauge', 'given', 'example_spectrum',
+           'example_setup']
 
 # %% ../../nbs/10_spectra/14_files.ipynb #65b38019
-import contextlib, io, math, re, struct, warnings
+import contextlib, glob, io, math, re, struct, warnings
 from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 import numpy as np
+import torch
 from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_columns, read_hdf5, read_npz
 from ..files import validate
 from ..params import measured
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
-QUANTITIES = 'signal', 'transmittance', 'absorbance', 'optical_depth', 'absorption'
+QUANTITIES = 'signal', 'transmittance', 'absorbance', 'optical_depth', 'absorption', 'ring_down'
 AXES = 'wavenumber', 'wavelength', 'frequency', 'pixel'
 BASES = {'10': math.log(10), 'e': 1.}      # what an absorbance of each base is multiplied by to be an optical depth
 
@@ -30,7 +32,7 @@ class Spectrum:
     path: str = ''          # where it came from
     meta: dict = field(default_factory=dict) # what the file says about itself
     notes: list = field(default_factory=list)# how its numbers were read, a sentence each
-    y_unit: InitVar[str] = None # unit of an absorption coefficient, or '%' of a transmittance
+    y_unit: InitVar[str] = None # unit of an absorption coefficient or a ring-down time, or '%' of a transmittance
     base: InitVar[str] = None   # of an absorbance: '10' or 'e'
     columns: dict = field(default_factory=dict) # other columns of the file (N,), by name: gauges, segments of a scan
 
@@ -369,11 +371,17 @@ def _pick(data, path, given, names, what):
         remedy = f"name the column of the axis and of the values, for example --x {first} --y {second}"
     raise FileError(path, f"columns {', '.join(data)[:200]}", wanted, remedy=remedy)
 
+def _without_effect(path, axis, options):
+    "FileError for an option that this axis has no use for."
+    for k, v in options.items():
+        if v: raise FileError(path, f"{k} {v} has no effect on an axis of kind {axis}", f"no {k}, or another axis")
+
 # %% ../../nbs/10_spectra/14_files.ipynb #said0002
 _HEADS = {'axis': dict(wavenumber='wavenumber wavenumbers', wavelength='wavelength wavelengths',
                        frequency='frequency frequencies freq detuning', pixel='pixel pixels point points channel'),
           'quantity': dict(transmittance='transmittance transmission', absorbance='absorbance', signal='signal',
-                           optical_depth='opticaldepth', absorption='absorptioncoefficient absorption')}
+                           optical_depth='opticaldepth', absorption='absorptioncoefficient absorption',
+                           ring_down='ringdowntime ringdown')}
 _BARE = {'axis': dict(wavenumber='1/cm cm-1 cm^-1 cm⁻¹ cm**-1', wavelength='nm um µm μm micron',
                       frequency='hz khz mhz ghz thz')}
 _BASE_WORDS = {'base 10': '10', 'base10': '10', 'log10': '10', '-log10 t': '10',
@@ -388,6 +396,7 @@ def said_by(name:str, # of a column
     words = words.replace('wave number', 'wavenumber').replace('optical depth', 'opticaldepth')
     if words.startswith('%'): words = re.sub(r'^% ?t(?=$| )', 'transmittance', words).lstrip('% ') + ' %'
     words = words.replace('absorption coefficient', 'absorptioncoefficient')
+    words = re.sub(r'\bring[ -]?down( time)?\b', 'ringdowntime', words)
     for kind, table in _BARE.items():
         for meaning, bare in table.items():
             if words in bare.split(): return {kind: meaning, 'unit': _axis_unit(words)}
@@ -410,6 +419,7 @@ def _with_rest(kind, meaning, rest):
     rest = re.sub(r'\ba ?\.?u\.?(?= |$)|^[-1]$', '', rest).strip()
     if meaning == 'absorbance' and rest in _BASE_WORDS: return dict(quantity=meaning, base=_BASE_WORDS[rest])
     if meaning == 'absorption': return dict(quantity=meaning, y_unit='1/cm') if _axis_unit(rest) == '1/cm' else {}
+    if meaning == 'ring_down' and rest: return dict(quantity=meaning, y_unit=rest) if rest in ('s', 'ms', 'us', 'ns') else {}
     if rest == '%' and meaning == 'transmittance': return dict(quantity=meaning, y_unit='%')
     return {} if rest else dict(quantity=meaning)
 
@@ -466,7 +476,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
                   quantity:str=None, # one of QUANTITIES; as the file says if None
                   axis:str=None,     # one of AXES; as the file says if None
                   unit:str=None,     # of the axis ('1/cm', 'nm', 'GHz', ...)
-                  y_unit:str=None,   # of an absorption coefficient ('1/cm', '1e-6 / cm'), or '%' of a transmittance
+                  y_unit:str=None,   # of an absorption coefficient ('1/cm', '1e-6 / cm') or ring-down time ('us'), or '%'
                   base:str=None,     # of an absorbance: '10' or 'e'; else as the file says, else 10
                   medium:str=None,   # 'vacuum' or 'air', for wavelengths
                   x:str=None, y:str=None, # names of the columns, or their numbers where they have none
@@ -485,6 +495,8 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     quantity = _stated(data, path, 'quantity', quantity, QUANTITIES)
     axis = _stated(data, path, 'axis', axis, AXES)
     _ask(data, path, quantity, axis, data.get(x), unsorted)
+    _without_effect(path, axis, dict(medium=medium if axis != 'wavelength' else None,
+                                     **dict(unit=unit, centre=centre) if axis == 'pixel' else {}))
     val = _pick(data, path, y, [quantity, 'y', 'intensity'], quantity)
     val = validate(val, path, y, finite=False, lines=data.lines, shape=(None,)).astype(float)
     sigma = data.get('sigma')
@@ -514,12 +526,16 @@ def _into_ours(spec, y, path, y_unit, base):
     if base not in (None, *BASES): raise FileError(path, f"base {base!r}", "'10' or 'e'")
     factor = _factor(spec, path, y_unit)*_of_base(spec, path, base)
     spec.y, spec.sigma = y*factor, None if spec.sigma is None else spec.sigma*factor
+    if spec.quantity == 'ring_down': _loss_of_decay(spec, path, y_unit)
     if spec.quantity in ('absorbance', 'optical_depth'):
+        if np.quantile(spec.y, .99) > 50:
+            raise FileError(path, f"optical depths up to {spec.y.max():.3g}, where no light is left", 'values up to about 20',
+                            remedy='are they per cent, or another quantity?')
         with np.errstate(over='ignore'): spec.y = validate(np.exp(-spec.y), path, 'the transmittance of the absorbance')
         spec.quantity, spec.sigma = 'transmittance', None if spec.sigma is None else spec.y*spec.sigma
-    elif spec.quantity == 'transmittance' and len(y) and np.median(spec.y) > 2:
+    elif spec.quantity == 'transmittance' and len(y) and (top := np.quantile(spec.y, .95)) > 2:
         how = '--y_unit %' if spec.path else "y_unit='%'"
-        raise FileError(path, f"a transmittance of {np.median(spec.y):.3g} in the middle", 'values up to about 1',
+        raise FileError(path, f"a transmittance of {top:.3g} at its bright points", 'values up to about 1',
                         remedy=f"if they are per cent, say so ({how})")
 
 def _of_base(spec, path, base):
@@ -538,6 +554,9 @@ def _of_base(spec, path, base):
 
 def _factor(spec, path, y_unit):
     "What the unit of the values multiplies; said in the notes where it changes a pure number."
+    if spec.quantity == 'ring_down' and not y_unit:
+        raise FileError(path, 'ring-down times without their unit', 'us, ns or s', remedy='name it, for example --y-unit us')
+    if spec.quantity == 'ring_down': return check_unit(y_unit, 's', path, 'ring-down time').to('s')
     if spec.quantity == 'absorption': return check_unit(y_unit or '1/cm', '1/cm', path, 'absorption').to('1/cm')
     if spec.quantity == 'signal' or y_unit in (None, '', '-'): return 1.
     factor = check_unit(y_unit, '', path, spec.quantity).to('')
@@ -546,6 +565,13 @@ def _factor(spec, path, y_unit):
         raise FileError(path, f"{article} in {y_unit!r}", 'a transmittance, or no unit')
     if factor != 1: spec.notes.append(f"values in {y_unit} times {factor:g}")
     return factor
+
+def _loss_of_decay(spec, path, unit, c=29979245800.): # speed of light [cm/s]
+    "Ring-down times [s] as an absorption coefficient 1/(c tau) [1/cm]."
+    tau = validate(spec.y, path, 'ring-down time', lo=1e-12)
+    spec.y, spec.quantity = 1/(c*tau), 'absorption'
+    if spec.sigma is not None: spec.sigma = spec.sigma*spec.y/tau
+    spec.notes.append(f"ring-down times in {unit} taken as 1/(c tau)")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #d72c8e78
 def _without_ends(data, raw, val, sigma):
@@ -636,14 +662,15 @@ def _capped(data, val, run=3):
 @dataclass(kw_only=True)
 class Reading:
     "What a file may not say of itself."
-    # what the numbers are: signal, transmittance, absorbance, optical_depth, absorption; stated here or in the file
+    # what the numbers are: signal, transmittance, absorbance, optical_depth, absorption, ring_down (the time, which
+    # becomes 1/(c tau)); stated here or in the file
     quantity: str|None = None
     axis: str|None = None           # wavenumber, wavelength, frequency or pixel; stated here or in the file
     unit: str|None = None           # unit of the axis, like 1/cm, nm or GHz
     medium: str|None = None         # of wavelengths: vacuum or air
     x: str|None = None              # column of the axis; its number, if columns have no names
     y: str|None = None              # column or data set of the values; its number, if columns have no names
-    y_unit: str|None = None         # unit of an absorption coefficient, or % of a transmittance
+    y_unit: str|None = None         # unit of an absorption coefficient or of ring-down times, or % of a transmittance
     base: str|None = None           # of an absorbance: 10 or e; as the file says, or 10, if not given
     centre: str|None = None         # what the axis counts from, like 2190.02 [1/cm] or 65.65THz
     crop: str|None = None           # part that is kept, like 2188..2190 [1/cm] or 1.65..1.66um; points of a pixel axis
@@ -653,6 +680,19 @@ class Reading:
     columns: str|None = None        # names of all columns of a table, like wavenumber,transmittance ; - for others
 
     def reading(self)->dict: return {f.name: getattr(self, f.name) for f in fields(Reading)}
+
+# %% ../../nbs/10_spectra/14_files.ipynb #patt0002
+def named_by_patterns(words, # names of files, or patterns like 'day1/*.csv'
+                      but=None, # a file that is not meant, such as the table that is written
+                     )->tuple:  # names
+    "The files that are meant; ValueError where there are none."
+    out = []
+    for w in words:
+        found = [w] if Path(w).exists() or not re.search(r'[*?\[]', w) else sorted(glob.glob(w, recursive=True))
+        if not found: raise ValueError(f"no file matches {w!r}; check the folder and the ending")
+        out += [f for f in found if not (but and Path(f).resolve() == Path(but).resolve())]
+    if not out: raise ValueError("there are no files to fit: name at least one")
+    return tuple(dict.fromkeys(out))
 
 # %% ../../nbs/10_spectra/14_files.ipynb #time0002
 _WHEN = re.compile(r'(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[T_\-. ]?([0-2]\d)[-_:.h]?([0-5]\d)(?:[-_:.m]?([0-5]\d))?)?(?!\d)')
@@ -700,6 +740,19 @@ def gauge(spec:Spectrum,
     note = f"{name} is the {where}"
     if note not in spec.notes: spec.notes.append(note)
     return said + rest
+
+# %% ../../nbs/10_spectra/14_files.ipynb #give0002
+def given(specs:list, # of Spectrum
+          name:str,   # of what is known
+          text:str,   # like '305±0.5K' or 'Pressure:Torr'
+          unit:str,   # of the parameter
+         )->tuple:    # value, or a value for each spectrum (n,), and its sd [unit]
+    "What is known of spectra, by the user or by their own gauges."
+    each = [measured(gauge(s, text, name), unit, name) for s in specs]
+    if unit and text.strip()[-1:].isdigit():
+        for s in specs: s.notes.append(f"{name}={text.strip()} taken in {unit}")
+    if len(set(each)) == 1: return each[0]
+    return torch.tensor([value for value, _ in each], dtype=torch.float64), each[0][1]
 
 # %% ../../nbs/10_spectra/14_files.ipynb #9d27c2e8
 def example_spectrum()->Path:

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['C_LIGHT', 'H_PLANCK', 'K_B', 'U_KG', 'C2', 'T_REF', 'Isotopologue', 'isotopologues', 'molecule_id', 'LineList',
-           'read_par', 'read_lines_csv', 'read_lines', 'fetch_lines', 'demo_lines', 'PartitionSum', 'PartitionSums',
-           'read_partition_sums', 'tips', 'demo_partition_sums', 'read_line_data', 'for_lines', 'line_strength',
-           'doppler_hwhm', 'lorentz_hwhm', 'pressure_shift']
+           'read_par', 'read_lines_csv', 'read_transitions', 'read_lines', 'fetch_lines', 'demo_lines', 'PartitionSum',
+           'PartitionSums', 'read_partition_sums', 'tips', 'demo_partition_sums', 'read_line_data', 'for_lines',
+           'line_strength', 'doppler_hwhm', 'lorentz_hwhm', 'pressure_shift']
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #91284289
-import contextlib, gzip, io, re, zlib
+import bz2, contextlib, gzip, io, re, zlib
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from importlib import resources
@@ -20,7 +20,7 @@ import torch
 from fastcore.basics import patch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
-from ..files import FileError, read_json, read_table, read_text, regular_file, validate
+from ..files import Arrays, FileError, read_json, read_table, read_text, regular_file, validate
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #fd89f7f8
 C_LIGHT, H_PLANCK, K_B = 299792458., 6.62607015e-34, 1.380649e-23   # [m/s], [J s], [J/K]
@@ -232,15 +232,15 @@ def _gaps(path, col, lines):
 # %% ../../nbs/10_spectra/11_hitran.ipynb #dcba7c89
 def _par_lines(path, window, most=2**33):
     "Numbered records of a file; within a window it is read line by line, so that its size does not matter."
-    if window is None: return enumerate(read_text(path).split('\n'), 1)
+    if window is None and not str(path).endswith('.bz2'): return enumerate(read_text(path).split('\n'), 1)
     return enumerate(_streamed(path, most), 1)
 
 def _streamed(path, most):
-    "Lines of a large file, gzipped or not."
+    "Lines of a large file, packed by gzip or bzip2, as HITEMP is, or not."
     path, size = regular_file(path, most), 0
-    with open(path, 'rb') as f: packed = f.read(2) == b'\x1f\x8b'
+    with open(path, 'rb') as f: opened = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open}.get(f.read(2), open)
     try:
-        with gzip.open(path) if packed else open(path, 'rb') as f:
+        with opened(path, 'rb') as f:
             while line := f.readline(4096):
                 size += len(line)
                 if size > most: raise FileError(path, f"unpacks to more than {most >> 30} GiB", 'a smaller list')
@@ -390,6 +390,10 @@ def read_lines_csv(path,                # CSV or TSV, gzipped or not
     for s in sets:
         for b in ('air', 'self'): _take_set(path, col, raw, s, b)
     lines = _lines(path, col, raw, {k: raw[k] for k in raw if k in others})
+    return _within(lines, path, window)
+
+def _within(lines, path, window):
+    "Those in the window."
     if window is None: return lines
     kept = lines.select(numin=window[0], numax=window[1])
     if not len(kept): _none_there(path, window, lines.nu.min(), lines.nu.max())
@@ -431,14 +435,67 @@ def in_gas(self:LineList,
     return replace(self, gamma_air=pick(width, self.gamma_air, 0.), n_air=pick(exponent, self.n_air, self.n_air),
                    delta_air=pick(shift, self.delta_air, 0.), meta=self.meta | dict(broadener=said))
 
+# %% ../../nbs/10_spectra/11_hitran.ipynb #guid0002
+_GUIDE = dict(mid='molec_id', lid='local_iso_id', center='nu', amplitude='sw', gamma_air='gamma_air', gamma_self='gamma_self',
+              e0='elower', n_air='n_air', shift_air='delta_air', abundance='', gDicke='gamma_dicke', nDicke='n_dicke',
+              lmf='line_mixing', nlmf='n_line_mixing')
+
+def read_transitions(path)->LineList: # YAML, or numbers between semicolons
+    "Lines of PhysAE."
+    rows = _guide_yaml(path) if str(path).endswith(('.yaml', '.yml')) else _guide_table(path)
+    raw = Arrays(path, {}, np.array([at for at, _ in rows]))
+    for k, name in _GUIDE.items():
+        if name: raw[name] = np.array([row.get(k, 0.) for _, row in rows])
+    col = {f.name: np.full(len(rows), f.default) for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED}
+    for k, names in _NAMES.items():
+        have = [n for n in names if n in raw]
+        if have: col[k] = raw[have[0]]
+    return _lines(path, col, raw, {})
+
+def _guide_table(path):
+    "Numbered rows by name; short rows end before narrowing and mixing."
+    rows = []
+    for i, line in enumerate(read_text(path).split('\n'), 1):
+        cells = [c.strip() for c in line.split(';')]
+        if not line.strip() or line.lstrip().startswith('#'): continue
+        try: numbers = [float(c) for c in cells if c]
+        except ValueError: numbers = []
+        if not 9 <= len(numbers) <= len(_GUIDE) or len(numbers) < len(cells) - 1:
+            raise FileError(path, f"found {line[:40]!r}", f"9 to 14 numbers: {', '.join(_GUIDE)}", f"line {i}")
+        rows.append((i, dict(zip(_GUIDE, numbers))))
+    return rows
+
+def _guide_yaml(path):
+    "Numbered rows by name."
+    import yaml
+    try: d = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as e: raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'transitions') from None
+    d = d.get('transitions', d) if isinstance(d, dict) else None
+    lists = [v for v in d.values() if isinstance(v, list)] if isinstance(d, dict) else []
+    rows = [row for v in lists for row in v]
+    for i, row in enumerate(rows, 1):
+        missing = [k for k in list(_GUIDE)[:9] if not (isinstance(row, dict) and isinstance(_yaml_number(row.get(k)), float))]
+        if missing: raise FileError(path, f"no number {missing[0]!r}", f"numbers {', '.join(list(_GUIDE)[:9])}", f"transition {i}")
+    if not rows: raise FileError(path, 'holds no transitions', "lists below 'transitions', one for each molecule")
+    return [(i, {k: _yaml_number(v) for k, v in row.items()}) for i, row in enumerate(rows, 1)]
+
+def _yaml_number(v):
+    "YAML reads 1e-20 as text."
+    try: return float(v)
+    except (TypeError, ValueError): return None
+
 # %% ../../nbs/10_spectra/11_hitran.ipynb #4cd2d735
-def read_lines(path,        # .par, .data of hitran-api, or a table; gzipped or not
+def read_lines(path,        # .par, .data of hitran-api, a table, or a list of PhysAE; gzipped or not
                window=None, # (from, to) [cm⁻¹]: only these lines are kept; a .par may then be of any size
               )->LineList:
     "Read lines from a `.par` file or a table."
-    named = Path(path).name.removesuffix('.gz').endswith('.par')
-    first = '' if named else next(_streamed(path, 2**33), '')
-    records = named or len(first.partition(',')[0]) == 160
+    name = Path(path).name.removesuffix('.gz').removesuffix('.bz2')
+    if name.endswith(('.trans', '.states', '.broad', '.pf')):
+        raise FileError(path, 'is part of an ExoMol list, whose lines have no strengths yet', 'HITRAN records or a table',
+                        remedy='let ExoCross or radis write it as HITRAN records (.par)')
+    first = '' if name.endswith('.par') else next(_streamed(path, 2**33), '')
+    if name.endswith(('.yaml', '.yml')) or re.match(r'\s*\d+\s*;', first): return _within(read_transitions(path), path, window)
+    records = name.endswith('.par') or len(first.partition(',')[0]) == 160
     return read_par(path, window=window) if records else read_lines_csv(path, window=window)
 
 def _hapi():

@@ -22,14 +22,15 @@ from ..desk import Described
 from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
+from ..likelihood import read_noise
 from ..losses import CompositeLoss, param_mse, peak_mse, spectral_angle
 from ..runs import Recipe, expect
 from ..train import Stage
 from .physae import PhysAE, noise_of
 from ..posterior import Gaussian
-from .fit import noise_share, point_scatter
+from .noise import point_scatter
 from .setup import Gas
-from .simulate import Grid, LineByLine
+from .simulate import LineByLine
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
 def noise_model(name:str, # 'white', 'guide' or 'none'
@@ -64,8 +65,6 @@ def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
 @dataclass
 class SpectraData(Described, Gas, Recipe):
     "What is simulated: ranges, lines, axis and noise."
-    # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
-    poly_frequency: tuple[float, ...]|None = None
     train_samples: int = 500_000    # spectra per epoch, new ones in each
     val_samples: int = 5_000        # validation spectra, always the same
     num_points: int = 800           # samples of a spectrum
@@ -147,26 +146,18 @@ def simulator(self:SpectraRecipe)->LineByLine:
     "The table simulator of these options."
     if self.num_points < 64: raise ValueError(f"num_points={self.num_points}: at least 64")
     chosen, lines, ranges, kw = self.parts()
-    grid = chosen.grid.resized(self.num_points)
-    if self.poly_frequency is not None:
-        grid = Grid.steps(self.num_points, _calibration(self.poly_frequency, self.num_points))
-    return chosen.simulator(lines, space=chosen.space.replace(**ranges), grid=grid, method='table', **kw)
+    if chosen.grid is None:
+        raise ValueError("the axis is not given: name it, for example --window 2188.5..2191.5 [1/cm]")
+    chosen = chosen.resized(self.num_points)
+    return chosen.simulator(lines, space=chosen.space.replace(**ranges), method='table', **kw)
 
 @patch
 def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the command line; signals (n,1,N)
-    "Noise of a spectrum: that of the training, a share of the signal, or found from the scatter ('auto')."
+    "Noise of a spectrum: that of the training, in words, or found from the scatter ('auto')."
     if noise is None: return Gaussian(relative=self.noise_rms or .002)
-    if noise != 'auto': return Gaussian(relative=noise_share(noise))
+    if noise != 'auto': return read_noise(noise)
     scatter = [point_scatter(v[0].numpy())/abs(float(v.median())) for v in y[:64]]
     return Gaussian(relative=float(np.median(scatter)))
-
-def _calibration(poly, n):
-    "Refuse what is no small correction of an axis."
-    bend = sum(abs(c)*n**(k + 2) for k, c in enumerate(poly))
-    if not bend < 10:
-        raise ValueError(f"poly_frequency={poly}: it bends the axis by {bend:.3g} cm-1 over {n} pixels; "
-                         "expected less than 10")
-    return poly
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #5e1c0a92
 @patch

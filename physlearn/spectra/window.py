@@ -9,6 +9,7 @@ __all__ = ['moved', 'Windows', 'find_windows']
 import math
 from dataclasses import dataclass, replace
 import torch
+from ..likelihood import read_noise
 from ..pages import html_table, text_table
 from ..posterior import Knowledge, symmetric_inverse, jacobian
 from .hitran import LineList, line_strength
@@ -40,18 +41,18 @@ def moved(setup:Preset,   # ranges, axis and baseline of the instrument
                    doc=f'{setup.doc}, moved to {centre:.2f} 1/cm', embedded=False)
 
 # %% ../../nbs/10_spectra/19_window.ipynb #385e14d4
-def _visible(sim, noise):
+def _visible(sim, smallest):
     "Lines whose peak could rise above a twentieth of the noise, with most gas and least broadening."
     box, lines = sim.box(), sim.lines
     coldest, hottest = (line_strength(lines, torch.tensor([t], dtype=torch.float64), sim.Q)[0] for t in box['T'])
     richest = [box.get(f'mf_{molecule}', (0., 0.))[1] for molecule in lines.molecule.tolist()]
     column = torch.tensor(richest, dtype=torch.float64)*ATM_PER_KT*box['P'][1]/box['T'][0]*sim.path
     width = math.pi*torch.as_tensor(lines.gamma_air)*box['P'][0]
-    return lines[(torch.maximum(coldest, hottest)*column/width > noise/20).numpy()]
+    return lines[(torch.maximum(coldest, hottest)*column/width > smallest/20).numpy()]
 
 def _everything(sim, noise, where, theta):
     "On one grid over `where`, for each state: optical depth and its derivatives (n,1+k,F); first point, step, names."
-    lines = _visible(sim, noise)
+    lines = _visible(sim, noise.relative + noise.sigma)
     gases = [k for k in sim.space if k.startswith('mf_') and k[3:] in lines.molecules]   # of others derivatives are 0
     names = [k for k in sim.space if k in ('P', 'T') or k in gases]
     step = min(narrowest_hwhm(lines.select(molecule=k[3:]), sim.box()) for k in gases)/4
@@ -83,7 +84,9 @@ def _information(setup, noise, full, nu0, step, names, every):
         rows |= {k: (waves[i]/light)[at].expand(len(full), -1) for i, k in enumerate(base)}
         none = torch.zeros_like(depth[:,0])
         J = torch.stack([rows.get(k, none) for k in space], 1)*slope[...,None]
-        return every/noise**2*(J @ J.mT), 1 - (-depth[:,0]).exp().amin(1)
+        signal = (light[at]*(-depth[:,0]).exp()).clamp_min(1e-300)
+        J = J*(signal/noise.std(signal))[:,None]
+        return every*(J @ J.mT), 1 - (-depth[:,0]).exp().amin(1)
     return information
 
 # %% ../../nbs/10_spectra/19_window.ipynb #c8bf1531
@@ -156,7 +159,7 @@ class Windows:
 # %% ../../nbs/10_spectra/19_window.ipynb #9a435793
 def find_windows(lines:LineList,     # all lines that may matter
                  setup:Preset,       # the instrument: ranges, axis, baseline, path
-                 noise:float=.002,   # white noise, as a share of the signal
+                 noise=.002,         # white noise, as `read_noise` takes it
                  want:tuple=('T', 'P', 'mf_CH4'), # parameters that the window shall determine
                  where:tuple=None,   # from, to [cm⁻¹]; the line list's own range if None
                  known:dict=None,    # {name: (value, sd)}, from gauges
@@ -166,7 +169,7 @@ def find_windows(lines:LineList,     # all lines that may matter
                  **kw)->Windows:     # profile, Q, wing, mixing of LineByLine
     "Rank the windows that an instrument could look at by what they determine."
     for k in want: setup.space[k]    # an unknown name is an error that lists the names
-    if not noise > 0: raise ValueError(f"noise={noise} must be positive")
+    noise = read_noise(noise)
     knowledge, (nu, _) = Knowledge(setup.space, known, n), _middle(setup)
     span = (nu.max() - nu.min()).item()
     lo, hi = where or (float(lines.nu.min()), float(lines.nu.max()))
