@@ -253,7 +253,7 @@ BAD = dict(
     # train: words
     stage=(train('--stage', 'C'), "stage 'C': there are A, B1, B2, DEN"),
     encoder=(train('--encoder_variant', 'xl'), "unknown encoder_variant 'xl'; choose xs, s, m, l"),
-    preset=(lambda d: ['train', 'spectra', 'quik', '--out', d/'out'], "no preset 'quik': there are quick, default, high, bound, demo"),
+    preset=(lambda d: ['train', 'spectra', 'quik', '--out', d/'out'], "no recipe 'quik': there are quick, default, high, bound, demo"),
     ranges=(train('--preset', 'refrence'), "no preset 'refrence'"),
     lines_needed=(train('--preset', 'leak'), 'needs the lines of'),
     option=(train('--epoch', 3), '--epoch'),
