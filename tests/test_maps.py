@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from physlearn.canopy.maps import layer_names, windows, write_map
-from physlearn.canopy.moments import head_of, moments
+from physlearn.canopy.retrieve import APART, head_of, layer_names, windows, write_map
+from physlearn.canopy.moments import moments
 from physlearn.canopy.reflectance import BANDS, read_reflectance
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.canopy.traits import arrays
@@ -49,7 +49,7 @@ def test_windows():
 
 def test_a_map_holds_the_moments_of_each_pixel(run, scene, tmp_path, monkeypatch):
     "In its place, with names, units, overviews; gaps are NaN; windows change nothing."
-    import physlearn.canopy.maps as maps
+    import physlearn.canopy.retrieve as maps
     monkeypatch.setattr(maps, 'windows', lambda h, w, block: windows(h, w, block, most=1024))
     said = []
     found = write_map(run, scene, tmp_path/'t.tif', .9, say=said.append, **STATED)
@@ -73,6 +73,17 @@ def test_the_prior_is_learned(run):
     assert max(check['mean'].values()) < .15 and max(check['sd'].values()) < .15
     assert .85 < min(check['covered']['0.9'].values()) and max(check['covered']['0.9'].values()) < .95
 
+def test_a_head_that_knows_little_is_flagged(run, scene, tmp_path):
+    "Taught from few pixels it misses its limit: the map says so in words and in every pixel, and names what to do."
+    from physlearn.canopy.moments import largest, within_limit
+    assert not within_limit(*largest(head_of(run)[1])) and within_limit(.05, .05) and not within_limit(.05, .2)
+    said = []
+    write_map(run, scene, tmp_path/'t.tif', .9, say=said.append, **STATED)
+    assert any('every pixel of the map carries the flag 8' in s for s in said)
+    with rasterio.open(tmp_path/'t.tif') as f:
+        flag = f.read(f.count)
+        assert (flag[np.isfinite(flag)].astype(int) & APART > 0).all() and '8 the head is too far from draws' in f.tags()['flag']
+
 def test_nothing_is_left_behind(run, scene, tmp_path):
     with rasterio.open(scene) as f: v, profile = f.read(), f.profile
     v[3,69,89] = 65000                                                        # a reflectance of 6.4, in the last window
@@ -83,7 +94,7 @@ def test_nothing_is_left_behind(run, scene, tmp_path):
         write_map(run, tmp_path/'bad.tif', tmp_path/'t.tif', .9, say=lambda *a: None, **STATED)
     assert [p.name for p in tmp_path.iterdir()] == ['bad.tif']
 
-def test_jp2_and_vrt_are_windows_of_the_same_image(scene, tmp_path):
+def test_a_vrt_is_windows_of_the_same_image(scene, tmp_path):
     want = read_reflectance(scene, window=(16, 32, 20, 30), **STATED)
     rasterio.shutil.copy(scene, tmp_path/'s.vrt', driver='VRT')
     got = read_reflectance(tmp_path/'s.vrt', window=(16, 32, 20, 30), **STATED)

@@ -15,7 +15,7 @@ import torch
 from .crop import Stand
 from .inform import ANGLES, said_of_held
 from .judge import judge
-from .maps import HOW, ByWindows
+from .retrieve import HOW, ByWindows
 from .reflectance import complete, is_image, read_reflectance, within, write_image
 from .traits import fit_traits, network_traits, posterior_over_prior
 from .train_physvae import PRESETS, CanopyRecipe

@@ -4,21 +4,17 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'LIMIT', 'even_normals', 'spline', 'fast_draws', 'Moments', 'moment_loss', 'odd', 'features', 'teach',
-           'moments', 'exact_moments', 'check_moments', 'said', 'head_of']
+           'moments', 'exact_moments', 'check_moments', 'within_limit', 'largest', 'said']
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00004
 import math
-from functools import lru_cache
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from ..calibration import covered
 from .physvae import Orthogonal
 from .traits import quantities, with_products
-from ..files import atomic_write, read_json, write_json
 from ..flows import FlowHead
 from ..layers import MLP
-from ..runs import Run, sha256
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00007
 def even_normals(n:int,  # pixels
@@ -275,39 +271,20 @@ def check_moments(model, head, source,
     rms = {k: dict(zip(names, v.square().mean(0).sqrt().tolist())) for k, v in errors.items()}
     return rms | dict(covered=hold, pixels=n, truths=truths)
 
-LIMIT = dict(mean=.1, sd=.1)          # rms errors beyond which draws are used instead
+LIMIT = dict(mean=.1, sd=.1)          # rms errors [sd], [-] beyond which a head is not trusted
+
+def within_limit(mean:float, sd:float)->bool: # largest rms errors of means [sd] and of standard deviations [-]
+    "Is a head as near to draws as it has to be?"
+    return mean <= LIMIT['mean'] and sd <= LIMIT['sd']
+
+def largest(check:dict)->tuple: # of `check_moments`; largest rms of means [sd], of standard deviations [-]
+    "The quantity that the head knows worst."
+    return tuple(max(check[k].values()) for k in ('mean', 'sd'))
 
 def said(check:dict)->str: # of `check_moments`
     "The check in a sentence."
-    mean, sd = (max(check[k].values()) for k in ('mean', 'sd'))
+    mean, sd = largest(check)
     held = check['covered']['0.9'].values()
-    return (f"means within {mean:.3f} sd and standard deviations within {100*sd:.1f} % of draws (largest rms of the traits, "
-            f"{check['pixels']} pixels); 90 % intervals hold {100*min(held):.1f} to {100*max(held):.1f} % of "
+    return (f"means within {mean:.3f} sd and standard deviations within {100*sd:.1f} % of draws (largest rms of the "
+            f"traits, {check['pixels']} pixels); 90 % intervals hold {100*min(held):.1f} to {100*max(held):.1f} % of "
             f"{check['truths']:,} simulated truths")
-
-# %% ../../nbs/20_canopy/24c_moments.ipynb #mom00023
-@lru_cache(4)
-def _kept(folder, seal): return {}
-
-def head_of(run:Run,          # trained run with physics
-            rows=1_000_000,   # pixels to learn from
-            say=print,
-            progress=lambda it: it,
-           )->tuple:          # Moments, its check
-    "The head of a run: taught when it is first needed, and kept in the run's folder."
-    seal, here, about = sha256(run.path/'model.safetensors'), run.path/'moments.safetensors', run.path/'moments.json'
-    kept = _kept(str(run.path.resolve()), seal)
-    if 'head' in kept: return kept['head'], kept['check']
-    check = read_json(about) if here.exists() and about.exists() else {}
-    if check.get('model') == seal:
-        head = Moments(run.model).eval()
-        head.load_state_dict(load_file(here), strict=False)
-    else:
-        source = run.recipe.simulated(run.sim)
-        say(f"teaching a network the moments of this posterior, once, from draws for {rows:,} simulated pixels")
-        head = teach(run.model, source, rows, progress=progress)
-        check = check_moments(run.model, head, source) | dict(model=seal, rows=rows)
-        with atomic_write(here) as tmp: save_file({k: v.contiguous() for k, v in head.state_dict().items()}, tmp)
-        write_json(about, check)
-    kept |= dict(head=head, check=check)
-    return head, check

@@ -96,7 +96,8 @@ class SetupSpectra(SpectraOptions):
 @dataclass(kw_only=True)
 class FitSpectra(SpectraOptions):
     "Fit spectra by physics: pressure, temperature, mole fractions with error bars."
-    files: tyro.conf.Positional[tuple[str, ...]] # spectra: CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS; or patterns, 'day1/*.csv'
+    # spectra: CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS; or patterns, 'day1/*.csv'
+    files: tyro.conf.Positional[tuple[str, ...]]
     time: str|None = None           # when each was measured, from its name, header or file (date of change)
     # table for all files: .csv, .xlsx, .h5, .json or .parquet; or a folder for NAME.json and NAME.png of each,
     # NAME being the file's; nothing is written if not given
@@ -127,26 +128,27 @@ class FitSpectra(SpectraOptions):
         found = self.fits()
         failed = {f: e for f, e in found.items() if not isinstance(e, Fit)}
         if len(failed) == len(found): raise next(iter(failed.values()))
-        print(next(iter(found.values())) if len(found) == 1 else series(found))
+        table = series(found)
+        print(next(iter(found.values())) if len(found) == 1 else table)
         for f, e in failed.items(): print(f'not fitted: {e}')
-        notes = [n for e in found.values() if isinstance(e, Fit) for n in e.spectrum.notes]
-        for note in dict.fromkeys(notes if len(found) > 1 else ()): print(note)
-        self.write(found)
+        for note in dict.fromkeys(n for e in found.values() if len(found) > 1 and isinstance(e, Fit)
+                                  for n in e.spectrum.notes): print(note)
+        self.write(found, table)
 
     def described(self):
         "The set-up of this command, as a set-up file."
         return write_setup(SpectraOptions(**{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}))
 
-    def write(self, found):
+    def write(self, found, table): # Fits or errors by file, Results of all
         "What was asked for."
-        table = self.out and Path(self.out).suffix in ENDINGS
-        if table: print('wrote', grown(series(found), self.out, self.described(), self.overwrite) if self.resume
-                        else series(found).save(self.out))
+        whole = self.out and Path(self.out).suffix in ENDINGS
+        if whole: print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume
+                        else table.save(self.out))
         if self.plot:
-            picture = png(lambda fig: series(found).plot(fig=fig), (8, 6))
+            picture = png(lambda fig: table.plot(fig=fig), (8, 6))
             with atomic_write(self.plot) as tmp: tmp.write_bytes(picture)
             print('wrote', self.plot)
-        if not self.out or table: return
+        if not self.out or whole: return
         for f, e in found.items():
             if isinstance(e, Fit): print('wrote', *e.save(output_folder(self.out)/result_name(f)))
 
