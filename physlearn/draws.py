@@ -269,12 +269,14 @@ def rows(self:Samples, i:int=0)->list:
     "Mean, sd, 68 and 95 % interval of each parameter of signal `i`, as dicts."
     m, s, a, b = self.mean()[i], self.sd()[i], self.interval(.68)[i], self.interval(.95)[i]
     cols = dict(mean=m, sd=s, low68=a[0], high68=a[1], low95=b[0], high95=b[1])
-    return [dict(name=k, unit=p.unit, **{c: float(v[j]) for c, v in cols.items()}) for j, (k, p) in enumerate(self.space.items())]
+    return [dict(name=k, unit=p.unit, **{c: float(v[j]) for c, v in cols.items()})
+            for j, (k, p) in enumerate(self.space.items())]
 
 @patch
 def _repr_html_(self:Samples):
     head = ['parameter', 'unit', 'mean', 'sd', '68 %', '', '95 %', '']
-    body = [[r['name'], r['unit'], *(f'{r[k]:.6g}' for k in ('mean', 'sd', 'low68', 'high68', 'low95', 'high95'))] for r in self.rows()]
+    shown = 'mean', 'sd', 'low68', 'high68', 'low95', 'high95'
+    body = [[r['name'], r['unit'], *(f'{r[k]:.6g}' for k in shown)] for r in self.rows()]
     tr = lambda r, tag: '<tr>' + ''.join(f'<{tag}>{c}</{tag}>' for c in r) + '</tr>'
     first = f"posterior of the first of {len(self)} signals, {self.ess[0]:.0f} effective draws of {self.theta.shape[1]}"
     return f"<p>{first}</p><table>{tr(head, 'th')}{''.join(tr(r, 'td') for r in body)}</table>"
@@ -305,7 +307,8 @@ def weigh(sim:Simulator,       # or a Measurement, and nothing of y, like and co
 # %% ../nbs/00_core/08b_draws.ipynb #1c99f624
 @patch
 def predictive(self:Samples)->Tensor:
-    "Posterior predictive p-value (n,): small when no state in the ranges explains the signal, near 1 when the noise is smaller than stated."
+    """Posterior predictive p-value (n,): small when no state in the ranges explains the signal, near 1 when the noise is
+    smaller than stated."""
     k = self.points[:,None].double()
     return (self.weights*torch.special.gammaincc(k/2, self.chi2/2)).sum(1)
 

@@ -29,7 +29,8 @@ class FlowHead(nn.Module):
                  coupling=False):   # halves given each other, drawn in one pass; otherwise each given all before it
         super().__init__()
         self.d, self.coupling = d, coupling
-        self.flow = zuko.flows.NSF(d, context, bins=bins, transforms=transforms, hidden_features=(width,)*depth, passes=2 if coupling else None)
+        self.flow = zuko.flows.NSF(d, context, bins=bins, transforms=transforms, hidden_features=(width,)*depth,
+                                   passes=2 if coupling else None)
         for t in self.flow.transform.transforms:
             nn.init.zeros_(t.hyper[-1].weight)
             nn.init.zeros_(t.hyper[-1].bias)
@@ -103,7 +104,8 @@ class BoxFlow(nn.Module):
         f = torch.zeros(len(box), len(self.order), 4, dtype=torch.float64)
         z = torch.where(box.ranged, torch.special.ndtri(box.c0.clamp(1e-4, 1 - 1e-4)), box.c0.clamp(-4, 4))
         for j, k in enumerate(box.order):
-            f[:,self.order.index(k)] = torch.stack([z[:,j], box.lam[:,j].log()/8, torch.ones(len(box)), (~box.ranged[j]).double().expand(len(box))], 1)
+            ranged = (~box.ranged[j]).double().expand(len(box))
+            f[:,self.order.index(k)] = torch.stack([z[:,j], box.lam[:,j].log()/8, torch.ones(len(box)), ranged], 1)
         return f.flatten(1).float()
 
     def target(self, box:BoxPosterior, theta:Tensor, dummy:Tensor)->Tensor:

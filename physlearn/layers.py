@@ -150,7 +150,8 @@ class Standardise(nn.Module):
         super().__init__()
         x = x.detach().double()
         self.register_buffer('mean', x.mean(0))              # of each sample (...)
-        self.register_buffer('std', (x - self.mean).square().mean().sqrt())   # of all, so that what varies little stays small
+        # of all, so that what varies little stays small
+        self.register_buffer('std', (x - self.mean).square().mean().sqrt())
         if not self.std > 0: raise ValueError("the signals are all the same: there is nothing to standardise")
 
     def forward(self, x): return ((x.double() - self.mean)/self.std).float()

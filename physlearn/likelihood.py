@@ -290,9 +290,11 @@ def read_noise(text,          # like 0.002, '0.2%', '+2e-4' or '0.1%+2e-4'
     if not found or not all(found): raise ValueError(f"noise {text!r} is neither a number nor 'auto': {form}")
     sizes = dict(sigma=[float(m[1]) for m in found if added and not m[2]],
                  relative=[float(m[1])*(.01 if m[2] else 1) for m in found if m[2] or not added])
-    if max(map(len, sizes.values())) > 1 or '' in words[1:]: raise ValueError(f"noise {text!r} has two parts of one kind: {form}")
+    if max(map(len, sizes.values())) > 1 or '' in words[1:]:
+        raise ValueError(f"noise {text!r} has two parts of one kind: {form}")
     sigma, relative = (sum(v) for v in sizes.values())
-    if not (0 < sigma + relative < math.inf and min(sigma, relative) >= 0): raise ValueError(f"noise {text!r} must be positive: {form}")
+    if not (0 < sigma + relative < math.inf and min(sigma, relative) >= 0):
+        raise ValueError(f"noise {text!r} must be positive: {form}")
     return Gaussian(sigma, relative)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000023

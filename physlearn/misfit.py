@@ -52,10 +52,12 @@ def _log_tail(s, dof, spread=None):
     normal = lambda x: torch.special.log_ndtr(-x)
     chi2 = lambda k, x: torch.special.gammaincc(k/2, x/2).clamp_min(1e-300).log()
     squares = chi2(dof, s[:,0]) if spread is None else normal((s[:,0] - dof)/spread)
-    return torch.stack([squares, normal(s[:,1]), normal(s[:,2]), chi2(torch.tensor(float(SLOW), dtype=s.dtype), s[:,3]), -s[:,4]], 1)
+    slow = chi2(torch.tensor(float(SLOW), dtype=s.dtype), s[:,3])
+    return torch.stack([squares, normal(s[:,1]), normal(s[:,2]), slow, -s[:,4]], 1)
 
 def _rank(x, null, tail, top):
-    "p-values of x (n,) among null values sorted from small (large: strange) (N,); beyond the `top` largest by the log-tails of x and of that threshold."
+    """p-values of x (n,) among null values sorted from small (large: strange) (N,); beyond the `top` largest by the
+    log-tails of x and of that threshold."""
     N = len(null)
     p = (N - torch.searchsorted(null, x.contiguous()) + 1)/(N + 1.)
     edge = (top + 1)/(N + 1)

@@ -168,7 +168,9 @@ def address_hash(rows:Tensor, # row numbers (n,), any integers
     return _mix(h[:,None] + _GOLDEN*(cols.long() + 1))
 
 # %% ../nbs/00_core/00_params.ipynb #4746b48d
-def _rows(rows, device): return torch.arange(rows, device=device) if isinstance(rows, int) else torch.as_tensor(rows, device=device)
+def _rows(rows, device):
+    if isinstance(rows, int): return torch.arange(rows, device=device)
+    return torch.as_tensor(rows, device=device)
 
 def uniforms(rows,        # how many rows (0, 1, ...), or their numbers (n,)
              cols:int,    # how many columns, or their numbers (m,)
@@ -180,7 +182,8 @@ def uniforms(rows,        # how many rows (0, 1, ...), or their numbers (n,)
     return ((h >> 12 & (1 << 52) - 1).double() + .5) * 2.**-52
 
 def normals(rows, cols:int, *key, device=None, dtype=torch.float32)->Tensor:
-    "Standard normal draws (n,m) at addresses, two from each hash (Box & Muller 1958), a stream apart from `uniforms`; beyond 6.6 sigma there are none."
+    """Standard normal draws (n,m) at addresses, two from each hash (Box & Muller 1958), a stream apart from `uniforms`;
+    beyond 6.6 sigma there are none."""
     h = address_hash(_rows(rows, device), torch.arange((cols+1)//2, device=device), 'normals', *key)
     a, b = ((h >> 32 & 0xffffffff).double() + .5) * 2.**-32, (h & 0xffffffff).to(dtype) * (2*math.pi*2.**-32)
     r = (-2*a.log()).sqrt().to(dtype)
@@ -252,9 +255,12 @@ def from_dict(cls:ParamSpace, d:dict)->ParamSpace:
 # %% ../nbs/00_core/00_params.ipynb #3ace69b1
 @patch
 def _repr_html_(self:ParamSpace):
-    rows = ''.join(f"<tr><td><b>{k}</b></td><td>{p.lo:.7g}</td><td>{p.hi:.7g}</td><td>{p.unit}</td><td>{'log' if p.log else 'linear'}</td>"
-                   f"<td>{'uniform' if p.prior == 'linear' or not p.log else 'log-uniform'}</td><td>{p.doc}</td></tr>" for k, p in self.items())
-    return f"<table><tr><th>name</th><th>from</th><th>to</th><th>unit</th><th>scale</th><th>prior</th><th></th></tr>{rows}</table>"
+    def row(k, p):
+        prior = 'uniform' if p.prior == 'linear' or not p.log else 'log-uniform'
+        cells = f'{p.lo:.7g}', f'{p.hi:.7g}', p.unit, 'log' if p.log else 'linear', prior, p.doc
+        return f"<tr><td><b>{k}</b></td>{''.join(f'<td>{v}</td>' for v in cells)}</tr>"
+    head = ''.join(f'<th>{v}</th>' for v in ('name', 'from', 'to', 'unit', 'scale', 'prior', ''))
+    return f"<table><tr>{head}</tr>{''.join(row(k, p) for k, p in self.items())}</table>"
 
 @patch
 def columns(self:ParamSpace, theta:Tensor)->dict:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from .files import FileError, atomic_write, read_text, ready_to_write, write_hdf5, write_json, write_table, write_text
+from .files import FileError, atomic_write, read_text, ready_to_write
+from .files import write_hdf5, write_json, write_table, write_text
 from .pages import html_table, text_table
 from .params import ParamSpace
 
@@ -154,7 +155,8 @@ def join(cls:Results, parts:list)->Results: # of signals that follow each other
     tensors = {f.name: torch.cat([getattr(p, f.name) for p in parts])
                for f in fields(first) if torch.is_tensor(getattr(first, f.name))}
     kinds = {k: v for p in parts for k, v in p.signals.items()}
-    signals = {k: np.concatenate([p.signals[k] if k in p.signals else _gaps(v, len(p)) for p in parts]) for k, v in kinds.items()}
+    def column(k, like): return np.concatenate([p.signals[k] if k in p.signals else _gaps(like, len(p)) for p in parts])
+    signals = {k: column(k, v) for k, v in kinds.items()}
     none = lambda p: torch.full_like(p.value, math.nan)
     more = {k: torch.cat([p.more.get(k, none(p)) for p in parts]) for k in dict.fromkeys(k for p in parts for k in p.more)}
     return replace(first, **tensors, doubts=sum((p.doubts for p in parts), ()), signals=signals, more=more,
@@ -193,23 +195,28 @@ def flag(self:Results, i:int, # signal
 @patch
 def sentence(self:Results, i:int)->str: # signal
     "What there is to say of a signal; '' where all is well."
-    wide = [k for k, ratio in zip(self.space, self.ratio[i].tolist()) if ratio == ratio and verdict(ratio, k in self.known) == 'not determined']
-    doubts = (('not trusted', not (self.ok[i] and self.value[i].isfinite().all())), ('suspect: no state explains it', self.p[i] < self.alpha),
+    told = [(k, ratio) for k, ratio in zip(self.space, self.ratio[i].tolist()) if ratio == ratio]
+    wide = [k for k, ratio in told if verdict(ratio, k in self.known) == 'not determined']
+    doubts = (('not trusted', not (self.ok[i] and self.value[i].isfinite().all())),
+              ('suspect: no state explains it', self.p[i] < self.alpha),
               (self.doubts[i], bool(self.doubts[i])), (f"not determined: {' '.join(wide)}", bool(wide)))
     return '; '.join(text for text, applies in doubts if applies)
 
 # %% ../nbs/00_core/07c_results.ipynb #70617fc6
 def _name(self, i):
     "What a signal is called in a sentence."
-    cells = [Path(str(self.signals['file'][i])).name if 'file' in self.signals else '', *([self.signals['row'][i]] if 'row' in self.signals else [])]
+    cells = [Path(str(self.signals['file'][i])).name if 'file' in self.signals else '',
+             *([self.signals['row'][i]] if 'row' in self.signals else [])]
     return ' '.join(str(c) for c in cells if c not in ('', -1)) or f'row {i}'
 
 @patch
 def summary(self:Results)->str:
     "One line: how many signals can be trusted, and the first that is suspect."
     odd = (self.ok & (self.p < self.alpha)).nonzero()[:,0].tolist()
-    parts = [f"{len(self)} row{'s'*(len(self) != 1)}, {self.method or 'estimates'}", f"{int(self.ok.sum())} trusted, {len(odd)} suspect"]
-    if 'chi2' in self.signals and len(self): parts.append(f"median reduced chi-squared {np.median(self.signals['chi2']):.3f}")
+    parts = [f"{len(self)} row{'s'*(len(self) != 1)}, {self.method or 'estimates'}",
+             f"{int(self.ok.sum())} trusted, {len(odd)} suspect"]
+    if 'chi2' in self.signals and len(self):
+        parts.append(f"median reduced chi-squared {np.median(self.signals['chi2']):.3f}")
     if 'effective_draws' in self.signals and len(self):
         draws = self.signals['effective_draws']
         parts.append(f"effective draws {np.median(draws):.0f} (median), {draws.min():.0f} (smallest)")
@@ -242,7 +249,8 @@ def _medians(self):
         value, sd, ratio = (float(v[:,j].nanmedian()) for v in (self.value, self.sd, self.ratio))
         f, unit = readable(k, p.unit, value)
         rows.append([k, unit or '-', *(f'{v:.3g}' for v in (f*value, f*sd, ratio)), f'{100*told/len(self):.0f} %'])
-    return dict(caption=self.summary(), head=['quantity', 'unit', 'median', 'median sd', 'sd after/before', 'determined'], rows=rows)
+    head = ['quantity', 'unit', 'median', 'median sd', 'sd after/before', 'determined']
+    return dict(caption=self.summary(), head=head, rows=rows)
 
 @patch
 def summary_table(self:Results)->dict: # caption, head, rows
@@ -307,7 +315,8 @@ def columns(self:Results)->dict: # by name, (n,) each
 @patch
 def about(self:Results)->dict:
     "What stands above the table: how it was made, level and units."
-    return {'made by': self.method or '-', 'level': f'{self.level:.12g}', **{f'unit_{k}': p.unit or '-' for k, p in self.space.items()}}
+    return {'made by': self.method or '-', 'level': f'{self.level:.12g}',
+            **{f'unit_{k}': p.unit or '-' for k, p in self.space.items()}}
 
 # %% ../nbs/00_core/07c_results.ipynb #headed01
 @patch
@@ -320,7 +329,8 @@ def headed(self:Results)->dict: # by name with unit, (n,) each
     return {f"{k}{units.get(k, '')}": v for k, v in names.items()} | {method: np.full(len(self), self.method or '-')}
 
 # %% ../nbs/00_core/07c_results.ipynb #5ab17048
-QUANTITY = 'name', 'unit', 'value', 'sd', 'low', 'high', 'ratio', 'level', 'verdict', 'ok', 'p', 'method' # keys of `quantities`
+# keys of `quantities`
+QUANTITY = 'name', 'unit', 'value', 'sd', 'low', 'high', 'ratio', 'level', 'verdict', 'ok', 'p', 'method'
 
 @patch
 def to_pandas(self:Results, wide=False): # as it is written; DataFrame, units in its `attrs`
@@ -372,7 +382,8 @@ def _json(path, results):
     rows, names = [], _beside(results.signals, ('sentence', 'quantities'))
     for i in range(len(results)):
         row = {names[k]: plain(v[i].item()) if v.dtype.kind in 'fiub' else str(v[i]) for k, v in results.signals.items()}
-        rows.append(row | dict(sentence=results.sentence(i), quantities=[{k: plain(v) for k, v in q.items()} for q in results.quantities(i)]))
+        each = [{k: plain(v) for k, v in q.items()} for q in results.quantities(i)]
+        rows.append(row | dict(sentence=results.sentence(i), quantities=each))
     write_json(path, dict(**results.about(), results=rows))
 
 @patch
@@ -398,7 +409,8 @@ def table_rows(path): # a table that `save` wrote; DataFrame
     kind = Path(path).suffix
     if kind not in GROWING: raise ValueError(f"out={str(path)!r}: a table that grows ends in {', '.join(GROWING)}")
     if kind == '.csv': return pd.read_csv(path, engine='python', keep_default_na=False, na_values=['nan']) # exact numbers
-    return pd.read_parquet(path) if kind == '.parquet' else pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
+    if kind == '.parquet': return pd.read_parquet(path)
+    return pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
 
 @patch
 def add_to(self:Results, path)->Path: # NAME.csv, .parquet or .xlsx that `save` wrote
@@ -411,7 +423,9 @@ def add_to(self:Results, path)->Path: # NAME.csv, .parquet or .xlsx that `save` 
         raise ValueError(f"{path}: its columns differ ({missing}); expected a table of the same set-up")
     both = pd.concat([old[~old['file'].isin(new['file'])], new], ignore_index=True)
     if path.suffix == '.csv':
-        text = lambda c: both[c].to_numpy() if both[c].dtype.kind in 'fiub' else both[c].fillna('').astype(str).to_numpy(dtype=str)
+        def text(c):
+            if both[c].dtype.kind in 'fiub': return both[c].to_numpy()
+            return both[c].fillna('').astype(str).to_numpy(dtype=str)
         write_table(path, {c: text(c) for c in both})
     else:
         with atomic_write(path) as tmp:
@@ -432,7 +446,8 @@ def waiting(files,      # names
     if len(set(names)) < len(names): raise ValueError("two of the files have one name, by which --resume tells them apart")
     if overwrite or not Path(out).exists(): return tuple(files)
     if not _set_up_of(out).exists(): raise FileError(out, 'was not made with --resume', remedy=wrong)
-    if read_text(_set_up_of(out)) != setup: raise FileError(_set_up_of(out), 'is another set-up than that of this command', remedy=wrong)
+    if read_text(_set_up_of(out)) != setup:
+        raise FileError(_set_up_of(out), 'is another set-up than that of this command', remedy=wrong)
     rows = table_rows(out)
     values = [c for c in rows if f"{c.partition(' ')[0]}_sd" in {k.partition(' ')[0] for k in rows}]
     done = set(rows['file'][rows[values].notna().any(axis=1)])

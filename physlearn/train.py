@@ -345,8 +345,8 @@ def origin(learn,          # PhysLearner
     terms = list(getattr(learn.loss_func, 'terms', [type(learn.loss_func).__name__]))
     content = {'the learner': _content(learn.dls)} | {f'stage {s.name}': _content(s.dls) for s in stages if s.dls}
     digests = {str(f): file_digest(f) for f in files}
-    return dict(recipe=recipe, files=digests, content=content, network=_network(learn.model), loss=terms, data=_data(learn.dls), callbacks=acting,
-                optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
+    return dict(recipe=recipe, files=digests, content=content, network=_network(learn.model), loss=terms,
+                data=_data(learn.dls), callbacks=acting, optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
 
 def _sha256_of(d): return hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()
 

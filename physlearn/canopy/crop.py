@@ -14,7 +14,8 @@ from ..params import Param, ParamSpace, measured, pairs, read_ranges
 from .inform import (ANGLES, OPTIONAL, Inform, angles_of, nodes_of, parameters_of, responses, said_of_held,
                                      surface_bands)
 from .prospect import CONTENTS
-from .sail import Layers, ellipsoidal_angles, geometry, hot_spot, joint_gaps, medium, on_ground, uniform_angles
+from .sail import Layers, ellipsoidal_angles, geometry, hot_spot, joint_gaps, medium
+from .sail import on_ground, uniform_angles
 
 # %% ../../nbs/20_canopy/23a_crop.ipynb #crop0004
 CROP = dict(N=Param(1, 3, doc='leaf structure'),

@@ -207,7 +207,8 @@ class FitCanopy(Stand, ReadCanopy, Fit):
                  for r in s.origin]
         got = Results.join(parts)
         odd, other = float((got.p < got.alpha).double().mean()), 'crop' if self.canopy == 'forest' else 'forest'
-        hint = f'; {100*odd:.0f} % of the rows fit no {self.canopy}: is it a {other} (--canopy {other})?' if odd > .2 else ''
+        asks = f'; {100*odd:.0f} % of the rows fit no {self.canopy}: is it a {other} (--canopy {other})?'
+        hint = asks if odd > .2 else ''
         return replace(got, method=f'{got.method}; {how_read(s)}{hint}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #7ba82840

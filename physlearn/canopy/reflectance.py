@@ -450,7 +450,8 @@ def _described(path, src, given, limit, usual, window):
     block = max(h*w for h, w in src.block_shapes)*src.count*item
     if max(size, block) > limit:
         raise FileError(path, f"{width} x {height} pixels of {src.count} bands",
-                        f"at most {limit >> 20} MiB in memory", remedy='write to an image, which is worked on in windows (--out traits.tif), or cut it into tiles')
+                        f"at most {limit >> 20} MiB in memory",
+                        remedy='write to an image, which is worked on in windows (--out traits.tif), or cut it into tiles')
     if any(np.dtype(t).kind not in 'iuf' for t in src.dtypes):
         raise FileError(path, f"values of type {src.dtypes[0]}", 'real numbers')
     names, bands = list(src.descriptions), given or usual
@@ -623,7 +624,8 @@ def _allowed(path, mask):
     if mask is None or isinstance(mask, dict): return mask
     name, equals, values = mask.partition('=')
     try: return {name: {float(x) for x in values.split(',')}}
-    except ValueError: raise ValueError(f"mask {mask!r}: expected a band or column and its good values, like SCL=4,5") from None
+    except ValueError:
+        raise ValueError(f"mask {mask!r}: expected a band or column and its good values, like SCL=4,5") from None
 
 def _masked(path, raw, mask):
     "Which rows a mask leaves out (n,), bool."
@@ -743,7 +745,8 @@ def _known_bands(names, sensor):
     "Names of bands as they are called here; ValueError for one that is none."
     names, known = tuple(band_of(b, sensor) or b for b in names), _NAMES if is_sentinel(sensor) else responses(sensor).names
     unknown = [b for b in names if b not in known and b != '-']
-    if unknown and is_sentinel(sensor): raise ValueError(f"no band {unknown[0]!r} on Sentinel-2: expected names like B02 or B8A")
+    if unknown and is_sentinel(sensor):
+        raise ValueError(f"no band {unknown[0]!r} on Sentinel-2: expected names like B02 or B8A")
     if unknown: raise ValueError(f"no band {unknown[0]!r} of {sensor}: expected names among {', '.join(known)}")
     return names
 
@@ -774,7 +777,8 @@ def complete(r:Reflectance,
 
 @lru_cache(4)
 def _read(path, changed, sensor='S2A', **kw):
-    r = within(complete(read_reflectance(path, sensor=sensor, **kw), responses(sensor).names), {k: (p.lo, p.hi) for k, p in SIMULATED.items()})
+    r = complete(read_reflectance(path, sensor=sensor, **kw), responses(sensor).names)
+    r = within(r, {k: (p.lo, p.hi) for k, p in SIMULATED.items()})
     return replace(r[r.usable], notes=(r.said,))
 
 def read_canopy(path, **kw # as `read_reflectance` takes them

@@ -81,7 +81,8 @@ def _doubts(missing, effective):
     return '; '.join(filter(None, (gaps, few)))
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #77c86c13
-MOVES = dict(moves=1, last=4, surrogate=31)     # of particles: exact ones at each stage and at the end, and steps before each
+# of particles: exact moves at each stage and at the end, and steps before each
+MOVES = dict(moves=1, last=4, surrogate=31)
 
 def batches(r, chunk): # Reflectance, rows at a time
     "Tensors of rows that follow each other."

@@ -111,7 +111,8 @@ class FitSpectra(SpectraOptions):
         "Say what stands against the work, before it begins."
         self.files = named_by_patterns(self.files, self.out if self.resume else None)
         if self.resume and (self.plot or Path(self.out or '').suffix not in GROWING):
-            raise ValueError(f"--resume goes on with a table: name it, --out NAME{' or NAME'.join(GROWING)}, without --plot")
+            raise ValueError(f"--resume goes on with a table: name it, --out NAME{' or NAME'.join(GROWING)}, "
+                             "without --plot")
         if self.plot: ready_to_write(self.plot, ('.png',), self.overwrite, [*self.files, *self.inputs()])
         if not self.out: return
         if Path(self.out).suffix in ENDINGS:
@@ -174,7 +175,8 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
     kinds = {(q, axis is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'knots', 'segments', 'jumping')}
+    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'knots',
+                                                                            'segments', 'jumping')}
     for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
         found |= _together(group, setup, known, self.noise, self.fringes, how)
     return found

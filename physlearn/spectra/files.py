@@ -419,7 +419,8 @@ def _with_rest(kind, meaning, rest):
     rest = re.sub(r'\ba ?\.?u\.?(?= |$)|^[-1]$', '', rest).strip()
     if meaning == 'absorbance' and rest in _BASE_WORDS: return dict(quantity=meaning, base=_BASE_WORDS[rest])
     if meaning == 'absorption': return dict(quantity=meaning, y_unit='1/cm') if _axis_unit(rest) == '1/cm' else {}
-    if meaning == 'ring_down' and rest: return dict(quantity=meaning, y_unit=rest) if rest in ('s', 'ms', 'us', 'ns') else {}
+    if meaning == 'ring_down' and rest:
+        return dict(quantity=meaning, y_unit=rest) if rest in ('s', 'ms', 'us', 'ns') else {}
     if rest == '%' and meaning == 'transmittance': return dict(quantity=meaning, y_unit='%')
     return {} if rest else dict(quantity=meaning)
 
@@ -511,7 +512,8 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
     if quantity in ('absorbance', 'optical_depth'): keep &= ~_capped(data, val)
     if keep.sum() < 16: raise FileError(path, f"{keep.sum()} points", 'at least 16')
-    others = {k: v[keep] for k, v in data.items() if k not in (x, y, 'sigma') and v.shape == val.shape and v.dtype.kind == 'f'}
+    others = {k: v[keep] for k, v in data.items()
+              if k not in (x, y, 'sigma') and v.shape == val.shape and v.dtype.kind == 'f'}
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
     try: validate(val, path, y, lines=at)
     except FileError as e:
@@ -529,8 +531,8 @@ def _into_ours(spec, y, path, y_unit, base):
     if spec.quantity == 'ring_down': _loss_of_decay(spec, path, y_unit)
     if spec.quantity in ('absorbance', 'optical_depth'):
         if np.quantile(spec.y, .99) > 50:
-            raise FileError(path, f"optical depths up to {spec.y.max():.3g}, where no light is left", 'values up to about 20',
-                            remedy='are they per cent, or another quantity?')
+            raise FileError(path, f"optical depths up to {spec.y.max():.3g}, where no light is left",
+                            'values up to about 20', remedy='are they per cent, or another quantity?')
         with np.errstate(over='ignore'): spec.y = validate(np.exp(-spec.y), path, 'the transmittance of the absorbance')
         spec.quantity, spec.sigma = 'transmittance', None if spec.sigma is None else spec.y*spec.sigma
     elif spec.quantity == 'transmittance' and len(y) and (top := np.quantile(spec.y, .95)) > 2:
@@ -555,7 +557,8 @@ def _of_base(spec, path, base):
 def _factor(spec, path, y_unit):
     "What the unit of the values multiplies; said in the notes where it changes a pure number."
     if spec.quantity == 'ring_down' and not y_unit:
-        raise FileError(path, 'ring-down times without their unit', 'us, ns or s', remedy='name it, for example --y-unit us')
+        raise FileError(path, 'ring-down times without their unit', 'us, ns or s',
+                        remedy='name it, for example --y-unit us')
     if spec.quantity == 'ring_down': return check_unit(y_unit, 's', path, 'ring-down time').to('s')
     if spec.quantity == 'absorption': return check_unit(y_unit or '1/cm', '1/cm', path, 'absorption').to('1/cm')
     if spec.quantity == 'signal' or y_unit in (None, '', '-'): return 1.

@@ -18,14 +18,15 @@ from ..draws import Samples, box_posterior, sample_posterior
 from ..likelihood import Measurement
 from ..misfit import Misfit, misfit
 from ..pages import html_table, img, page, png, text_table
-from ..params import Param, affine
+from ..params import Param
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, from_to, plus_minus, readable
+from .amounts import amounts_of, propagated, with_amounts
 from .files import Spectrum, given
 from .fringes import find_fringes, own_baseline, own_light
 from .noise import noise_left, point_scatter, stated_noise
 from .resolution import with_line_shape
-from .simulate import ATM_PER_KT, Baseline, Grid, LineByLine, Preset, preset
+from .simulate import Baseline, Grid, LineByLine, Preset, preset
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
 def _inside_window(spec, setup, lines):
@@ -76,7 +77,8 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
     own = spec.quantity in ('transmittance', 'absorption') or setup.grid is None
     if not own and (degree != 2 or knots):
-        raise ValueError(f"degree {degree}, knots {knots}: a {spec.quantity} has the baseline of the preset; leave them out")
+        raise ValueError(f"degree {degree}, knots {knots}: a {spec.quantity} has the baseline of the preset; "
+                         "leave them out")
     if own:
         light = own_baseline(specs, degree, knots)
         space = space.only(*(k for k in space if k in light or not k.startswith('baseline'))).replace(**light)
@@ -132,7 +134,8 @@ def _fit_auto(m, starts):
 
 def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quantity
                 sim:LineByLine,      # on that axis
-                known=None,          # {name: '305±0.5K', 'Pressure:Torr' of the files, value, or (value, sd) in the space's units}
+                # {name: '305±0.5K', 'Pressure:Torr' of the files, value, or (value, sd) in the space's units}
+                known=None,
                 noise=None,          # as `read_noise` takes it; 'auto'; None: the files' own, or auto
                 starts:int=4,        # starts tried where the residual is too large
                )->list:              # a Fit of each
@@ -213,21 +216,6 @@ def rows(self:Fit)->list:
     return out
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #36950be7
-def _amounts_of(sim, molecule):
-    "Derived amounts of one molecule: name, unit, and the product of powers of the state that each is."
-    mf, cm = f'mf_{molecule}', sim.path
-    column = [(f'column_{molecule}', 'ppm m', 1e4*cm, {mf: 1})] if cm else []
-    return [*column, (f'density_{molecule}', '1/cm3', ATM_PER_KT, {mf: 1, 'P': 1, 'T': -1})]
-
-def _propagated(sim, estimate, factor, powers):
-    "Value of a product of powers of the state, and its sd from the covariance of the parameters."
-    state, g, value = sim.canonical(estimate.theta), torch.zeros_like(estimate.theta[0]), factor
-    for k, n in powers.items(): value = value*state[k].item()**n
-    for k, n in powers.items():
-        slope = affine(sim.space[k].unit, dict(P='atm', T='K').get(k, ''))[0]
-        g[sim.space.index(k)] = n*value*slope/state[k].item()
-    return value, float((g @ estimate.cov[0] @ g).clamp_min(0).sqrt())
-
 @patch
 def amounts(self:Fit)->list:
     "One dict per derived amount: name, unit, value, sd (noise and known parameters), lines (line strengths), flag."
@@ -237,43 +225,17 @@ def amounts(self:Fit)->list:
         mf = f'mf_{molecule}'
         relative = strength_uncertainty(self.sim, mf, nu)
         flag = flags[mf] if flags[mf] in ('not determined', 'not trusted') else 'derived'
-        for name, unit, factor, powers in _amounts_of(self.sim, molecule):
-            value, sd = _propagated(self.sim, self.estimate, factor, powers)
+        for name, unit, factor, powers in amounts_of(self.sim, molecule):
+            value, sd = propagated(self.sim, self.estimate, factor, powers)
             lines = None if relative is None else relative*value
             out.append(dict(name=name, unit=unit, value=value, sd=sd, lines=lines, flag=flag))
     return out
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #amount02
-def _range_of(space, factor, powers):
-    "Ends of a product of powers, from those of the ranges."
-    ends = [[affine(space[k].unit, dict(P='atm', T='K').get(k, ''))[0]*v for v in (space[k].lo, space[k].hi)] for k in powers]
-    low = math.prod((e[0] if n > 0 else e[1])**n for e, n in zip(ends, powers.values()))
-    high = math.prod((e[1] if n > 0 else e[0])**n for e, n in zip(ends, powers.values()))
-    return factor*low, factor*high
-
 @patch
 def results(self:Fit)->Results:
     "The fit as a table of one signal, which can be joined with others: parameters, then amounts."
-    r, space, more, ends = _parameters(self), {}, {k: [] for k in ('statistical', 'known', 'lines', 'bound')}, []
-    for molecule in self.sim.molecules:
-        j = self.sim.space.index(f'mf_{molecule}')
-        mf, low, high, ratio = (v[0,j].item() for v in (r.value, r.low, r.high, r.ratio))
-        for name, unit, factor, powers in _amounts_of(self.sim, molecule):
-            value, sd = _propagated(self.sim, self.estimate, factor, powers)
-            lines = r.more['lines'][0,j].item()*value/mf
-            own = value*r.more['statistical'][0,j].item()/mf
-            reach = 1.96*sd if len(powers) > 1 else 0.                 # a column alone is as sure as its fraction
-            scaled = [value*v/mf for v in (low, high)]
-            ends.append((value, sd, max(0., min(scaled[0], value - reach)),
-                         max(scaled[1], value + reach), ratio))
-            for k, v in zip(more, (min(own, sd), math.sqrt(max(0., sd**2 - own**2)), lines, math.nan)): more[k].append(v)
-            space[name] = Param(*_range_of(self.sim.space, factor, powers), unit, doc=f'amount of {molecule}')
-    if not space: return r
-    row = lambda v: torch.tensor([v], dtype=torch.float64)
-    cat = lambda a, b: torch.cat([a.double(), row(b)], 1)
-    value, sd, low, high, ratio = (cat(v, b) for v, b in zip((r.value, r.sd, r.low, r.high, r.ratio), zip(*ends)))
-    return replace(r, space=r.space.replace(**space), value=value, sd=sd, low=low, high=high, ratio=ratio,
-                   more={k: cat(v, more[k]) for k, v in r.more.items()})
+    return with_amounts(_parameters(self), self.sim, self.estimate)
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #57e5a510
 @patch
@@ -284,7 +246,8 @@ def table(self:Fit)->dict: # head, rows
         sd = math.hypot(r['statistical'], r['known'])
         f, unit = readable(r['name'], r['unit'], max(abs(r['value']), sd))
         parts = [f'{f*v:.2g}' if v else '' for v in (r[k] for k in ('statistical', 'known', 'bound', 'lines'))]
-        rows.append([r['name'], unit, plus_minus(f*r['value'], f*sd), from_to(f*r['low95'], f*r['high95']), *parts, r['flag']])
+        rows.append([r['name'], unit, plus_minus(f*r['value'], f*sd), from_to(f*r['low95'], f*r['high95']), *parts,
+                     r['flag']])
     for a in self.amounts():
         lines = f"{a['lines']:.2g}" if a['lines'] else ''
         rows.append([a['name'], a['unit'], plus_minus(a['value'], a['sd']), '', '', '', '', lines, a['flag']])

@@ -82,7 +82,9 @@ def own_baseline(specs,  # list of Spectrum, of one quantity
     powers = (f'of its power {k}' for k in range(3, degree + 1))
     words = 'its slope, over the axis', 'its curvature, over the axis', *powers
     more = {f'baseline{k}': Param(-.1*middle, .1*middle, unit, doc=words[k-1]) for k in range(1, degree + 1)}
-    if knots: return {f'baseline{k}': Param(lowest, highest, unit, doc=f'{what}, at knot {k} of {knots}') for k in range(knots)}
+    if knots:
+        return {f'baseline{k}': Param(lowest, highest, unit, doc=f'{what}, at knot {k} of {knots}')
+                for k in range(knots)}
     return dict(baseline0=Param(lowest, highest, unit, doc=f'{what}, at the first point')) | more
 
 # %% ../../nbs/10_spectra/13c_fringes.ipynb #jump0002

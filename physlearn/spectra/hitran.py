@@ -469,13 +469,16 @@ def _guide_yaml(path):
     "Numbered rows by name."
     import yaml
     try: d = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as e: raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'transitions') from None
+    except yaml.YAMLError as e:
+        raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'transitions') from None
     d = d.get('transitions', d) if isinstance(d, dict) else None
     lists = [v for v in d.values() if isinstance(v, list)] if isinstance(d, dict) else []
     rows = [row for v in lists for row in v]
     for i, row in enumerate(rows, 1):
-        missing = [k for k in list(_GUIDE)[:9] if not (isinstance(row, dict) and isinstance(_yaml_number(row.get(k)), float))]
-        if missing: raise FileError(path, f"no number {missing[0]!r}", f"numbers {', '.join(list(_GUIDE)[:9])}", f"transition {i}")
+        stated = row if isinstance(row, dict) else {}
+        missing = [k for k in list(_GUIDE)[:9] if not isinstance(_yaml_number(stated.get(k)), float)]
+        if missing:
+            raise FileError(path, f"no number {missing[0]!r}", f"numbers {', '.join(list(_GUIDE)[:9])}", f"transition {i}")
     if not rows: raise FileError(path, 'holds no transitions', "lists below 'transitions', one for each molecule")
     return [(i, {k: _yaml_number(v) for k, v in row.items()}) for i, row in enumerate(rows, 1)]
 
@@ -494,7 +497,8 @@ def read_lines(path,        # .par, .data of hitran-api, a table, or a list of P
         raise FileError(path, 'is part of an ExoMol list, whose lines have no strengths yet', 'HITRAN records or a table',
                         remedy='let ExoCross or radis write it as HITRAN records (.par)')
     first = '' if name.endswith('.par') else next(_streamed(path, 2**33), '')
-    if name.endswith(('.yaml', '.yml')) or re.match(r'\s*\d+\s*;', first): return _within(read_transitions(path), path, window)
+    if name.endswith(('.yaml', '.yml')) or re.match(r'\s*\d+\s*;', first):
+        return _within(read_transitions(path), path, window)
     records = name.endswith('.par') or len(first.partition(',')[0]) == 160
     return read_par(path, window=window) if records else read_lines_csv(path, window=window)
 

@@ -41,8 +41,9 @@ def _not_dark(spec, share):
     "FileError where the signal is so small that its share is no noise."
     lowest, top = float(spec.y.min()), float(np.quantile(spec.y, .95))
     if lowest > .1*share*top: return
-    raise FileError(spec.path, f"the {spec.quantity} falls to {lowest:.2g}, where a share of it alone ({100*share:g} %) is no noise",
-                    'an additive part too', remedy=f'for example --noise {100*share:g}%+{share*top/5:.1g}, or --noise auto')
+    found = f"the {spec.quantity} falls to {lowest:.2g}, where a share of it alone ({100*share:g} %) is no noise"
+    raise FileError(spec.path, found, 'an additive part too',
+                    remedy=f'for example --noise {100*share:g}%+{share*top/5:.1g}, or --noise auto')
 
 # %% ../../nbs/10_spectra/14a_noise.ipynb #noif0007
 def noise_left(left, # residuals (n,1,N)

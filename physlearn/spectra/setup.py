@@ -58,7 +58,8 @@ class Gas:
     mixing: bool = False            # first-order line mixing
     # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
     poly_frequency: tuple[float, ...]|None = None
-    baseline: str = 'unit'          # of a set-up of your own, its polynomial runs over: unit (0 to 1 over the axis) or pixel
+    # of a set-up of your own, its polynomial runs over: unit (0 to 1 over the axis) or pixel
+    baseline: str = 'unit'
     units: tuple[str, ...] = ()     # units of the results, like P=Torr
     near: str|None = None           # lines that matter, like 3084.5..3087.5 [1/cm]; 25 around the axis if not given
     embedded: bool = False          # take the lines of the package, CH4 and H2O at 3086 1/cm
@@ -71,7 +72,8 @@ class Gas:
         if gases and self.preset is None:
             if not (self.lines or self.embedded):
                 raise ValueError(f"gas {self.gas[0]}: its lines are not embedded; name a line list, --lines FILE.par")
-            window, near = (read_range(k, v, '1/cm') if v else None for k, v in (('window', self.window), ('near', self.near)))
+            window, near = (read_range(k, v, '1/cm') if v else None
+                            for k, v in (('window', self.window), ('near', self.near)))
             state = about_known([w for w in getattr(self, 'known', ()) if '=' in w])
             made = preset_of(gases, self.range, self.path, window, state, abscissa=self.baseline, near=near,
                              units=self.units, about=self.about, embedded=self.embedded)

@@ -250,7 +250,7 @@ class Grid:
 
     @classmethod
     def steps(cls, n:int=800, poly=(), pixels:int=None):
-        "First point `sig0`, spacing `step` of the pixels, and calibration polynomial; n points from the first pixel to the last."
+        "First point `sig0`, spacing `step` of the pixels, calibration polynomial; n points from first to last pixel."
         i = _pixels(n, pixels)
         return cls(('sig0', 'step'), i, _bent(i, poly), tuple(poly), pixels or n)
     @classmethod
@@ -275,8 +275,8 @@ def _bent(i, poly):
     "What a calibration polynomial adds at the pixels i [cm⁻¹]."
     bend = sum((p*i**(k + 2) for k, p in enumerate(poly)), torch.zeros_like(i))
     if not bend.abs().max() < 10:
-        raise ValueError(f"poly_frequency={tuple(poly)}: it bends the axis by {bend.abs().max():.3g} cm-1 over {len(i)} pixels; "
-                         "expected less than 10")
+        raise ValueError(f"poly_frequency={tuple(poly)}: it bends the axis by {bend.abs().max():.3g} cm-1 over "
+                         f"{len(i)} pixels; expected less than 10")
     return bend
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #axis0002
@@ -328,7 +328,8 @@ class Baseline:
         i = torch.arange(len(nu), dtype=torch.float64)
         u = i*self.per_point if self.abscissa == 'pixel' else i/(len(nu) - 1)
         segment = torch.zeros(len(nu), dtype=torch.long) if self.segments is None else torch.as_tensor(self.segments)
-        if self.abscissa == 'spline': knots = _cardinal(u, len({k.partition('_')[0] for k in names if k.startswith('baseline')}))
+        stems = {k.partition('_')[0] for k in names if k.startswith('baseline')}
+        if self.abscissa == 'spline': knots = _cardinal(u, len(stems))
         def one(name):
             stem, _, tag = name.partition('_')
             if stem.startswith('baseline'): shape = knots[int(stem[8:])] if self.abscissa == 'spline' else u**int(stem[8:])
