@@ -3,7 +3,7 @@ import json, os, platform, sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ORDER = 'spectra', 'profiles', 'fit', 'bound', 'retrieval', 'posterior', 'misfit', 'window', 'sbibm', 'physae', 'sizes', 'helmholtz', 'canopy', 'physvae'
+ORDER = 'spectra', 'profiles', 'fit', 'bound', 'retrieval', 'posterior', 'misfit', 'window', 'sbibm', 'physae', 'sizes', 'helmholtz', 'canopy', 'crops', 'physvae', 'maps'
 
 def data_folder():
     "The folder of real files, or one sentence."

@@ -191,6 +191,7 @@ def _refused(work, *args):
         return _fail(sentence)
     return 0
 
+# %% ../nbs/90_cli.ipynb #sentencd
 def _sentence_of(e):
     "What to tell the user of an error; None where it is ours."
     if e.__context__ is not None and e.__cause__ is None and not e.__suppress_context__ and own_line(e.__context__):

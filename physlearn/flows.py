@@ -9,6 +9,7 @@ __all__ = ['FlowHead', 'NPE', 'nll', 'BoxFlow', 'FitSource']
 import math
 import torch
 import zuko
+from fastcore.basics import patch
 from torch import Tensor, nn
 from .draws import BoxPosterior, box_posterior
 from .likelihood import Likelihood, Simulator
@@ -63,10 +64,12 @@ class FlowHead(nn.Module):
         z, ladj = (t if self.coupling else t.inv).call_and_ladj(e)
         return z, -.5*(e*e).sum(-1) - self.d*_SQ - ladj
 
-    def sample(self, context:Tensor, n:int, *key)->Tensor: # features (B,c), draws, key; coordinates (B,n,d)
-        "Draws that are a function of `key`; without one they differ at each call."
-        e = normals(len(context)*n, self.d, *(key or fresh_key('flow')), device=context.device)
-        with torch.no_grad(): return self.draw(e.unflatten(0, (len(context), n)), context)[0]
+# %% ../nbs/00_core/08f_flows.ipynb #flowsacd
+@patch
+def sample(self:FlowHead, context:Tensor, n:int, *key)->Tensor: # features (B,c), draws, key; coordinates (B,n,d)
+    "Draws that are a function of `key`; without one they differ at each call."
+    e = normals(len(context)*n, self.d, *(key or fresh_key('flow')), device=context.device)
+    with torch.no_grad(): return self.draw(e.unflatten(0, (len(context), n)), context)[0]
 
 # %% ../nbs/00_core/08f_flows.ipynb #36030ddd
 class NPE(nn.Module):

@@ -664,11 +664,13 @@ class Measurement:
         out.knowledge, out.cond, out._at = self.knowledge[rows], self.cond[rows], None
         return out
 
-    def taken_exact(self):
-        "The same, with what is known with an error taken as exact."
-        out = copy(self)
-        out.knowledge, out._at = Knowledge(self.space, self.knowledge.value, len(self)), None
-        return out
+# %% ../nbs/00_core/08_likelihood.ipynb #meastkcd
+@patch
+def taken_exact(self:Measurement):
+    "The same, with what is known with an error taken as exact."
+    out = copy(self)
+    out.knowledge, out._at = Knowledge(self.space, self.knowledge.value, len(self)), None
+    return out
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk00040d
 _SEEN = WeakKeyDictionary()     # simulators that were found to be functions of each row

@@ -69,17 +69,6 @@ class Recipe:
     weights: str = 'best'           # what the run is sealed with: best epoch or last
     patience: int|None = None       # epochs without a better one, after which a stage ends; never, if not given
 
-    def check(self):
-        "ValueError for options that no training can have."
-        expect(self, '1 or more', lambda v: v >= 1, 'epochs', 'batch_size', 'accumulate')
-        expect(self, 'positive and finite', lambda v: 0 < v < math.inf, 'lr')
-        expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'weight_decay', 'gradient_clip_val', 'num_workers')
-        expect(self, '1 or more', lambda v: v is None or v >= 1, 'threads', 'patience')
-        expect(self, '0 .. 4294967295', lambda v: 0 <= v < 2**32, 'seed')
-        expect(self, "a number of 1 or more, or 'all'",
-               lambda v: v == 'all' or (str(v).isdigit() and int(v) >= 1), 'keep')
-        expect(self, 'best or last', lambda v: v in ('best', 'last'), 'weights')
-
     def simulator(self): return None         # an instrument without one learns from files
     def model(self, sim): raise NotImplementedError
     def dls(self, sim, device): raise NotImplementedError
@@ -101,6 +90,19 @@ class Recipe:
         super().__init_subclass__(**kw)
         if cls.__dict__.get('system'): _RECIPES[cls.system] = cls      # a command that adds options is no instrument
 _RECIPES = {}
+
+# %% ../nbs/00_core/07_runs.ipynb #reciwrcd
+@patch
+def check(self:Recipe):
+    "ValueError for options that no training can have."
+    expect(self, '1 or more', lambda v: v >= 1, 'epochs', 'batch_size', 'accumulate')
+    expect(self, 'positive and finite', lambda v: 0 < v < math.inf, 'lr')
+    expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'weight_decay', 'gradient_clip_val', 'num_workers')
+    expect(self, '1 or more', lambda v: v is None or v >= 1, 'threads', 'patience')
+    expect(self, '0 .. 4294967295', lambda v: 0 <= v < 2**32, 'seed')
+    expect(self, "a number of 1 or more, or 'all'",
+           lambda v: v == 'all' or (str(v).isdigit() and int(v) >= 1), 'keep')
+    expect(self, 'best or last', lambda v: v in ('best', 'last'), 'weights')
 
 # %% ../nbs/00_core/07_runs.ipynb #7855d943
 def space_of(sim)->ParamSpace: # a simulator, or None

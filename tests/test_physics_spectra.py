@@ -6,7 +6,7 @@ import pytest
 import torch
 from physlearn.spectra.hitran import demo_lines, demo_partition_sums, line_strength
 from physlearn.spectra.lineshape import hartmann_tran, hartmann_tran_slopes
-from physlearn.spectra.simulate import cross_section, profile_sum, shape_parameters, sum_in_chunks
+from physlearn.spectra.simulate import Baseline, cross_section, profile_sum, shape_parameters, sum_in_chunks
 
 def column(*values): return torch.tensor(values, dtype=torch.float64)
 
@@ -53,3 +53,8 @@ def test_slopes_across_the_border():
         ends = [torch.complex(*hartmann_tran(*at[:j], at[j] + s*h, *at[j+1:])) for s in (1, -1)]
         slope = (ends[0] - ends[1])/(2*h)
         assert ((by[k] - slope).abs() < 1e-4*slope.abs()).all(), k
+
+def test_knots_are_where_they_are_said_to_be():
+    "A spline baseline has the value of each knot at that knot, evenly spaced from end to end, and a level light is level."
+    shapes = Baseline('spline').basis([f'baseline{k}' for k in range(4)], torch.linspace(2190, 2191, 13, dtype=torch.float64))
+    assert torch.allclose(shapes[:,::4], torch.eye(4, dtype=torch.float64), atol=1e-12) and torch.allclose(shapes.sum(0), torch.ones(13, dtype=torch.float64))

@@ -78,6 +78,7 @@ class Crop(nn.Module):
         bands = f'{len(self.bands.names)} bands from {len(self.leaf)} wavelengths'
         return f"Crop({bands}; {', '.join(self.space)}{said_of_held(self)})"
 
+# %% ../../nbs/20_canopy/23a_crop.ipynb #cropnocd
 @lru_cache(16)
 def _crop_nodes(bands, tol, free, car, anth, hspot):
     "Wavelengths and weights of the bands, found once for each kind."

@@ -271,6 +271,7 @@ def check_moments(model, head, source,
     rms = {k: dict(zip(names, v.square().mean(0).sqrt().tolist())) for k, v in errors.items()}
     return rms | dict(covered=hold, pixels=n, truths=truths)
 
+# %% ../../nbs/20_canopy/24c_moments.ipynb #momlimcd
 LIMIT = dict(mean=.1, sd=.1)          # rms errors [sd], [-] beyond which a head is not trusted
 
 def within_limit(mean:float, sd:float)->bool: # largest rms errors of means [sd] and of standard deviations [-]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
+from fastcore.basics import patch
 from ..files import FileError, atomic_write, parsing, read_bytes, read_table, regular_file, validate
 from .inform import ANGLES as SIMULATED, responses, sun_zenith
 from .prospect import NM
@@ -86,9 +87,6 @@ class Reflectance:
         lost = (~self.usable).nonzero()[0]
         rows = f"{len(lost)} of {len(self)} rows without a result, the first: {self.reasons[lost[0]]}" if len(lost) else ''
         return '; '.join(filter(None, (self.scaled, *self.notes, rows)))
-    def without(self, bad, reason)->'Reflectance': # which rows (n,), and a sentence for each (n,) or all
-        "With a reason for rows that cannot be used; the first reason of a row stays."
-        return replace(self, reasons=np.where(bad & self.usable, reason, self.reasons).astype(object))
 
     mask = property(lambda self: np.isfinite(self.x), doc="What was measured (n,bands), bool")
     def __len__(self): return len(self.x)
@@ -105,6 +103,12 @@ class Reflectance:
         if self.outside: gaps += f", {self.outside} of them outside the limits"
         return (f"Reflectance({Path(self.path).name}: {len(self)} rows, {', '.join(self.bands)}, {gaps}; {self.said}; "
                 f"angles {', '.join(self.angles) or 'unknown'}; other columns {', '.join(self.others) or 'nothing'})")
+
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #reflwocd
+@patch
+def without(self:Reflectance, bad, reason)->'Reflectance': # which rows (n,), and a sentence for each (n,) or all
+    "With a reason for rows that cannot be used; the first reason of a row stays."
+    return replace(self, reasons=np.where(bad & self.usable, reason, self.reasons).astype(object))
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #a23d1d8e
 LIMITS = 0., 1.5          # of a reflectance [-]; snow and a slope towards the sun may exceed 1
@@ -510,6 +514,7 @@ def opened_image(path): # GeoTIFF, JPEG 2000 or VRT
 
 _DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG', '.vrt': 'VRT'}
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #opnimgcd
 def _image(path, bands, nodata, mask, limit, sensor, window):
     "An image, or a window of it, as `_table`; and its grid."
     import warnings

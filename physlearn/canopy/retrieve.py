@@ -200,6 +200,7 @@ def write_map(run:Run,  # trained run with physics
     say(f'wrote {out}')
     return found
 
+# %% ../../nbs/20_canopy/24d_maps.ipynb #mapagrcd
 def _agrees(run, head, seen, say):
     "Is the head near to draws on pixels of the image, at most 256? True where too few can be compared."
     every = {k: torch.from_numpy(np.concatenate([arrays(r)[k] for r in seen])) for k in arrays(seen[0])}

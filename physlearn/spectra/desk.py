@@ -136,22 +136,25 @@ class FitSpectra(SpectraOptions):
                                   for n in e.spectrum.notes): print(note)
         self.write(found, table)
 
-    def described(self):
-        "The set-up of this command, as a set-up file."
-        return write_setup(SpectraOptions(**{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}))
+# %% ../../nbs/10_spectra/18_desk.ipynb #fitwricd
+@patch
+def described(self:FitSpectra):
+    "The set-up of this command, as a set-up file."
+    return write_setup(SpectraOptions(**{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}))
 
-    def write(self, found, table): # Fits or errors by file, Results of all
-        "What was asked for."
-        whole = self.out and Path(self.out).suffix in ENDINGS
-        if whole: print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume
-                        else table.save(self.out))
-        if self.plot:
-            picture = png(lambda fig: table.plot(fig=fig), (8, 6))
-            with atomic_write(self.plot) as tmp: tmp.write_bytes(picture)
-            print('wrote', self.plot)
-        if not self.out or whole: return
-        for f, e in found.items():
-            if isinstance(e, Fit): print('wrote', *e.save(output_folder(self.out)/result_name(f)))
+@patch
+def write(self:FitSpectra, found, table): # Fits or errors by file, Results of all
+    "What was asked for."
+    whole = self.out and Path(self.out).suffix in ENDINGS
+    if whole: print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume
+                    else table.save(self.out))
+    if self.plot:
+        picture = png(lambda fig: table.plot(fig=fig), (8, 6))
+        with atomic_write(self.plot) as tmp: tmp.write_bytes(picture)
+        print('wrote', self.plot)
+    if not self.out or whole: return
+    for f, e in found.items():
+        if isinstance(e, Fit): print('wrote', *e.save(output_folder(self.out)/result_name(f)))
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #fits0001
 @patch

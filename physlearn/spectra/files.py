@@ -540,6 +540,7 @@ def _into_ours(spec, y, path, y_unit, base):
         raise FileError(path, f"a transmittance of {top:.3g} at its bright points", 'values up to about 1',
                         remedy=f"if they are per cent, say so ({how})")
 
+# %% ../../nbs/10_spectra/14_files.ipynb #intouncd
 def _of_base(spec, path, base):
     "What the base of a logarithm multiplies; said in the notes."
     kind = spec.quantity

@@ -116,6 +116,7 @@ def own_light(space,       # ParamSpace with the baseline
         params[k] = Param(-size, size, space['baseline0'].unit, doc=f'of a fringe, {frequency:.4g} cycles per 1/cm')
     return ParamSpace(**params), baseline
 
+# %% ../../nbs/10_spectra/13c_fringes.ipynb #jumpstcd
 def _size(base):
     "How large a fringe may be: a tenth of the light, or as much as the baseline moves."
     return .1*abs(base.hi) if not base.unit else base.hi - base.lo

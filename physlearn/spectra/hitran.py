@@ -465,6 +465,7 @@ def _guide_table(path):
         rows.append((i, dict(zip(_GUIDE, numbers))))
     return rows
 
+# %% ../../nbs/10_spectra/11_hitran.ipynb #guidyacd
 def _guide_yaml(path):
     "Numbered rows by name."
     import yaml

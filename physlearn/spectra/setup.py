@@ -7,6 +7,7 @@ __all__ = ['about_known', 'about_gauges', 'Gas']
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #d4d62822
 from dataclasses import dataclass, replace
+from fastcore.basics import patch
 from ..files import named_files
 from ..params import measured, pairs, read_range, read_ranges
 from .files import gauge, of_gauge
@@ -88,32 +89,35 @@ class Gas:
             made = replace(made, grid=made.grid.calibrated(self.poly_frequency))
         return _without(made, self.without)
 
-    # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
-    def parts(self, reach=None)->tuple:
-        "The options, read."
-        if self.path and not self.path.strip()[-1:].isalpha():
-            raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
-        if self.partition_sums and not self.lines:
-            raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded "
-                             f"list brings its own")
-        chosen = self.chosen()
-        for k in pairs(self.range, 'range'):
-            if k not in chosen.space and not k.startswith(('ils', 'shift', 'baseline', 'sin', 'cos')):
-                raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
-                                 "stated axis, and ils, the width of a line shape")
-        lines, sums = read_line_data(self.lines, self.partition_sums, reach)
-        length = dict(path=self.path) if self.path else {}
-        return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
-            mixing=self.mixing)
+# %% ../../nbs/10_spectra/14c_setup.ipynb #gasparcd
+# (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
+@patch
+def parts(self:Gas, reach=None)->tuple:
+    "The options, read."
+    if self.path and not self.path.strip()[-1:].isalpha():
+        raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
+    if self.partition_sums and not self.lines:
+        raise ValueError(f"partition_sums {self.partition_sums[0]} has no effect without --lines: the embedded "
+                         f"list brings its own")
+    chosen = self.chosen()
+    for k in pairs(self.range, 'range'):
+        if k not in chosen.space and not k.startswith(('ils', 'shift', 'baseline', 'sin', 'cos')):
+            raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
+                             "stated axis, and ils, the width of a line shape")
+    lines, sums = read_line_data(self.lines, self.partition_sums, reach)
+    length = dict(path=self.path) if self.path else {}
+    return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
+        mixing=self.mixing)
 
-    def built(self, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine
-        "The simulator, seen through a line shape if one is named."
-        chosen, lines, ranges, kw = self.parts()
-        if chosen.grid is None:
-            raise ValueError("the axis is not given: name it, for example --window 2188.5..2191.5 [1/cm]")
-        width = ranges.pop('ils', None)
-        chosen = chosen.resized(getattr(self, 'num_points', None) or len(chosen.grid))
-        return with_line_shape(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)
+@patch
+def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine
+    "The simulator, seen through a line shape if one is named."
+    chosen, lines, ranges, kw = self.parts()
+    if chosen.grid is None:
+        raise ValueError("the axis is not given: name it, for example --window 2188.5..2191.5 [1/cm]")
+    width = ranges.pop('ils', None)
+    chosen = chosen.resized(getattr(self, 'num_points', None) or len(chosen.grid))
+    return with_line_shape(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #27669c00
 def _without(setup, gases):
