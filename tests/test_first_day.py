@@ -4,12 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 import pandas as pd
 import pytest
+import torch
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.cli import ON_RUNS, from_words, main
 from physlearn.desk import Export, command_of
-from physlearn.files import read_table
+from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
+from physlearn.results import Results
+from physlearn.spectra.desk import FitSpectra
 from physlearn.spectra.files import example_spectrum
+from physlearn.spectra.fit import Fit
 from physlearn.spectra.train_physae import PRESETS as SPECTRA
 from physlearn.spectra.train_physae import spectra_recipe
 
@@ -23,6 +27,35 @@ def test_a_table_opens_in_pandas(tmp_path, capsys):
     assert t['P [mbar]'][0] == pytest.approx(487) and {'mf_CH4', 'mf_CH4_sd', 'step [1/cm]', 'step_sd [1/cm]'} <= set(t)
     back = read_table(tmp_path/'r.csv', columns=['P', 'mf_CH4'])
     assert back['P'][0] == pytest.approx(487) and back.meta['unit_P_low95'] == 'mbar'
+
+def test_a_fit_is_loaded_again(tmp_path, capsys):
+    "Values, standard deviations, correlations and verdicts, of a folder's JSON as of a table's."
+    (fit,) = FitSpectra(files=(str(example_spectrum()),), known=('T=306±0.5K', 'P=487mbar'), noise='0.002').fits().values()
+    fit.save(tmp_path/'one')
+    fit.results().save(tmp_path/'table.json')
+    for name in ('one.json', 'table.json'):
+        back, want = Fit.load(tmp_path/name), fit.results()
+        assert list(back.space) == list(want.space) and torch.equal(back.value, want.value) and torch.equal(back.sd, want.sd)
+        assert [q['verdict'] for q in back.quantities()] == [q['verdict'] for q in want.quantities()]
+        names, cov = fit.sim.space.names, fit.estimate.cov[0]
+        i, j = names.index('T'), names.index('mf_CH4')
+        r = float(cov[i,j]/(cov[i,i]*cov[j,j]).sqrt())
+        assert back.corr[0, back.space.index('T'), back.space.index('mf_CH4')] == pytest.approx(r, abs=1e-6) and abs(r) > .01
+    d = json.loads((tmp_path/'one.json').read_text())
+    del d['table']
+    (tmp_path/'one.json').write_text(json.dumps(d))
+    with pytest.raises(FileError, match='earlier version'): Fit.load(tmp_path/'one.json')
+
+def test_a_fit_of_a_canopy_is_loaded_again(tmp_path, capsys):
+    table, out = tmp_path/'s.csv', tmp_path/'t.json'
+    assert not main(['simulate', 'canopy', str(table), '--n', '2', '--noise', '0.02'])
+    assert not main(['fit', 'canopy', str(table), '--draws', '128', '--out', str(out)])
+    back, raw = Results.load(out), json.loads(out.read_text())['results']
+    assert len(back) == 2 and [q['verdict'] for q in back.quantities(1)] == [q['verdict'] for q in raw[1]['quantities']]
+    assert back.value[0].tolist() == [q['value'] for q in raw[0]['quantities']]
+    i = back.space.index
+    assert back.corr.shape == (2, len(back.space), len(back.space)) and (back.corr[:, i('cab'), i('CCC')] > .2).all()
+    assert torch.allclose(back.corr.diagonal(dim1=1, dim2=2), torch.ones(()).double())
 
 SMALL = dict(train_samples=64, num_points=64, stage='A', epochs=40, lr=1e-20)
 STALE = [(spectra_recipe('quick', val_samples=64, **SMALL)),

@@ -211,7 +211,8 @@ def series(found)->Results: # as of `FitSpectra.fits`
     "One table: a row for each file, with the reason where there is no fit."
     parts = {f: e.results() for f, e in found.items() if isinstance(e, Fit)}
     first = next(iter(parts.values()))
-    none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p')}
+    none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p',
+                                                                   'corr')}
     more = {k: torch.full_like(v, math.nan) for k, v in first.more.items()}
     def empty(f, e):
         signals = first.signals | dict(file=[Path(f).name], chi2=[math.nan], note=[str(e)])
