@@ -57,7 +57,7 @@ def test_every_option_is_explained(capsys, verb, name):
         assert len(meaning.split()) > 3, meaning
 
 def test_helps_of_verbs_and_runs(capsys):
-    for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'setup', 'demo'):
+    for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'fetch', 'setup', 'demo'):
         out = helped(capsys, verb)
         assert out.startswith(f'usage: physlearn {verb} ') and 'example' in out
     assert all(verb in helped(capsys) for verb in ('fit', 'evaluate', 'windows', 'setup', 'demo', 'canopy'))
@@ -129,3 +129,55 @@ def test_printed_commands_are_understood():
         if verb == 'train' and 'table' not in vars(made): made.check()
         seen += 1
     assert seen > 30
+
+@pytest.fixture
+def hitran_online(tmp_path, monkeypatch):
+    "A server on this machine that answers as HITRANonline does: lines of a list between numin and numax."
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from urllib.parse import parse_qs, urlparse
+    hapi = pytest.importorskip('hapi')
+    cases = Path(os.environ.get('PHYSLEARN_DATA', ''))/'cases/spectra'
+    if not cases.is_dir(): pytest.skip('PHYSLEARN_DATA has no cases')
+    records = (cases/'co.par').read_text().splitlines(keepends=True)
+    class Answer(BaseHTTPRequestHandler):
+        page = None
+        def do_GET(self):
+            asked = {k: float(v[0]) for k, v in parse_qs(urlparse(self.path).query).items() if k in ('numin', 'numax')}
+            inside = [r for r in records if asked['numin'] <= float(r[3:15]) <= asked['numax']]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((self.page or ''.join(inside)).encode())
+        def log_message(self, *args): pass
+    server = HTTPServer(('127.0.0.1', 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setitem(hapi.VARIABLES, 'GLOBAL_HOST', f'http://127.0.0.1:{server.server_port}')
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    yield Answer, records
+    server.shutdown()
+    server.server_close()
+
+def test_fetched_lines_are_hitrans_own(tmp_path, capsys, monkeypatch, hitran_online):
+    "The records between the ends, unchanged, with what to cite; an answer that is no list leaves nothing behind."
+    monkeypatch.chdir(tmp_path)
+    answer, records = hitran_online
+    words = ['fetch', 'spectra', '--molecule', 'CO', '--window', '2188.5..2191.5', '--wings', '2']
+    assert main(words) == 0
+    out, want = capsys.readouterr().out, [r for r in records if 2186.5 <= float(r[3:15]) <= 2193.5]
+    assert Path('co.par').read_text() == ''.join(want) and 0 < len(want) < len(records)
+    assert f'wrote {len(want)} lines of CO' in out and 'cite: I. E. Gordon et al., The HITRAN2020' in out
+    assert main(words) == 2 and 'overwrite' in capsys.readouterr().err
+    answer.page = '<html>service is down</html>'
+    assert main([*words, '--out', 'again.par']) == 2
+    err = capsys.readouterr().err
+    assert 'cannot be fetched' in err and err.count('\n') == 1 and not Path('again.par').exists()
+
+def test_fetch_without_a_connection(tmp_path, capsys, monkeypatch):
+    "One sentence, and nothing is written."
+    monkeypatch.chdir(tmp_path)
+    hapi = pytest.importorskip('hapi')
+    monkeypatch.setitem(hapi.VARIABLES, 'GLOBAL_HOST', 'http://127.0.0.1:9')          # where nobody answers
+    assert main(['fetch', 'spectra', '--molecule', 'CO', '--window', '2140..2170']) == 2
+    err = capsys.readouterr().err
+    assert 'CO from 2115 to 2195 1/cm cannot be fetched' in err and err.count('\n') == 1 and not list(tmp_path.iterdir())
+    assert main(['fetch', 'spectra', '--molecule', 'Xy', '--window', '1..2']) == 2 and "no molecule 'Xy'" in capsys.readouterr().err

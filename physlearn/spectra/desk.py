@@ -23,6 +23,7 @@ from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, GROWING, Results, grown, waiting
 from ..runs import Run
+from .fetch import FetchSpectra
 from .files import example_spectrum, named_by_patterns, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
@@ -339,5 +340,5 @@ def network(self:DemoSpectra, folder, truth):
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
-                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra,
-                              demo=DemoSpectra))
+                     own=dict(fit=FitSpectra, fetch=FetchSpectra, setup=SetupSpectra, windows=WindowsSpectra,
+                              retrieve=RetrieveSpectra, demo=DemoSpectra))
