@@ -68,7 +68,8 @@ def with_amounts(r:Results, # of one signal, a row for each parameter
             space[name] = Param(*_range_of(sim.space, factor, powers), unit, doc=f'amount of {m}')
     if not space: return r
     beside = lambda v, new: torch.cat([v.double(), torch.tensor([new], dtype=torch.float64)], 1)
-    names = 'value', 'sd', 'low', 'high', 'ratio'
+    names, corr = ('value', 'sd', 'low', 'high', 'ratio'), r.corr
+    if corr is not None: corr = torch.nn.functional.pad(corr, (0, len(space), 0, len(space)), value=math.nan)
     grown = {k: beside(getattr(r, k), new) for k, new in zip(names, zip(*columns))}
-    return replace(r, space=r.space.replace(**space), **grown,
+    return replace(r, space=r.space.replace(**space), **grown, corr=corr,
                    more={k: beside(v, new) for (k, v), new in zip(r.more.items(), zip(*more))})

@@ -23,6 +23,7 @@ from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, GROWING, Results, grown, waiting
 from ..runs import Run
+from .fetch import FetchSpectra
 from .files import example_spectrum, named_by_patterns, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
@@ -214,7 +215,8 @@ def series(found)->Results: # as of `FitSpectra.fits`
     "One table: a row for each file, with the reason where there is no fit."
     parts = {f: e.results() for f, e in found.items() if isinstance(e, Fit)}
     first = next(iter(parts.values()))
-    none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p')}
+    none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p',
+                                                                   'corr')}
     more = {k: torch.full_like(v, math.nan) for k, v in first.more.items()}
     def empty(f, e):
         signals = first.signals | dict(file=[Path(f).name], chi2=[math.nan], note=[str(e)])
@@ -344,5 +346,5 @@ def network(self:DemoSpectra, folder, truth):
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
-                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra,
-                              demo=DemoSpectra))
+                     own=dict(fit=FitSpectra, fetch=FetchSpectra, setup=SetupSpectra, windows=WindowsSpectra,
+                              retrieve=RetrieveSpectra, demo=DemoSpectra))

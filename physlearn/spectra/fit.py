@@ -20,7 +20,7 @@ from ..misfit import Misfit, misfit
 from ..pages import html_table, img, page, png, text_table
 from ..params import Param
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
-from ..results import Results, from_to, plus_minus, readable
+from ..results import Results, correlations, from_to, plus_minus, readable
 from .amounts import amounts_of, propagated, with_amounts
 from .files import Spectrum, given
 from .fringes import find_fringes, offset_alone, own_baseline, own_light
@@ -202,7 +202,8 @@ def _parameters(self):
     return Results(self.sim.space, found.theta, found.sd, low, high, found.ratio,
                    torch.tensor([self.trusted]), odd.p, method='fit by physics', known=tuple(found.known),
                    signals=dict(file=[Path(self.spectrum.path).name], **when, chi2=found.chi2.numpy(), note=[doubt]),
-                   more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines, bound=self.bound[None]),
+                   corr=correlations(found.cov), more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines,
+                                                           bound=self.bound[None]),
                    doubts=(doubt,), alpha=ALPHA)
 
 @patch
@@ -315,7 +316,7 @@ def to_dict(self:Fit)->dict:
         noise_from_residual=self.auto, converged=estimate.converged.item(), ok=estimate.ok.item(),
         misfit=dict(p=odd.p.item(), says=odd.sentence(0, ALPHA)), steps=int(estimate.steps.item()),
         known={k: list(v) if isinstance(v, tuple) else v for k, v in estimate.known.items()},
-        simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()})
+        simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()}, table=self.results().to_dict())
 
 def _picture(fit):
     "The figure as a PNG."
@@ -330,6 +331,11 @@ def save(self:Fit,
     write_json(paths[0], self.to_dict())
     with atomic_write(paths[1]) as tmp: tmp.write_bytes(picture)
     return paths
+
+@patch(cls_method=True)
+def load(cls:Fit, path)->Results: # NAME.json of `save`, or a table in JSON
+    "What a fit found, from its file: values, standard deviations, correlations, verdicts."
+    return Results.load(path)
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #e2b68ce2
 def _beside_the_truth(fit, truth):

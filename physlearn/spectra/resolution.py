@@ -97,7 +97,7 @@ class InstrumentLineShape(LineByLine):
     def extra_repr(self):
         w = self.space['ils']
         return (f'{self.bare.extra_repr()}, seen through {self.shape} of {w.lo:g} .. {w.hi:g} {w.unit}, '
-                f'{len(self.gas.grid)} points in steps of {self._h:.2g} cm-1')
+                f'{len(self.gas.grid)} points in steps of {self._between*self._h:.2g} cm-1')
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #00fe904e
 def _check_line_shape(sim, shape, width):
@@ -116,20 +116,22 @@ def _check_line_shape(sim, shape, width):
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #b11d1b10
 _MOST_POINTS = 4_000_000
+_COARSER = 2.4                  # steps of the gas [of those needed by cubic interpolation]
 
 def _fine_grid(self):
-    "The uniform grid, the gas on it, and the length of the circle."
+    "The uniform grids, the gas on the coarse one, and the length of the circle."
     from scipy.fft import next_fast_len
     box = self.bare.box()
     lo, hi = (self._unit['ils'][0]*v for v in (self.space['ils'].lo, self.space['ils'].hi))
-    h = min(narrowest_hwhm(self.lines_of[m], box) for m in self.molecules)/self.oversample
-    if self.shape not in SLITS: h = min(h, lo)
+    finest = min(narrowest_hwhm(self.lines_of[m], box) for m in self.molecules)/self.oversample
+    h = _COARSER*finest if self.shape in SLITS else min(_COARSER*finest, lo)
     over = max(self.pad*hi, 32*h)
     F = math.ceil((box['nu'][1] - box['nu'][0] + 2*over)/h) + 1
     if F > _MOST_POINTS:
         raise ValueError(f'this line shape needs {F} points in steps of {h:.2g} cm-1, and at most {_MOST_POINTS} are '
                          'allowed: narrow the window, raise the lower end of ils, or lower oversample or pad')
-    self._h, self._nu0, self._reach = h, box['nu'][0] - over, over
+    self._between = math.ceil(h/finest)                       # steps of the fine grid in one of the gas
+    self._h, self._nu0, self._reach = h/self._between, box['nu'][0] - over, over
     self._circle = next_fast_len(F + math.ceil(over/h), real=True)
     names = [k for k in self.bare.space if k in ('P', 'T') or k.startswith('mf_')]
     self._of_gas = [self.space.index(k) for k in names]
@@ -144,7 +146,7 @@ def _gain(self:InstrumentLineShape,
           slope:bool=False, # the derivative by the width instead
          )->Tensor:     # factor (B,M//2+1) of each wave on the circle of M points
     "Fourier transform of the line shape."
-    M, h, w = self._circle, self._h, width[:,None]
+    M, h, w = self._circle, self._h*self._between, width[:,None]
     if self.shape in SLITS:
         x = torch.arange(M//2 + 1, dtype=torch.float64, device=w.device)/(M*h)     # optical path difference [cm]
         return _slit_transform(self.shape, w, x, slope)
@@ -163,12 +165,13 @@ def _slit_transform(shape, w, x, slope):
     return -2*y*math.pi**2*w*x**2*spherical_bessel(math.pi*w*x, 2)[1] if slope else y**2
 
 def _blur(self, a, gain, straight=1.):
-    "Functions a (B,m,F) on the fine grid, small far from lines, convolved; `straight`: what a straight line is times."
-    M, n = self._circle, a.shape[-1]
-    def waves(v): return torch.fft.irfft(torch.fft.rfft(v, n=M)*gain[:,None].to(v.dtype), n=M)[...,:n]
+    "Functions a (B,m,F) of the gas, small far from lines, convolved on the fine grid; `straight`: what a line is times."
+    M, k, n = self._circle, self._between, self._between*(a.shape[-1] - 1) + 1
+    def waves(v): return k*torch.fft.irfft(torch.fft.rfft(v, n=M)*gain[:,None].to(v.dtype), n=k*M)[...,:n]
     if self.shape not in SLITS: return waves(a)
-    ramp = a[...,:1] + (a[...,-1:] - a[...,:1])*torch.linspace(0, 1, n, dtype=a.dtype, device=a.device)
-    return waves(a - ramp) + straight*ramp
+    along = torch.linspace(0, 1, n, dtype=a.dtype, device=a.device)
+    ramp = a[...,:1] + (a[...,-1:] - a[...,:1])*along
+    return waves(a - ramp[...,::k]) + straight*ramp
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #88624f56
 @patch
