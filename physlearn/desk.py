@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of',
-           'reader_of', 'noisy', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles', 'Retrieve',
-           'retrieve', 'by_fit', 'doubts', 'recovery', 'write_setup', 'read_setup', 'Described', 'Train', 'options_in',
-           'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of', 'Untrained', 'Fit']
+           'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
+           'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'write_setup', 'read_setup', 'Described', 'Train',
+           'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of', 'Untrained',
+           'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import math
@@ -204,13 +205,19 @@ def noisy(like,          # likelihood
                          "with standard normal draws of the shape of mu")
     return like.draw(mu, draws)
 
+def as_typed(noise): # text or a number
+    "A plain number as a number; words like +2e-4 stay words, since a sign in front says that noise is added."
+    if str(noise).strip().startswith('+'): return noise
+    try: return float(noise)
+    except ValueError: return noise
+
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
     out: tyro.conf.Positional[str]  # file to write
     n: int|None = None              # how many states; one, or as many as is usual for the instrument, if not given
     set: tuple[str, ...] = ()       # fixed values, like P=500mbar; the others are drawn
-    noise: float|str = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
+    noise: str|float = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     seed: int = 0                   # row i is a function of (seed, i)
     overwrite: bool = False         # replace a file that is there
     usual: ClassVar[int] = 1
@@ -221,7 +228,7 @@ class Simulate:
         n = self.usual if self.n is None else self.n
         expect(self, '1 or more', lambda v: v is None or v >= 1, 'n')
         silent = str(self.noise).strip('0.% ') == ''
-        like = None if silent else self.likelihood(self.noise)
+        like = None if silent else self.likelihood(as_typed(self.noise))
         sim = self.simulator()
         theta, cond = sim.space.states(n, self.set, 'simulate', self.seed), self.conditions(n, self.seed)
         some = lambda i: signals_of(sim, theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double()
@@ -234,7 +241,7 @@ class Simulate:
         if Path(self.out).suffix == '.csv': self.fits_a_table()
         ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
         sim, theta, cond, y = self.drawn()
-        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=self.noise))
+        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)))
         print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
 
     def fits_a_table(self):
@@ -259,13 +266,13 @@ def write_signals(path, sim, theta, cond, y, about):
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
-    noise: float|str = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
+    noise: str|float = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
 
     def table(self):
         "The Identifiability that a notebook takes."
         sim = self.simulator()
-        return identifiable(sim.space, sim, self.likelihood(self.noise), known_values(sim.space, self.known),
+        return identifiable(sim.space, sim, self.likelihood(as_typed(self.noise)), known_values(sim.space, self.known),
                             **self.conditions(64, 'identifiable'))
     def run(self): print(self.table())
 

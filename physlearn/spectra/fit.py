@@ -24,10 +24,10 @@ from ..results import Results, correlations, from_to, plus_minus, readable
 from .amounts import amounts_of, propagated, with_amounts
 from .fetch import cited
 from .files import Spectrum, given
-from .fringes import find_fringes, own_baseline, own_light
+from .fringes import find_fringes, offset_alone, own_baseline, own_light
 from .noise import noise_left, point_scatter, stated_noise
 from .resolution import with_line_shape
-from .simulate import Baseline, Grid, LineByLine, Preset, preset
+from .simulate import MEASURED_AS, QUANTITY_UNITS, Baseline, Grid, LineByLine, Preset, preset
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
 def _inside_window(spec, setup, lines):
@@ -62,7 +62,9 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
     "The preset's simulator on the axis and in the quantity of a spectrum."
     specs = spec if isinstance(spec, list) else [spec]
     spec = specs[0]
-    space, baseline, quantity = setup.space, setup.baseline, 'transmittance'
+    quantity = MEASURED_AS.get(spec.quantity, spec.quantity)
+    setup = setup.measuring(quantity)
+    space, baseline, ranges = setup.space, setup.baseline, dict(ranges or {})
     if spec.nu is None:
         if setup.grid is None:
             raise FileError(spec.path, 'has a pixel axis', 'wavenumbers or wavelengths, since the set-up has no axis',
@@ -74,10 +76,9 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         space = space.only(*(k for k in space if k not in own))
         space = space.replace(shift=Param(-shift, shift, '1/cm', doc='error of the axis'))
         grid = Grid.points(spec.nu)
-    if spec.quantity == 'absorption':
-        space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
-    own = spec.quantity in ('transmittance', 'absorption') or setup.grid is None
-    if not own and (degree != 2 or knots):
+    if quantity == 'radiance': ranges = offset_alone(ranges, fringes, segments, degree, knots)
+    own = quantity != 'radiance' and (spec.quantity != 'signal' or setup.grid is None)
+    if quantity != 'radiance' and not own and (degree != 2 or knots):
         raise ValueError(f"degree {degree}, knots {knots}: a {spec.quantity} has the baseline of the preset; "
                          "leave them out")
     if own:
@@ -85,7 +86,6 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         space = space.only(*(k for k in space if k in light or not k.startswith('baseline'))).replace(**light)
         baseline = Baseline('spline' if knots else 'unit')
     space, baseline = own_light(space, baseline, specs, fringes, segments, jumping)
-    ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
     chosen = dict(space=space.replace(**ranges), grid=grid, baseline=baseline, quantity=quantity) | kw
     return with_line_shape(setup.simulator(lines, **chosen), ils, width)
@@ -293,7 +293,7 @@ def plot(self:Fit, axs=None): # two axes; made if None
     if axs is None:
         _, axs = plt.subplots(2, 1, figsize=(6, 4), sharex=True, height_ratios=(2, 1), layout='constrained')
     nu, origin = self.nu, math.floor(self.nu.min())
-    unit = '1/cm' if self.spectrum.quantity == 'absorption' else '-'
+    unit = QUANTITY_UNITS.get(self.spectrum.quantity) or '-'
     axs[0].plot(nu - origin, self.spectrum.y, '.', ms=2, label='data')
     axs[0].plot(nu - origin, self.model, lw=1, label='model')
     axs[0].legend()

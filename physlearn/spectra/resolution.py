@@ -89,9 +89,10 @@ class InstrumentLineShape(LineByLine):
         _fine_grid(self)
 
     def forward(self, theta:Tensor)->Tensor:
-        "Signals (B,1,N): transmittance as the instrument sees it, times baseline."
-        t = self.transmittance(theta)
-        return (t*self._light(theta, t.dtype))[:,None]
+        "Signals (B,1,N): what a detector behind the instrument measures."
+        a = self.absorbed(theta)
+        y = self.emitted(theta, a)[0] if self.quantity == 'radiance' else 1 - a
+        return self._with_baseline(theta, y)[:,None]
 
     def extra_repr(self):
         w = self.space['ils']
@@ -104,9 +105,9 @@ def _check_line_shape(sim, shape, width):
     if shape not in SHAPES: raise ValueError(f"unknown line shape {shape!r}; choose one of {', '.join(SHAPES)}")
     if isinstance(sim, InstrumentLineShape):
         raise ValueError(f"the simulator already has a line shape, {sim.shape}: give the one without, sim.bare")
-    if sim.quantity != 'transmittance':
-        raise ValueError(f"the simulator's quantity is {sim.quantity!r}: a line shape acts on transmittance, since a "
-                         "detector adds up light; use quantity='transmittance'")
+    if sim.quantity == 'absorption':
+        raise ValueError("the simulator's quantity is 'absorption': a line shape acts on transmittance or radiance, "
+                         "since a detector adds up light; use quantity='transmittance'")
     factor, offset = affine(width.unit, '1/cm')
     lowest, given = factor*width.lo + offset, f'{width.lo:g} .. {width.hi:g} {width.unit}'.rstrip()
     if lowest < 0: raise ValueError(f'ils: the range {given} includes negative widths; a width must be positive')
@@ -174,14 +175,19 @@ def _blur(self, a, gain, straight=1.):
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #88624f56
 @patch
+def absorbed(self:InstrumentLineShape, theta:Tensor)->Tensor:
+    "Share of light that the gas absorbs, as the instrument sees it, on its own axis (B,N) [-]."
+    theta = theta.double()
+    absorbed = -torch.expm1(-self.gas.optical_depth(theta[:,self._of_gas]))
+    blurred = _blur(self, absorbed[:,None], self._gain(self.canonical(theta)['ils']))[:,0]
+    return interpolate(blurred, self._position(theta))
+
+@patch
 def transmittance(self:InstrumentLineShape, theta:Tensor, nu:Tensor=None)->Tensor:
     "Transmittance as the instrument sees it, on its own axis (B,N) [-]."
     if nu is not None:
         raise ValueError('nu is given, and an instrument has its own axis: sim.bare has other wavenumbers')
-    theta = theta.double()
-    absorbed = 1 - self.gas.transmittance(theta[:,self._of_gas])
-    blurred = _blur(self, absorbed[:,None], self._gain(self.canonical(theta)['ils']))[:,0]
-    return 1 - interpolate(blurred, self._position(theta))
+    return 1 - self.absorbed(theta)
 
 @patch
 def optical_depth(self:InstrumentLineShape, theta:Tensor, nu:Tensor=None)->Tensor:
@@ -210,15 +216,22 @@ def jacobian(self:InstrumentLineShape,
     seen = [_blur(self, torch.cat([absorbed, -d], 1), self._gain(width))]
     if 'ils' in names: seen.append(_blur(self, absorbed, self._gain(width, slope=True), straight=0.))
     seen, slope = interpolate(torch.cat(seen, 1), self._position(theta), slope=True)
-    t, light = 1 - seen[:,0], self._light(theta, seen.dtype)
+    a, fixed = seen[:,0], {}                                      # fixed: derivatives at a given absorption
+    if self.quantity == 'radiance':
+        y, by_a, fixed = self.emitted(theta, a)
+        source = 1.                                               # what a baseline is times
+    else:
+        y = source = 1 - a
+        by_a = -self._light(theta, seen.dtype)
     by_axis = dict(zip(self.grid.names, (torch.ones_like(self.grid.t), self.grid.t)))
-    J = t.new_empty(len(theta), len(names), t.shape[1])
+    J = a.new_empty(len(theta), len(names), a.shape[1])
     for j, k in enumerate(names):
-        if k in self.baseline_names: J[:,j] = self._basis[self.baseline_names.index(k)].to(t.dtype)*t
-        elif k in gas: J[:,j] = -seen[:,1 + gas.index(k)]*light
-        elif k == 'ils': J[:,j] = -seen[:,-1]*light*self._unit[k][0]
-        else: J[:,j] = -slope*light*(by_axis[k]*(self._unit[k][0]/self._h)).to(t.dtype)
-    return t*light, J
+        if k in self.baseline_names: J[:,j] = self._basis[self.baseline_names.index(k)].to(a.dtype)*source
+        elif k in gas: J[:,j] = seen[:,1 + gas.index(k)]*by_a + fixed.get(k, 0.)*self._unit[k][0]
+        elif k == 'T_back': J[:,j] = fixed[k]*self._unit[k][0]
+        elif k == 'ils': J[:,j] = seen[:,-1]*by_a*self._unit[k][0]
+        else: J[:,j] = (fixed.get('nu', 0.) + slope*by_a/self._h)*(by_axis[k]*self._unit[k][0]).to(a.dtype)
+    return self._with_baseline(theta, y), J
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #05a800eb
 @patch

@@ -130,7 +130,7 @@ def check_quantity(path,     # file, named in the error
                    quantity, # as the user states it, or None
                    meta):    # header of the file; its `quantity` is used
     "FileError where the quantity is not stated, or is not the run's."
-    said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
+    said, want = meta.get('quantity'), run.sim.quantity.replace('transmittance', 'signal')
     kind = quantity or said
     if kind is None:
         raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}",

@@ -11,20 +11,21 @@ from fastcore.basics import patch
 from ..files import named_files
 from ..params import measured, pairs, read_range, read_ranges
 from .files import gauge, of_gauge
+from .fringes import offset_alone
 from .hitran import read_line_data
 from .resolution import with_line_shape
-from .simulate import LABORATORY, LineByLine, Preset, preset, preset_of, read_gases
+from .simulate import BEHIND, LABORATORY, MEASURED_AS, LineByLine, Preset, preset, preset_of, read_gases
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #own00004
 def about_known(words)->dict: # like 'P=200Torr', 'T=296±1K'; Params P and T
     "Ranges of pressure and temperature about what gauges say."
-    out = dict(LABORATORY)
+    out, beside = dict(LABORATORY), dict(LABORATORY, **BEHIND)
     for k, text in pairs(words, 'known').items():
-        if k not in out or of_gauge(text): continue
-        value, sd = measured(text, out[k].unit, k)
+        if k not in beside or of_gauge(text): continue
+        value, sd = measured(text, beside[k].unit, k)
         if not value > 0: raise ValueError(f"known {k}={text}: expected a positive value")
         reach = max((.2 if k == 'P' else .05)*value, 8*sd)
-        out[k] = replace(out[k], lo=max(value - reach, .01*value), hi=value + reach, log=False)
+        out[k] = replace(beside[k], lo=max(value - reach, .01*value), hi=value + reach, log=False)
     return out
 
 def about_gauges(known:dict, # words by name
@@ -63,6 +64,10 @@ class Gas:
     baseline: str = 'unit'
     units: tuple[str, ...] = ()     # units of the results, like P=Torr
     near: str|None = None           # lines that matter, like 3084.5..3087.5 [1/cm]; 25 around the axis if not given
+    # what the instrument measures: transmittance, absorption [1/cm] or radiance [W/(m2 sr cm-1)], the last before a
+    # black body where --range T_back=290..300K gives its temperature; files may also hold signal, absorbance,
+    # optical_depth or ring_down (times)
+    quantity: str|None = None
     embedded: bool = False          # take the lines of the package, CH4 and H2O at 3086 1/cm
     about: str = ''                 # the set-up in words
 
@@ -90,6 +95,13 @@ class Gas:
         return _without(made, self.without)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #gasparcd
+@patch
+def only_transmittance(self:Gas, what): # what takes no other quantity
+    "ValueError for another quantity."
+    if MEASURED_AS.get(self.quantity, self.quantity) not in (None, 'transmittance'):
+        raise ValueError(f"quantity {self.quantity}: {what} takes a transmittance; say so with "
+                         "--quantity transmittance, or use fit, simulate or identifiable")
+
 # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
 @patch
 def parts(self:Gas, reach=None)->tuple:
@@ -101,13 +113,13 @@ def parts(self:Gas, reach=None)->tuple:
                          f"list brings its own")
     chosen = self.chosen()
     for k in pairs(self.range, 'range'):
-        if k not in chosen.space and not k.startswith(('ils', 'shift', 'baseline', 'sin', 'cos')):
+        if k not in chosen.space and not k.startswith(('ils', 'shift', 'T_back', 'baseline', 'sin', 'cos')):
             raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
                              "stated axis, and ils, the width of a line shape")
     lines, sums = read_line_data(self.lines, self.partition_sums, reach)
     length = dict(path=self.path) if self.path else {}
-    return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
-        mixing=self.mixing)
+    ranges = read_ranges(self.range, chosen.space.replace(**BEHIND))
+    return chosen, lines, ranges, sums | length | dict(profile=self.profile, mixing=self.mixing)
 
 @patch
 def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine
@@ -115,9 +127,11 @@ def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrumen
     chosen, lines, ranges, kw = self.parts()
     if chosen.grid is None:
         raise ValueError("the axis is not given: name it, for example --window 2188.5..2191.5 [1/cm]")
-    width = ranges.pop('ils', None)
-    chosen = chosen.resized(getattr(self, 'num_points', None) or len(chosen.grid))
-    return with_line_shape(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)
+    width, quantity = ranges.pop('ils', None), MEASURED_AS.get(self.quantity, self.quantity) or 'transmittance'
+    if quantity == 'radiance': ranges = offset_alone(ranges)
+    chosen = chosen.measuring(quantity).resized(getattr(self, 'num_points', None) or len(chosen.grid))
+    space = chosen.space.replace(**ranges)
+    return with_line_shape(chosen.simulator(lines, space=space, quantity=quantity, **kw, **more), ils, width)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #27669c00
 def _without(setup, gases):

@@ -117,6 +117,7 @@ class SpectraRecipe(SpectraData):
 def check(self:SpectraRecipe):
     "ValueError for options that no training can have."
     super(SpectraRecipe, self).check()
+    self.only_transmittance('training')
     weights = 'lambda_params_mse', 'lambda_spectral_angle', 'lambda_peak_weighted_mse'
     expect(self, '1 or more', lambda v: v >= 1, 'train_samples', 'val_samples', 't_mult')
     expect(self, '0 or more', lambda v: v >= 0, 'warmup_epochs', *weights)
