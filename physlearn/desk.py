@@ -27,7 +27,7 @@ from .misfit import WIDTHS, misfit
 from .pages import Judgement, Picture, bar, plot_truth
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
-from .results import ENDINGS, Results
+from .results import ENDINGS, Results, verdict
 from .runs import PARTS, Recipe, Run, expect, open_recipe, read_mapping, read_recipe, typed_options
 
 # %% ../nbs/80_desk.ipynb #2f6ee331
@@ -392,10 +392,11 @@ def recovery(run:Run, instrument:Instrument,
     prior = space.sample(4000, 'prior').std(0)
     error = ((got.value - theta).square().mean(0).sqrt()/prior).tolist()
     held = ((got.low <= theta) & (theta <= got.high)).double().mean(0).tolist()
-    rows = [[k, p.unit or '-', error[j], 1., held[j]] for j, (k, p) in enumerate(space.items())]
+    rows = [[k, p.unit or '-', error[j], 1., held[j], verdict(error[j])] for j, (k, p) in enumerate(space.items())]
     table = dict(caption=f"Simulated truth, {n} states: RMS errors in units of the prior's standard deviation",
                  rows=rows,
-                 head=['parameter', 'unit', got.method, 'middle of the ranges', f'{100*got.level:g} % interval holds'])
+                 head=['parameter', 'unit', got.method, 'middle of the ranges', f'{100*got.level:g} % interval holds',
+                       'verdict'], case='Simulated truth')
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth',
                       (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')

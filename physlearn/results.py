@@ -204,6 +204,19 @@ def sentence(self:Results, i:int)->str: # signal
               (self.doubts[i], bool(self.doubts[i])), (f"not determined: {' '.join(wide)}", bool(wide)))
     return '; '.join(text for text, applies in doubts if applies)
 
+@patch
+def verdicts(self:Results, i:int=0)->list: # signal
+    "Sentences for people who read no table: can it be trusted, and what is determined."
+    groups = {}
+    for j, (k, p) in enumerate(self.space.items()):
+        v, sd, said = float(self.value[i,j]), float(self.sd[i,j]), self.flag(i, k)
+        f, unit = readable(k, p.unit, max(abs(v), sd) if math.isfinite(sd) else v)
+        number = f' = {plus_minus(f*v, f*sd)} {unit}'.rstrip()
+        groups.setdefault(said, []).append(k + number*(said in ('determined', 'partly determined', 'improved')))
+    reasons = ('the fit did not converge or leaves more than noise' if not self.ok[i] else '', self.doubts[i])
+    whole = '; '.join(filter(None, reasons)) or 'nothing speaks against these numbers'
+    return [whole, *(f"{said}: {', '.join(groups[said])}" for said in groups)]
+
 # %% ../nbs/00_core/07c_results.ipynb #70617fc6
 def _name(self, i):
     "What a signal is called in a sentence."
@@ -429,8 +442,8 @@ def _rebuilt(d):
     more = {k: tensor([[q[k] for q in row['quantities']] for row in rows]) for k in d['more']}
     signals = {k: _column_of([row[name] for row in rows], kind) for name, (k, kind) in d['columns'].items()}
     return Results(space, **{k: tensor(v) for k, v in of.items()}, ok=torch.tensor([q['ok'] is True for q in first]),
-                   p=tensor([q['p'] for q in first]), level=float(d['level']), method='' if d['made by'] == '-' else d['made by'],
-                   known=tuple(d['known']), signals=signals, more=more, doubts=tuple(row['doubt'] for row in rows),
+                   p=tensor([q['p'] for q in first]), level=float(d['level']),
+                   method='' if d['made by'] == '-' else d['made by'], known=tuple(d['known']), signals=signals, more=more, doubts=tuple(row['doubt'] for row in rows),
                    alpha=float(d['alpha']), flags=d['flags'], corr=corr)
 
 def _column_of(values, kind):

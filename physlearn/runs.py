@@ -534,7 +534,7 @@ def judged(self:Run)->Judgement:
 def evaluate(self:Run, say=print)->dict: # what metrics.json holds
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
     found = self.judged()
-    for t in found.tables: say(f"\n{t['caption']}\n{text_table(t)}")
+    for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     write_json(self.path/'metrics.json', found.numbers | dict(tables=found.tables))
     self.report(found)
     return self.metrics
@@ -561,7 +561,8 @@ def card(self:Run)->str:
     options = ', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults'
     versions = ', '.join(f'{k} {v}' for k, v in recipe['versions'].items())
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
-    tables = [f"**{t['caption']}**\n\n{_markdown(t['head'], t['rows'])}" for t in self.metrics.get('tables', [])]
+    parts = lambda t: (f"**{t['caption']}**", t.get('note'), _markdown(t['head'], t['rows']))
+    tables = ['\n\n'.join(filter(None, parts(t))) for t in self.metrics.get('tables', [])]
     files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in _SEALED if (self.path/f).exists())
     what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
     epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []

@@ -17,11 +17,12 @@ from ..files import FileError, atomic_write, write_json
 from ..draws import Samples, box_posterior, sample_posterior
 from ..likelihood import Measurement
 from ..misfit import Misfit, misfit
-from ..pages import html_table, img, page, png, text_table
+from ..pages import html_table, img, page, png, sentences, text_table
 from ..params import Param
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, correlations, from_to, plus_minus, readable
 from .amounts import amounts_of, propagated, with_amounts
+from .fetch import cited
 from .files import Spectrum, given
 from .fringes import find_fringes, offset_alone, own_baseline, own_light
 from .noise import noise_left, point_scatter, stated_noise
@@ -313,7 +314,8 @@ def to_dict(self:Fit)->dict:
         noise_from_residual=self.auto, converged=estimate.converged.item(), ok=estimate.ok.item(),
         misfit=dict(p=odd.p.item(), says=odd.sentence(0, ALPHA)), steps=int(estimate.steps.item()),
         known={k: list(v) if isinstance(v, tuple) else v for k, v in estimate.known.items()},
-        simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()}, table=self.results().to_dict())
+        simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()},
+        table=self.results().to_dict())
 
 def _picture(fit):
     "The figure as a PNG."
@@ -358,13 +360,14 @@ def report(fit:Fit,
           )->str:               # HTML, self-contained
     "The fit as a self-contained HTML page."
     about = '<br>'.join(html.escape(str(v)) for v in (fit.spectrum, fit.sim.extra_repr(), fit.summary()))
-    parts = [f"<h1>{html.escape(str(title))}</h1><p>{about}</p>", img(_picture(fit), 'spectrum, model and residual'),
+    parts = [f"<h1>{html.escape(str(title))}</h1><h2>Verdict</h2>{sentences(fit.results().verdicts())}<p>{about}</p>",
+             img(_picture(fit), 'spectrum, model and residual'),
              f"<h2>What was found</h2>{html_table(fit.table())}<p>{_LEGEND}</p>"]
     if truth: parts.append(f"<h2>Beside the truth</h2>{html_table(_beside_the_truth(fit, truth))}")
     if before is not None:
         parts += ['<h2>What could be known, before anything was fitted</h2>', before._repr_html_(),
                   '<p>Medians over the ranges. alone: all else known; jointly: all unknown, ranges not used; '
                   'known after: ranges used.</p>']
-    lines = '<br>'.join(html.escape(f'{k}: {v}') for k, v in fit.sim.lines.meta.items())
+    lines = '<br>'.join(html.escape(f'{k}: {v}') for k, v in cited(fit.sim.lines.meta).items())
     if lines: parts.append(f"<h2>Line data</h2><p>{lines}</p>")
-    return page(title, ''.join(parts))
+    return page(title, ''.join(parts), 75)
