@@ -45,7 +45,7 @@ class CanopySetup(Stand, Setup):
 
     def likelihood(self, noise):
         expect(self, 'at most 15% of each band and +0.02: with more, reflectances fall below zero',
-               lambda v: read_noise(v).relative <= .15 and read_noise(v).sigma <= .02, 'noise')
+               lambda v: read_noise(noise).relative <= .15 and read_noise(noise).sigma <= .02, 'noise')
         return read_noise(noise)
 
     def conditions(self, n, *key):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from ..params import Param, affine
 from ..results import Results
+from .hitran import natural_share, parent_of
 from .simulate import ATM_PER_KT
 
 # %% ../../nbs/10_spectra/13d_amounts.ipynb #amtpg006
@@ -20,7 +21,10 @@ def amounts_of(sim,          # LineByLine
     "Derived amounts of a molecule; the column where the simulator has a path."
     mf, cm = f'mf_{molecule}', sim.path
     column = [(f'column_{molecule}', 'ppm m', 1e4*cm, {mf: 1})] if cm else []
-    return [*column, (f'density_{molecule}', '1/cm3', ATM_PER_KT, {mf: 1, 'P': 1, 'T': -1})]
+    parent, more = parent_of(molecule), []
+    if parent != molecule and parent in sim.molecules and sim.space[f'mf_{parent}'].lo > 0:
+        more = [(f'natural_{molecule}', '', 1/natural_share(molecule), {mf: 1, f'mf_{parent}': -1})]
+    return [*column, *more, (f'density_{molecule}', '1/cm3', ATM_PER_KT, {mf: 1, 'P': 1, 'T': -1})]
 
 def _slope(p, name): return affine(p.unit, dict(P='atm', T='K').get(name, ''))[0]
 

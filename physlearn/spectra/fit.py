@@ -82,7 +82,7 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         raise ValueError(f"degree {degree}, knots {knots}: a {spec.quantity} has the baseline of the preset; "
                          "leave them out")
     if own:
-        light = own_baseline(specs, degree, knots)
+        light = own_baseline(specs, degree, knots, bool(kw.get('continua')))
         space = space.only(*(k for k in space if k in light or not k.startswith('baseline'))).replace(**light)
         baseline = Baseline('spline' if knots else 'unit')
     space, baseline = own_light(space, baseline, specs, fringes, segments, jumping)
@@ -280,10 +280,7 @@ def summary(self:Fit)->str:
         if (r['lines'] or 0) > r['sd'] and r['flag'] == 'determined':
             f, unit = readable(r['name'], r['unit'], r['value'])
             parts.append(f"{r['name']}: the line strengths may add {f*r['lines']:.2g} {unit}".rstrip())
-    parts += self.spectrum.notes
-    if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
-    if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
-    return '; '.join(parts)
+    return '; '.join([*parts, *self.spectrum.notes, *self.sim.notes])
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #6185baf3
 @patch

@@ -68,6 +68,7 @@ def _again(fits, nu, k, frequency):
 def own_baseline(specs,  # list of Spectrum, of one quantity
                  degree, # of the polynomial
                  knots=0,# of a spline in its place
+                 dimmed=False, # something absorbs everywhere: the light is brighter than the brightest point
                 )->dict: # Params by name
     "Ranges of the baseline of spectra, whatever the light source of a preset does."
     quantity = specs[0].quantity
@@ -75,6 +76,7 @@ def own_baseline(specs,  # list of Spectrum, of one quantity
     elif quantity == 'signal':
         tops = [float(np.quantile(s.y, .95)) for s in specs]
         middle, lowest, highest, unit, what = 5*max(tops), .5*min(tops), 1.5*max(tops), '', 'baseline'
+        if dimmed: highest = 20*max(tops)
     else:
         lowest, highest = min(float(s.y.min()) for s in specs), max(float(s.y.max()) for s in specs)
         height = max(float(np.ptp(s.y)) for s in specs)

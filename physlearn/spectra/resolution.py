@@ -80,7 +80,7 @@ class InstrumentLineShape(LineByLine):
         nn.Module.__init__(self)
         _check_line_shape(sim, shape, width)
         shared = ('lines', 'grid', 'baseline', 'profile', 'quantity', 'wing', 'mixing', 'tol', 'dtype', 'Q', 'path',
-                  'method', 'molecules', 'lines_of', 'baseline_names')
+                  'method', 'molecules', 'lines_of', 'own_gas', 'with_lines', 'continua', 'baseline_names')
         for k in shared: setattr(self, k, getattr(sim, k))
         self.bare, self.shape, self.oversample = sim, shape, oversample
         self.pad = PAD_WIDTHS[shape] if pad is None else pad
@@ -123,7 +123,7 @@ def _fine_grid(self):
     from scipy.fft import next_fast_len
     box = self.bare.box()
     lo, hi = (self._unit['ils'][0]*v for v in (self.space['ils'].lo, self.space['ils'].hi))
-    finest = min(narrowest_hwhm(self.lines_of[m], box) for m in self.molecules)/self.oversample
+    finest = min(narrowest_hwhm(self.lines_of[m], box) for m in self.with_lines)/self.oversample
     h = _COARSER*finest if self.shape in SLITS else min(_COARSER*finest, lo)
     over = max(self.pad*hi, 32*h)
     F = math.ceil((box['nu'][1] - box['nu'][0] + 2*over)/h) + 1
@@ -137,7 +137,8 @@ def _fine_grid(self):
     self._of_gas = [self.space.index(k) for k in names]
     points = Grid.points(self._nu0 + h*torch.arange(F, dtype=torch.float64))
     self.gas = LineByLine(self.lines, self.bare.space.only(*names), points, self.path, self.method, self.profile,
-                          Q=self.Q, wing=self.wing, mixing=self.mixing, tol=self.tol, dtype=self.dtype)
+                          Q=self.Q, wing=self.wing, mixing=self.mixing, tol=self.tol, dtype=self.dtype,
+                          continua=self.continua)
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #8b4b395a
 @patch
@@ -168,7 +169,7 @@ def _blur(self, a, gain, straight=1.):
     "Functions a (B,m,F) of the gas, small far from lines, convolved on the fine grid; `straight`: what a line is times."
     M, k, n = self._circle, self._between, self._between*(a.shape[-1] - 1) + 1
     def waves(v): return k*torch.fft.irfft(torch.fft.rfft(v, n=M)*gain[:,None].to(v.dtype), n=k*M)[...,:n]
-    if self.shape not in SLITS: return waves(a)
+    if self.shape not in SLITS and not self.continua: return waves(a)
     along = torch.linspace(0, 1, n, dtype=a.dtype, device=a.device)
     ramp = a[...,:1] + (a[...,-1:] - a[...,:1])*along
     return waves(a - ramp[...,::k]) + straight*ramp
@@ -241,7 +242,7 @@ def grid_error(self:InstrumentLineShape,
                wider:float=4.,    # factor on pad
               )->Tensor:          # largest difference of the transmittance (B,) [-]
     "What grid and pad cost at these states, by comparison with a finer, wider grid; both exact."
-    kw = {k: getattr(self, k) for k in ('path', 'profile', 'baseline', 'Q', 'wing', 'mixing')}
+    kw = {k: getattr(self, k) for k in ('path', 'profile', 'baseline', 'Q', 'wing', 'mixing', 'continua')}
     sim = LineByLine(self.lines, self.bare.space, self.grid, dtype=torch.float64, **kw)
     def seen(finer, wider):
         s = InstrumentLineShape(sim, self.shape, self.space['ils'], finer*self.oversample, wider*self.pad)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from ..files import named_files
 from ..params import measured, pairs, read_range, read_ranges
+from .continuum import read_continua
 from .files import gauge, of_gauge
 from .fringes import offset_alone
 from .hitran import read_line_data
@@ -54,6 +55,13 @@ class Gas:
     range: tuple[str, ...] = ()     # other ranges, like P=0.4..0.6atm
     lines: tuple[str, ...] = ()     # line lists, HITRAN .par or CSV; the embedded one if not given
     partition_sums: tuple[str, ...] = () # tables of Q(T), FILE or FILE:EDITION; through hitran-api if not given
+    # gases that broaden the lines besides air, like H2=85% He=15%: shares of all but the molecule itself; the rest is
+    # air. Their columns gamma_H2, n_H2, delta_H2 are those of HITRAN's extended format
+    broadener: tuple[str, ...] = ()
+    # absorption without lines: HITRAN .cia files, or tables of wavenumber and one column for each temperature, as FILE
+    # or FILE:GASES, like n2.csv:N2-N2
+    continuum: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()   # mole fractions of gases of a continuum that are no --gas, like N2=78%
     path: str|None = None           # length of the gas path, like 15.12m; the preset's if not given
     window: str|None = None         # axis where no file gives one, like 2188.5..2191.5 [1/cm]
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
@@ -71,7 +79,7 @@ class Gas:
     embedded: bool = False          # take the lines of the package, CH4 and H2O at 3086 1/cm
     about: str = ''                 # the set-up in words
 
-    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums])
+    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums, *self.continuum])
     def chosen(self)->Preset:
         "The preset, or the set-up of the gases that are named."
         gases = read_gases(self.gas)
@@ -116,10 +124,11 @@ def parts(self:Gas, reach=None)->tuple:
         if k not in chosen.space and not k.startswith(('ils', 'shift', 'T_back', 'baseline', 'sin', 'cos')):
             raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
                              "stated axis, and ils, the width of a line shape")
-    lines, sums = read_line_data(self.lines, self.partition_sums, reach)
+    lines, sums = read_line_data(self.lines, self.partition_sums, reach, self.broadener)
     length = dict(path=self.path) if self.path else {}
     ranges = read_ranges(self.range, chosen.space.replace(**BEHIND))
-    return chosen, lines, ranges, sums | length | dict(profile=self.profile, mixing=self.mixing)
+    return chosen, lines, ranges, sums | length | dict(profile=self.profile,
+        mixing=self.mixing, continua=read_continua(self.continuum, self.present))
 
 @patch
 def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine

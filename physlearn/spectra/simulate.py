@@ -24,7 +24,8 @@ from ..files import FileError, read_text
 from ..pages import said_if_slow
 from ..params import Param, ParamSpace, affine, measured, pairs, read_range, read_ranges
 from .hitran import (C2, C_LIGHT, H_PLANCK, LineList, PartitionSums, demo_lines, demo_partition_sums,
-                                      doppler_hwhm, for_lines, line_strength, lorentz_hwhm, pressure_shift)
+                                      doppler_hwhm, for_lines, gas_of_lines, line_strength, lines_by_gas,
+                                      lorentz_hwhm, parent_of, pressure_shift)
 from .lineshape import (SHAPE_PARAMETERS, hartmann_tran, hartmann_tran_slopes, rautian, rautian_slopes,
                                          voigt)
 
@@ -41,13 +42,14 @@ def shape_parameters(lines:LineList, # lines of one molecule (L)
                                      # gamma_d, gamma0, gamma2, delta2, nuvc [cm⁻¹], eta, Y [-]
     "Parameters of each line's profile at one state of the gas."
     def c(k): return torch.as_tensor(getattr(lines, k), dtype=torch.float64, device=P.device)
+    def around(k): return torch.as_tensor(lines.mixed(k), dtype=torch.float64, device=P.device)
     def power(n): return (T0/T)**c(n)
     def mix(air, own): return P*((1 - x)*air + x*own)
     P, T, x = (for_lines(v) for v in (P, T, x))
-    sd = mix(c('sd_air')*c('gamma_air'), c('sd_self')*c('gamma_self'))
+    sd = mix(c('sd_air')*around('gamma'), c('sd_self')*c('gamma_self'))
     return dict(dnu0=pressure_shift(lines, P, T, x), gamma_d=doppler_hwhm(c('nu'), T, c('mass')),
                 gamma0=lorentz_hwhm(lines, P, T, x), gamma2=sd*power('n_gamma2'),
-                delta2=P*(1 - x)*c('sd_delta')*c('delta_air'), nuvc=mix(c('nuvc_air'), c('nuvc_self'))*power('n_nuvc'),
+                delta2=P*(1 - x)*c('sd_delta')*around('delta'), nuvc=mix(c('nuvc_air'), c('nuvc_self'))*power('n_nuvc'),
                 eta=c('eta').expand(len(P), -1), Y=mix(c('y_air'), c('y_self'))*power('n_y'))
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #c21dcac1
@@ -427,6 +429,7 @@ class LineByLine(nn.Module):
                  Q:PartitionSums=None, # partition sums; the embedded ones if None
                  wing:float=25.,       # cut of the line wings [cm⁻¹]
                  mixing:bool=False,    # first-order line mixing
+                 continua=(),          # of Continuum: absorption without lines, of these gases or of stated ones
                  tol:float=2e-5,       # error of the table allowed, of the spectrum's peak
                  dtype=torch.float32,  # of the table and of the signal; use float64 for derivative checks
                 ):
@@ -434,21 +437,37 @@ class LineByLine(nn.Module):
         self.lines, self.space, self.grid, self.baseline = lines, space, grid, baseline
         self.method, self.profile, self.quantity = method, profile, quantity
         self.wing, self.mixing, self.tol, self.dtype = wing, mixing, tol, dtype
+        self.continua = tuple(continua)
         self.Q = demo_partition_sums() if Q is None else Q
         self.path = path if path is None else _length_in_cm(path)
         self.baseline_names = [k for k in space if k.startswith(('baseline', 'sin', 'cos'))]
         self.molecules = [k[3:] for k in space if k.startswith('mf_')]
         _check(self)
-        self.lines_of = {m: lines.select(molecule=m) for m in self.molecules}
+        self.lines_of = lines_by_gas(lines, self.molecules)
+        self.with_lines = [m for m in self.molecules if len(self.lines_of[m])]
+        self.own_gas = {m: _own_gas(m, self.molecules) for m in self.molecules}
         self._unit = {k: affine(space[k].unit, _CANON.get(k, '')) for k in space if k in _CANON or k.startswith('mf_')}
+        _check_continua(self)
         self.register_buffer('_basis', _baseline_shapes(self).double(), persistent=False)
         if method != 'table': return
         with said_if_slow('building the table of cross-sections'): _build_table(self)
 
     @property
     def unused(self)->list:
-        "Molecules of the line list that are no parameter."
-        return [m for m in self.lines.molecules if m not in self.molecules]
+        "Molecules of the line list some of whose lines belong to no parameter."
+        none = gas_of_lines(self.lines, self.molecules) == ''
+        return self.lines[none].molecules if none.any() else []
+    @property
+    def notes(self)->list:
+        "What a reader of results should know of lines and light, a sentence each."
+        meta, told = self.lines.meta, dict(gaps='line list:', broadener='broadened by')
+        out = [f"{what} {meta[k]}" for k, what in told.items() if k in meta]
+        if self.quantity == 'radiance' and 'T_back' not in self.space:
+            out.append('nothing shines from behind (no T_back)')
+        out += [note for c in self.continua for note in _beyond(c, self.box())]
+        if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
+        if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
+        return out
     @property
     def signal_label(self): return _LABELS[self.quantity]
     def axis(self, theta, **cond): return self.wavenumber(theta)
@@ -466,6 +485,11 @@ def _check(sim):
     _check_space(sim)
     _check_offset(sim)
     _check_ranges(sim.space)
+    _check_sums(sim)
+
+def _own_gas(gas, gases):
+    "The gas whose collisions with this one are its self-broadening: all isotopologues of its molecule."
+    return parent_of(gas) if parent_of(gas) in gases else gas
 
 def _baseline_shapes(sim):
     "Shape of each baseline parameter on the axis in the middle of the ranges (k,N)."
@@ -479,6 +503,8 @@ def _described(sim):
     lo, hi = sim.box()['nu']
     text = (f'{lines}, {len(sim.grid)} points in {lo:.3f} .. {hi:.3f} cm-1, '
             f'{sim.quantity}, {sim.profile}, {sim.method}')
+    for c in sim.continua: text += f", continuum of {c.name}"
+    if 'broadener' in sim.lines.meta: text += f", broadened by {sim.lines.meta['broadener']}"
     if sim.quantity == 'radiance' and 'T_back' not in sim.space: text += ', nothing shines from behind (no T_back)'
     if sim.method == 'exact': return text
     return text + f' {sim.table_nodes}, step {sim.table_step:.2g} cm-1, error {sim.table_error:.1e} of the peak'
@@ -507,7 +533,9 @@ def _check_space(sim):
                          'and at least one mole fraction mf_...')
     if not sim.molecules:
         raise ValueError('the space has no mole fraction: add for example mf_CH4=Param(1e-7, 1e-4, log=True)')
-    unlisted = sorted(set(sim.molecules) - set(sim.lines.molecules))
+    broad = {gas for c in sim.continua for gas in c.gases}
+    unlisted = [m for m in sim.molecules if not (m in broad or _has_lines(sim.lines, m))]
+    if not unlisted and not any(_has_lines(sim.lines, m) for m in sim.molecules): unlisted = sim.molecules
     if unlisted:
         have = ', '.join(sim.lines.molecules)
         raise ValueError(f"no lines of {', '.join(unlisted)}: the line list has {have}; name what is there, for "
@@ -528,6 +556,43 @@ def _check_offset(sim):
         if sim.space[k].unit != QUANTITY_UNITS['radiance']:
             raise ValueError(f"{k} in units of '{sim.space[k].unit}' is added to a radiance: give its Param the unit "
                              f"'{QUANTITY_UNITS['radiance']}', or leave it out (preset(...).measuring('radiance'))")
+
+def _has_lines(lines, gas):
+    try: return gas in gas_of_lines(lines, [gas])
+    except ValueError: return False                               # neither a molecule nor an isotopologue
+
+def _check_continua(sim):
+    "Every gas of a continuum has an amount, and the axis lies where it is known."
+    lo, hi = sim.box()['nu'] if sim.continua else (0., 0.)
+    for c in sim.continua:
+        for gas in c.gases:
+            if gas in sim.molecules or gas in c.present or gas.lower() == 'air': continue
+            raise ValueError(f"continuum of {c.name}: the amount of {gas} is not given; name its mole fraction, "
+                             f"like --present {gas}=20%, or its range, like --gas {gas}=1..50%")
+        if hi < c.nu[0] or lo > c.nu[-1]:
+            raise ValueError(f"continuum of {c.name}: {c.source} has {c.nu[0]:g} .. {c.nu[-1]:g} cm-1, and the axis is "
+                             f"{lo:g} .. {hi:g} cm-1; leave it out")
+
+def _beyond(continuum, box):
+    "What is assumed where a table of a continuum ends, a sentence each."
+    c, (lo, hi), (coldest, hottest) = continuum, box['nu'], box['T']
+    if lo < c.nu[0] or hi > c.nu[-1]:
+        yield f"the continuum of {c.name} is 0 beyond {c.nu[0]:g} .. {c.nu[-1]:g} cm-1"
+    if coldest < c.T[0] or hottest > c.T[-1]:
+        known = ' .. '.join(f'{t:g}' for t in dict.fromkeys((c.T[0], c.T[-1])))
+        yield f"the continuum of {c.name} is known at {known} K; beyond, the nearest is taken"
+
+def _check_sums(sim):
+    "The range of temperatures lies within the partition sums of the lines."
+    if not isinstance(sim.Q, PartitionSums): return
+    factor, offset = affine(sim.space['T'].unit, 'K')
+    lo, hi = (factor*v + offset for v in (sim.space['T'].lo, sim.space['T'].hi))
+    lines = sim.lines[gas_of_lines(sim.lines, sim.molecules) != '']
+    for k in sorted(set(zip(lines.molec_id.tolist(), lines.local_iso_id.tolist()))):
+        q = sim.Q[k]
+        if q.lo <= lo and hi <= q.hi: continue
+        raise ValueError(f"T: the range {lo:g} .. {hi:g} K goes beyond the partition sum of {q.name}, {q.lo:g} to "
+                         f"{q.hi:g} K: narrow it (--range T), or give sums that reach as far (--partition-sums)")
 
 def _check_ranges(space):
     for k in space:
@@ -569,17 +634,19 @@ def optical_depth(self:LineByLine,
                  )->Tensor:         # (B,N) [-]; per cm of path if the simulator has no path
     "Optical depth of all molecules together."
     theta = theta.double()
-    if nu is None and self.method == 'table': return self._from_table(theta)
-    return self._from_lines(theta, self.wavenumber(theta) if nu is None else torch.atleast_2d(nu).double())
+    axis = self.wavenumber(theta) if nu is None else torch.atleast_2d(nu).double()
+    by_lines = self._from_table(theta) if nu is None and self.method == 'table' else self._from_lines(theta, axis)
+    if not self.continua: return by_lines
+    return by_lines + self._from_continua(theta, axis)[0].to(by_lines.dtype)
 
 @patch
 def _from_lines(self:LineByLine, theta, nu):
     "Optical depth (B,N) at nu, exact."
     s, amount = self.canonical(theta), self.column_densities(theta)
     def sigma(m):
-        return cross_section(self.lines_of[m], self.Q, nu, s['P'], s['T'], s['mf_' + m],
+        return cross_section(self.lines_of[m], self.Q, nu, s['P'], s['T'], s['mf_' + self.own_gas[m]],
                              self.profile, self.wing, self.mixing)
-    return sum(amount[m][:,None]*sigma(m) for m in self.molecules)
+    return sum(amount[m][:,None]*sigma(m) for m in self.with_lines)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #066fadda
 @patch
@@ -608,6 +675,28 @@ def _with_baseline(self:LineByLine, theta, y):
     coef = torch.stack([self.space.columns(theta)[k] for k in self.baseline_names], 1)
     base = coef.to(y.dtype) @ self._basis.to(y.dtype)
     return y*base if self.quantity == 'transmittance' else y + base
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #conta002
+@patch
+def _from_continua(self:LineByLine, theta, nu, by=()):
+    "Optical depth (B,N) at nu, its derivatives by the parameters `by` (B,k,N), and by wavenumber (B,N)."
+    s, depth, slope = self.canonical(theta), torch.zeros_like(nu), torch.zeros_like(nu)
+    density, d = ATM_PER_KT*s['P']/s['T'], nu.new_zeros(len(theta), len(by), nu.shape[1])
+    for c in self.continua:
+        k, by_nu, by_T = c(nu.expand(len(theta), -1), s['T'])
+        shares = [s.get(f'mf_{gas}', c.present.get(gas, 1.)) for gas in c.gases]
+        n = len(shares)
+        others = [math.prod(shares[:i] + shares[i+1:]) for i in range(n)]
+        per = (density**n*(self.path or 1.))[:,None]                     # amount where every share is 1
+        amount = per*math.prod(shares, start=torch.ones_like(density))[:,None]
+        depth, slope = depth + amount*k, slope + amount*by_nu
+        for j, name in enumerate(by):
+            unit = self._unit[name][0]
+            if name == 'P': d[:,j] += unit*n*amount*k/s['P'][:,None]
+            elif name == 'T': d[:,j] += unit*amount*(by_T - n*k/s['T'][:,None])
+            for gas, other in zip(c.gases, others):
+                if name == f'mf_{gas}': d[:,j] += unit*per*(other*torch.ones_like(density))[:,None]*k
+    return depth, d, slope
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #emit0002
 def planck(nu:Tensor, # wavenumber [cm⁻¹]
@@ -664,13 +753,13 @@ def _build_table(sim, rounds=4):
     def sigma(m, nu, P, T, x):
         return cross_section(sim.lines_of[m], sim.Q, nu[None], P, T, x, sim.profile, sim.wing, sim.mixing)
     for _ in range(rounds):
-        h = min(_spacing(partial(sigma, m), narrowest_hwhm(sim.lines_of[m], box), box, tol) for m in sim.molecules)
+        h = min(_spacing(partial(sigma, m), narrowest_hwhm(sim.lines_of[m], box), box, tol) for m in sim.with_lines)
         nu0 = box['nu'][0] - 3*h
         fine = nu0 + h*torch.arange(math.ceil((box['nu'][1] - nu0)/h) + 4, dtype=torch.float64)
-        coef = {m: _expanded(partial(sigma, m), fine, (box['P'], box['T'], box['mf_' + m]), scale[m], tol)
-                for m in sim.molecules}
+        coef = {m: _expanded(partial(sigma, m), fine, (box['P'], box['T'], box['mf_' + sim.own_gas[m]]), scale[m], tol)
+                for m in sim.with_lines}
         _store(sim, coef, box, h, nu0)
-        sim.table_error = ((sim.optical_depth(probe) - exact).abs()/peak).max().item()
+        sim.table_error = ((sim._from_table(probe) - exact).abs()/peak).max().item()
         if sim.table_error <= sim.tol: break
         tol = tol/2
     else:
@@ -733,26 +822,28 @@ def _weights(self:LineByLine,
             ):        # (B,K), or (B,1+k,K) with the derivatives behind
     "Weight of each row of the table: polynomials of P, T and x times the amount of gas."
     s = self.canonical(theta)
-    blocks = [self._weights_of(m, s, by or ()) for m in self.molecules]
+    blocks = [self._weights_of(m, s, by or ()) for m in self.with_lines]
     return torch.cat([W[0] if by is None else torch.stack(W, 1) for W in blocks], -1)
 
 @patch
 def _weights_of(self:LineByLine, m, s, by):
     "Weights of molecule m at canonical states s, and behind them their derivatives, each (B,K_m)."
-    x_name = 'mf_' + m
+    x_name, own_name = 'mf_' + m, 'mf_' + self.own_gas[m]
     def basis(k, n):
         lo, hi = self._box[k]
         b, d = chebyshev_basis(2/(hi - lo)*(s[k] - lo) - 1, n)
         return b, d*(2/(hi - lo))
     def outer(p, t, x): return ((p[:,:,None]*t[:,None]).flatten(1)[:,:,None]*x[:,None]).flatten(1)
-    (bP, dP), (bT, dT), (bx, dx) = (basis(k, n) for k, n in zip(('P', 'T', x_name), self._degree[m]))
+    (bP, dP), (bT, dT), (bx, dx) = (basis(k, n) for k, n in zip(('P', 'T', own_name), self._degree[m]))
     P, T, x = (s[k][:,None] for k in ('P', 'T', x_name))
     per = ATM_PER_KT*(self.path or 1.)*self._scale[m]*P/T                  # amount at x = 1
     W = [outer(bP, bT, bx*per*x)]
     for k in by:
         if k == 'P': d = outer(dP + bP/P, bT, bx*per*x)
         elif k == 'T': d = outer(bP, dT - bT/T, bx*per*x)
-        elif k == x_name: d = outer(bP, bT, (dx*x + bx)*per)
+        elif k == x_name == own_name: d = outer(bP, bT, (dx*x + bx)*per)
+        elif k == x_name: d = outer(bP, bT, bx*per)
+        elif k == own_name: d = outer(bP, bT, dx*x*per)                    # by its width
         else: d = torch.zeros_like(W[0])                                   # another molecule's amount
         W.append(d*self._unit[k][0])
     return W
@@ -788,12 +879,13 @@ def _slopes_from_lines(self:LineByLine, theta, gas):
     s, amount, nu = self.canonical(theta), self.column_densities(theta), self.wavenumber(theta)
     per = ATM_PER_KT*s['P']/s['T']*(self.path or 1.)                       # amount at x = 1
     tau, slope, d = 0., 0., nu.new_zeros(len(theta), len(gas), nu.shape[1])
-    for m in self.molecules:
-        x, n = 'mf_' + m, amount[m]
-        y, by = cross_section_slopes(self.lines_of[m], self.Q, nu, s['P'], s['T'], s[x],
+    for m in self.with_lines:
+        x, by_width, n = 'mf_' + m, 'mf_' + self.own_gas[m], amount[m]
+        y, by = cross_section_slopes(self.lines_of[m], self.Q, nu, s['P'], s['T'], s[by_width],
                                      self.profile, self.wing, self.mixing)
         tau, slope = tau + n[:,None]*y, slope + n[:,None]*by[:,3]
-        own = dict(P=(by[:,0], n/s['P']), T=(by[:,1], -n/s['T'])) | {x: (by[:,2], per)}
+        own = dict(P=(by[:,0], n/s['P']), T=(by[:,1], -n/s['T'])) | {by_width: (by[:,2], 0*n)}
+        own[x] = (by[:,2] if x == by_width else 0*y, per)
         for j, k in enumerate(gas):
             if k not in own: continue
             by_sigma, by_amount = own[k]
@@ -811,6 +903,9 @@ def jacobian(self:LineByLine,
     gas = [k for k in names if k not in (*self.baseline_names, *self.grid.names, 'T_back')]
     slopes = self._slopes_from_lines if self.method == 'exact' else self._slopes_from_table
     tau, d, slope = slopes(theta, gas)
+    if self.continua:
+        broad = self._from_continua(theta.double(), self.wavenumber(theta), gas)
+        tau, d, slope = (a + b.to(a.dtype) for a, b in zip((tau, d, slope), broad))
     signal = self._signal(theta, tau)
     t, light, fixed = (-tau).exp(), 1., {}                        # fixed: derivatives at a given optical depth
     if self.quantity == 'transmittance': gain, light = -signal, t
