@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from physlearn.canopy.train_physvae import canopy_recipe
-from physlearn.cli import ON_RUNS, from_words, main
+from physlearn.cli import ON_RUNS, for_help, from_words, main
 from physlearn.desk import Export, command_of
 from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
@@ -83,11 +83,30 @@ def test_every_option_is_explained(capsys, verb, name):
     "What is wanted in words, not in types; a meaning, and what counts where the option is not given; a command that works."
     out = helped(capsys, verb, name)
     assert not re.search(r'\bSTR\b|{None}|default: (None|)\)|FLOAT', out) and f'\n  physlearn {verb} {name}' in out
-    options = re.split(r'\n│ (?=--|\[?[A-Z])', out.split('examples:')[0].split('\nexample:')[0])
-    for text in options[1:]:
+    options = re.split(r'\n[│ ] (?=--|\[?[A-Z]{3})', out.split('examples:')[0].split('\nexample:')[0])[1:]
+    assert len(options) > 3
+    for text in options:
         if text.startswith('-h'): continue
         meaning = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', text).split())
         assert len(meaning.split()) > 3, meaning
+
+COUNTS = '--n', '--seed', '--skip', '--degree', '--knots', '--draws', '--num-points', '--windows'   # numbers without a unit
+
+@pytest.mark.parametrize('verb', ['fit', 'simulate', 'retrieve'])
+@pytest.mark.parametrize('name', INSTRUMENTS)
+def test_every_option_has_default_example_and_unit(capsys, verb, name):
+    "What counts where an option is not given, what can be written, and the unit of a number that has one."
+    cls = command_of(verb, find(name))
+    with pytest.raises(SystemExit): from_words(for_help(cls), ['--help'], 'x')
+    options = re.split(r'\n[│ ] (?=--)', capsys.readouterr().out)[1:]
+    assert len(options) > 10
+    for part in options:
+        text = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', part).split())
+        option, flag = text.split()[0].strip(','), ', --no-' in text
+        assert re.search(r'\(default: |not given|\(required\)|stated here or in the file', text), f'no default: {text}'
+        if flag: continue
+        assert re.search(r'\blike\b|\(default: (?!none)|\w, \w+ or |: \w+, \w+|, \w+ and \w+|: \w+ or \w+|: \.csv', text), f'no example: {text}'
+        if ' NUMBER' in text and option not in COUNTS: assert re.search(r'\[[^\]]+\]', text), f'no unit: {text}'
 
 def test_helps_of_verbs_and_runs(capsys):
     for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'fetch', 'setup', 'demo'):
