@@ -442,6 +442,7 @@ class Described:
     "An instrument that may be described in a file; commands and recipes inherit it."
     # file with options, as `physlearn setup` prints it; what the command says besides counts more
     setup: str|None = None
+    taken: ClassVar = ()            # options that a recipe takes from such a file beside those that it inherits
 
     @classmethod
     def load(cls, path):
@@ -455,6 +456,7 @@ class Described:
         whole = cls.instrument.own['setup']
         shared = [c for c in whole.__mro__ if c in cls.__mro__ and is_dataclass(c)] if hasattr(cls, 'system') else [cls]
         kinds = {f.name: f.type for c in shared for f in fields(c)}
+        kinds |= {f.name: f.type for f in fields(cls) if f.name in cls.taken}
         found = {k: v for k, v in read_setup(said['setup'], whole).items() if k in kinds}
         return {k: measured(v, '', k)[0] if kinds[k] in (float, 'float') and isinstance(v, str) else v
                 for k, v in found.items()}

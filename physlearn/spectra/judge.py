@@ -157,7 +157,7 @@ def judge(run:Run,
     "Tables of errors beside rivals, calibration, and figures."
     n = n or min(1000, run.recipe.val_samples)
     theta, x, clean = validation(run, n)
-    like, known = Gaussian(relative=run.recipe.noise_rms or .002), [k for k in run.recipe.known if k in run.sim.space]
+    like, known = run.recipe.likelihood(), [k for k in run.recipe.given if k in run.sim.space]
     tables, scale, true = [], {}, {}
     for given in ([known, []] if known else [[]]):
         more, scale['given' if given else 'unknown'] = _compared(run, x, theta, like, given)
@@ -196,7 +196,7 @@ def pictures(run,
              clean, # the first without noise (1,1,N)
             )->dict: # Pictures by name
     "Estimates and truth, and one spectrum."
-    known = {k: run.space.columns(theta)[k] for k in run.recipe.known if k in run.space}
+    known = {k: run.space.columns(theta)[k] for k in run.recipe.given if k in run.space}
     last, given = len(run.model.refiners), given_text(known)
     network, refined = (run.model.estimate(x, known, k)[0] for k in (0, last))
     with torch.no_grad(): signal, nu = run.sim(refined[:1]).float(), run.sim.wavenumber(refined[:1])[0].numpy()

@@ -6,8 +6,8 @@
 __all__ = ['PROFILES', 'T0', 'QUANTITY_UNITS', 'MEASURED_AS', 'BEHIND', 'ATM_PER_KT', 'LABORATORY', 'PRESETS', 'shape_parameters',
            'profile_of', 'profile_sum', 'sum_in_chunks', 'cross_section', 'line_coefficients', 'profile_slopes',
            'profile_sum_slopes', 'cross_section_slopes', 'Grid', 'Baseline', 'chebyshev_basis',
-           'chebyshev_coefficients', 'interpolate', 'LineByLine', 'planck', 'planck_slopes', 'narrowest_hwhm', 'Preset',
-           'read_gases', 'preset_of', 'preset']
+           'chebyshev_coefficients', 'interpolate', 'LineByLine', 'planck', 'planck_slopes', 'TableError',
+           'narrowest_hwhm', 'Preset', 'read_gases', 'preset_of', 'preset']
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #9c3c3aed
 import math
@@ -739,6 +739,9 @@ def box(self:LineByLine)->dict:
     return gas | dict(nu=(nu.min().item(), nu.max().item()))
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #cefc02a5
+class TableError(ValueError):
+    "A table cannot be as accurate as it has to be."
+
 def _build_table(sim, rounds=4):
     "Fill `sim` with a table whose error at random states and corners of the box is below `sim.tol` of the peak."
     box, tol = sim.box(), sim.tol
@@ -760,8 +763,8 @@ def _build_table(sim, rounds=4):
         if sim.table_error <= sim.tol: break
         tol = tol/2
     else:
-        raise ValueError(f"the table's error {sim.table_error:.1e} of the peak stays above tol={sim.tol:.1e}: "
-                         "narrow the ranges, raise tol, or use method='exact'")
+        raise TableError(f"the table's error {sim.table_error:.1e} of the peak stays above {sim.tol:.1e}: "
+                         "narrow the ranges of P and T, or compute exactly, method exact")
     sim.table_nodes, sim.table_step = {m: tuple(c.shape[:3]) for m, c in coef.items()}, h
 
 def _expanded(sigma, fine, ranges, scale, tol):
