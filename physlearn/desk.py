@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of',
-           'reader_of', 'noisy', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles', 'Retrieve',
-           'retrieve', 'by_fit', 'doubts', 'recovery', 'write_setup', 'read_setup', 'Described', 'Train', 'options_in',
-           'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of', 'Untrained', 'Fit']
+           'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
+           'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'write_setup', 'read_setup', 'Described', 'Train',
+           'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of', 'Untrained',
+           'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import math
@@ -26,7 +27,7 @@ from .misfit import WIDTHS, misfit
 from .pages import Judgement, Picture, bar, plot_truth
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
-from .results import ENDINGS, Results
+from .results import ENDINGS, Results, verdict
 from .runs import PARTS, Recipe, Run, expect, open_recipe, read_mapping, read_recipe, typed_options
 
 # %% ../nbs/80_desk.ipynb #2f6ee331
@@ -204,13 +205,19 @@ def noisy(like,          # likelihood
                          "with standard normal draws of the shape of mu")
     return like.draw(mu, draws)
 
+def as_typed(noise): # text or a number
+    "A plain number as a number; words like +2e-4 stay words, since a sign in front says that noise is added."
+    if str(noise).strip().startswith('+'): return noise
+    try: return float(noise)
+    except ValueError: return noise
+
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
     out: tyro.conf.Positional[str]  # file to write
     n: int|None = None              # how many states; one, or as many as is usual for the instrument, if not given
     set: tuple[str, ...] = ()       # fixed values, like P=500mbar; the others are drawn
-    noise: float|str = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
+    noise: str|float = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     seed: int = 0                   # row i is a function of (seed, i)
     overwrite: bool = False         # replace a file that is there
     usual: ClassVar[int] = 1
@@ -221,7 +228,7 @@ class Simulate:
         n = self.usual if self.n is None else self.n
         expect(self, '1 or more', lambda v: v is None or v >= 1, 'n')
         silent = str(self.noise).strip('0.% ') == ''
-        like = None if silent else self.likelihood(self.noise)
+        like = None if silent else self.likelihood(as_typed(self.noise))
         sim = self.simulator()
         theta, cond = sim.space.states(n, self.set, 'simulate', self.seed), self.conditions(n, self.seed)
         some = lambda i: signals_of(sim, theta[i:i+32], **{k: v[i:i+32] for k, v in cond.items()}).double()
@@ -234,7 +241,7 @@ class Simulate:
         if Path(self.out).suffix == '.csv': self.fits_a_table()
         ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
         sim, theta, cond, y = self.drawn()
-        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=self.noise))
+        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)))
         print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
 
     def fits_a_table(self):
@@ -259,13 +266,13 @@ def write_signals(path, sim, theta, cond, y, about):
 @dataclass(kw_only=True)
 class Identifiable:
     "Say what data can tell about each parameter, before anything is measured."
-    noise: float|str = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
+    noise: str|float = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
 
     def table(self):
         "The Identifiability that a notebook takes."
         sim = self.simulator()
-        return identifiable(sim.space, sim, self.likelihood(self.noise), known_values(sim.space, self.known),
+        return identifiable(sim.space, sim, self.likelihood(as_typed(self.noise)), known_values(sim.space, self.known),
                             **self.conditions(64, 'identifiable'))
     def run(self): print(self.table())
 
@@ -385,10 +392,11 @@ def recovery(run:Run, instrument:Instrument,
     prior = space.sample(4000, 'prior').std(0)
     error = ((got.value - theta).square().mean(0).sqrt()/prior).tolist()
     held = ((got.low <= theta) & (theta <= got.high)).double().mean(0).tolist()
-    rows = [[k, p.unit or '-', error[j], 1., held[j]] for j, (k, p) in enumerate(space.items())]
+    rows = [[k, p.unit or '-', error[j], 1., held[j], verdict(error[j])] for j, (k, p) in enumerate(space.items())]
     table = dict(caption=f"Simulated truth, {n} states: RMS errors in units of the prior's standard deviation",
                  rows=rows,
-                 head=['parameter', 'unit', got.method, 'middle of the ranges', f'{100*got.level:g} % interval holds'])
+                 head=['parameter', 'unit', got.method, 'middle of the ranges', f'{100*got.level:g} % interval holds',
+                       'verdict'], case='Simulated truth')
     picture = Picture(lambda fig: plot_truth(fig, space, got.value, theta), 'Estimates and truth',
                       (7, 2.4*math.ceil(len(space)/3)))
     return Judgement([table], dict(truth=picture), note=f'{n} simulated states')
@@ -434,6 +442,7 @@ class Described:
     "An instrument that may be described in a file; commands and recipes inherit it."
     # file with options, as `physlearn setup` prints it; what the command says besides counts more
     setup: str|None = None
+    taken: ClassVar = ()            # options that a recipe takes from such a file beside those that it inherits
 
     @classmethod
     def load(cls, path):
@@ -447,6 +456,7 @@ class Described:
         whole = cls.instrument.own['setup']
         shared = [c for c in whole.__mro__ if c in cls.__mro__ and is_dataclass(c)] if hasattr(cls, 'system') else [cls]
         kinds = {f.name: f.type for c in shared for f in fields(c)}
+        kinds |= {f.name: f.type for f in fields(cls) if f.name in cls.taken}
         found = {k: v for k, v in read_setup(said['setup'], whole).items() if k in kinds}
         return {k: measured(v, '', k)[0] if kinds[k] in (float, 'float') and isinstance(v, str) else v
                 for k, v in found.items()}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 # %% ../nbs/00_core/00b_instruments.ipynb #eea95920
 INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk')
-OWN = dict(spectra=dict(setup='print options as a set-up file, for --setup',
+OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonline',
+                        setup='print options as a set-up file, for --setup',
                         windows='say where an instrument should look to tell what is wanted',
                         demo='the main job on an example, with a report'))
 
@@ -32,6 +33,7 @@ EXAMPLES = dict(
              'day1/*.csv --lines co.par --gas CO=1..1000ppm --path 1m --known P=200Torr T=300K --out day1.csv'],
         identifiable=['--known P=500±1mbar T=305K --noise 0.001',
                       '--lines co.par --gas CO=1..1000ppm --path 1m --window 2188.5..2191.5 --known P=200Torr T=300K'],
+        fetch=['--molecule CO --window 2140..2170'],
         setup=['--lines co.par --gas CO=1..1000ppm --path 1m > co.yaml'],
         windows=['--want mf_CH4 --known P=500mbar T=305K'],
         train=['demo --out runs/first', 'demo --lines co.par --gas CO=1..1000ppm --path 1m --window 2188.5..2191.5 '

@@ -79,6 +79,8 @@ class Recipe:
     # options of a file; an instrument with words of its own there turns them into options
     def from_file(cls, path, d):
         return d
+    @classmethod
+    def earlier(cls, options): return options # those of a recipe.json, which an earlier version may have written
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
     def continued(self, said):   # what else changes when the command line says this: options as text, by name
         return self
@@ -122,11 +124,12 @@ def recipe_from_dict(d:dict, # what `to_dict` gave
     if not isinstance(d, dict) or not isinstance(d.get('system'), str) or not isinstance(d.get('options'), dict):
         raise FileError(path, 'is no recipe', 'a system and its options')
     cls = recipe_of(d['system'], path)
-    unknown = set(d['options']) - {f.name for f in fields(cls)}
+    options = cls.earlier(d['options'])
+    unknown = set(options) - {f.name for f in fields(cls)}
     if unknown:
         raise FileError(path, f"option {min(unknown)!r}", f"options of {d['system']}",
                         remedy='it was written by another version of physlearn')
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in d['options'].items()})
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
 
 def recipe_of(system:str, path='recipe.json'): # the recipe's class
     "The recipe class of an instrument, which is imported where that is needed."
@@ -534,7 +537,7 @@ def judged(self:Run)->Judgement:
 def evaluate(self:Run, say=print)->dict: # what metrics.json holds
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
     found = self.judged()
-    for t in found.tables: say(f"\n{t['caption']}\n{text_table(t)}")
+    for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     write_json(self.path/'metrics.json', found.numbers | dict(tables=found.tables))
     self.report(found)
     return self.metrics
@@ -561,7 +564,8 @@ def card(self:Run)->str:
     options = ', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults'
     versions = ', '.join(f'{k} {v}' for k, v in recipe['versions'].items())
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
-    tables = [f"**{t['caption']}**\n\n{_markdown(t['head'], t['rows'])}" for t in self.metrics.get('tables', [])]
+    parts = lambda t: (f"**{t['caption']}**", t.get('note'), _markdown(t['head'], t['rows']))
+    tables = ['\n\n'.join(filter(None, parts(t))) for t in self.metrics.get('tables', [])]
     files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in _SEALED if (self.path/f).exists())
     what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
     epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
@@ -675,7 +679,7 @@ def read_recipe(path, # YAML or JSON
         if d.get('system') != cls.system or not isinstance(d.get('options'), dict):
             found = f"system {d.get('system')!r}, options {str(d.get('options'))[:40]}"
             raise FileError(path, found, f"system {cls.system!r} and its options")
-        d = d['options']
+        d = cls.earlier(d['options'])
     return typed_options(path, cls.from_file(path, d), cls, f'`physlearn train {cls.system}`')
 
 # %% ../nbs/00_core/07_runs.ipynb #f1f7927d

@@ -82,7 +82,7 @@ def test_more_understorey(tmp_path):
 
 def test_fit(tmp_path, capsys):
     "From a simulated table to traits whose error bars hold the truth; the truth is kept beside them."
-    assert cli('simulate', 'canopy', tmp_path/'s.csv', '--n', 16, '--noise', .02, '--tts', 40) == 0
+    assert cli('simulate', 'canopy', tmp_path/'s.csv', '--n', 16, '--noise', '2%', '--tts', 40) == 0
     assert cli('fit', 'canopy', tmp_path/'s.csv', '--noise', .02, '--floor', 0, '--draws', 256, '--out', tmp_path/'t.csv') == 0
     out, err = capsys.readouterr()
     assert err == '' and '16 rows, ' in out and 'CCC' in out

@@ -368,3 +368,17 @@ def test_flipped_bytes_of_training_rows(tmp_path):
         print(len(seen), seen.count(0), seen.count(1))"""
     r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert r.returncode == 0 and r.stdout.startswith('48 ') and int(r.stdout.split()[2]) > 3, r
+
+@pytest.mark.parametrize('name, read, says', [
+    ('one_byte_crashes.h5', read_hdf5, 'is damaged'), ('row_becomes_comment.csv', read_table, 'is this a damaged row'),
+    ('foreign_exception.tif', 'image', 'is damaged'), ('overflow.jdx', 'spectrum', 'overflow.jdx')])
+def test_files_that_people_sent(name, read, says):
+    "Each was read as whole, or ended the interpreter, once."
+    folder = os.environ.get('PHYSLEARN_DATA')
+    if not folder: pytest.skip('PHYSLEARN_DATA is not set')
+    if read == 'image':
+        pytest.importorskip('rasterio')
+        from physlearn.canopy.reflectance import read_reflectance as read
+    elif read == 'spectrum': from physlearn.spectra.files import read_spectrum as read
+    kw = dict(scale=1e4, offset=0.) if name.endswith('.tif') else {}
+    with pytest.raises(FileError, match=says): read(os.path.join(folder, 'cases', 'files', name), **kw)

@@ -4,12 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 import pandas as pd
 import pytest
+import torch
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.cli import ON_RUNS, from_words, main
 from physlearn.desk import Export, command_of
-from physlearn.files import read_table
+from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
+from physlearn.results import Results
+from physlearn.spectra.desk import FitSpectra
 from physlearn.spectra.files import example_spectrum
+from physlearn.spectra.fit import Fit
 from physlearn.spectra.train_physae import PRESETS as SPECTRA
 from physlearn.spectra.train_physae import spectra_recipe
 
@@ -23,6 +27,35 @@ def test_a_table_opens_in_pandas(tmp_path, capsys):
     assert t['P [mbar]'][0] == pytest.approx(487) and {'mf_CH4', 'mf_CH4_sd', 'step [1/cm]', 'step_sd [1/cm]'} <= set(t)
     back = read_table(tmp_path/'r.csv', columns=['P', 'mf_CH4'])
     assert back['P'][0] == pytest.approx(487) and back.meta['unit_P_low95'] == 'mbar'
+
+def test_a_fit_is_loaded_again(tmp_path, capsys):
+    "Values, standard deviations, correlations and verdicts, of a folder's JSON as of a table's."
+    (fit,) = FitSpectra(files=(str(example_spectrum()),), known=('T=306±0.5K', 'P=487mbar'), noise='0.002').fits().values()
+    fit.save(tmp_path/'one')
+    fit.results().save(tmp_path/'table.json')
+    for name in ('one.json', 'table.json'):
+        back, want = Fit.load(tmp_path/name), fit.results()
+        assert list(back.space) == list(want.space) and torch.equal(back.value, want.value) and torch.equal(back.sd, want.sd)
+        assert [q['verdict'] for q in back.quantities()] == [q['verdict'] for q in want.quantities()]
+        names, cov = fit.sim.space.names, fit.estimate.cov[0]
+        i, j = names.index('T'), names.index('mf_CH4')
+        r = float(cov[i,j]/(cov[i,i]*cov[j,j]).sqrt())
+        assert back.corr[0, back.space.index('T'), back.space.index('mf_CH4')] == pytest.approx(r, abs=1e-6) and abs(r) > .01
+    d = json.loads((tmp_path/'one.json').read_text())
+    del d['table']
+    (tmp_path/'one.json').write_text(json.dumps(d))
+    with pytest.raises(FileError, match='earlier version'): Fit.load(tmp_path/'one.json')
+
+def test_a_fit_of_a_canopy_is_loaded_again(tmp_path, capsys):
+    table, out = tmp_path/'s.csv', tmp_path/'t.json'
+    assert not main(['simulate', 'canopy', str(table), '--n', '2', '--noise', '0.02'])
+    assert not main(['fit', 'canopy', str(table), '--draws', '128', '--out', str(out)])
+    back, raw = Results.load(out), json.loads(out.read_text())['results']
+    assert len(back) == 2 and [q['verdict'] for q in back.quantities(1)] == [q['verdict'] for q in raw[1]['quantities']]
+    assert back.value[0].tolist() == [q['value'] for q in raw[0]['quantities']]
+    i = back.space.index
+    assert back.corr.shape == (2, len(back.space), len(back.space)) and (back.corr[:, i('cab'), i('CCC')] > .2).all()
+    assert torch.allclose(back.corr.diagonal(dim1=1, dim2=2), torch.ones(()).double())
 
 SMALL = dict(train_samples=64, num_points=64, stage='A', epochs=40, lr=1e-20)
 STALE = [(spectra_recipe('quick', val_samples=64, **SMALL)),
@@ -57,7 +90,7 @@ def test_every_option_is_explained(capsys, verb, name):
         assert len(meaning.split()) > 3, meaning
 
 def test_helps_of_verbs_and_runs(capsys):
-    for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'setup', 'demo'):
+    for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'fetch', 'setup', 'demo'):
         out = helped(capsys, verb)
         assert out.startswith(f'usage: physlearn {verb} ') and 'example' in out
     assert all(verb in helped(capsys) for verb in ('fit', 'evaluate', 'windows', 'setup', 'demo', 'canopy'))
@@ -129,3 +162,55 @@ def test_printed_commands_are_understood():
         if verb == 'train' and 'table' not in vars(made): made.check()
         seen += 1
     assert seen > 30
+
+@pytest.fixture
+def hitran_online(tmp_path, monkeypatch):
+    "A server on this machine that answers as HITRANonline does: lines of a list between numin and numax."
+    import threading
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from urllib.parse import parse_qs, urlparse
+    hapi = pytest.importorskip('hapi')
+    cases = Path(os.environ.get('PHYSLEARN_DATA', ''))/'cases/spectra'
+    if not cases.is_dir(): pytest.skip('PHYSLEARN_DATA has no cases')
+    records = (cases/'co.par').read_text().splitlines(keepends=True)
+    class Answer(BaseHTTPRequestHandler):
+        page = None
+        def do_GET(self):
+            asked = {k: float(v[0]) for k, v in parse_qs(urlparse(self.path).query).items() if k in ('numin', 'numax')}
+            inside = [r for r in records if asked['numin'] <= float(r[3:15]) <= asked['numax']]
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((self.page or ''.join(inside)).encode())
+        def log_message(self, *args): pass
+    server = HTTPServer(('127.0.0.1', 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setitem(hapi.VARIABLES, 'GLOBAL_HOST', f'http://127.0.0.1:{server.server_port}')
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    yield Answer, records
+    server.shutdown()
+    server.server_close()
+
+def test_fetched_lines_are_hitrans_own(tmp_path, capsys, monkeypatch, hitran_online):
+    "The records between the ends, unchanged, with what to cite; an answer that is no list leaves nothing behind."
+    monkeypatch.chdir(tmp_path)
+    answer, records = hitran_online
+    words = ['fetch', 'spectra', '--molecule', 'CO', '--window', '2188.5..2191.5', '--wings', '2']
+    assert main(words) == 0
+    out, want = capsys.readouterr().out, [r for r in records if 2186.5 <= float(r[3:15]) <= 2193.5]
+    assert Path('co.par').read_text() == ''.join(want) and 0 < len(want) < len(records)
+    assert f'wrote {len(want)} lines of CO' in out and 'cite: I. E. Gordon et al., The HITRAN2020' in out
+    assert main(words) == 2 and 'overwrite' in capsys.readouterr().err
+    answer.page = '<html>service is down</html>'
+    assert main([*words, '--out', 'again.par']) == 2
+    err = capsys.readouterr().err
+    assert 'cannot be fetched' in err and err.count('\n') == 1 and not Path('again.par').exists()
+
+def test_fetch_without_a_connection(tmp_path, capsys, monkeypatch):
+    "One sentence, and nothing is written."
+    monkeypatch.chdir(tmp_path)
+    hapi = pytest.importorskip('hapi')
+    monkeypatch.setitem(hapi.VARIABLES, 'GLOBAL_HOST', 'http://127.0.0.1:9')          # where nobody answers
+    assert main(['fetch', 'spectra', '--molecule', 'CO', '--window', '2140..2170']) == 2
+    err = capsys.readouterr().err
+    assert 'CO from 2115 to 2195 1/cm cannot be fetched' in err and err.count('\n') == 1 and not list(tmp_path.iterdir())
+    assert main(['fetch', 'spectra', '--molecule', 'Xy', '--window', '1..2']) == 2 and "no molecule 'Xy'" in capsys.readouterr().err

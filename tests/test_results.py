@@ -6,7 +6,7 @@ import pytest
 import torch
 from dataclasses import replace
 from physlearn.calibration import calibrate, coverage
-from physlearn.files import read_hdf5, read_table
+from physlearn.files import FileError, read_hdf5, read_table
 from physlearn.params import Param, ParamSpace
 from physlearn.results import Results, from_to, plus_minus
 
@@ -112,3 +112,45 @@ def test_few_cases_tell_nothing(n):
     assert 'too few' in c.sentence and f'{n} simulated case' in c.sentence and 'fails' not in c._repr_html_() and not c.passed
     assert not any(word in c.sentence for word in ('TARP', 'say nothing'))
     assert {row['passed'] for row in c.table()} == {None}
+
+def same(a, b):
+    "Are two Results the same, apart from rounding of their correlations?"
+    assert list(a.space) == list(b.space) and a.space == b.space
+    for k in ('value', 'sd', 'low', 'high', 'ratio', 'ok', 'p'):
+        assert torch.equal(getattr(a, k).nan_to_num(-1.), getattr(b, k).nan_to_num(-1.)), k
+    assert (a.level, a.method, a.known, a.doubts, a.alpha, a.flags) == (b.level, b.method, b.known, b.doubts, b.alpha, b.flags)
+    assert [a.flag(i, k) for i in range(len(a)) for k in a.space] == [b.flag(i, k) for i in range(len(b)) for k in b.space]
+    assert {k: v.astype(str).tolist() for k, v in a.signals.items()} == {k: v.astype(str).tolist() for k, v in b.signals.items()}
+    assert list(a.more) == list(b.more) and repr(a) == repr(b)
+    assert (a.corr is None) == (b.corr is None)
+    if a.corr is not None: assert (a.corr - b.corr).nan_to_num().abs().max() < 1e-6
+
+def test_results_are_loaded_again(tmp_path):
+    "What JSON holds is the whole: gaps, doubts, times, correlations and verdicts."
+    corr = torch.tensor([[[1., -.97], [-.97, 1.]], [[1., math.nan], [math.nan, math.nan]]], dtype=torch.float64)
+    signals = dict(file=['a', 'b'], row=[1, 2], good=[True, False], sentence=['x', 'y'], chi2=[1.5, math.nan],
+                   time=np.array(['2020-01-01T10:00', 'NaT'], 'datetime64[s]'))
+    r = made('P T', signals=signals, known=('P',), corr=corr, doubts=('', 'few draws'), method='a fit', flags='signal',
+             more=dict(bound=torch.ones(2, 2).double()), ok=torch.tensor([True, False]))
+    for some in (r[:1], made(), r[:1].among([True, False], signals, ['', 'cloud']), r):
+        back = Results.load(some.save(tmp_path/'r.json'))
+        same(some, back)
+    assert back.signals['row'].dtype.kind == 'i' and back.signals['time'].dtype.kind == 'M'
+    assert r.correlated(0) == [('P', 'T', -.97)] and r.correlated(1) == []
+    assert torch.equal(r.covariance(0), torch.tensor([[1., -.97], [-.97, 1.]], dtype=torch.float64))
+
+def test_a_damaged_or_older_file_is_refused(tmp_path):
+    "One sentence: what is missing or wrong in which file."
+    f = made().save(tmp_path/'r.json')
+    d = json.loads(f.read_text())
+    older = {k: v for k, v in d.items() if k not in ('format', 'ranges')}
+    for wrong, says in ((older, 'earlier version'), ([1], 'earlier version'), (d | dict(format=99), 'format 99'),
+                        (d | dict(results=[{}]), 'damaged'), (d | dict(results=7), 'damaged'), (d | dict(ranges=dict(T=7)), 'damaged'),
+                        (d | dict(results=[d['results'][0] | dict(quantities=[])]), 'damaged'), (d | dict(level='x'), 'damaged')):
+        f.write_text(json.dumps(wrong))
+        with pytest.raises(FileError, match=says) as e: Results.load(f)
+        assert str(e.value).startswith(str(f)) and '\n' not in str(e.value)
+    f.write_text('{"format": 1')
+    with pytest.raises(FileError, match='JSON'): Results.load(f)
+    with pytest.raises(FileError, match='pandas'): Results.load(made().save(tmp_path/'r.csv'))
+    with pytest.raises(FileError): Results.load(tmp_path/'none.json')

@@ -21,6 +21,7 @@ from .traits import fit_traits, network_traits, posterior_over_prior
 from .train_physvae import PRESETS, CanopyRecipe
 from ..desk import Fit, Instrument, Reader, Setup, Signals, known_values
 from ..files import FileError, write_table
+from ..likelihood import read_noise
 from ..pages import bar, text_table
 from ..params import Param, ParamSpace, uniforms
 from ..posterior import Gaussian, identifiable
@@ -40,10 +41,12 @@ class CanopySetup(Stand, Setup):
     nouns: ClassVar = ('stand', 'stands')
     writes: ClassVar = ('.csv',)
 
-    def simulator(self):
-        expect(self, '0 to 0.15, a share of each band: with more, reflectances fall below zero',
-               lambda v: not isinstance(v, str) and 0 <= v <= .15, 'noise')
-        return self.stand(route='bands', dtype=torch.float64)
+    def simulator(self): return self.stand(route='bands', dtype=torch.float64)
+
+    def likelihood(self, noise):
+        expect(self, 'at most 15% of each band and +0.02: with more, reflectances fall below zero',
+               lambda v: read_noise(noise).relative <= .15 and read_noise(noise).sigma <= .02, 'noise')
+        return read_noise(noise)
 
     def conditions(self, n, *key):
         "Angles of each stand, within the simulator's ranges."
@@ -59,7 +62,7 @@ class CanopySetup(Stand, Setup):
         truth = {f'truth_{k}': v for k, v in sim.space.columns(theta).items()}
         units = {**{k: sim.cond[k].unit for k in cond}, **{f'truth_{k}': p.unit or '-' for k, p in sim.space.items()}}
         about = about | dict(quantity='reflectance', scale=1, offset=0, simulator=repr(sim),
-                             noise=f'{self.noise:g} of each band')
+                             noise=f'{self.noise} of each band')
         write_table(path, dict(zip(sim.bands.names, y[:,0].float().T.numpy())) | cond | truth,
                     about | {f'unit_{k}': u for k, u in units.items()})
 

@@ -161,7 +161,7 @@ def ratio_table(names,       # of traits
             columns.append(('their error', errors))
         columns.append(('verdict', [verdict(v) for v in judged]))
     return table_of('What spectra determine: posterior over prior standard deviation as the run states it; '
-                    '1 is the prior', *columns)
+                    '1 is the prior', *columns) | dict(case=f'{next(iter(ratios)).capitalize()} spectra')
 
 def plot_ratios(fig,         # figure to draw in
                 names,       # of traits

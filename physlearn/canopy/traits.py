@@ -17,7 +17,7 @@ from ..chains import smc_posterior
 from .inform import FREE, said_of_held
 from ..params import Param, ParamSpace, normals
 from ..posterior import Gaussian
-from ..results import Results
+from ..results import Results, correlations_of_draws
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #e91adf49
 def arrays(r)->dict: # Reflectance; x (n,1,M), mask (n,M), tts, tto, psi (n,) [deg]
@@ -63,6 +63,7 @@ def summarise(space,
               level:float=.95,# of the intervals
               method:str='',  # how the draws were made
               columns=None,   # kept of the table that was read, such as plot and date
+              correlated=False, # keep correlations: (k,k) numbers a row
              )->Results:
     "Means, standard deviations and intervals of traits and products."
     x, before = (with_products(space, v).double() for v in (theta, prior))
@@ -72,7 +73,8 @@ def summarise(space,
     effective = 1/weights.square().sum(1)
     return Results(quantities(space), mean, sd, low, high, sd/before.std(0), effective >= 30, p, level, method,
                    signals=columns or {},
-                   doubts=tuple(map(_doubts, missing.tolist(), effective.tolist())), alpha=1e-3, flags='signal')
+                   doubts=tuple(map(_doubts, missing.tolist(), effective.tolist())), alpha=1e-3, flags='signal',
+                   corr=correlations_of_draws(x, weights.double()) if correlated else None)
 
 def _doubts(missing, effective):
     "What to say of a row: bands that are not there, too few draws."
@@ -103,7 +105,8 @@ def fit_traits(sim,                  # of any canopy: theta (B,d) and its condit
     for i, b in enumerate(progress(batches(r[r.usable], chunk))):
         like = _noise(b, noise, floor)
         s = smc_posterior(sim, b['x'], like, draws, key=('fit', i*chunk), **MOVES, **{k: b[k] for k in angles})
-        parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level))
+        parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level,
+                               correlated=True))
     own = f'{noise:g} of each band' if r.sd is None else 'by the standard deviations of the table'
     got = Results.join(parts).among(r.usable, r.others, r.reasons)
     return replace(got, method=f"physics alone, noise {own} and {floor:g}{said_of_held(sim)}")

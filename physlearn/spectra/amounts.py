@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from ..params import Param, affine
 from ..results import Results
+from .hitran import natural_share, parent_of
 from .simulate import ATM_PER_KT
 
 # %% ../../nbs/10_spectra/13d_amounts.ipynb #amtpg006
@@ -20,7 +21,10 @@ def amounts_of(sim,          # LineByLine
     "Derived amounts of a molecule; the column where the simulator has a path."
     mf, cm = f'mf_{molecule}', sim.path
     column = [(f'column_{molecule}', 'ppm m', 1e4*cm, {mf: 1})] if cm else []
-    return [*column, (f'density_{molecule}', '1/cm3', ATM_PER_KT, {mf: 1, 'P': 1, 'T': -1})]
+    parent, more = parent_of(molecule), []
+    if parent != molecule and parent in sim.molecules and sim.space[f'mf_{parent}'].lo > 0:
+        more = [(f'natural_{molecule}', '', 1/natural_share(molecule), {mf: 1, f'mf_{parent}': -1})]
+    return [*column, *more, (f'density_{molecule}', '1/cm3', ATM_PER_KT, {mf: 1, 'P': 1, 'T': -1})]
 
 def _slope(p, name): return affine(p.unit, dict(P='atm', T='K').get(name, ''))[0]
 
@@ -68,7 +72,8 @@ def with_amounts(r:Results, # of one signal, a row for each parameter
             space[name] = Param(*_range_of(sim.space, factor, powers), unit, doc=f'amount of {m}')
     if not space: return r
     beside = lambda v, new: torch.cat([v.double(), torch.tensor([new], dtype=torch.float64)], 1)
-    names = 'value', 'sd', 'low', 'high', 'ratio'
+    names, corr = ('value', 'sd', 'low', 'high', 'ratio'), r.corr
+    if corr is not None: corr = torch.nn.functional.pad(corr, (0, len(space), 0, len(space)), value=math.nan)
     grown = {k: beside(getattr(r, k), new) for k, new in zip(names, zip(*columns))}
-    return replace(r, space=r.space.replace(**space), **grown,
+    return replace(r, space=r.space.replace(**space), **grown, corr=corr,
                    more={k: beside(v, new) for (k, v), new in zip(r.more.items(), zip(*more))})

@@ -23,6 +23,7 @@ from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, GROWING, Results, grown, waiting
 from ..runs import Run
+from .fetch import FetchSpectra
 from .files import example_spectrum, named_by_patterns, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
@@ -31,7 +32,8 @@ from .hitran import demo_lines
 from .judge import judge
 from .retrieve import METHODS, ReadSpectra, retrieve, write_corner
 from .setup import Gas, about_gauges
-from .simulate import preset
+from .noise import noise_in
+from .simulate import QUANTITY_UNITS, preset
 from .train_physae import PRESETS, SpectraRecipe, spectra_recipe
 from .window import find_windows
 
@@ -47,15 +49,18 @@ class SpectraSetup(Described, Gas, Setup):
     nouns: ClassVar = ('spectrum', 'spectra')
 
     def simulator(self): return self.built(self.ils, method=self.method)
+    def likelihood(self, noise): return noise_in(self.quantity, noise)
     def write(self, path, sim, theta, cond, y, about):
         "The spectra on their own axes, and their states."
         nu, y, space = sim.wavenumber(theta).numpy(), y[:,0].numpy(), sim.space
-        about = about | dict(axis='wavenumber', unit='1/cm', simulator=sim.extra_repr())
+        name = 'signal' if sim.quantity == 'transmittance' else sim.quantity
+        about = about | dict(quantity=name, axis='wavenumber', unit='1/cm', simulator=sim.extra_repr())
+        if QUANTITY_UNITS[sim.quantity]: about['y_unit'] = QUANTITY_UNITS[sim.quantity]
         if str(path).endswith('.csv'):
             state = {k: f'{v:.17g} {p.unit}'.strip() for (k, p), v in zip(space.items(), theta[0].tolist())}
-            return write_table(path, dict(wavenumber=nu[0], signal=y[0]), about | state)
+            return write_table(path, {'wavenumber': nu[0], name: y[0]}, about | state)
         states = {f'theta/{k}': v.numpy() for k, v in space.columns(theta).items()}
-        write_hdf5(path, dict(wavenumber=nu, signal=y, **states),
+        write_hdf5(path, {'wavenumber': nu, name: y, **states},
                    about | {f'unit_{k}': p.unit for k, p in space.items()})
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #adb27407
@@ -67,7 +72,7 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     # known values, like T=305±0.5K P=500mbar, or from a column or header line of each file, like P=Pressure:Torr
     known: tuple[str, ...] = ()
     # share of the signal like 0.2%, additive like +2e-4, both like 0.1%+2e-4, or auto; a single number is a share,
-    # of an absorption in 1/cm; the file's sigma column if not given, else auto
+    # of an absorption in 1/cm, of a radiance refused; the file's sigma column if not given, else auto
     noise: str|None = None
     # line shape of the instrument: gaussian, triangular, sinc, sinc2, nb_weak, nb_medium or nb_strong;
     # its width is fitted within --range ils=0.001..0.02
@@ -210,7 +215,8 @@ def series(found)->Results: # as of `FitSpectra.fits`
     "One table: a row for each file, with the reason where there is no fit."
     parts = {f: e.results() for f, e in found.items() if isinstance(e, Fit)}
     first = next(iter(parts.values()))
-    none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p')}
+    none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p',
+                                                                   'corr')}
     more = {k: torch.full_like(v, math.nan) for k, v in first.more.items()}
     def empty(f, e):
         signals = first.signals | dict(file=[Path(f).name], chi2=[math.nan], note=[str(e)])
@@ -224,13 +230,14 @@ class WindowsSpectra(Described, Gas):
     "Rank the windows that a spectrometer could look at by what they determine."
     want: tuple[str, ...] = ('T', 'P', 'mf_CH4') # parameters that the window shall determine
     between: tuple[float, float]|None = None # from, to [1/cm]; the range of the lines if not given
-    noise: float|str = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
+    noise: str|float = .002         # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
     n: int = 16                     # states of the gas
     num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
 
     def table(self):
         "The Windows that a notebook takes, without near doubles."
+        self.only_transmittance('the ranking of windows')
         chosen, lines, ranges, kw = self.parts()
         if chosen.grid is None:
             raise ValueError("the width of the window is not given: name one, for example --window 2188.5..2191.5")
@@ -339,5 +346,5 @@ def network(self:DemoSpectra, folder, truth):
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
-                     own=dict(fit=FitSpectra, setup=SetupSpectra, windows=WindowsSpectra, retrieve=RetrieveSpectra,
-                              demo=DemoSpectra))
+                     own=dict(fit=FitSpectra, fetch=FetchSpectra, setup=SetupSpectra, windows=WindowsSpectra,
+                              retrieve=RetrieveSpectra, demo=DemoSpectra))

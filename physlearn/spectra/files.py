@@ -18,21 +18,21 @@ from ..files import validate
 from ..params import measured
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
-QUANTITIES = 'signal', 'transmittance', 'absorbance', 'optical_depth', 'absorption', 'ring_down'
+QUANTITIES = 'signal', 'transmittance', 'absorbance', 'optical_depth', 'absorption', 'ring_down', 'radiance'
 AXES = 'wavenumber', 'wavelength', 'frequency', 'pixel'
 BASES = {'10': math.log(10), 'e': 1.}      # what an absorbance of each base is multiplied by to be an optical depth
 
 @dataclass(eq=False)
 class Spectrum:
     "One measured spectrum. Arrays in memory come through the same door as files, in other units, bases and orders."
-    y: np.ndarray           # values (N,), absorption in [1/cm]
-    quantity: str           # one of QUANTITIES; here it is 'signal', 'transmittance' or 'absorption' afterwards
+    y: np.ndarray           # values (N,), absorption in [1/cm], radiance in [W/(m² sr cm⁻¹)]
+    quantity: str           # one of QUANTITIES; afterwards 'signal', 'transmittance', 'absorption' or 'radiance'
     nu: np.ndarray = None   # vacuum wavenumber (N,) [cm⁻¹]; None for a pixel axis
     sigma: np.ndarray = None# standard deviation of y (N,), where the file has it
     path: str = ''          # where it came from
     meta: dict = field(default_factory=dict) # what the file says about itself
     notes: list = field(default_factory=list)# how its numbers were read, a sentence each
-    y_unit: InitVar[str] = None # unit of an absorption coefficient or a ring-down time, or '%' of a transmittance
+    y_unit: InitVar[str] = None # unit of an absorption coefficient, ring-down time, radiance; or '%'
     base: InitVar[str] = None   # of an absorbance: '10' or 'e'
     columns: dict = field(default_factory=dict) # other columns of the file (N,), by name: gauges, segments of a scan
 
@@ -381,7 +381,7 @@ _HEADS = {'axis': dict(wavenumber='wavenumber wavenumbers', wavelength='waveleng
                        frequency='frequency frequencies freq detuning', pixel='pixel pixels point points channel'),
           'quantity': dict(transmittance='transmittance transmission', absorbance='absorbance', signal='signal',
                            optical_depth='opticaldepth', absorption='absorptioncoefficient absorption',
-                           ring_down='ringdowntime ringdown')}
+                           ring_down='ringdowntime ringdown', radiance='radiance')}
 _BARE = {'axis': dict(wavenumber='1/cm cm-1 cm^-1 cm⁻¹ cm**-1', wavelength='nm um µm μm micron',
                       frequency='hz khz mhz ghz thz')}
 _BASE_WORDS = {'base 10': '10', 'base10': '10', 'log10': '10', '-log10 t': '10',
@@ -403,8 +403,17 @@ def said_by(name:str, # of a column
     head, _, rest = words.partition(' ')
     for kind, table in _HEADS.items():
         for meaning, heads in table.items():
-            if head in heads.split(): return _with_rest(kind, meaning, rest)
+            if head not in heads.split(): continue
+            if meaning == 'radiance': return _radiance_said(name)
+            return _with_rest(kind, meaning, rest)
     return {}
+
+def _radiance_said(name):
+    "What 'Radiance [mW/(m2 sr cm-1)]' says; its unit keeps its capitals. Nothing for 'radiance error'."
+    unit = re.sub(r'^\W*radiance[\s_,:]*', '', name.strip(), flags=re.I)
+    if unit[:1] + unit[-1:] in ('[]', '()'): unit = unit[1:-1]
+    if not unit: return dict(quantity='radiance')
+    return dict(quantity='radiance', y_unit=unit) if 'sr' in unit.replace('/', ' ').replace('(', ' ').split() else {}
 
 def _axis_unit(words):
     words = words.translate(_SIGNS).replace('**', '').replace('^', '')
@@ -561,6 +570,7 @@ def _factor(spec, path, y_unit):
         raise FileError(path, 'ring-down times without their unit', 'us, ns or s',
                         remedy='name it, for example --y-unit us')
     if spec.quantity == 'ring_down': return check_unit(y_unit, 's', path, 'ring-down time').to('s')
+    if spec.quantity == 'radiance': return _radiance_factor(spec, path, y_unit)
     if spec.quantity == 'absorption': return check_unit(y_unit or '1/cm', '1/cm', path, 'absorption').to('1/cm')
     if spec.quantity == 'signal' or y_unit in (None, '', '-'): return 1.
     factor = check_unit(y_unit, '', path, spec.quantity).to('')
@@ -569,6 +579,20 @@ def _factor(spec, path, y_unit):
         raise FileError(path, f"{article} in {y_unit!r}", 'a transmittance, or no unit')
     if factor != 1: spec.notes.append(f"values in {y_unit} times {factor:g}")
     return factor
+
+def _radiance_factor(spec, path, y_unit, c=29979245800.): # speed of light [cm/s]
+    "What takes a radiance to W/(m2 sr cm-1), also one per wavelength [cm] or per frequency [Hz]."
+    if not y_unit:
+        raise FileError(path, 'a radiance without its unit', 'W/(m2 sr cm-1), or another',
+                        remedy="name it, for example --y-unit 'mW/(m2 sr cm-1)'")
+    for like, factor in (('W/(m2 sr cm-1)', 1.), ('W/(m2 sr Hz)', c), ('W/(m2 sr cm)', None)):
+        try: unit = check_unit(y_unit, like, path, 'radiance')
+        except FileError: continue
+        if factor is None and spec.nu is None: break              # d wavelength = d nu/nu²
+        if factor != 1: spec.notes.append(f"radiance in {y_unit} taken to W/(m2 sr cm-1)")
+        return unit.to(like)*(1/spec.nu**2 if factor is None else factor)
+    raise FileError(path, f"radiance in {y_unit!r}",
+                    "a unit like 'W/(m2 sr cm-1)'; one per Hz, or per nm of a stated axis")
 
 def _loss_of_decay(spec, path, unit, c=29979245800.): # speed of light [cm/s]
     "Ring-down times [s] as an absorption coefficient 1/(c tau) [1/cm]."
@@ -667,14 +691,16 @@ def _capped(data, val, run=3):
 class Reading:
     "What a file may not say of itself."
     # what the numbers are: signal, transmittance, absorbance, optical_depth, absorption, ring_down (the time, which
-    # becomes 1/(c tau)); stated here or in the file
+    # becomes 1/(c tau)) or radiance; stated here or in the file
     quantity: str|None = None
     axis: str|None = None           # wavenumber, wavelength, frequency or pixel; stated here or in the file
     unit: str|None = None           # unit of the axis, like 1/cm, nm or GHz
     medium: str|None = None         # of wavelengths: vacuum or air
     x: str|None = None              # column of the axis; its number, if columns have no names
     y: str|None = None              # column or data set of the values; its number, if columns have no names
-    y_unit: str|None = None         # unit of an absorption coefficient or of ring-down times, or % of a transmittance
+    # unit of an absorption coefficient, of ring-down times, of a radiance, like 'mW/(m2 sr cm-1)',
+    # or % of a transmittance
+    y_unit: str|None = None
     base: str|None = None           # of an absorbance: 10 or e; as the file says, or 10, if not given
     centre: str|None = None         # what the axis counts from, like 2190.02 [1/cm] or 65.65THz
     crop: str|None = None           # part that is kept, like 2188..2190 [1/cm] or 1.65..1.66um; points of a pixel axis

@@ -17,16 +17,17 @@ from ..files import FileError, atomic_write, write_json
 from ..draws import Samples, box_posterior, sample_posterior
 from ..likelihood import Measurement
 from ..misfit import Misfit, misfit
-from ..pages import html_table, img, page, png, text_table
+from ..pages import html_table, img, page, png, sentences, text_table
 from ..params import Param
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
-from ..results import Results, from_to, plus_minus, readable
+from ..results import Results, correlations, from_to, plus_minus, readable
 from .amounts import amounts_of, propagated, with_amounts
+from .fetch import cited
 from .files import Spectrum, given
-from .fringes import find_fringes, own_baseline, own_light
+from .fringes import find_fringes, offset_alone, own_baseline, own_light
 from .noise import noise_left, point_scatter, stated_noise
 from .resolution import with_line_shape
-from .simulate import Baseline, Grid, LineByLine, Preset, preset
+from .simulate import MEASURED_AS, QUANTITY_UNITS, Baseline, Grid, LineByLine, Preset, preset
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
 def _inside_window(spec, setup, lines):
@@ -61,7 +62,9 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
     "The preset's simulator on the axis and in the quantity of a spectrum."
     specs = spec if isinstance(spec, list) else [spec]
     spec = specs[0]
-    space, baseline, quantity = setup.space, setup.baseline, 'transmittance'
+    quantity = MEASURED_AS.get(spec.quantity, spec.quantity)
+    setup = setup.measuring(quantity)
+    space, baseline, ranges = setup.space, setup.baseline, dict(ranges or {})
     if spec.nu is None:
         if setup.grid is None:
             raise FileError(spec.path, 'has a pixel axis', 'wavenumbers or wavelengths, since the set-up has no axis',
@@ -73,18 +76,16 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
         space = space.only(*(k for k in space if k not in own))
         space = space.replace(shift=Param(-shift, shift, '1/cm', doc='error of the axis'))
         grid = Grid.points(spec.nu)
-    if spec.quantity == 'absorption':
-        space, quantity = space.only(*(k for k in space if not k.startswith('baseline'))), 'absorption'
-    own = spec.quantity in ('transmittance', 'absorption') or setup.grid is None
-    if not own and (degree != 2 or knots):
+    if quantity == 'radiance': ranges = offset_alone(ranges, fringes, segments, degree, knots)
+    own = quantity != 'radiance' and (spec.quantity != 'signal' or setup.grid is None)
+    if quantity != 'radiance' and not own and (degree != 2 or knots):
         raise ValueError(f"degree {degree}, knots {knots}: a {spec.quantity} has the baseline of the preset; "
                          "leave them out")
     if own:
-        light = own_baseline(specs, degree, knots)
+        light = own_baseline(specs, degree, knots, bool(kw.get('continua')))
         space = space.only(*(k for k in space if k in light or not k.startswith('baseline'))).replace(**light)
         baseline = Baseline('spline' if knots else 'unit')
     space, baseline = own_light(space, baseline, specs, fringes, segments, jumping)
-    ranges = dict(ranges or {})
     width = ranges.pop('ils', None)
     chosen = dict(space=space.replace(**ranges), grid=grid, baseline=baseline, quantity=quantity) | kw
     return with_line_shape(setup.simulator(lines, **chosen), ils, width)
@@ -202,7 +203,8 @@ def _parameters(self):
     return Results(self.sim.space, found.theta, found.sd, low, high, found.ratio,
                    torch.tensor([self.trusted]), odd.p, method='fit by physics', known=tuple(found.known),
                    signals=dict(file=[Path(self.spectrum.path).name], **when, chi2=found.chi2.numpy(), note=[doubt]),
-                   more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines, bound=self.bound[None]),
+                   corr=correlations(found.cov), more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines,
+                                                           bound=self.bound[None]),
                    doubts=(doubt,), alpha=ALPHA)
 
 @patch
@@ -278,10 +280,7 @@ def summary(self:Fit)->str:
         if (r['lines'] or 0) > r['sd'] and r['flag'] == 'determined':
             f, unit = readable(r['name'], r['unit'], r['value'])
             parts.append(f"{r['name']}: the line strengths may add {f*r['lines']:.2g} {unit}".rstrip())
-    parts += self.spectrum.notes
-    if 'gaps' in self.sim.lines.meta: parts.append(f"line list: {self.sim.lines.meta['gaps']}")
-    if self.sim.unused: parts.append(f"lines of {', '.join(self.sim.unused)} in the list are not used")
-    return '; '.join(parts)
+    return '; '.join([*parts, *self.spectrum.notes, *self.sim.notes])
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #6185baf3
 @patch
@@ -291,7 +290,7 @@ def plot(self:Fit, axs=None): # two axes; made if None
     if axs is None:
         _, axs = plt.subplots(2, 1, figsize=(6, 4), sharex=True, height_ratios=(2, 1), layout='constrained')
     nu, origin = self.nu, math.floor(self.nu.min())
-    unit = '1/cm' if self.spectrum.quantity == 'absorption' else '-'
+    unit = QUANTITY_UNITS.get(self.spectrum.quantity) or '-'
     axs[0].plot(nu - origin, self.spectrum.y, '.', ms=2, label='data')
     axs[0].plot(nu - origin, self.model, lw=1, label='model')
     axs[0].legend()
@@ -315,7 +314,8 @@ def to_dict(self:Fit)->dict:
         noise_from_residual=self.auto, converged=estimate.converged.item(), ok=estimate.ok.item(),
         misfit=dict(p=odd.p.item(), says=odd.sentence(0, ALPHA)), steps=int(estimate.steps.item()),
         known={k: list(v) if isinstance(v, tuple) else v for k, v in estimate.known.items()},
-        simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()})
+        simulator=self.sim.extra_repr(), lines={k: str(v) for k, v in self.sim.lines.meta.items()},
+        table=self.results().to_dict())
 
 def _picture(fit):
     "The figure as a PNG."
@@ -330,6 +330,11 @@ def save(self:Fit,
     write_json(paths[0], self.to_dict())
     with atomic_write(paths[1]) as tmp: tmp.write_bytes(picture)
     return paths
+
+@patch(cls_method=True)
+def load(cls:Fit, path)->Results: # NAME.json of `save`, or a table in JSON
+    "What a fit found, from its file: values, standard deviations, correlations, verdicts."
+    return Results.load(path)
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #e2b68ce2
 def _beside_the_truth(fit, truth):
@@ -355,13 +360,14 @@ def report(fit:Fit,
           )->str:               # HTML, self-contained
     "The fit as a self-contained HTML page."
     about = '<br>'.join(html.escape(str(v)) for v in (fit.spectrum, fit.sim.extra_repr(), fit.summary()))
-    parts = [f"<h1>{html.escape(str(title))}</h1><p>{about}</p>", img(_picture(fit), 'spectrum, model and residual'),
+    parts = [f"<h1>{html.escape(str(title))}</h1><h2>Verdict</h2>{sentences(fit.results().verdicts())}<p>{about}</p>",
+             img(_picture(fit), 'spectrum, model and residual'),
              f"<h2>What was found</h2>{html_table(fit.table())}<p>{_LEGEND}</p>"]
     if truth: parts.append(f"<h2>Beside the truth</h2>{html_table(_beside_the_truth(fit, truth))}")
     if before is not None:
         parts += ['<h2>What could be known, before anything was fitted</h2>', before._repr_html_(),
                   '<p>Medians over the ranges. alone: all else known; jointly: all unknown, ranges not used; '
                   'known after: ranges used.</p>']
-    lines = '<br>'.join(html.escape(f'{k}: {v}') for k, v in fit.sim.lines.meta.items())
+    lines = '<br>'.join(html.escape(f'{k}: {v}') for k, v in cited(fit.sim.lines.meta).items())
     if lines: parts.append(f"<h2>Line data</h2><p>{lines}</p>")
-    return page(title, ''.join(parts))
+    return page(title, ''.join(parts), 75)

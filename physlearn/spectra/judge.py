@@ -15,7 +15,9 @@ from ..calibration import Conformal, calibrate, weighted_quantile
 from ..draws import box_posterior
 from ..pages import Judgement, Picture, calibration_table, plot_truth
 from ..posterior import Gaussian, crlb, map_estimate
+from ..results import verdict
 from ..runs import Run
+from .fetch import cited
 from .physae import PhysAE
 from .retrieve import net_fit, posterior, reduced_chi2, validation
 
@@ -89,10 +91,12 @@ def error_table(space, answers, truth, bound, given):
     refined = [a.name for a in answers if a.name.startswith('network, ') and a.name.endswith(('refiner', 'refiners'))]
     show = ['middle of the ranges', 'network, untrained', 'network', *refined[-1:], 'network + fit', 'plain fit']
     e = {a.name: rms(errors(space, a.theta, truth)) for a in answers}
-    rows = [[k, 'decade' if p.log else p.unit or '-', *(float(e[n][i]) for n in show), float(rms(bound)[i])]
+    rows = [[k, 'decade' if p.log else p.unit or '-', *(float(e[n][i]) for n in show), float(rms(bound)[i]),
+             verdict(float(e['network + fit'][i]/e['middle of the ranges'][i]))]
             for i, (k, p) in enumerate(space.items()) if k not in given]
     caption = f"RMS error, {given_text(given)}, {len(truth)} spectra"
-    return dict(caption=caption, head=['parameter', 'unit', *show, 'bound'], rows=rows)
+    return dict(caption=caption, head=['parameter', 'unit', *show, 'bound', 'verdict'], rows=rows,
+                case=given_text(given))
 
 def bound_table(space, answers, truth, bound, name):
     "Errors of one parameter in units of the bound."
@@ -153,7 +157,7 @@ def judge(run:Run,
     "Tables of errors beside rivals, calibration, and figures."
     n = n or min(1000, run.recipe.val_samples)
     theta, x, clean = validation(run, n)
-    like, known = Gaussian(relative=run.recipe.noise_rms or .002), [k for k in run.recipe.known if k in run.sim.space]
+    like, known = run.recipe.likelihood(), [k for k in run.recipe.given if k in run.sim.space]
     tables, scale, true = [], {}, {}
     for given in ([known, []] if known else [[]]):
         more, scale['given' if given else 'unknown'] = _compared(run, x, theta, like, given)
@@ -166,18 +170,24 @@ def judge(run:Run,
             'Bound: Cramér-Rao, with the ranges as prior knowledge. Where an error equals that of the middle of the '
             'ranges, the data cannot tell.')
     return Judgement(tables, pictures(run, theta[:500], x[:500], clean[:1]),
-                     dict(n=n, refined_over_bound=scale, calibration=kept), note)
+                     dict(n=n, refined_over_bound=scale, calibration=kept), note,
+                     {'Line data': cited(run.sim.lines.meta)})
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #2322c36b
-def plot_reconstruction(fig, x, signal, clean):
+def plot_reconstruction(fig,
+                        nu,     # axis (N,) [cm⁻¹]
+                        x,      # measured (N,)
+                        signal, # reconstruction (N,)
+                        clean): # without noise (N,)
     "A spectrum with its reconstruction, and what is left."
     a, b = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    a.plot(x, '.', ms=2, label='measured')
-    a.plot(signal, lw=1, label='reconstruction')
-    b.plot(x - signal, '.', ms=2)
-    b.plot(clean - signal, lw=1, label='clean - reconstruction')
+    origin = math.floor(nu.min())
+    a.plot(nu - origin, x, '.', ms=2, label='measured')
+    a.plot(nu - origin, signal, lw=1, label='reconstruction')
+    b.plot(nu - origin, x - signal, '.', ms=2)
+    b.plot(nu - origin, clean - signal, lw=1, label='clean - reconstruction')
     a.set_ylabel('signal [-]')
-    b.set(xlabel='pixel', ylabel='residual [-]')
+    b.set(xlabel=f'wavenumber - {origin} [cm$^{{-1}}$]', ylabel='residual [-]')
     for ax in (a, b): ax.legend(fontsize=7)
 
 def pictures(run,
@@ -186,13 +196,12 @@ def pictures(run,
              clean, # the first without noise (1,1,N)
             )->dict: # Pictures by name
     "Estimates and truth, and one spectrum."
-    known = {k: run.space.columns(theta)[k] for k in run.recipe.known if k in run.space}
+    known = {k: run.space.columns(theta)[k] for k in run.recipe.given if k in run.space}
     last, given = len(run.model.refiners), given_text(known)
     network, refined = (run.model.estimate(x, known, k)[0] for k in (0, last))
-    with torch.no_grad(): signal = run.sim(refined[:1]).float()
-    return dict(network=Picture(lambda f: plot_truth(f, run.space, network, theta), f'The encoder alone, {given}',
-                                (7, 6)),
-                refined=Picture(lambda f: plot_truth(f, run.space, refined, theta), f'After all refiners, {given}',
-                                (7, 6)),
-                spectrum=Picture(lambda f: plot_reconstruction(f, x[0,0], signal[0,0], clean[0,0]),
+    with torch.no_grad(): signal, nu = run.sim(refined[:1]).float(), run.sim.wavenumber(refined[:1])[0].numpy()
+    def against(found): return lambda f: plot_truth(f, run.space, found, theta, known)
+    return dict(network=Picture(against(network), f'The encoder alone, {given}', (7, 6)),
+                refined=Picture(against(refined), f'After all refiners, {given}', (7, 6)),
+                spectrum=Picture(lambda f: plot_reconstruction(f, nu, x[0,0], signal[0,0], clean[0,0]),
                                  'Measured, reconstructed, and what is left', (7, 4)))

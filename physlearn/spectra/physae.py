@@ -114,9 +114,10 @@ class Head(nn.Module):
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #64363be2
 def noise_of(sim,        # LineByLine
-             noise:float,# share of a signal or transmittance [-], or of an absorption coefficient [1/cm]
+             noise,      # share of a signal or transmittance [-], or of an absorption coefficient [1/cm]; or a Gaussian
             )->Gaussian:
     "Likelihood of white noise in the quantity of a simulator."
+    if isinstance(noise, Gaussian): return noise
     return Gaussian(relative=noise) if sim.quantity == 'transmittance' else Gaussian(noise)
 
 def newton(sim,           # simulator with `.jacobian`
@@ -219,7 +220,7 @@ class PhysAE(nn.Module):
                  shared=False,           # one refiner, used again and again
                  mlp_dropout=0.,         # in the head
                  refiner_dropout=0.,     # in the refiners
-                 noise=.002,             # sd that the refiners assume: share of the signal, [1/cm] of an absorption
+                 noise=.002,             # that the refiners assume: a Gaussian, share of the signal, [1/cm] of an absorption
                  flow=0):                # splines of the posterior's flow; 0: none
         super().__init__()
         if not 0 <= num_cascade_refiners <= 5:

@@ -80,7 +80,7 @@ class InstrumentLineShape(LineByLine):
         nn.Module.__init__(self)
         _check_line_shape(sim, shape, width)
         shared = ('lines', 'grid', 'baseline', 'profile', 'quantity', 'wing', 'mixing', 'tol', 'dtype', 'Q', 'path',
-                  'method', 'molecules', 'lines_of', 'baseline_names')
+                  'method', 'molecules', 'lines_of', 'own_gas', 'with_lines', 'continua', 'baseline_names')
         for k in shared: setattr(self, k, getattr(sim, k))
         self.bare, self.shape, self.oversample = sim, shape, oversample
         self.pad = PAD_WIDTHS[shape] if pad is None else pad
@@ -89,14 +89,15 @@ class InstrumentLineShape(LineByLine):
         _fine_grid(self)
 
     def forward(self, theta:Tensor)->Tensor:
-        "Signals (B,1,N): transmittance as the instrument sees it, times baseline."
-        t = self.transmittance(theta)
-        return (t*self._light(theta, t.dtype))[:,None]
+        "Signals (B,1,N): what a detector behind the instrument measures."
+        a = self.absorbed(theta)
+        y = self.emitted(theta, a)[0] if self.quantity == 'radiance' else 1 - a
+        return self._with_baseline(theta, y)[:,None]
 
     def extra_repr(self):
         w = self.space['ils']
         return (f'{self.bare.extra_repr()}, seen through {self.shape} of {w.lo:g} .. {w.hi:g} {w.unit}, '
-                f'{len(self.gas.grid)} points in steps of {self._h:.2g} cm-1')
+                f'{len(self.gas.grid)} points in steps of {self._between*self._h:.2g} cm-1')
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #00fe904e
 def _check_line_shape(sim, shape, width):
@@ -104,9 +105,9 @@ def _check_line_shape(sim, shape, width):
     if shape not in SHAPES: raise ValueError(f"unknown line shape {shape!r}; choose one of {', '.join(SHAPES)}")
     if isinstance(sim, InstrumentLineShape):
         raise ValueError(f"the simulator already has a line shape, {sim.shape}: give the one without, sim.bare")
-    if sim.quantity != 'transmittance':
-        raise ValueError(f"the simulator's quantity is {sim.quantity!r}: a line shape acts on transmittance, since a "
-                         "detector adds up light; use quantity='transmittance'")
+    if sim.quantity == 'absorption':
+        raise ValueError("the simulator's quantity is 'absorption': a line shape acts on transmittance or radiance, "
+                         "since a detector adds up light; use quantity='transmittance'")
     factor, offset = affine(width.unit, '1/cm')
     lowest, given = factor*width.lo + offset, f'{width.lo:g} .. {width.hi:g} {width.unit}'.rstrip()
     if lowest < 0: raise ValueError(f'ils: the range {given} includes negative widths; a width must be positive')
@@ -115,26 +116,29 @@ def _check_line_shape(sim, shape, width):
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #b11d1b10
 _MOST_POINTS = 4_000_000
+_COARSER = 2.4                  # steps of the gas [of those needed by cubic interpolation]
 
 def _fine_grid(self):
-    "The uniform grid, the gas on it, and the length of the circle."
+    "The uniform grids, the gas on the coarse one, and the length of the circle."
     from scipy.fft import next_fast_len
     box = self.bare.box()
     lo, hi = (self._unit['ils'][0]*v for v in (self.space['ils'].lo, self.space['ils'].hi))
-    h = min(narrowest_hwhm(self.lines_of[m], box) for m in self.molecules)/self.oversample
-    if self.shape not in SLITS: h = min(h, lo)
+    finest = min(narrowest_hwhm(self.lines_of[m], box) for m in self.with_lines)/self.oversample
+    h = _COARSER*finest if self.shape in SLITS else min(_COARSER*finest, lo)
     over = max(self.pad*hi, 32*h)
     F = math.ceil((box['nu'][1] - box['nu'][0] + 2*over)/h) + 1
     if F > _MOST_POINTS:
         raise ValueError(f'this line shape needs {F} points in steps of {h:.2g} cm-1, and at most {_MOST_POINTS} are '
                          'allowed: narrow the window, raise the lower end of ils, or lower oversample or pad')
-    self._h, self._nu0, self._reach = h, box['nu'][0] - over, over
+    self._between = math.ceil(h/finest)                       # steps of the fine grid in one of the gas
+    self._h, self._nu0, self._reach = h/self._between, box['nu'][0] - over, over
     self._circle = next_fast_len(F + math.ceil(over/h), real=True)
     names = [k for k in self.bare.space if k in ('P', 'T') or k.startswith('mf_')]
     self._of_gas = [self.space.index(k) for k in names]
     points = Grid.points(self._nu0 + h*torch.arange(F, dtype=torch.float64))
     self.gas = LineByLine(self.lines, self.bare.space.only(*names), points, self.path, self.method, self.profile,
-                          Q=self.Q, wing=self.wing, mixing=self.mixing, tol=self.tol, dtype=self.dtype)
+                          Q=self.Q, wing=self.wing, mixing=self.mixing, tol=self.tol, dtype=self.dtype,
+                          continua=self.continua)
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #8b4b395a
 @patch
@@ -143,7 +147,7 @@ def _gain(self:InstrumentLineShape,
           slope:bool=False, # the derivative by the width instead
          )->Tensor:     # factor (B,M//2+1) of each wave on the circle of M points
     "Fourier transform of the line shape."
-    M, h, w = self._circle, self._h, width[:,None]
+    M, h, w = self._circle, self._h*self._between, width[:,None]
     if self.shape in SLITS:
         x = torch.arange(M//2 + 1, dtype=torch.float64, device=w.device)/(M*h)     # optical path difference [cm]
         return _slit_transform(self.shape, w, x, slope)
@@ -162,23 +166,29 @@ def _slit_transform(shape, w, x, slope):
     return -2*y*math.pi**2*w*x**2*spherical_bessel(math.pi*w*x, 2)[1] if slope else y**2
 
 def _blur(self, a, gain, straight=1.):
-    "Functions a (B,m,F) on the fine grid, small far from lines, convolved; `straight`: what a straight line is times."
-    M, n = self._circle, a.shape[-1]
-    def waves(v): return torch.fft.irfft(torch.fft.rfft(v, n=M)*gain[:,None].to(v.dtype), n=M)[...,:n]
-    if self.shape not in SLITS: return waves(a)
-    ramp = a[...,:1] + (a[...,-1:] - a[...,:1])*torch.linspace(0, 1, n, dtype=a.dtype, device=a.device)
-    return waves(a - ramp) + straight*ramp
+    "Functions a (B,m,F) of the gas, small far from lines, convolved on the fine grid; `straight`: what a line is times."
+    M, k, n = self._circle, self._between, self._between*(a.shape[-1] - 1) + 1
+    def waves(v): return k*torch.fft.irfft(torch.fft.rfft(v, n=M)*gain[:,None].to(v.dtype), n=k*M)[...,:n]
+    if self.shape not in SLITS and not self.continua: return waves(a)
+    along = torch.linspace(0, 1, n, dtype=a.dtype, device=a.device)
+    ramp = a[...,:1] + (a[...,-1:] - a[...,:1])*along
+    return waves(a - ramp[...,::k]) + straight*ramp
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #88624f56
+@patch
+def absorbed(self:InstrumentLineShape, theta:Tensor)->Tensor:
+    "Share of light that the gas absorbs, as the instrument sees it, on its own axis (B,N) [-]."
+    theta = theta.double()
+    absorbed = -torch.expm1(-self.gas.optical_depth(theta[:,self._of_gas]))
+    blurred = _blur(self, absorbed[:,None], self._gain(self.canonical(theta)['ils']))[:,0]
+    return interpolate(blurred, self._position(theta))
+
 @patch
 def transmittance(self:InstrumentLineShape, theta:Tensor, nu:Tensor=None)->Tensor:
     "Transmittance as the instrument sees it, on its own axis (B,N) [-]."
     if nu is not None:
         raise ValueError('nu is given, and an instrument has its own axis: sim.bare has other wavenumbers')
-    theta = theta.double()
-    absorbed = 1 - self.gas.transmittance(theta[:,self._of_gas])
-    blurred = _blur(self, absorbed[:,None], self._gain(self.canonical(theta)['ils']))[:,0]
-    return 1 - interpolate(blurred, self._position(theta))
+    return 1 - self.absorbed(theta)
 
 @patch
 def optical_depth(self:InstrumentLineShape, theta:Tensor, nu:Tensor=None)->Tensor:
@@ -207,15 +217,22 @@ def jacobian(self:InstrumentLineShape,
     seen = [_blur(self, torch.cat([absorbed, -d], 1), self._gain(width))]
     if 'ils' in names: seen.append(_blur(self, absorbed, self._gain(width, slope=True), straight=0.))
     seen, slope = interpolate(torch.cat(seen, 1), self._position(theta), slope=True)
-    t, light = 1 - seen[:,0], self._light(theta, seen.dtype)
+    a, fixed = seen[:,0], {}                                      # fixed: derivatives at a given absorption
+    if self.quantity == 'radiance':
+        y, by_a, fixed = self.emitted(theta, a)
+        source = 1.                                               # what a baseline is times
+    else:
+        y = source = 1 - a
+        by_a = -self._light(theta, seen.dtype)
     by_axis = dict(zip(self.grid.names, (torch.ones_like(self.grid.t), self.grid.t)))
-    J = t.new_empty(len(theta), len(names), t.shape[1])
+    J = a.new_empty(len(theta), len(names), a.shape[1])
     for j, k in enumerate(names):
-        if k in self.baseline_names: J[:,j] = self._basis[self.baseline_names.index(k)].to(t.dtype)*t
-        elif k in gas: J[:,j] = -seen[:,1 + gas.index(k)]*light
-        elif k == 'ils': J[:,j] = -seen[:,-1]*light*self._unit[k][0]
-        else: J[:,j] = -slope*light*(by_axis[k]*(self._unit[k][0]/self._h)).to(t.dtype)
-    return t*light, J
+        if k in self.baseline_names: J[:,j] = self._basis[self.baseline_names.index(k)].to(a.dtype)*source
+        elif k in gas: J[:,j] = seen[:,1 + gas.index(k)]*by_a + fixed.get(k, 0.)*self._unit[k][0]
+        elif k == 'T_back': J[:,j] = fixed[k]*self._unit[k][0]
+        elif k == 'ils': J[:,j] = seen[:,-1]*by_a*self._unit[k][0]
+        else: J[:,j] = (fixed.get('nu', 0.) + slope*by_a/self._h)*(by_axis[k]*self._unit[k][0]).to(a.dtype)
+    return self._with_baseline(theta, y), J
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #05a800eb
 @patch
@@ -225,7 +242,7 @@ def grid_error(self:InstrumentLineShape,
                wider:float=4.,    # factor on pad
               )->Tensor:          # largest difference of the transmittance (B,) [-]
     "What grid and pad cost at these states, by comparison with a finer, wider grid; both exact."
-    kw = {k: getattr(self, k) for k in ('path', 'profile', 'baseline', 'Q', 'wing', 'mixing')}
+    kw = {k: getattr(self, k) for k in ('path', 'profile', 'baseline', 'Q', 'wing', 'mixing', 'continua')}
     sim = LineByLine(self.lines, self.bare.space, self.grid, dtype=torch.float64, **kw)
     def seen(finer, wider):
         s = InstrumentLineShape(sim, self.shape, self.space['ils'], finer*self.oversample, wider*self.pad)

@@ -38,7 +38,8 @@ def validation(run:Run, # whose ranges and noise are used
     theta = run.sim.space.sample(n, 'evaluate', *key)
     with torch.no_grad(): clean = torch.cat([run.sim(t) for t in theta.split(256)])
     noise = normals(n, clean.shape[2], 'evaluate noise', *key)[:,None]
-    return theta, clean*(1 + run.recipe.noise_rms*noise), clean
+    sigma, share = run.recipe.white_noise
+    return theta, clean + noise*(sigma**2 + (share*clean)**2).sqrt(), clean
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #89ffa162
 def net_fit(model:PhysAE,   # the run's model, which has the simulator
@@ -130,7 +131,7 @@ def check_quantity(path,     # file, named in the error
                    quantity, # as the user states it, or None
                    meta):    # header of the file; its `quantity` is used
     "FileError where the quantity is not stated, or is not the run's."
-    said, want = meta.get('quantity'), 'signal' if run.sim.quantity == 'transmittance' else 'absorption'
+    said, want = meta.get('quantity'), run.sim.quantity.replace('transmittance', 'signal')
     kind = quantity or said
     if kind is None:
         raise FileError(path, 'the quantity is not stated', f"one of {', '.join(QUANTITIES)}",
@@ -285,7 +286,7 @@ def by_net(run,         # trained and evaluated run
     if sd is None or not scale:
         raise ValueError("method net needs a run with Newton refiners that was evaluated: run `physlearn evaluate "
                          "RUN`, or take method map")
-    scale = scale['given' if set(known) >= set(run.recipe.known) and 'given' in scale else 'unknown']
+    scale = scale['given' if set(known) >= set(run.recipe.given) and 'given' in scale else 'unknown']
     sd = sd*torch.tensor([0. if k in known else max(1., scale.get(k, 1.)) for k in space], dtype=sd.dtype)
     chi2, ok = reduced_chi2(run.sim, s.y, theta, s.like, len(space) - len(known))
     none = torch.full_like(theta, math.nan)

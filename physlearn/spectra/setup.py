@@ -10,21 +10,23 @@ from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from ..files import named_files
 from ..params import measured, pairs, read_range, read_ranges
+from .continuum import read_continua
 from .files import gauge, of_gauge
+from .fringes import offset_alone
 from .hitran import read_line_data
 from .resolution import with_line_shape
-from .simulate import LABORATORY, LineByLine, Preset, preset, preset_of, read_gases
+from .simulate import BEHIND, LABORATORY, MEASURED_AS, LineByLine, Preset, preset, preset_of, read_gases
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #own00004
 def about_known(words)->dict: # like 'P=200Torr', 'T=296±1K'; Params P and T
     "Ranges of pressure and temperature about what gauges say."
-    out = dict(LABORATORY)
+    out, beside = dict(LABORATORY), dict(LABORATORY, **BEHIND)
     for k, text in pairs(words, 'known').items():
-        if k not in out or of_gauge(text): continue
-        value, sd = measured(text, out[k].unit, k)
+        if k not in beside or of_gauge(text): continue
+        value, sd = measured(text, beside[k].unit, k)
         if not value > 0: raise ValueError(f"known {k}={text}: expected a positive value")
         reach = max((.2 if k == 'P' else .05)*value, 8*sd)
-        out[k] = replace(out[k], lo=max(value - reach, .01*value), hi=value + reach, log=False)
+        out[k] = replace(beside[k], lo=max(value - reach, .01*value), hi=value + reach, log=False)
     return out
 
 def about_gauges(known:dict, # words by name
@@ -53,6 +55,13 @@ class Gas:
     range: tuple[str, ...] = ()     # other ranges, like P=0.4..0.6atm
     lines: tuple[str, ...] = ()     # line lists, HITRAN .par or CSV; the embedded one if not given
     partition_sums: tuple[str, ...] = () # tables of Q(T), FILE or FILE:EDITION; through hitran-api if not given
+    # gases that broaden the lines besides air, like H2=85% He=15%: shares of all but the molecule itself; the rest is
+    # air. Their columns gamma_H2, n_H2, delta_H2 are those of HITRAN's extended format
+    broadener: tuple[str, ...] = ()
+    # absorption without lines: HITRAN .cia files, or tables of wavenumber and one column for each temperature, as FILE
+    # or FILE:GASES, like n2.csv:N2-N2
+    continuum: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()   # mole fractions of gases of a continuum that are no --gas, like N2=78%
     path: str|None = None           # length of the gas path, like 15.12m; the preset's if not given
     window: str|None = None         # axis where no file gives one, like 2188.5..2191.5 [1/cm]
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
@@ -63,10 +72,14 @@ class Gas:
     baseline: str = 'unit'
     units: tuple[str, ...] = ()     # units of the results, like P=Torr
     near: str|None = None           # lines that matter, like 3084.5..3087.5 [1/cm]; 25 around the axis if not given
+    # what the instrument measures: transmittance, absorption [1/cm] or radiance [W/(m2 sr cm-1)], the last before a
+    # black body where --range T_back=290..300K gives its temperature; files may also hold signal, absorbance,
+    # optical_depth or ring_down (times)
+    quantity: str|None = None
     embedded: bool = False          # take the lines of the package, CH4 and H2O at 3086 1/cm
     about: str = ''                 # the set-up in words
 
-    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums])
+    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums, *self.continuum])
     def chosen(self)->Preset:
         "The preset, or the set-up of the gases that are named."
         gases = read_gases(self.gas)
@@ -90,6 +103,13 @@ class Gas:
         return _without(made, self.without)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #gasparcd
+@patch
+def only_transmittance(self:Gas, what): # what takes no other quantity
+    "ValueError for another quantity."
+    if MEASURED_AS.get(self.quantity, self.quantity) not in (None, 'transmittance'):
+        raise ValueError(f"quantity {self.quantity}: {what} takes a transmittance; say so with "
+                         "--quantity transmittance, or use fit, simulate or identifiable")
+
 # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
 @patch
 def parts(self:Gas, reach=None)->tuple:
@@ -101,13 +121,14 @@ def parts(self:Gas, reach=None)->tuple:
                          f"list brings its own")
     chosen = self.chosen()
     for k in pairs(self.range, 'range'):
-        if k not in chosen.space and not k.startswith(('ils', 'shift', 'baseline', 'sin', 'cos')):
+        if k not in chosen.space and not k.startswith(('ils', 'shift', 'T_back', 'baseline', 'sin', 'cos')):
             raise ValueError(f"range {k}: there is no such parameter; there are {', '.join(chosen.space)}, shift of a "
                              "stated axis, and ils, the width of a line shape")
-    lines, sums = read_line_data(self.lines, self.partition_sums, reach)
+    lines, sums = read_line_data(self.lines, self.partition_sums, reach, self.broadener)
     length = dict(path=self.path) if self.path else {}
-    return chosen, lines, read_ranges(self.range, chosen.space), sums | length | dict(profile=self.profile,
-        mixing=self.mixing)
+    ranges = read_ranges(self.range, chosen.space.replace(**BEHIND))
+    return chosen, lines, ranges, sums | length | dict(profile=self.profile,
+        mixing=self.mixing, continua=read_continua(self.continuum, self.present))
 
 @patch
 def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine
@@ -115,9 +136,11 @@ def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrumen
     chosen, lines, ranges, kw = self.parts()
     if chosen.grid is None:
         raise ValueError("the axis is not given: name it, for example --window 2188.5..2191.5 [1/cm]")
-    width = ranges.pop('ils', None)
-    chosen = chosen.resized(getattr(self, 'num_points', None) or len(chosen.grid))
-    return with_line_shape(chosen.simulator(lines, space=chosen.space.replace(**ranges), **kw, **more), ils, width)
+    width, quantity = ranges.pop('ils', None), MEASURED_AS.get(self.quantity, self.quantity) or 'transmittance'
+    if quantity == 'radiance': ranges = offset_alone(ranges)
+    chosen = chosen.measuring(quantity).resized(getattr(self, 'num_points', None) or len(chosen.grid))
+    space = chosen.space.replace(**ranges)
+    return with_line_shape(chosen.simulator(lines, space=space, quantity=quantity, **kw, **more), ils, width)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #27669c00
 def _without(setup, gases):

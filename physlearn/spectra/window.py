@@ -12,7 +12,7 @@ import torch
 from ..likelihood import read_noise
 from ..pages import html_table, text_table
 from ..posterior import Knowledge, symmetric_inverse, jacobian
-from .hitran import LineList, line_strength
+from .hitran import LineList, gas_of_lines, line_strength, lines_by_gas, natural_share
 from .simulate import ATM_PER_KT, Grid, LineByLine, Preset, narrowest_hwhm, interpolate
 
 # %% ../../nbs/10_spectra/19_window.ipynb #82050595
@@ -45,7 +45,8 @@ def _visible(sim, smallest):
     "Lines whose peak could rise above a twentieth of the noise, with most gas and least broadening."
     box, lines = sim.box(), sim.lines
     coldest, hottest = (line_strength(lines, torch.tensor([t], dtype=torch.float64), sim.Q)[0] for t in box['T'])
-    richest = [box.get(f'mf_{molecule}', (0., 0.))[1] for molecule in lines.molecule.tolist()]
+    gases = gas_of_lines(lines, sim.molecules).tolist()
+    richest = [box[f'mf_{gas}'][1]/natural_share(gas) if gas else 0. for gas in gases]
     column = torch.tensor(richest, dtype=torch.float64)*ATM_PER_KT*box['P'][1]/box['T'][0]*sim.path
     width = math.pi*torch.as_tensor(lines.gamma_air)*box['P'][0]
     return lines[(torch.maximum(coldest, hottest)*column/width > smallest/20).numpy()]
@@ -53,12 +54,14 @@ def _visible(sim, smallest):
 def _everything(sim, noise, where, theta):
     "On one grid over `where`, for each state: optical depth and its derivatives (n,1+k,F); first point, step, names."
     lines = _visible(sim, noise.relative + noise.sigma)
-    gases = [k for k in sim.space if k.startswith('mf_') and k[3:] in lines.molecules]   # of others derivatives are 0
+    seen = {gas: own for gas, own in lines_by_gas(lines, sim.molecules).items() if len(own)}
+    broad = [gas for c in sim.continua for gas in c.gases]
+    gases = [f'mf_{gas}' for gas in (*seen, *broad)]              # derivatives by the others are 0
     names = [k for k in sim.space if k in ('P', 'T') or k in gases]
-    step = min(narrowest_hwhm(lines.select(molecule=k[3:]), sim.box()) for k in gases)/4
+    step = min(narrowest_hwhm(own, sim.box()) for own in seen.values())/4
     nu = where[0] + step*torch.arange(math.ceil((where[1] - where[0])/step) + 1, dtype=torch.float64)
     gas = LineByLine(lines, sim.space.only(*names), Grid.points(nu), sim.path, profile=sim.profile, Q=sim.Q,
-                     wing=sim.wing, mixing=sim.mixing)
+                     wing=sim.wing, mixing=sim.mixing, continua=sim.continua)
     columns = theta[:,[sim.space.index(k) for k in names]]
     with torch.no_grad(): parts = [jacobian(gas.optical_depth, part) for part in columns.split(16)]
     return torch.cat([torch.cat([tau[:,None], slopes], 1) for tau, slopes in parts]), where[0], step, names
