@@ -16,7 +16,7 @@ from .crop import Stand
 from .inform import ANGLES, said_of_held
 from .judge import judge
 from .retrieve import HOW, ByWindows
-from .reflectance import complete, is_image, read_reflectance, within, write_image
+from .reflectance import complete, is_image, is_raster, read_reflectance, within, write_image
 from .traits import fit_traits, network_traits, posterior_over_prior
 from .train_physvae import PRESETS, CanopyRecipe
 from ..desk import Fit, Instrument, Reader, Setup, Signals, known_values
@@ -121,7 +121,7 @@ def _row(name, p, linear, ratio, known):
 # %% ../../nbs/20_canopy/27_desk.ipynb #b37c9b24
 @dataclass(kw_only=True)
 class ReadCanopy(ByWindows, Reader):
-    "Reflectances: CSV or GeoTIFF, columns or bands B02 ... B12."
+    "Reflectances: a table or an image, columns or bands B02 ... B12; or a folder with an image for each band."
     scale: float|None = None        # what stands for reflectance 1, like 10000
     # what is added to the values first, like -1000 or 0; `date`: -1000 from 25 January 2022; or a column's name
     offset: float|str|None = None
@@ -144,7 +144,7 @@ class ReadCanopy(ByWindows, Reader):
     def ready(self):
         "Say what stands against writing, before the work."
         super().ready()
-        tables = [f for f in self.files if not is_image(f)]
+        tables = [f for f in self.files if not is_raster(f)]
         if self.out and is_image(self.out) and (tables or len(self.files) != 1):
             what = f'{tables[0]} is a table' if tables else f'there are {len(self.files)}'
             raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {what}; "
