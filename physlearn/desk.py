@@ -215,7 +215,8 @@ def as_typed(noise): # text or a number
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
     out: tyro.conf.Positional[str]  # file to write
-    n: int|None = None              # how many states, like 20; one, or as many as is usual for the instrument, if not given
+    # how many states, like 20; one, or as many as is usual for the instrument, if not given
+    n: int|None = None
     set: tuple[str, ...] = ()       # fixed values, like P=500mbar or LAI=3; the others are drawn
     noise: str|float = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     seed: int = 0                   # row i is a function of (seed, i)

@@ -135,6 +135,17 @@ def test_images(name, kw, pixels, said, truth):
     assert np.abs(r.x - truth.x[list(pixels)]).max() < 6e-5
     if name == 't_angles.tif': assert set(r.angles['tts']) == {33.} and set(r.angles['tto']) == {9.}
 
+@pytest.mark.parametrize('name', ['t_scl.tif', 'mask.tif'])
+def test_a_masked_image_from_the_shell(name, tmp_path, capsys):
+    "To an image and to a table: what is masked is NaN there, and has no row here."
+    rasterio = pytest.importorskip('rasterio')
+    masked = ('--mask', 'SCL=4,5') if name == 't_scl.tif' else ()
+    for out in ('t.tif', 't.csv'):
+        assert cli('fit', 'canopy', CASES/name, '--scale', 10000, '--offset', 0, '--tts', 40, *masked, '--draws', 16, '--out', tmp_path/out) == 0
+        assert capsys.readouterr().err == ''
+    with rasterio.open(tmp_path/'t.tif') as f: n = int(np.isfinite(f.read(1)).sum())
+    assert n == len(read_table(tmp_path/'t.csv', ['LAI'])['LAI']) == (5 if masked else 4)
+
 def test_bands_of_an_image_are_named():
     pytest.importorskip('rasterio')
     with pytest.raises(FileError, match='12 bands without names.*- for one to leave out'): case('sh.tif')
@@ -206,3 +217,88 @@ def test_crops_in_other_verbs(tmp_path, capsys):
     for words, says in ((('--range', 'fc=0..1'), 'a crop has N, cab'), (('--range', 'LAI=0..9'), 'within 0.01..8'), (('--canopy', 'moss'), 'forest or crop')):
         assert cli('simulate', 'canopy', tmp_path/'x.csv', *(('--canopy', 'crop') if words[0] == '--range' else ()), *words) == 2
         assert says in capsys.readouterr().err
+
+# --- scenes: a folder with a file for each band
+
+def band_files(folder, sizes, layout, **how):
+    "A file for each band on 120 x 120 m; pixels of `sizes` [m] count up from 500, 600, ...; `layout(band, size)` names it."
+    rasterio = pytest.importorskip('rasterio')
+    values = {}
+    for k, (band, size) in enumerate(sizes.items()):
+        n, path = 120//size, folder/layout(band, size)
+        v = (500 + 100*k + np.arange(n*n).reshape(n, n)).astype('uint16')
+        if band == 'SCL': v[:], v[0,0] = 4, 9
+        path.parent.mkdir(parents=True, exist_ok=True)
+        place = dict(crs='EPSG:32633', transform=rasterio.Affine(size, 0, 6e5, 0, -size, 5.3e6))
+        with rasterio.open(path, 'w', count=1, height=n, width=n, dtype='uint16', **place, **how) as f: f.write(v[None])
+        values[band] = v.repeat(12//n, 0).repeat(12//n, 1)
+    return values
+
+SAFE = 'S2A_MSIL2A_20220612T100601_N0400_R022_T33UWP_20220612T162501.SAFE'
+GRANULE = 'GRANULE/L2A_T33UWP_A036410_20220612T100559'
+ABOUT = """<n1:Level-2A_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int"><BOA_QUANTIFICATION_VALUE unit="none">10000
+</BOA_QUANTIFICATION_VALUE><BOA_ADD_OFFSET_VALUES_LIST><BOA_ADD_OFFSET band_id="0">-100</BOA_ADD_OFFSET>
+<BOA_ADD_OFFSET band_id="1">-100</BOA_ADD_OFFSET></BOA_ADD_OFFSET_VALUES_LIST></n1:Level-2A_User_Product>"""
+ANGLES = """<n1:Level-2A_Tile_ID xmlns:n1="https://psd-14.sentinel2.eo.esa.int"><Mean_Sun_Angle><ZENITH_ANGLE unit="deg">28.5</ZENITH_ANGLE>
+<AZIMUTH_ANGLE unit="deg">150</AZIMUTH_ANGLE></Mean_Sun_Angle><Mean_Viewing_Incidence_Angle_List>
+<Mean_Viewing_Incidence_Angle bandId="0"><ZENITH_ANGLE unit="deg">8</ZENITH_ANGLE><AZIMUTH_ANGLE unit="deg">290</AZIMUTH_ANGLE>
+</Mean_Viewing_Incidence_Angle><Mean_Viewing_Incidence_Angle bandId="1"><ZENITH_ANGLE unit="deg">9</ZENITH_ANGLE>
+<AZIMUTH_ANGLE unit="deg">292</AZIMUTH_ANGLE></Mean_Viewing_Incidence_Angle></Mean_Viewing_Incidence_Angle_List></n1:Level-2A_Tile_ID>"""
+SIZES = dict(B02=10, B03=10, B04=10, B08=10, B05=20, B06=20, B07=20, B8A=20, B11=20, B12=20, SCL=20, B01=60, B09=60)
+
+@pytest.fixture
+def safe(tmp_path):
+    "A product of level 2A, its bands as JPEG 2000 in three sizes; B02 in 20 m beside that in 10 m."
+    folder = tmp_path/SAFE
+    def layout(band, size): return f'{GRANULE}/IMG_DATA/R{size}m/T33UWP_20220612T100601_{band}_{size}m.jp2'
+    lossless = dict(driver='JP2OpenJPEG', QUALITY='100', REVERSIBLE='YES')
+    values = band_files(folder, SIZES, layout, **lossless)
+    band_files(folder, dict(B02=20), layout, **lossless)
+    (folder/'MTD_MSIL2A.xml').write_text(ABOUT)
+    (folder/GRANULE/'MTD_TL.xml').write_text(ANGLES)
+    return folder, values
+
+def test_a_product_of_sentinel(safe):
+    "Bands of 20 and 60 m on the grid of 10 m; scale, offset and angles from its own files."
+    folder, values = safe
+    r = read_reflectance(folder, mask='SCL=4,5')
+    assert r.bands == BANDS and len(r) == 144 - 4 and r.grid['shape'] == (12, 12)
+    at = np.divmod(r.grid['pixel'], 12)
+    for k, band in enumerate(BANDS): assert np.allclose(r.x[:,k], (values[band][at] - 100.)/1e4, atol=1e-7), band
+    assert set(r.angles['tts']) == {28.5} and set(r.angles['tto']) == {8.5} and np.allclose(r.angles['psi'], 141)
+    assert 'pixels of 20 and 60 m repeated on the grid of 10 m' in r.said and '4 of 144 pixels masked' in r.said
+    part = read_reflectance(folder, mask='SCL=4,5', window=(4, 6, 3, 5))
+    inside = (at[0] >= 4) & (at[0] < 7) & (at[1] >= 6) & (at[1] < 11)
+    assert np.array_equal(part.x, r.x[inside])
+
+def test_a_product_fits_and_is_mapped(safe, tmp_path, capsys):
+    rasterio = pytest.importorskip('rasterio')
+    folder, _ = safe
+    assert cli('fit', 'canopy', folder, '--draws', 16, '--mask', 'SCL=9', '--out', tmp_path/'t.tif') == 0
+    out, err = capsys.readouterr()
+    assert err == '' and 'value -100)/10000' in out
+    with rasterio.open(tmp_path/'t.tif') as f: assert f.shape == (12, 12) and np.isfinite(f.read(1)).sum() == np.isfinite(f.read(1)[:2,:2]).sum() == 4
+
+def test_level_1c_of_a_folder(tmp_path):
+    folder = tmp_path/SAFE.replace('MSIL2A', 'MSIL1C')
+    band_files(folder, {k: v for k, v in SIZES.items() if k != 'SCL'} | dict(B10=60), lambda b, size: f'IMG_DATA/T33UWP_20220612T100601_{b}.jp2',
+               driver='JP2OpenJPEG', QUALITY='100', REVERSIBLE='YES')
+    assert 'L1C' in read_reflectance(folder, scale=1e4, offset=0, tts=30).said
+
+def test_a_folder_of_landsat(tmp_path):
+    name = 'LC08_L2SP_190027_20220620_20220630_02_T1'
+    values = band_files(tmp_path/name, {**{f'SR_B{k}': 10 for k in range(1, 8)}, 'QA_PIXEL': 10}, lambda b, size: f'{name}_{b}.TIF', driver='GTiff')
+    (tmp_path/name/f'{name}_MTL.txt').write_text('GROUP = IMAGE_ATTRIBUTES\n    SUN_AZIMUTH = 140.1\n    SUN_ELEVATION = 57.25\nEND\n')
+    with pytest.raises(FileError, match='--sensor L8 or L9'): read_reflectance(tmp_path/name)
+    r = read_reflectance(tmp_path/name, sensor='L8', scale=1e4, offset=0)
+    assert r.bands == ('B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7') and np.allclose(r.x[:,3], values['SR_B4'].ravel()/1e4)
+    assert set(r.angles['tts']) == {32.75}
+
+def test_folders_that_are_no_scene(tmp_path):
+    with pytest.raises(FileError, match='is a folder without images'): read_reflectance(tmp_path)
+    band_files(tmp_path, dict(B02=10, B03=20), lambda b, size: f'{b}.tif', driver='GTiff')
+    rasterio = pytest.importorskip('rasterio')
+    with rasterio.open(tmp_path/'B03.tif', 'r+') as f: f.transform = rasterio.Affine(20, 0, 6e5 + 20, 0, -20, 5.3e6)
+    with pytest.raises(FileError, match='B03.tif covers other ground than B02.tif'): read_reflectance(tmp_path, bands=('B02', 'B03'))
+    band_files(tmp_path, dict(B02=10), lambda b, size: f'x_{b}.tif', driver='GTiff')
+    with pytest.raises(FileError, match='are both B02'): read_reflectance(tmp_path)

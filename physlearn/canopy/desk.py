@@ -16,7 +16,7 @@ from .crop import Stand
 from .inform import ANGLES, said_of_held
 from .judge import judge
 from .retrieve import HOW, ByWindows
-from .reflectance import complete, is_image, read_reflectance, within, write_image
+from .reflectance import complete, is_image, is_raster, read_reflectance, within, write_image
 from .traits import fit_traits, network_traits, posterior_over_prior
 from .train_physvae import PRESETS, CanopyRecipe
 from ..desk import Fit, Instrument, Reader, Setup, Signals, known_values
@@ -121,12 +121,14 @@ def _row(name, p, linear, ratio, known):
 # %% ../../nbs/20_canopy/27_desk.ipynb #b37c9b24
 @dataclass(kw_only=True)
 class ReadCanopy(ByWindows, Reader):
-    "Reflectances: CSV or GeoTIFF, columns or bands B02 ... B12."
-    scale: float|None = None        # what stands for reflectance 1, like 10000 [unit of the file]; as the file states, if not given
+    "Reflectances: a table or an image, columns or bands B02 ... B12; or a folder with an image for each band."
+    # what stands for reflectance 1, like 10000 [unit of the file]; as the file states, if not given
+    scale: float|None = None
     # what is added to the values first, like -1000 or 0; `date`: -1000 from 25 January 2022; or a
     # column's name; as the file states, if not given
     offset: float|str|None = None
-    nodata: float|None = None       # value that means a gap, like -9999 [unit of the file]; as the file states, if not given
+    # value that means a gap, like -9999 [unit of the file]; as the file states, if not given
+    nodata: float|None = None
     outside: str = 'refuse'         # values below 0 or above 1.5: refuse the file, or take them as missing
     # bands that are there, where some are not, like B02 B03; others count as missing. Of an image without names of
     # bands: all of them in their order, with - for one to leave out
@@ -137,7 +139,8 @@ class ReadCanopy(ByWindows, Reader):
     lat: float|None = None          # place, like 51.8 [deg], where the angle of the sun comes from the date
     lon: float|None = None          # east positive, like -1.3 [deg]
     tts: float|None = None          # or the zenith angle of the sun in all rows, like 35 [deg]
-    tto: float|None = None          # zenith angle of the view in all rows, like 8 [deg], where no column says it; 0 if not given
+    # zenith angle of the view in all rows, like 8 [deg], where no column says it; 0 if not given
+    tto: float|None = None
     psi: float|None = None          # azimuth between sun and view in all rows, like 150 [deg], likewise; 0 if not given
     draws: int = 512                # of each posterior
     out: str|None = None            # table to write: .csv, .h5, .json or .parquet; of an image also .tif
@@ -145,7 +148,7 @@ class ReadCanopy(ByWindows, Reader):
     def ready(self):
         "Say what stands against writing, before the work."
         super().ready()
-        tables = [f for f in self.files if not is_image(f)]
+        tables = [f for f in self.files if not is_raster(f)]
         if self.out and is_image(self.out) and (tables or len(self.files) != 1):
             what = f'{tables[0]} is a table' if tables else f'there are {len(self.files)}'
             raise ValueError(f"out={self.out!r}: an image needs the grid of one, and {what}; "

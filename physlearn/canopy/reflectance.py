@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BANDS', 'LIMITS', 'ANGLES', 'is_landsat', 'is_sentinel', 'band_of', 'Reflectance', 'relative_azimuth', 'within',
-           'overpass', 'opened_image', 'is_image', 'image', 'write_image', 'read_reflectance', 'complete',
+           'overpass', 'opened_image', 'is_image', 'is_raster', 'image', 'write_image', 'read_reflectance', 'complete',
            'read_canopy', 'difference_index', 'ndvi', 'ndre']
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #22168601
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from ..files import FileError, atomic_write, parsing, read_bytes, read_table, regular_file, validate
 from .inform import ANGLES as SIMULATED, responses, sun_zenith
 from .prospect import NM
+from .scenes import scene_folder
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #36d022f9
 BANDS = 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B11', 'B12'
@@ -505,12 +506,14 @@ def _opened(path, limit, window):
         with opened_image(path) as src: yield src
 
 @contextmanager
-def opened_image(path): # GeoTIFF, JPEG 2000 or VRT
+def opened_image(path): # GeoTIFF, JPEG 2000 or VRT, or a folder with a file for each band
     "An image, open for reading parts of it."
     import warnings
     rasterio = _rasterio(path)
+    if Path(path).is_dir(): what, driver = scene_folder(path).vrt, 'VRT'
+    else: what, driver = regular_file(path), _DRIVERS[Path(path).suffix.lower()]
     with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'),
-          rasterio.open(regular_file(path), driver=_DRIVERS[Path(path).suffix.lower()]) as src): yield src
+          rasterio.open(what, driver=driver) as src): yield src
 
 _DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG', '.vrt': 'VRT'}
 
@@ -523,6 +526,7 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
           _opened(path, limit, window) as src):
         names = _described(path, src, bands, limit, usual, window)
         meta, grid = _image_meta(path, src, window)
+        folder = scene_folder(path) if Path(path).is_dir() else None
         index = {n: i for i, n in enumerate(names, 1)}
         asked = None if bands is None else [b for b in bands if b != '-']
         same = bands is not None and names == list(bands)
@@ -543,9 +547,12 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
     for j, g in enumerate(gap):
         if g is not None and nodata is None: v[v[:,j] == g, j] = np.nan
     v[hidden] = np.nan
+    if folder:
+        meta |= folder.meta
+        angles |= {k: np.full(len(v), a) for k, a in folder.angles.items() if k not in angles}
     notes = [f"{hidden.sum()} of {len(v)} pixels hidden by the image's own mask"] if hidden.any() else []
     if is_sentinel(sensor) and 'B10' in map(_quietly, names): notes.append(_TOP)
-    return _Raw(tuple(col), v, angles, others, meta, None, grid, notes=notes)
+    return _Raw(tuple(col), v, angles, others, meta, None, grid, notes=notes + (folder.notes if folder else []))
 
 def _has_mask(rasterio, src):
     "Whether the image holds a mask of its own, or an alpha band."
@@ -567,6 +574,7 @@ def _rasterio(path):
     return rasterio
 
 def is_image(path): return Path(path).suffix.lower() in _DRIVERS
+def is_raster(path): return is_image(path) or Path(path).is_dir()      # a folder of images, too
 
 def _centre(src):
     "Latitude and longitude of the middle [deg], where the image knows."
@@ -696,7 +704,8 @@ def _place(path, name, found, grid, given, n):
     return None if given is None else np.full(n, float(given))
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #53b28f98
-def read_reflectance(path,                # CSV or TSV with column names, gzipped or not, or GeoTIFF
+def read_reflectance(path,                # CSV or TSV with column names, gzipped or not; GeoTIFF, JPEG 2000 or VRT; or
+                                          # a folder with an image for each band
                      scale:float=None,    # what stands for reflectance 1, like 10000; the file's header if None
                      offset=None,         # added to the file's values before they are divided by it, like -1000; 'date':
                                           # -1000 from 25 January 2022 on; or the name of a column of offsets or baselines
@@ -720,12 +729,12 @@ def read_reflectance(path,                # CSV or TSV with column names, gzippe
     if outside not in ('refuse', 'missing'): raise ValueError(f"outside is 'refuse' or 'missing', not {outside!r}")
     if date_order not in (None, 'dmy', 'mdy'): raise ValueError(f"date_order is 'dmy' or 'mdy', not {date_order!r}")
     mask = _allowed(path, mask)
-    if is_image(path): raw = _image(path, bands, nodata, mask, limit, sensor, window)
+    if is_raster(path): raw = _image(path, bands, nodata, mask, limit, sensor, window)
     else: raw = _table(path, bands, limit, sensor)
-    bands, lines, grid, others = raw.bands, raw.lines, raw.grid, raw.others
     nodata = _stated(path, raw.meta, 'nodata', nodata)
     _filled(raw, nodata)
     reasons = _empty(path, raw, nodata, _masked(path, raw, mask), window is None)
+    bands, lines, grid, others = raw.bands, raw.lines, raw.grid, raw.others
     n = len(raw.v)
     if not n: return Reflectance(raw.v, bands, raw.angles, others, path=str(path), grid=grid, notes=tuple(raw.notes))
     days = _dated(path, others, date, n, lines, date_order)
