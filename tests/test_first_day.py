@@ -217,7 +217,7 @@ def test_fetched_lines_are_hitrans_own(tmp_path, capsys, monkeypatch, hitran_onl
     assert main(words) == 0
     out, want = capsys.readouterr().out, [r for r in records if 2186.5 <= float(r[3:15]) <= 2193.5]
     assert Path('co.par').read_text() == ''.join(want) and 0 < len(want) < len(records)
-    assert f'wrote {len(want)} lines of CO' in out and 'cite: I. E. Gordon et al., The HITRAN2020' in out
+    assert f'wrote {len(want)} lines of CO' in out and 'cite: I.E. Gordon et al., The HITRAN2020' in out
     assert main(words) == 2 and 'overwrite' in capsys.readouterr().err
     answer.page = '<html>service is down</html>'
     assert main([*words, '--out', 'again.par']) == 2
