@@ -11,10 +11,16 @@ LONG = '''16_train_physae 08c_calibration 17_retrieve bring_your_own_simulator f
 PRELOAD = '''torch._dynamo fastai.basics fastai.callback.schedule matplotlib.pyplot IPython nbdev.test scipy.stats scipy.optimize
              astropy.units pandas h5py tyro zuko physlearn.cli physlearn.spectra.desk physlearn.canopy.desk'''.split()
 
+def unhurried():
+    "No line about work that takes long: what a test reads must not depend on how busy the machine is."
+    from physlearn import pages
+    pages.MOMENT = 3600.
+
 def inside(log, call, args):
     "What a process does: `call(*args)`; what it says goes to the file `log`."
     with open(log, 'w') as f:
         for fd in (1, 2): os.dup2(f.fileno(), fd)
+    unhurried()
     sys.path[:] = [p for p in sys.path if Path(p) != ROOT/'tests']     # a fresh interpreter would not find what lies there
     call(*args)
 
@@ -44,6 +50,9 @@ def pytest_unconfigure(config): config.stash[FORK].close()
 
 @pytest.fixture(scope='session')
 def fork(request): return request.config.stash[FORK]
+
+@pytest.fixture(scope='session', autouse=True)
+def _unhurried(): unhurried()
 
 # --- notebooks
 

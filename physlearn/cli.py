@@ -76,6 +76,8 @@ def for_help(cls)->type: # dataclass of a command
     import typing
     import tyro
     from dataclasses import MISSING, dataclass, field, fields
+    from physlearn.desk import meanings
+    meaning = meanings(cls)
     full, body = typing.get_type_hints(cls, include_extras=True), dict(__annotations__={}, __doc__=cls.__doc__)
     for f in fields(cls):
         hint, told = typing.get_type_hints(cls)[f.name], getattr(full[f.name], '__metadata__', ())
@@ -83,7 +85,9 @@ def for_help(cls)->type: # dataclass of a command
         if 'bool' in kinds or not kinds <= {'str', 'int', 'float', 'NoneType'}: continue
         word = named[0] if named else WANTED.get(f.name, 'TEXT') if 'str' in kinds else 'NUMBER'
         required = f.default is MISSING and f.default_factory is MISSING
-        hint_of = '(required)' if required else '' if f.default in (None, (), '') else None
+        silent = re.search('not given|stated here', meaning.get(f.name, ''))
+        nothing = '' if silent else '(default: none)'
+        hint_of = '(required)' if required else nothing if f.default in (None, (), '') else None
         more = dict(metavar=_metavar(hint, word, required))
         if hint_of is not None: more['help_behavior_hint'] = hint_of
         body['__annotations__'][f.name] = typing.Annotated[full[f.name], tyro.conf.arg(**more)]

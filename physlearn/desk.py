@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of',
            'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
-           'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'write_setup', 'read_setup', 'Described', 'Train',
-           'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of', 'Untrained',
-           'Fit']
+           'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'meanings', 'write_setup', 'read_setup', 'Described',
+           'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of',
+           'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
-import math
+import math, sys
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Callable, ClassVar
@@ -215,8 +215,9 @@ def as_typed(noise): # text or a number
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
     out: tyro.conf.Positional[str]  # file to write
-    n: int|None = None              # how many states; one, or as many as is usual for the instrument, if not given
-    set: tuple[str, ...] = ()       # fixed values, like P=500mbar; the others are drawn
+    # how many states, like 20; one, or as many as is usual for the instrument, if not given
+    n: int|None = None
+    set: tuple[str, ...] = ()       # fixed values, like P=500mbar or LAI=3; the others are drawn
     noise: str|float = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     seed: int = 0                   # row i is a function of (seed, i)
     overwrite: bool = False         # replace a file that is there
@@ -282,6 +283,8 @@ def known_values(space,
     "What is known, in the units of the space; ValueError where it lies outside the ranges."
     out = {}
     for k, v in (words.items() if isinstance(words, dict) else pairs(words, 'known').items()):
+        if isinstance(v, str) and space[k].unit and v.strip()[-1:].isdigit():
+            print(f"{k}={v.strip()} taken in {space[k].unit}", file=sys.stderr)
         out[k] = measured(v, space[k].unit, k) if isinstance(v, str) else v if isinstance(v, tuple) else (v, 0.)
         space.only(k).check(real_tensor(out[k][0], k).reshape(-1, 1))
     return out
@@ -291,8 +294,8 @@ def known_values(space,
 class FromFiles:
     "What retrieve and fit share: measured data, `files`, go in, a table comes out."
     draws: int = 1000               # of each posterior, where the method draws
-    known: tuple[str, ...] = ()     # known values, like T=305±0.5K P=500mbar
-    level: float = .95              # of the intervals
+    known: tuple[str, ...] = ()     # known values, like T=305±0.5K or cab=40±5ug/cm2
+    level: float = .95              # probability inside the intervals, like 0.9 [-]
     out: str|None = None            # table to write: .csv, .h5, .json or .parquet
     overwrite: bool = False         # replace a table that is there
 
@@ -321,7 +324,7 @@ class Retrieve(FromFiles):
     "Estimate the parameters of measured signals with a trained run."
     folder: tyro.conf.Positional[str] # the run
     files: tyro.conf.Positional[tuple[str, ...]] # measured data
-    method: str|None = None         # how; the usual method of the instrument if not given
+    method: str|None = None         # how, like map or net; the usual method of the instrument if not given
     noise: str|None = None          # share of the signal, like 0.002 or 0.2%; as in training if not given
 
     def run(self):
@@ -404,17 +407,21 @@ def recovery(run:Run, instrument:Instrument,
 # %% ../nbs/80_desk.ipynb #file0002
 FORMAT = 1                                            # of set-up files
 
+def meanings(cls)->dict: # dataclass; text by name
+    "What the comments beside its fields say."
+    from fastcore.docments import docments
+    out = {}
+    for c in reversed(cls.__mro__[:-1]):
+        out |= {k: ' '.join(v.split()) for k, v in docments(c).items() if v and k != 'return'}
+    return out
+
 def write_setup(options, # dataclass with the options of a set-up
                )->str:   # YAML
     "A set-up file: what differs from the defaults, with what each option means; the others are named in comments."
     import yaml
-    from fastcore.docments import docments
-    meaning = {}
-    for c in reversed(type(options).__mro__[:-1]):
-        meaning |= {k: v for k, v in docments(c).items() if v and k != 'return'}
-    said, silent = [f'format: {FORMAT}'], []
+    meaning, said, silent = meanings(type(options)), [f'format: {FORMAT}'], []
     for f in fields(options):
-        v, doc = getattr(options, f.name), ' '.join(meaning.get(f.name, '').split())
+        v, doc = getattr(options, f.name), meaning.get(f.name, '')
         if f.name == 'setup': continue
         plain = list(v) if isinstance(v, tuple) else v
         flow = None if isinstance(plain, list) else False
@@ -440,7 +447,7 @@ def read_setup(path, # YAML or JSON
 @dataclass(kw_only=True)
 class Described:
     "An instrument that may be described in a file; commands and recipes inherit it."
-    # file with options, as `physlearn setup` prints it; what the command says besides counts more
+    # file with options, like co.yaml, as `physlearn setup` prints it; what the command says besides counts more
     setup: str|None = None
     taken: ClassVar = ()            # options that a recipe takes from such a file beside those that it inherits
 
@@ -586,7 +593,7 @@ class Untrained:
 class Fit(FromFiles):
     "Fit measured data by physics alone."
     files: tyro.conf.Positional[tuple[str, ...]] # measured data
-    noise: float = .002             # white noise, as a share of the signal
+    noise: float = .002             # white noise, as a share of the signal [-]
 
     def estimated(self, run, s)->Results: # Untrained, Signals
         "By maximum of the posterior."

@@ -1,13 +1,13 @@
 "The first day with a program: tables that open anywhere, trainings that end by themselves, helps that can be followed."
-import glob, json, os, re, shlex, shutil
+import glob, json, os, re, shlex, shutil, sys
 from dataclasses import replace
 from pathlib import Path
 import pandas as pd
 import pytest
 import torch
 from physlearn.canopy.train_physvae import canopy_recipe
-from physlearn.cli import ON_RUNS, from_words, main
-from physlearn.desk import Export, command_of
+from physlearn.cli import ON_RUNS, for_help, from_words, main
+from physlearn.desk import Export, command_of, known_values
 from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
 from physlearn.results import Results
@@ -83,11 +83,30 @@ def test_every_option_is_explained(capsys, verb, name):
     "What is wanted in words, not in types; a meaning, and what counts where the option is not given; a command that works."
     out = helped(capsys, verb, name)
     assert not re.search(r'\bSTR\b|{None}|default: (None|)\)|FLOAT', out) and f'\n  physlearn {verb} {name}' in out
-    options = re.split(r'\n│ (?=--|\[?[A-Z])', out.split('examples:')[0].split('\nexample:')[0])
-    for text in options[1:]:
+    options = re.split(r'\n[│ ] (?=--|\[?[A-Z]{3})', out.split('examples:')[0].split('\nexample:')[0])[1:]
+    assert len(options) > 3
+    for text in options:
         if text.startswith('-h'): continue
         meaning = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', text).split())
         assert len(meaning.split()) > 3, meaning
+
+COUNTS = '--n', '--seed', '--skip', '--degree', '--knots', '--draws', '--num-points', '--windows'   # numbers without a unit
+
+@pytest.mark.parametrize('verb', ['fit', 'simulate', 'retrieve'])
+@pytest.mark.parametrize('name', INSTRUMENTS)
+def test_every_option_has_default_example_and_unit(capsys, verb, name):
+    "What counts where an option is not given, what can be written, and the unit of a number that has one."
+    cls = command_of(verb, find(name))
+    with pytest.raises(SystemExit): from_words(for_help(cls), ['--help'], 'x')
+    options = re.split(r'\n[│ ] (?=--)', capsys.readouterr().out)[1:]
+    assert len(options) > 10
+    for part in options:
+        text = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', part).split())
+        option, flag = text.split()[0].strip(','), ', --no-' in text
+        assert re.search(r'\(default: |not given|\(required\)|stated here or in the file', text), f'no default: {text}'
+        if flag: continue
+        assert re.search(r'\blike\b|\(default: (?!none)|\w, \w+ or |: \w+, \w+|, \w+ and \w+|: \w+ or \w+|: \.csv', text), f'no example: {text}'
+        if ' NUMBER' in text and option not in COUNTS: assert re.search(r'\[[^\]]+\]', text), f'no unit: {text}'
 
 def test_helps_of_verbs_and_runs(capsys):
     for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'fetch', 'setup', 'demo'):
@@ -198,7 +217,7 @@ def test_fetched_lines_are_hitrans_own(tmp_path, capsys, monkeypatch, hitran_onl
     assert main(words) == 0
     out, want = capsys.readouterr().out, [r for r in records if 2186.5 <= float(r[3:15]) <= 2193.5]
     assert Path('co.par').read_text() == ''.join(want) and 0 < len(want) < len(records)
-    assert f'wrote {len(want)} lines of CO' in out and 'cite: I. E. Gordon et al., The HITRAN2020' in out
+    assert f'wrote {len(want)} lines of CO' in out and 'cite: I.E. Gordon et al., The HITRAN2020' in out
     assert main(words) == 2 and 'overwrite' in capsys.readouterr().err
     answer.page = '<html>service is down</html>'
     assert main([*words, '--out', 'again.par']) == 2
@@ -214,3 +233,26 @@ def test_fetch_without_a_connection(tmp_path, capsys, monkeypatch):
     err = capsys.readouterr().err
     assert 'CO from 2115 to 2195 1/cm cannot be fetched' in err and err.count('\n') == 1 and not list(tmp_path.iterdir())
     assert main(['fetch', 'spectra', '--molecule', 'Xy', '--window', '1..2']) == 2 and "no molecule 'Xy'" in capsys.readouterr().err
+
+def test_a_missing_package_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+    "Excel and Parquet that cannot be written are refused before anything is fitted."
+    monkeypatch.setitem(sys.modules, 'openpyxl', None)
+    monkeypatch.setattr('physlearn.spectra.desk.FitSpectra.fits', lambda self: pytest.fail('fitted before'))
+    assert main([*FIT, '--out', str(tmp_path/'r.xlsx')]) == 2
+    err = capsys.readouterr().err
+    assert 'pip install openpyxl' in err and err.count('\n') == 1
+
+def test_a_value_without_a_unit_is_echoed(capsys):
+    "Which unit was taken, in every command that takes known values."
+    space = spectra_recipe('quick').chosen().space
+    assert known_values(space, ('T=306', 'P=487mbar', 'mf_CH4=2e-6'))['T'] == (306., 0.)
+    assert capsys.readouterr().err == 'T=306 taken in K\n'
+
+def test_remedies_are_words_of_the_command(tmp_path, capsys):
+    (tmp_path/'bare.csv').write_text('2188.5,0.2\n2190,0.3\n2189,0.1\n')
+    (tmp_path/'far.csv').write_text('wavenumber,transmittance\n' + '\n'.join(f'{5997 + .01*i},{.99 + .001*(i % 3)}' for i in range(40)) + '\n')
+    (tmp_path/'cent.csv').write_text('wavenumber,transmittance\n' + '\n'.join(f'{3085.5 + .01*i},{99 + .1*(i % 3)}' for i in range(40)) + '\n')
+    for name, says in (('bare', 'and an axis'), ('far', '--gas CH4=1..1000ppm --lines FILE.par'), ('cent', '--y-unit %')):
+        assert main(['fit', 'spectra', str(tmp_path/f'{name}.csv')]) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count('\n') == 1, err

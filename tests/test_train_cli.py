@@ -286,7 +286,7 @@ BAD = dict(
     range_form=(train('--range', 'P=400'), 'not of the form P=LO..HI'),
     range_reversed=(train('--range', 'P=600..400mbar'), 'lower end must be below'),
     range_name=(train('--range', 'Q=1..2'), 'Q'),
-    range_of_sums=(train('--range', 'T=3..5000K'), 'outside the partition sum'),
+    range_of_sums=(train('--range', 'T=3..5000K'), 'beyond the partition sum'),
     path=(train('--path', '15'), 'no unit'),
     lines=(train('--lines', 'gone.par'), 'gone.par'),
     weight=(train('--lambda_params_mse', -1), 'lambda_params_mse=-1.0: expected 0 or more'),

@@ -34,7 +34,7 @@ SUN = Param(15, 75, 'deg', doc='where the sun stands when Sentinel-2 passes')
 @dataclass(kw_only=True)
 class CanopySetup(Stand, Setup):
     "A canopy, a sun and a sensor."
-    tts: float|None = None          # zenith angle of the sun [deg]; not given: drawn between 15 and 75
+    tts: float|None = None          # zenith angle of the sun, like 35 [deg]; not given: drawn between 15 and 75
     tto: float = 0.                 # zenith angle of the view [deg]
     psi: float = 0.                 # azimuth between sun and view [deg]
     usual: ClassVar = 100
@@ -122,10 +122,13 @@ def _row(name, p, linear, ratio, known):
 @dataclass(kw_only=True)
 class ReadCanopy(ByWindows, Reader):
     "Reflectances: a table or an image, columns or bands B02 ... B12; or a folder with an image for each band."
-    scale: float|None = None        # what stands for reflectance 1, like 10000
-    # what is added to the values first, like -1000 or 0; `date`: -1000 from 25 January 2022; or a column's name
+    # what stands for reflectance 1, like 10000 [unit of the file]; as the file states, if not given
+    scale: float|None = None
+    # what is added to the values first, like -1000 or 0; `date`: -1000 from 25 January 2022; or a
+    # column's name; as the file states, if not given
     offset: float|str|None = None
-    nodata: float|None = None       # value that means a gap, as in the file
+    # value that means a gap, like -9999 [unit of the file]; as the file states, if not given
+    nodata: float|None = None
     outside: str = 'refuse'         # values below 0 or above 1.5: refuse the file, or take them as missing
     # bands that are there, where some are not, like B02 B03; others count as missing. Of an image without names of
     # bands: all of them in their order, with - for one to leave out
@@ -133,11 +136,12 @@ class ReadCanopy(ByWindows, Reader):
     mask: str|None = None           # band or column and its good values, like SCL=4,5; others are left out
     date: str|None = None           # day of all rows, where no column says it, like 2018-07-02
     date_order: str|None = None     # of dates like 07/02/2022: dmy or mdy
-    lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
-    lon: float|None = None          # east positive [deg]
-    tts: float|None = None          # or the zenith angle of the sun in all rows [deg]
-    tto: float|None = None          # zenith angle of the view in all rows, where no column says it; 0 if not given [deg]
-    psi: float|None = None          # azimuth between sun and view in all rows, likewise [deg]
+    lat: float|None = None          # place, like 51.8 [deg], where the angle of the sun comes from the date
+    lon: float|None = None          # east positive, like -1.3 [deg]
+    tts: float|None = None          # or the zenith angle of the sun in all rows, like 35 [deg]
+    # zenith angle of the view in all rows, like 8 [deg], where no column says it; 0 if not given
+    tto: float|None = None
+    psi: float|None = None          # azimuth between sun and view in all rows, like 150 [deg], likewise; 0 if not given
     draws: int = 512                # of each posterior
     out: str|None = None            # table to write: .csv, .h5, .json or .parquet; of an image also .tif
 
@@ -196,7 +200,7 @@ def write_layers(path, got, s): # Results, and the Signals of the image
 @dataclass(kw_only=True)
 class FitCanopy(Stand, ReadCanopy, Fit):
     "Fit every row of reflectances by physics: leaf and canopy traits with error bars; nothing is trained."
-    noise: float = .02              # of each band, as a share of it
+    noise: float = .02              # of each band, as a share of it [-]
     floor: float = .005             # absolute part, for what neither noise nor simulator accounts for [reflectance]
 
     def simulator(self):

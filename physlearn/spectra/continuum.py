@@ -138,7 +138,8 @@ def read_continuum_table(path,      # columns wavenumber [cm⁻¹] and, for each
     names = sorted(at, key=lambda k: float(at[k]))
     k = np.stack([factor*validate(t[c], path, c, lines=t.lines)[order] for c in names])
     T = validate([float(at[c]) for c in names], path, 'temperature', lo=1e-9)
-    if len(nu) < 2 or len(np.unique(T)) < len(T): raise FileError(path, 'one point or one temperature twice', 'a table')
+    if len(nu) < 2: raise FileError(path, 'has one wavenumber', 'two or more')
+    if len(np.unique(T)) < len(T): raise FileError(path, f"temperatures {', '.join(map(str, T))} K", 'each once')
     return Continuum(gases, nu[order], T, k, Path(path).name)
 
 # %% ../../nbs/10_spectra/12b_continuum.ipynb #cont0011

@@ -45,7 +45,7 @@ class SpectraSetup(Described, Gas, Setup):
     # its width has the range --range ils=0.001..0.02
     ils: str|None = None
     method: str = 'exact'           # exact or table
-    num_points: int|None = None     # samples of a spectrum; 800, or the preset's, if not given
+    num_points: int|None = None     # samples of a spectrum, like 400; 800, or the preset's, if not given
     nouns: ClassVar = ('spectrum', 'spectra')
 
     def simulator(self): return self.built(self.ils, method=self.method)
@@ -84,7 +84,7 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     segments: str|None = None       # column of the file that numbers the segments of a scan, like Segment
     # what has its own value in each segment: offset, baseline, fringes, or frequencies of fringes whose phase jumps
     jumping: tuple[str, ...] = ()
-    method: str|None = None         # exact or table; the table where three files or more share an axis, if not given
+    method: str|None = None         # like exact or table; the table where three files or more share an axis, if not given
 
     def fit(self, *files)->dict: # a Fit, or the error that says why there is none, by file
         "Fit files with this set-up, for Python."
@@ -107,7 +107,7 @@ class FitSpectra(SpectraOptions):
     # table for all files: .csv, .xlsx, .h5, .json or .parquet; or a folder for NAME.json and NAME.png of each,
     # NAME being the file's; nothing is written if not given
     out: str|None = None
-    plot: str|None = None           # picture of all results over the files or over time, .png
+    plot: str|None = None           # picture of all results over the files or over time, like day.png
     overwrite: bool = False         # replace results that are there
     # go on with a table, .csv, .parquet or .xlsx: fit only what it does not hold yet, with the same set-up
     resume: bool = False
@@ -256,10 +256,10 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
     method: str = 'map'
     # share of the signal like 0.2%, additive like +2e-4, both like 0.1%+2e-4, or auto; as in training if not given
     noise: str|None = None
-    corner: str|None = None         # picture of the first spectrum's posterior to write, .png; with method posterior
+    corner: str|None = None         # picture of the first posterior, like corner.png; with --method posterior
     # go on as spectra arrive: one HDF5 file that grows, a folder, or a pattern; rows are appended to a .csv
     follow: bool = False
-    idle: float|None = None         # with --follow: end after so many seconds without anything new
+    idle: float|None = None         # with --follow: end after so long without anything new, like 60 [s]
 
     def run(self):
         "Once, or again and again."

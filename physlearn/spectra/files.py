@@ -473,7 +473,7 @@ def _ask(data, path, quantity, axis, raw, unsorted):
     if not allowed: return
     found = f"the {' and the '.join(allowed)} {'are' if len(allowed) > 1 else 'is'} not stated"
     options = [_EXAMPLES[k] for k in allowed]
-    values = ' and '.join(f"a {k} ({', '.join(v)})" for k, v in allowed.items())
+    values = ' and '.join(f"a{'n'*(k == 'axis')} {k} ({', '.join(v)})" for k, v in allowed.items())
     if len(allowed) == 1: values = f"one of {', '.join(*allowed.values())}"
     steps = () if raw is None or unsorted else np.diff(raw[np.isfinite(raw)])
     if len(steps) and not ((steps > 0).all() or (steps < 0).all()):
@@ -545,7 +545,7 @@ def _into_ours(spec, y, path, y_unit, base):
         with np.errstate(over='ignore'): spec.y = validate(np.exp(-spec.y), path, 'the transmittance of the absorbance')
         spec.quantity, spec.sigma = 'transmittance', None if spec.sigma is None else spec.y*spec.sigma
     elif spec.quantity == 'transmittance' and len(y) and (top := np.quantile(spec.y, .95)) > 2:
-        how = '--y_unit %' if spec.path else "y_unit='%'"
+        how = '--y-unit %' if spec.path else "y_unit='%'"
         raise FileError(path, f"a transmittance of {top:.3g} at its bright points", 'values up to about 1',
                         remedy=f"if they are per cent, say so ({how})")
 
@@ -694,19 +694,22 @@ class Reading:
     # becomes 1/(c tau)) or radiance; stated here or in the file
     quantity: str|None = None
     axis: str|None = None           # wavenumber, wavelength, frequency or pixel; stated here or in the file
-    unit: str|None = None           # unit of the axis, like 1/cm, nm or GHz
-    medium: str|None = None         # of wavelengths: vacuum or air
-    x: str|None = None              # column of the axis; its number, if columns have no names
-    y: str|None = None              # column or data set of the values; its number, if columns have no names
+    unit: str|None = None           # unit of the axis, like 1/cm, nm or GHz; stated here or in the file
+    medium: str|None = None         # of wavelengths: vacuum or air; stated here or in the file
+    # column of the axis, like nu; its number, like 1, if columns have no names; by the usual names, if not given
+    x: str|None = None
+    # column or data set of the values, like signal; its number, like 2, if columns have no names; by the usual names,
+    # if not given
+    y: str|None = None
     # unit of an absorption coefficient, of ring-down times, of a radiance, like 'mW/(m2 sr cm-1)',
-    # or % of a transmittance
+    # or % of a transmittance; as the file states, or the usual one, if not given
     y_unit: str|None = None
     base: str|None = None           # of an absorbance: 10 or e; as the file says, or 10, if not given
     centre: str|None = None         # what the axis counts from, like 2190.02 [1/cm] or 65.65THz
     crop: str|None = None           # part that is kept, like 2188..2190 [1/cm] or 1.65..1.66um; points of a pixel axis
     drop: tuple[str, ...] = ()      # parts that are left out, like 2188.9..2189.1 [1/cm]
     skip: int = 0                   # lines at the top of a table that are left out
-    decimal: str|None = None        # decimal mark of a table, . or , ; as the numbers show, if not given
+    decimal: str|None = None        # decimal mark of a table, like , ; as the numbers show, if not given
     columns: str|None = None        # names of all columns of a table, like wavenumber,transmittance ; - for others
 
     def reading(self)->dict: return {f.name: getattr(self, f.name) for f in fields(Reading)}

@@ -191,9 +191,11 @@ def gas_of_lines(lines:LineList, # (L)
     "Lines of an isotopologue that is named belong to it alone, the others to their molecule."
     molecules = [g for g in gases if g in {v.molecule for v in isotopologues().values()}]
     of = np.where(np.isin(lines.molecule, molecules), lines.molecule, '').astype(object)
-    for gas in gases:
-        if gas in molecules: continue
-        m, i = isotopologue_id(gas)
+    named = {gas: isotopologue_id(gas) for gas in gases if gas not in molecules}
+    for gas, (m, i) in named.items():
+        if twice := [other for other, k in named.items() if k == (m, i) and other != gas]:
+            formula = isotopologues()[m, i].formula
+            raise ValueError(f"{gas} and {twice[0]} are one isotopologue, {formula}: name it once")
         of[(lines.molec_id == m) & (lines.local_iso_id == i)] = gas
     return of
 
@@ -503,6 +505,7 @@ def in_gas(self:LineList,
     return replace(self, gamma_air=pick(width, self.gamma_air, 0.), n_air=pick(exponent, self.n_air, self.n_air),
                    delta_air=pick(shift, self.delta_air, 0.), deltap_air=np.where(gap, self.deltap_air, 0.),
                    n_self=np.where(np.isnan(self.n_self), self.n_air, self.n_self),
+                   bath={},
                    meta=self.meta | dict(broadener=said))
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #inmix002
@@ -512,6 +515,8 @@ def in_mixture(self:LineList,
               )->LineList:  # meta['broadener'] says so
     "The same lines in a mixture of gases, whose columns the list has."
     total = sum(shares.values())
+    if 'self' in shares:
+        raise ValueError("broadener self: that share is the molecule's own mole fraction; leave it out")
     if not all(v >= 0 for v in shares.values()) or total > 1 + 1e-9 or 'air' in shares and total < 1 - 1e-9:
         what = ', '.join(f'{k} {100*v:g} %' for k, v in shares.items())
         raise ValueError(f"broadeners {what} add up to {100*total:.6g} %: expected 100 %, or less where the rest is "
@@ -753,7 +758,7 @@ def _sums_of_table(path, edition):
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #5eaca96a
 def tips(which,         # LineList, or pairs (molecule number, isotopologue number)
-         lo:float=70.,  # lowest temperature [K]
+         lo:float=70.,  # lowest [K]; below, the nodes of TIPS, 10 K apart, are too far from each other
          hi:float=np.inf, # highest temperature [K]; each sum ends where TIPS does, at 1000 to 9000 K
          edition=2021,  # year of TIPS: 2021 or 2025
         )->PartitionSums:

@@ -46,15 +46,15 @@ def about_gauges(known:dict, # words by name
 class Gas:
     "A gas in a cell."
     # ranges for an instrument: reference, near_infrared, atmospheric, leak, calibration;
-    # reference if neither a preset nor a gas is named
+    # not given: reference, where no gas is named
     preset: str|None = None
     # gases and their ranges, like CO=1..1000ppm H2O=0..3%, in place of those of a preset
     # or, with --preset, besides them
     gas: tuple[str, ...] = ()
     without: tuple[str, ...] = ()   # gases of the preset that are not there, like H2O
     range: tuple[str, ...] = ()     # other ranges, like P=0.4..0.6atm
-    lines: tuple[str, ...] = ()     # line lists, HITRAN .par or CSV; the embedded one if not given
-    partition_sums: tuple[str, ...] = () # tables of Q(T), FILE or FILE:EDITION; through hitran-api if not given
+    lines: tuple[str, ...] = ()     # line lists, HITRAN .par or CSV, like co.par; the embedded one if not given
+    partition_sums: tuple[str, ...] = () # tables of Q(T), like q26.txt or q26.txt:2021; hitran-api's if not given
     # gases that broaden the lines besides air, like H2=85% He=15%: shares of all but the molecule itself; the rest is
     # air. Their columns gamma_H2, n_H2, delta_H2 are those of HITRAN's extended format
     broadener: tuple[str, ...] = ()
@@ -66,7 +66,8 @@ class Gas:
     window: str|None = None         # axis where no file gives one, like 2188.5..2191.5 [1/cm]
     profile: str = 'voigt'          # voigt, rautian, sdvoigt, sdng or ht
     mixing: bool = False            # first-order line mixing
-    # calibration of a pixel axis [cm-1 per pixel^2, ...]; the preset's if not given
+    # calibration of a pixel axis, like -2.36e-07 1.2e-10 [cm-1 per pixel^2, per pixel^3, ...]; the preset's if not
+    # given
     poly_frequency: tuple[float, ...]|None = None
     # of a set-up of your own, its polynomial runs over: unit (0 to 1 over the axis) or pixel
     baseline: str = 'unit'
@@ -77,7 +78,7 @@ class Gas:
     # optical_depth or ring_down (times)
     quantity: str|None = None
     embedded: bool = False          # take the lines of the package, CH4 and H2O at 3086 1/cm
-    about: str = ''                 # the set-up in words
+    about: str = ''                 # the set-up in words, like 'CO cell, 1 m'
 
     def inputs(self)->list: return named_files([*self.lines, *self.partition_sums, *self.continuum])
     def chosen(self)->Preset:
