@@ -100,7 +100,8 @@ def test_identifiable(capsys):
     assert cli('identifiable', 'canopy', '--noise', .02, '--tts', 40, '--n', 8, '--draws', 64, '--known', 'cab=40±5ug/cm2', 'cw=0.1mm') == 0
     out, err = capsys.readouterr()
     rows = {l.split()[0]: l for l in out.split('\n')[2:] if l}
-    assert err == '' and set(rows) == {*TRAITS[:7]} and rows['cw'].endswith('given') and rows['cab'].split()[1:3] == ['ug/cm2', '5'] and '2 % noise' in out
+    assert all(line.startswith('identifiable canopy') for line in err.splitlines())        # where it is slow
+    assert set(rows) == {*TRAITS[:7]} and rows['cw'].endswith('given') and rows['cab'].split()[1:3] == ['ug/cm2', '5'] and '2 % noise' in out
     assert rows['cab'].endswith(('improved', 'given')) and float(rows['fc'].split()[7]) > 1.2*float(rows['cm'].split()[7]) and rows['cm'].endswith(' determined')
 
 def test_evaluate(quick, run, tmp_path, capsys, monkeypatch):
