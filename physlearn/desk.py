@@ -10,7 +10,7 @@ __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'S
            'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
-import math
+import math, sys
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Callable, ClassVar
@@ -283,6 +283,8 @@ def known_values(space,
     "What is known, in the units of the space; ValueError where it lies outside the ranges."
     out = {}
     for k, v in (words.items() if isinstance(words, dict) else pairs(words, 'known').items()):
+        if isinstance(v, str) and space[k].unit and v.strip()[-1:].isdigit():
+            print(f"{k}={v.strip()} taken in {space[k].unit}", file=sys.stderr)
         out[k] = measured(v, space[k].unit, k) if isinstance(v, str) else v if isinstance(v, tuple) else (v, 0.)
         space.only(k).check(real_tensor(out[k][0], k).reshape(-1, 1))
     return out

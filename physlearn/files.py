@@ -11,6 +11,7 @@ __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 're
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, gzip, io, json, math, os, re, secrets, stat, subprocess, sys, threading, time, zipfile, zlib
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
@@ -804,6 +805,12 @@ def _same(a, b):
     try: return os.path.samefile(a, b)
     except (OSError, ValueError): return os.path.realpath(a) == os.path.realpath(b)
 
+def _installed(package, path):
+    try: import_module(package)
+    except ImportError:
+        raise ImportError(f"{path}: this format requires the extra package `{package}`: pip install {package}; "
+                          "or write a .csv") from None
+
 def ready_to_write(path,              # file to write
                    endings=('.csv',), # what its name may end in
                    overwrite=False,   # a file that is there may be replaced
@@ -812,6 +819,8 @@ def ready_to_write(path,              # file to write
     "An error in one sentence where a file could not, or must not, be written."
     if not str(path).endswith(tuple(endings)):
         raise ValueError(f"out={str(path)!r}: the name ends in {' or '.join(endings)}")
+    wanted = dict(xlsx='openpyxl', parquet='pyarrow').get(Path(path).suffix[1:])
+    if wanted: _installed(wanted, path)
     folder = Path(path).parent
     if not folder.is_dir(): raise FileError(path, f"there is no folder {folder}", remedy='create it first')
     if Path(path).is_dir(): raise FileError(path, 'is a folder', 'a file to write')

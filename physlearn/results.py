@@ -7,7 +7,7 @@ __all__ = ['QUANTITY', 'ENDINGS', 'FORMAT', 'GROWING', 'verdict', 'plus_minus', 
            'correlations_of_draws', 'table_rows', 'waiting', 'grown']
 
 # %% ../nbs/00_core/07c_results.ipynb #a788a8eb
-import importlib, math, tempfile
+import math, tempfile
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -373,17 +373,10 @@ def quantities(self:Results, i:int=0)->list: # signal
 # %% ../nbs/00_core/07c_results.ipynb #bc5c3835
 ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet', '.xlsx'
 
-def _needs(package, what):
-    try: importlib.import_module(package)
-    except ImportError:
-        raise ImportError(f"{what} requires the extra package `{package}`: pip install {package}") from None
-
 def _parquet(path, results):
-    _needs('pyarrow', 'Parquet')
     with atomic_write(path) as tmp: results.to_pandas(wide=True).to_parquet(tmp, index=False)
 
 def _excel(path, results):
-    _needs('openpyxl', 'Excel')
     with atomic_write(path) as tmp: results.to_pandas(wide=True).to_excel(tmp, index=False, engine='openpyxl')
 
 def _table_columns(results):

@@ -117,6 +117,11 @@ def test_stacks_without_b09(capsys, tmp_path):
     finally: Run.evaluate = evaluate
     assert 'no column of B09: taken as missing' in capsys.readouterr().out
 
+def test_epochs_without_a_table(tmp_path, capsys):
+    "All of the training is pretraining then: fewer epochs than these would have had no effect."
+    assert cli('train', 'canopy', '--epochs', 5, '--gpus', 0, '--out', tmp_path/'run') == 2
+    assert '--epochs-pretrain 5' in capsys.readouterr().err and not (tmp_path/'run').exists()
+
 # --- images
 
 @pytest.mark.parametrize('name,kw,pixels,said', [

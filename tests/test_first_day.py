@@ -1,5 +1,5 @@
 "The first day with a program: tables that open anywhere, trainings that end by themselves, helps that can be followed."
-import glob, json, os, re, shlex, shutil
+import glob, json, os, re, shlex, shutil, sys
 from dataclasses import replace
 from pathlib import Path
 import pandas as pd
@@ -7,7 +7,7 @@ import pytest
 import torch
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.cli import ON_RUNS, for_help, from_words, main
-from physlearn.desk import Export, command_of
+from physlearn.desk import Export, command_of, known_values
 from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
 from physlearn.results import Results
@@ -233,3 +233,38 @@ def test_fetch_without_a_connection(tmp_path, capsys, monkeypatch):
     err = capsys.readouterr().err
     assert 'CO from 2115 to 2195 1/cm cannot be fetched' in err and err.count('\n') == 1 and not list(tmp_path.iterdir())
     assert main(['fetch', 'spectra', '--molecule', 'Xy', '--window', '1..2']) == 2 and "no molecule 'Xy'" in capsys.readouterr().err
+
+def test_a_missing_package_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+    "Excel and Parquet that cannot be written are refused before anything is fitted."
+    monkeypatch.setitem(sys.modules, 'openpyxl', None)
+    monkeypatch.setattr('physlearn.spectra.desk.FitSpectra.fits', lambda self: pytest.fail('fitted before'))
+    assert main([*FIT, '--out', str(tmp_path/'r.xlsx')]) == 2
+    err = capsys.readouterr().err
+    assert 'pip install openpyxl' in err and err.count('\n') == 1
+
+def test_a_value_without_a_unit_is_echoed(capsys):
+    "Which unit was taken, in every command that takes known values."
+    space = spectra_recipe('quick').chosen().space
+    assert known_values(space, ('T=306', 'P=487mbar', 'mf_CH4=2e-6'))['T'] == (306., 0.)
+    assert capsys.readouterr().err == 'T=306 taken in K\n'
+
+def test_remedies_are_words_of_the_command(tmp_path, capsys):
+    (tmp_path/'bare.csv').write_text('2188.5,0.2\n2190,0.3\n2189,0.1\n')
+    (tmp_path/'far.csv').write_text('wavenumber,transmittance\n' + '\n'.join(f'{5997 + .01*i},{.99 + .001*(i % 3)}' for i in range(40)) + '\n')
+    (tmp_path/'cent.csv').write_text('wavenumber,transmittance\n' + '\n'.join(f'{3085.5 + .01*i},{99 + .1*(i % 3)}' for i in range(40)) + '\n')
+    for name, says in (('bare', 'and an axis'), ('far', '--gas CH4=1..1000ppm --lines FILE.par'), ('cent', '--y-unit %')):
+        assert main(['fit', 'spectra', str(tmp_path/f'{name}.csv')]) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count('\n') == 1, err
+
+def test_slow_work_says_what_it_does(tmp_path, capsys, monkeypatch):
+    "Verbs that show no steps, and the measuring of a run, name themselves when they take more than a moment."
+    from physlearn import pages
+    import physlearn.runs
+    said = lambda what, after=2., own=pages.said_if_slow: own(what, 0.)
+    monkeypatch.setattr(pages, 'said_if_slow', said)
+    monkeypatch.setattr(physlearn.runs, 'said_if_slow', said)
+    assert not main(['simulate', 'spectra', str(tmp_path/'a.csv')])
+    assert 'simulate spectra ...' in capsys.readouterr().err
+    spectra_recipe('quick', epochs=1, train_samples=64, val_samples=16, num_points=64).fit(tmp_path/'one')
+    assert 'measuring one beside its rivals ...' in capsys.readouterr().err

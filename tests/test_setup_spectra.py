@@ -365,7 +365,7 @@ def test_what_cannot_work_is_said_at_once(tmp_path, capsys):
     words = methane_like(tmp_path, lambda y, u: 100*(1 - y) + .5, 'b.csv')
     assert 'a transmittance of' in refused(capsys, *words)
     words = methane_like(tmp_path, lambda y, u: 100*y, 'c.csv')
-    assert '--y_unit %' in refused(capsys, *words)
+    assert '--y-unit %' in refused(capsys, *words)
     assert 'no light is left' in refused(capsys, *words[:3], '--quantity', 'absorbance', '--y', 'transmittance', *words[5:])
     words = methane_like(tmp_path, lambda y, u: y)
     assert 'T=295 taken in K' in shell(capsys, *words[:-1], 'T=295')

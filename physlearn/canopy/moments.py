@@ -124,7 +124,7 @@ class Moments(nn.Module):
         return (with_products(self.space, self.space.phi(z.double())).float() - self.centre)/self.scale
 
     def forward(self, z, told)->dict: # latents of the middle draw (B,d), what `middle` tells beside (B,c)
-        r, m, s, low, high = self.net((told - self.shift)/self.spread).split(self.sizes, 1)
+        r, m, s, low, high = self.net((told - self.shift).mul_(1/self.spread)).split(self.sizes, 1)
         at = self.quantity(z)
         slope = self.quantity(z + .2)[:,:self.d] - self.quantity(z - .2)[:,:self.d]
         size = torch.cat([slope/.4, .1 + at[:,self.d:] + self.centre[self.d:]/self.scale[self.d:]], 1)

@@ -165,8 +165,10 @@ def head_of(run:Run,          # trained run with physics
     else:
         source = run.recipe.simulated(run.sim)
         say(f"teaching a network the moments of this posterior, once, from draws for {rows:,} simulated pixels")
+        began = time.process_time()
         head = teach(run.model, source, rows, progress=progress)
-        check = check_moments(run.model, head, source) | dict(model=seal, form=FORM, rows=rows)
+        taught = dict(rows=rows, seconds=time.process_time() - began)
+        check = check_moments(run.model, head, source) | dict(model=seal, form=FORM) | taught
         with atomic_write(here) as tmp: save_file({k: v.contiguous() for k, v in head.state_dict().items()}, tmp)
         write_json(about, check)
     kept |= dict(head=head, check=check)

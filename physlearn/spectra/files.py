@@ -473,7 +473,7 @@ def _ask(data, path, quantity, axis, raw, unsorted):
     if not allowed: return
     found = f"the {' and the '.join(allowed)} {'are' if len(allowed) > 1 else 'is'} not stated"
     options = [_EXAMPLES[k] for k in allowed]
-    values = ' and '.join(f"a {k} ({', '.join(v)})" for k, v in allowed.items())
+    values = ' and '.join(f"a{'n'*(k == 'axis')} {k} ({', '.join(v)})" for k, v in allowed.items())
     if len(allowed) == 1: values = f"one of {', '.join(*allowed.values())}"
     steps = () if raw is None or unsorted else np.diff(raw[np.isfinite(raw)])
     if len(steps) and not ((steps > 0).all() or (steps < 0).all()):
@@ -545,7 +545,7 @@ def _into_ours(spec, y, path, y_unit, base):
         with np.errstate(over='ignore'): spec.y = validate(np.exp(-spec.y), path, 'the transmittance of the absorbance')
         spec.quantity, spec.sigma = 'transmittance', None if spec.sigma is None else spec.y*spec.sigma
     elif spec.quantity == 'transmittance' and len(y) and (top := np.quantile(spec.y, .95)) > 2:
-        how = '--y_unit %' if spec.path else "y_unit='%'"
+        how = '--y-unit %' if spec.path else "y_unit='%'"
         raise FileError(path, f"a transmittance of {top:.3g} at its bright points", 'values up to about 1',
                         remedy=f"if they are per cent, say so ({how})")
 

@@ -44,7 +44,8 @@ def _another(setup, lines):
     "What to name instead."
     if setup.window and lines is not None:
         return f'name the gases of the list, for example --gas {lines.molecules[0]}=1..1000ppm'
-    return 'choose another preset' if setup.window else 'name another line list'
+    own = 'choose another preset, or name your gas and its lines, for example --gas CH4=1..1000ppm --lines FILE.par'
+    return own if setup.window else 'name another line list'
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #fd8c5916
 def simulator_for(spec,               # Spectrum, or a list of them on one axis and of one quantity
