@@ -137,6 +137,7 @@ def keep_memory():
 def _work(verb, instrument, words, prog):
     "Read the words into the command of a verb, and run it."
     from physlearn.desk import Export, command_of
+    from physlearn.pages import said_if_slow
     cls = Export if verb == 'export' else command_of(verb, instrument)
     default, asked = None, {'-h', '--help'} & set(words)
     given = [w for w in words if w not in ('-h', '--help')]
@@ -144,7 +145,8 @@ def _work(verb, instrument, words, prog):
     if asked: return _show_help(cls, default, prog, _examples(verb, instrument.name))
     recipe, wrong = from_words(cls, given, prog, default)
     if wrong: raise ValueError(wrong)
-    recipe.run()
+    if verb not in ('simulate', 'identifiable', 'windows'): return recipe.run()    # others say each step themselves
+    with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
 
 def _show_help(cls, default, prog, examples):
     "The options of a command, with the values that would be taken, and commands that work."

@@ -27,7 +27,7 @@ from .callbacks import LossTerms
 from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json, write_table,
                              write_text)
 from .instruments import find
-from .pages import Judgement, png, run_page, run_pictures, text_table
+from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
 from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state, fit_stages,
                              last_state,
@@ -531,7 +531,8 @@ def judged(self:Run)->Judgement:
     "What the run reaches, as its instrument judges it."
     try: judge = find(self.recipe.system).judge
     except ValueError: judge = None                               # a recipe in a notebook
-    return judge(self) if judge else Judgement()
+    if judge is None: return Judgement()
+    with said_if_slow(f'measuring {self.name} beside its rivals'): return judge(self)
 
 @patch
 def evaluate(self:Run, say=print)->dict: # what metrics.json holds

@@ -256,3 +256,15 @@ def test_remedies_are_words_of_the_command(tmp_path, capsys):
         assert main(['fit', 'spectra', str(tmp_path/f'{name}.csv')]) == 2
         err = capsys.readouterr().err
         assert says in err and err.count('\n') == 1, err
+
+def test_slow_work_says_what_it_does(tmp_path, capsys, monkeypatch):
+    "Verbs that show no steps, and the measuring of a run, name themselves when they take more than a moment."
+    from physlearn import pages
+    import physlearn.runs
+    said = lambda what, after=2., own=pages.said_if_slow: own(what, 0.)
+    monkeypatch.setattr(pages, 'said_if_slow', said)
+    monkeypatch.setattr(physlearn.runs, 'said_if_slow', said)
+    assert not main(['simulate', 'spectra', str(tmp_path/'a.csv')])
+    assert 'simulate spectra ...' in capsys.readouterr().err
+    spectra_recipe('quick', epochs=1, train_samples=64, val_samples=16, num_points=64).fit(tmp_path/'one')
+    assert 'measuring one beside its rivals ...' in capsys.readouterr().err
