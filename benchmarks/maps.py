@@ -8,7 +8,7 @@ evenly spread draws of the same posterior each; the mean product of the differen
 answer alone. Rivals stand beside: 512 random draws, the prior, and the head's answers for other pixels. Images are forests at
 one sun angle with 2 % noise, as uint16, and are mapped by `write_map` in a process of their own, whose largest memory is
 read."""
-import json, resource, subprocess, sys, tempfile, time
+import json, resource, subprocess, sys, tempfile
 from pathlib import Path
 import torch
 from _table import bar, save

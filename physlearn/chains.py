@@ -124,33 +124,41 @@ def _from_their_normal(z, key):
     return mean + new @ L.mT, .5*(new.square().sum(2) - old.square().sum(1))
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc0000f
+def _folds(n): # particles
+    "Groups of equal size: what moves a particle is made of the others' groups, so that it does not know where it stands."
+    return next(f for f in (4, 3, 2, 1) if n%f == 0)
+
+def _others(v): # sums over each group (s,f,...)
+    "The same sums over all other groups; over all where there is one."
+    return v if v.shape[1] == 1 else v.sum(1, keepdim=True) - v
+
 class _Surrogate:
     "Log-likelihood of some signals from a quadratic in z for the signal, or its logarithm, fitted to the particles."
-    def __init__(self, p, signals):
-        z, mu = p.z[signals].mT.float(), p.signal[signals].mT           # (s,k,n), (s,M,n)
+    def __init__(self, p, signals, z): # z (s,f,k,n/f), in groups
+        mu = p.signal[signals].mT.unflatten(2, (z.shape[1], -1)).movedim(2, 1)      # (s,f,M,n/f)
         self.log = bool((mu > 0).all())
-        self.mean, self.sd = z.mean(2, keepdim=True), z.std(2, keepdim=True).clamp_min(1e-6)
+        self.mean, self.sd = z.mean((1, 3), keepdim=True), z.std((1, 3), keepdim=True).clamp_min(1e-6)
         F, y = self.features(z), mu.log() if self.log else mu
-        A, b = (F @ F.mT).double(), (F @ y.mT).double()
-        A.diagonal(dim1=1, dim2=2).add_(1e-6*z.shape[2])                # duplicates may leave too few for all terms
-        self.coefficients = torch.linalg.solve(A, b).mT.float()         # (s,M,q)
+        A, b = _others((F @ F.mT).double()), _others((F @ y.mT).double())
+        A.diagonal(dim1=2, dim2=3).add_(1e-6*p.n)                       # duplicates may leave too few for all terms
+        self.coefficients = torch.linalg.solve(A, b).mT.float()         # (s,f,M,q)
         like, data = p.m.like, p.m.y
-        def each(v): return (torch.as_tensor(v).double() + torch.zeros_like(data))[signals].flatten(1).float()[...,None]
+        def each(v): return (torch.as_tensor(v).double() + torch.zeros_like(data))[signals].flatten(1).float()[:,None,:,None]
         floor, self.share, self.y = each(like.sigma)**2, each(like.relative)**2, each(data)
         self.on = floor.isfinite().float()
         self.floor = torch.where(self.on > 0, floor, 1.)
 
-    def features(self, z): # (s,k,n); constant, linear and quadratic terms (s,q,n)
+    def features(self, z): # (s,f,k,m); constant, linear and quadratic terms (s,f,q,m)
         x = (z - self.mean)/self.sd
-        k = x.shape[1]
-        return torch.cat([torch.ones_like(x[:,:1]), x, *(x[:,i:i+1]*x[:,i:] for i in range(k))], 1)
+        k = x.shape[2]
+        return torch.cat([torch.ones_like(x[:,:,:1]), x, *(x[:,:,i:i+1]*x[:,:,i:] for i in range(k))], 2)
 
-    def __call__(self, z): # (s,k,n); log-likelihood (s,n) without its constants
+    def __call__(self, z): # (s,f,k,m); log-likelihood (s,f,m) without its constants
         mu = self.coefficients @ self.features(z)
         if self.log: mu.exp_()
         variance = torch.addcmul(self.floor, self.share*mu, mu)
         terms = mu.sub_(self.y).square_().div_(variance).add_(variance.log_())
-        return -.5*(self.on.mT @ terms)[:,0]
+        return -.5*(self.on.mT @ terms)[:,:,0]
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc0000h
 def _walked(p, signals, key):
@@ -159,30 +167,41 @@ def _walked(p, signals, key):
     parts = [_walk(p, some, g) for some in signals.split(max(1, 4096//p.n))]      # as many as the processor's cache holds
     return [torch.cat(v) for v in zip(*parts)]
 
+def _apart(begun, g): # where particles stand (s,f,k,m); random numbers
+    "For each the difference of two others, of other groups where there are some (s,f,k,m)."
+    s, f, k, m = begun.shape
+    if f == 1: return _difference(begun[:,0].mT, torch.rand(s, m, 2, generator=g)).mT[:,None]
+    i = torch.randint(m, (2, s, f, 1, m), generator=g).expand(2, s, f, k, m)
+    r, shift = torch.arange(f), torch.randint(1, f, (2,), generator=g).tolist()
+    a, b = (begun[:,(r + c)%f].gather(3, j) for c, j in zip(shift, i))
+    return a - b
+
 def _walk(p, signals, g): # some of the signals, random numbers
-    like, begun, beta = _Surrogate(p, signals), p.z[signals].mT.float(), p.beta[signals,None].float()
-    s, k, n = begun.shape
-    mean = begun.mean(2, keepdim=True)
-    apart = (begun - mean).double()
-    L = torch.linalg.cholesky(apart @ apart.mT/n + 1e-10*torch.eye(k, dtype=torch.float64))
+    begun, beta = p.z[signals].mT.float().unflatten(2, (_folds(p.n), -1)).movedim(2, 1), p.beta[signals,None,None].float()
+    like, (s, f, k, m) = _Surrogate(p, signals, begun), begun.shape
+    size = p.n if f == 1 else p.n - m
+    middle = begun.double().mean((1, 3), keepdim=True)
+    away = begun.double() - middle
+    mean = _others(away.sum(3, keepdim=True))/size
+    spread = _others(away @ away.mT)/size - mean @ mean.mT + 1e-10*torch.eye(k, dtype=torch.float64)
+    L, mean = torch.linalg.cholesky(spread), (middle + mean).float()
     L, inverse = L.float(), torch.linalg.inv(L).float()
     z, now = begun, like(begun)
     first = now
     for step in range(p.surrogate | 1):
         if step%2 == 0:
-            u = torch.rand(s, n, 3, generator=g)
-            gamma = torch.where(u[...,2] < .1, 1., 1.19/math.sqrt(2*k))[:,None]
-            new, ratio = z + gamma*_difference(begun.mT, u[...,:2]).mT, 0.
-            new = new + 1e-4*torch.randn(z.shape, generator=g)
+            gamma = torch.where(torch.rand(s, f, 1, m, generator=g) < .1, 1., 1.19/math.sqrt(2*k))
+            new, ratio = z + gamma*_apart(begun, g) + 1e-4*torch.randn(z.shape, generator=g), 0.
         else:
             e = torch.randn(z.shape, generator=g)
-            new, ratio = mean + L @ e, .5*(e.square().sum(1) - (inverse @ (z - mean)).square().sum(1))
+            new, ratio = mean + L @ e, .5*(e.square().sum(2) - (inverse @ (z - mean)).square().sum(2))
         there = like(new)
-        gain = beta*(there - now) + .5*(z*z - new*new).sum(1) + ratio
-        take = torch.rand(s, n, generator=g).log() < gain
-        z, now = torch.where(take[:,None], new, z), torch.where(take, there, now)
-    new = z.mT.double()
-    return new, (-beta*(now - first)).double() - .5*(p.z[signals]**2 - new*new).sum(2)
+        gain = beta*(there - now) + .5*(z*z - new*new).sum(2) + ratio
+        take = torch.rand(s, f, m, generator=g).log() < gain
+        z, now = torch.where(take[:,:,None], new, z), torch.where(take, there, now)
+    def whole(v): return v.movedim(1, -2).flatten(-2)                               # (s,...,n)
+    new = whole(z).mT.double()
+    return new, whole(-beta*(now - first)).double() - .5*(p.z[signals]**2 - new*new).sum(2)
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc0000i
 def _move(p, signals, t, stage):
