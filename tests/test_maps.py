@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from physlearn.canopy.retrieve import APART, head_of, layer_names, windows, write_map
-from physlearn.canopy.moments import LIMIT, largest, moments, within_limit
+from physlearn.canopy.moments import LIMIT, features, largest, misfit, moments, within_limit
 from physlearn.canopy.reflectance import BANDS, read_reflectance
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.canopy.traits import arrays
@@ -66,6 +66,16 @@ def test_a_map_holds_the_moments_of_each_pixel(run, scene, tmp_path, monkeypatch
     at = np.divmod(r.grid['pixel'], 90)
     for name, x in (('cab', want['mean'][:,1]), ('cab_sd', want['sd'][:,1]), ('LAI_low90', want['low'][:,4]), ('p', want['p'])):
         assert np.allclose(v[names.index(name)][at], x, rtol=1e-3, atol=1e-4), name
+
+def test_one_state_that_explains_a_pixel_is_enough(run):
+    "A pixel that the middle draw does not explain gets others; what none explains stays suspect."
+    head, _ = head_of(run)
+    batch = run.recipe.simulated(run.sim).source(torch.arange(2000), 'explained', 0)
+    h = run.model.encoder(run.model.norm(batch))
+    middle = misfit(run.model, batch, h, features(run.model, batch)[2], h.new_zeros(2000, 0))
+    p = moments(run.model, head, batch, .9)['p']
+    assert (p >= middle - 1e-9).all() and (p > middle).double().mean() > .9
+    assert (moments(run.model, head, batch | dict(x=3*batch['x']), .9)['p'] < 1e-3).double().mean() > .9
 
 def test_the_prior_is_learned(run):
     "Of a network that knows nothing, mean and sd are those of the ranges, nearly."

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LEVELS', 'LIMIT', 'even_normals', 'spline', 'fast_draws', 'middle', 'Moments', 'moment_loss', 'odd', 'features',
-           'teach', 'moments', 'exact_moments', 'errors_of', 'check_moments', 'within_limit', 'largest', 'said']
+           'teach', 'moments', 'misfit', 'exact_moments', 'errors_of', 'check_moments', 'within_limit', 'largest',
+           'said']
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00004
 import math
@@ -245,7 +246,8 @@ def moments(model, head, batch:dict, # x (B,1,M), mask (B,M), conditions (B,)
     if level not in LEVELS: raise ValueError(f"level={level:g}: expected one of {', '.join(f'{v:g}' for v in LEVELS)}")
     parts = [_moments(model, head, {k: v[i:i+chunk] for k, v in batch.items()}, LEVELS.index(level))
              for i in range(0, len(batch['x']), chunk)]
-    return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+    out = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+    return out | dict(p=_explained(model, batch, out['p'], out.pop('h'), out.pop('r')))
 
 def _moments(model, head, batch, at):
     "One chunk."
@@ -258,9 +260,20 @@ def _moments(model, head, batch, at):
     mean, low, high = (torch.minimum(torch.maximum(v, lowest), highest) for v in (mean, *ends))
     # a little beyond counts as within: angles of 0 stand at the very end of their range
     outside = ((inputs < head.low - .05) | (inputs > head.high + .05)).any(1)
-    return dict(mean=mean, sd=sd, low=torch.minimum(low, high), high=high, p=_misfit(model, batch, h, z0, out['r']), outside=outside)
+    p = misfit(model, batch, h, z0, out['r'])
+    return dict(mean=mean, sd=sd, low=torch.minimum(low, high), high=high, p=p, outside=outside, h=h, r=out['r'])
 
-def _misfit(model, batch, h, z, r):
+def _explained(model, batch, p, h, r, tried=16, enough=.001):
+    "The p (B,) of the middle draw; where that does not explain a pixel, the largest of up to `tried` others."
+    for e in even_normals(1, tried, len(model.sim.space), torch.Generator().manual_seed(0))[0]:
+        rows = (p < enough).nonzero()[:,0]
+        if not len(rows): break
+        some, part = {k: v[rows] for k, v in batch.items()}, h[rows]
+        z = fast_draws(model.physics, e.expand(len(rows), 1, -1), part)[:,0]
+        p[rows] = torch.maximum(p[rows], misfit(model, some, part, z, r[rows]))
+    return p
+
+def misfit(model, batch, h, z, r):
     "Probability of a residual as large as that of latents z (B,d), or larger (B,); r is the decoder's, where it is learnt."
     cond = {k: v[:1] if (v == v[0]).all() else v for k, v in model.conditions(batch).items()}
     if isinstance(model.residual, Orthogonal):

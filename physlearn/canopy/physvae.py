@@ -354,16 +354,18 @@ def proposal(out:dict, batch:dict)->Tensor: # 'delta' (B,M) [units of the residu
 def estimate(self:PhysVAE,
              batch:dict,  # x (B,1,M), mask (B,M) where bands are missing, conditions (B,)
              n:int=256,   # draws for each row
+             tried:int=32,# draws that may explain the spectrum
             )->dict:      # theta (B,n,d) draws, z (B,d) and a (B,aux) means, signal and physics (B,M), p (B,)
     "Posterior and reconstruction of measured spectra."
     self.eval()
     h = self.encoder(self.norm(batch))
     (z, _), (a, _) = self.latents(h, n)
     z_mean, a_mean = z.mean(1), a.mean(1)
-    x, r, *_ = self.decode(z_mean, a_mean, self.conditions(batch))
-    there = batch['mask'] if 'mask' in batch else torch.ones_like(x)
-    misfit = (batch['x'][:,0].float() - x - r)/self.sd(x + r)
-    chi2 = (misfit.square()*there).sum(1).double()
-    p = torch.special.gammaincc(there.sum(1).double()/2, chi2/2)
-    theta = self.sim.space.phi(z.double())
-    return dict(theta=theta, z=z_mean, a=a_mean, signal=x + r, physics=x, p=p)
+    signal = [self.decode(z_mean, a_mean, cond := self.conditions(batch))[:2]]
+    signal += [self.decode(z[:,i], a[:,i], cond)[:2] for i in range(min(n, tried))]
+    there = batch['mask'] if 'mask' in batch else torch.ones_like(signal[0][0])
+    def chi2(mu): return (((batch['x'][:,0].float() - mu)/self.sd(mu)).square()*there).sum(1).double()
+    best = torch.stack([chi2(x + r) for x, r in signal]).amin(0)
+    p = torch.special.gammaincc(there.sum(1).double()/2, best/2)
+    x, r = signal[0]
+    return dict(theta=self.sim.space.phi(z.double()), z=z_mean, a=a_mean, signal=x + r, physics=x, p=p)
