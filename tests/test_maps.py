@@ -74,7 +74,7 @@ def test_one_state_that_explains_a_pixel_is_enough(run):
     h = run.model.encoder(run.model.norm(batch))
     middle = misfit(run.model, batch, h, features(run.model, batch)[2], h.new_zeros(2000, 0))
     p = moments(run.model, head, batch, .9)['p']
-    assert (p >= middle - 1e-9).all() and (p > middle).double().mean() > .9
+    assert (p >= middle - 1e-9).all() and (p > middle).double().mean() > .5
     assert (moments(run.model, head, batch | dict(x=3*batch['x']), .9)['p'] < 1e-3).double().mean() > .9
 
 def test_the_prior_is_learned(run):
