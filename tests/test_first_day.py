@@ -59,7 +59,7 @@ def test_a_fit_of_a_canopy_is_loaded_again(tmp_path, capsys):
 
 SMALL = dict(train_samples=64, num_points=64, stage='A', epochs=40, lr=1e-20)
 STALE = [(spectra_recipe('quick', val_samples=64, **SMALL)),
-         (canopy_recipe('quick', val_samples=64, pretrain_samples=256, epochs_pretrain=40, lr_pretrain=1e-20))]
+         (canopy_recipe('quick', val_samples=64, pretrain_samples=256, epochs=40, epochs_pretrain=40, lr_pretrain=1e-20))]
 
 @pytest.mark.parametrize('recipe', STALE, ids=['spectra', 'canopy'])
 def test_patience_ends_every_training(tmp_path, capsys, recipe):

@@ -123,7 +123,7 @@ def test_training_takes_a_set_up(tmp_path, monkeypatch):
     "The gas of a set-up file is that of the training's recipe, which keeps it."
     from physlearn.desk import command_of
     from physlearn.instruments import find
-    (tmp_path/'co.yaml').write_text(f"lines: ['{CASES/'co.par'}']\ngas: [CO=1..1000ppm]\npath: 1m\nwindow: 2188.5..2191.5\nnoise: 0.1%\n")
+    (tmp_path/'co.yaml').write_text(f"lines: ['{CASES/'co.par'}']\ngas: [CO=1..1000ppm]\npath: 1m\nrange: [P=190..210Torr]\nwindow: 2188.5..2191.5\nnoise: 0.1%\n")
     train = command_of('train', find('spectra'))
     made, _ = train.defaults(['--setup', str(tmp_path/'co.yaml')])
     assert made.gas == ('CO=1..1000ppm',) and made.noise == 'white' and 'mf_CO' in made.chosen().space

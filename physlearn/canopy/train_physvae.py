@@ -133,7 +133,8 @@ def check(self:CanopyRecipe):
         raise ValueError("without physics there is only the table to learn from: give --table")
     if not self.table and self.epochs < self.epochs_pretrain:
         raise ValueError(f"epochs={self.epochs}: without a table all of the training is on simulated spectra, "
-                         f"{self.epochs_pretrain} epochs; say --epochs-pretrain {self.epochs}, or give --table")
+                         f"{self.epochs_pretrain} epochs; say --epochs-pretrain {self.epochs}, or --epochs "
+                         f"{self.epochs_pretrain}, or give --table")
     if self.table and self.epochs <= self.epochs_pretrain:
         raise ValueError(f"epochs={self.epochs}, of which {self.epochs_pretrain} are pretraining: "
                          "nothing is left for the table")
