@@ -211,6 +211,7 @@ def as_typed(noise): # text or a number
     try: return float(noise)
     except ValueError: return noise
 
+# %% ../nbs/80_desk.ipynb #47e611fa
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."

@@ -28,7 +28,8 @@ def _bells(M):
 def _padded(v): return torch.fft.rfft(torch.nn.functional.pad(v, (0, v.shape[1])))
 
 def looks(r:Tensor,   # residuals in units of the noise (n,M); 0 where a sample is left out
-         )->tuple:  # statistics (n,5), in the order of `KINDS`; and where (n,5): -, sample, sample, periods, periods over the signal
+         )->tuple:  # statistics (n,5), in the order of `KINDS`; and where (n,5):
+                    # -, sample, sample, periods, periods over the signal
     "What is strange about residuals."
     n, M = r.shape
     if M < 4*WIDTHS[0]:
@@ -117,7 +118,8 @@ class Misfit:
     @classmethod
     def join(cls, parts):
         "Of several batches."
-        return cls(*(torch.cat([getattr(m, k) for m in parts]) for k in ('p', 'each', 'where')), parts[0].null, parts[0].scaled)
+        joined = (torch.cat([getattr(m, k) for m in parts]) for k in ('p', 'each', 'where'))
+        return cls(*joined, parts[0].null, parts[0].scaled)
 
     def sentence(self, i=0, alpha=.01)->str:
         "What to tell the reader of signal `i`."

@@ -37,6 +37,17 @@ def by_hapi(folder, records, nu, state, diluent, extra=(), **kw):
         return hapi.absorptionCoefficient_Voigt(SourceTables='gas', OmegaGrid=nu, Environment=state, OmegaWing=25.,
                                                 OmegaWingHW=0., Diluent=diluent, HITRAN_units=False, **kw)[1]
 
+def derivatives_are_right(sim, key):
+    "The signal's Jacobian against finite differences, all parameters."
+    at = sim.space.sample(2, key)
+    y, J = sim.jacobian(at)
+    assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
+    for j, (k, p) in enumerate(sim.space.items()):
+        h = torch.zeros(len(sim.space), dtype=torch.float64)
+        h[j] = (1e-6 if k == 'ils' else 1e-4)*(p.hi - p.lo)
+        slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
+        assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+
 def column(*values): return torch.tensor(values, dtype=torch.float64)
 
 CH4 = demo_lines().select(molecule='CH4')
@@ -137,14 +148,7 @@ class TestEmission:
         sim = hot_co(back=(280., 320.), method=method, nu=torch.linspace(2189.4, 2189.8, 40, dtype=torch.float64),
                      T=Param(580, 620, 'K'), P=Param(.4, .6, 'atm'), mf_CO=Param(.05, .1), baseline0=base, baseline1=base)
         if ils: sim = with_line_shape(sim, ils, Param(.01, .03, '1/cm'))
-        at = sim.space.sample(2, 'glow')
-        y, J = sim.jacobian(at)
-        assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
-        for j, (k, p) in enumerate(sim.space.items()):
-            h = torch.zeros(len(sim.space), dtype=torch.float64)
-            h[j] = 1e-4*(p.hi - p.lo)
-            slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
-            assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+        derivatives_are_right(sim, 'glow')
 
     def test_thin_gas_in_single_precision(self):
         "Of a depth of 1e-5 single precision keeps its digits."
@@ -325,14 +329,7 @@ class TestIsotopologues:
         "Also that of the width of 13CO2's lines by CO2, and where only the isotopologue is there."
         for gases in (dict(mf_CO2=Param(.01, .1), mf_13CO2=Param(1e-4, .01)), dict(mf_13CO2=Param(1e-4, .01))):
             sim = self.sim(tmp_path, method, **gases)
-            at = sim.space.sample(2, 'isotopes')
-            y, J = sim.jacobian(at)
-            assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
-            for j, (k, p) in enumerate(sim.space.items()):
-                h = torch.zeros(len(sim.space), dtype=torch.float64)
-                h[j] = 1e-4*(p.hi - p.lo)
-                slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
-                assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+            derivatives_are_right(sim, 'isotopes')
         assert sim.unused == ['CO2'] and sim.notes == ['lines of CO2 in the list are not used']
 
     def test_from_the_shell(self, tmp_path, capsys):
@@ -421,14 +418,7 @@ class TestContinua:
         sim = self.sim(continua, nu=nu, path='1 km', mf_N2=Param(.5, .9), mf_CO=Param(1e-5, 1e-4), T=Param(285, 299, 'K'),
                        P=Param(.5, .7, 'atm'), **kw)
         if ils: sim = with_line_shape(sim, ils, Param(.01, .03, '1/cm'))
-        at = sim.space.sample(2, 'continua')
-        y, J = sim.jacobian(at)
-        assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
-        for j, (k, p) in enumerate(sim.space.items()):
-            h = torch.zeros(len(sim.space), dtype=torch.float64)
-            h[j] = (1e-6 if k == 'ils' else 1e-4)*(p.hi - p.lo)
-            slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
-            assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+        derivatives_are_right(sim, 'continua')
 
     def test_a_flat_continuum_behind_a_line_shape(self, tmp_path):
         "Of what hardly changes over a width, an instrument sees the same; its edges too."

@@ -214,6 +214,7 @@ def teach(model, source,     # trained `PhysVAE`; rows and key to a batch, like 
             for o in (*opts, *scheds): o.step()
     return head.eval()
 
+# %% ../../nbs/20_canopy/24c_moments.ipynb #923d0295
 @torch.no_grad()
 def _lesson(model, head, batch, S, bends, g):
     "Of pixels: the middle draw, what the head is told, mean, variance and draws of the quantities, the decoder's residual."

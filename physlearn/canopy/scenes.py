@@ -82,7 +82,8 @@ def stacked(folder, files)->str: # BandFile each; the text of a VRT
             raise FileError(folder, f"{b.path.name} covers other ground than {fine.path.name}",
                             'one corner, extent and coordinate system')
     block = f'blockXSize="{min(512, columns)}" blockYSize="{min(512, rows)}"'
-    bands = [f'<VRTRasterBand dataType="{_TYPES.get(b.dtype, "")}" band="{i}" {block}>{_source(b, rows, columns)}</VRTRasterBand>'
+    bands = [f'<VRTRasterBand dataType="{_TYPES.get(b.dtype, "")}" band="{i}" {block}>'
+             f'{_source(b, rows, columns)}</VRTRasterBand>'
              for i, b in enumerate(files, 1)]
     place = f'{fine.corner[0]!r}, {size!r}, 0, {fine.corner[1]!r}, 0, {-size!r}'
     crs = f'<SRS>{escape(fine.crs.to_wkt())}</SRS>' if fine.crs else ''
@@ -117,6 +118,7 @@ def _landsat(path)->dict: # *_MTL.txt
     m = re.search(r'SUN_ELEVATION\s*=\s*([-\d.]+)', read_text(path))
     return dict(tts=90 - float(m[1])) if m else {}
 
+# %% ../../nbs/20_canopy/23c_scenes.ipynb #838f09b7
 @dataclass
 class SceneFolder:
     "An image of all bands of a folder."

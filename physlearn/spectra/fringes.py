@@ -94,7 +94,8 @@ def offset_alone(ranges,   # Params by name
                  fringes=(), segments=None, degree=2, knots=0, # of a baseline, as for `own_light` and `own_baseline`
                 )->dict:   # Params by name, those of the offset in the unit of a radiance
     "The offset of a radiance; ValueError for what only a light source has."
-    asked = dict(fringes=' '.join(f'{f:.4g}' for f in fringes), segments=segments, degree=degree != 2 and degree, knots=knots)
+    named = ' '.join(f'{f:.4g}' for f in fringes)
+    asked = dict(fringes=named, segments=segments, degree=degree != 2 and degree, knots=knots)
     for k, v in asked.items():
         if not v: continue
         raise ValueError(f"{k} {v}: a radiance has no light source of its own, leave it out; an offset is named as "

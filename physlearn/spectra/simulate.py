@@ -409,11 +409,10 @@ BEHIND = dict(T_back=Param(100, 3000, 'K', doc='temperature of the black body be
 ATM_PER_KT = 101325e-6/1.380649e-23           # N [cm⁻³] = ATM_PER_KT * P [atm] / T [K]; k_B exact (SI 2019)
 
 def _length_in_cm(path): return measured(path, 'cm', 'path')[0] if isinstance(path, str) else float(path)
-
-# %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad2
 _LABELS = dict(transmittance='signal [-]', absorption='absorption [cm$^{-1}$]',
                radiance='radiance [W/(m$^2$ sr cm$^{-1}$)]')
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad2
 class LineByLine(nn.Module):
     "Spectra of a gas: theta (B,d) in the units of `space` to signals (B,1,N)."
     cond = None                                # no conditions besides theta
@@ -453,22 +452,6 @@ class LineByLine(nn.Module):
         with said_if_slow('building the table of cross-sections'): _build_table(self)
 
     @property
-    def unused(self)->list:
-        "Molecules of the line list some of whose lines belong to no parameter."
-        none = gas_of_lines(self.lines, self.molecules) == ''
-        return self.lines[none].molecules if none.any() else []
-    @property
-    def notes(self)->list:
-        "What a reader of results should know of lines and light, a sentence each."
-        meta, told = self.lines.meta, dict(gaps='line list:', broadener='broadened by')
-        out = [f"{what} {meta[k]}" for k, what in told.items() if k in meta]
-        if self.quantity == 'radiance' and 'T_back' not in self.space:
-            out.append('nothing shines from behind (no T_back)')
-        out += [note for c in self.continua for note in _beyond(c, self.box())]
-        if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
-        if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
-        return out
-    @property
     def signal_label(self): return _LABELS[self.quantity]
     def axis(self, theta, **cond): return self.wavenumber(theta)
 
@@ -477,6 +460,25 @@ class LineByLine(nn.Module):
         return self._signal(theta, self.optical_depth(theta))[:,None]
 
     def extra_repr(self): return _described(self)
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #notescd1
+@patch(as_prop=True)
+def unused(self:LineByLine)->list:
+    "Molecules of the line list some of whose lines belong to no parameter."
+    none = gas_of_lines(self.lines, self.molecules) == ''
+    return self.lines[none].molecules if none.any() else []
+
+@patch(as_prop=True)
+def notes(self:LineByLine)->list:
+    "What a reader of results should know of lines and light, a sentence each."
+    meta, told = self.lines.meta, dict(gaps='line list:', broadener='broadened by')
+    out = [f"{what} {meta[k]}" for k, what in told.items() if k in meta]
+    if self.quantity == 'radiance' and 'T_back' not in self.space:
+        out.append('nothing shines from behind (no T_back)')
+    out += [note for c in self.continua for note in _beyond(c, self.box())]
+    if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
+    if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
+    return out
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad3
 def _check(sim):
@@ -550,6 +552,7 @@ def _check_space(sim):
         raise ValueError(f"unknown parameter {', '.join(unknown)}; this simulator has {', '.join(sorted(known))} "
                          'and baseline0, baseline1, ...')
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #19b36cbc
 def _check_offset(sim):
     "Light is multiplied by its baseline, a radiance is added to one: the same numbers mean another thing."
     for k in sim.baseline_names if sim.quantity == 'radiance' else ():
@@ -557,6 +560,18 @@ def _check_offset(sim):
             raise ValueError(f"{k} in units of '{sim.space[k].unit}' is added to a radiance: give its Param the unit "
                              f"'{QUANTITY_UNITS['radiance']}', or leave it out (preset(...).measuring('radiance'))")
 
+def _check_ranges(space):
+    for k in space:
+        if not (k in ('P', 'T', 'T_back') or k.startswith('mf_')): continue
+        factor, offset = affine(space[k].unit, _CANON.get(k, ''))
+        lo, hi = factor*space[k].lo + offset, factor*space[k].hi + offset
+        given = f'{k}: the range {space[k].lo:g} .. {space[k].hi:g} {space[k].unit}'.rstrip()
+        if k in ('T', 'T_back') and lo <= 0: raise ValueError(f'{given} is not physical: temperatures are above 0 K')
+        if k == 'P' and lo < 0: raise ValueError(f'{given} is not physical: pressures are not negative')
+        if k.startswith('mf_') and (lo < 0 or hi > 1):
+            raise ValueError(f'{given} is not physical: a mole fraction lies between 0 and 1')
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #e01d05d3
 def _has_lines(lines, gas):
     try: return gas in gas_of_lines(lines, [gas])
     except ValueError: return False                               # neither a molecule nor an isotopologue
@@ -582,6 +597,7 @@ def _beyond(continuum, box):
         known = ' .. '.join(f'{t:g}' for t in dict.fromkeys((c.T[0], c.T[-1])))
         yield f"the continuum of {c.name} is known at {known} K; beyond, the nearest is taken"
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #69396633
 def _check_sums(sim):
     "The range of temperatures lies within the partition sums of the lines."
     if not isinstance(sim.Q, PartitionSums): return
@@ -593,17 +609,6 @@ def _check_sums(sim):
         if q.lo <= lo and hi <= q.hi: continue
         raise ValueError(f"T: the range {lo:g} .. {hi:g} K goes beyond the partition sum of {q.name}, {q.lo:g} to "
                          f"{q.hi:g} K: narrow it (--range T), or give sums that reach as far (--partition-sums)")
-
-def _check_ranges(space):
-    for k in space:
-        if not (k in ('P', 'T', 'T_back') or k.startswith('mf_')): continue
-        factor, offset = affine(space[k].unit, _CANON.get(k, ''))
-        lo, hi = factor*space[k].lo + offset, factor*space[k].hi + offset
-        given = f'{k}: the range {space[k].lo:g} .. {space[k].hi:g} {space[k].unit}'.rstrip()
-        if k in ('T', 'T_back') and lo <= 0: raise ValueError(f'{given} is not physical: temperatures are above 0 K')
-        if k == 'P' and lo < 0: raise ValueError(f'{given} is not physical: pressures are not negative')
-        if k.startswith('mf_') and (lo < 0 or hi > 1):
-            raise ValueError(f'{given} is not physical: a mole fraction lies between 0 and 1')
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #a4a992f4
 @patch
@@ -658,7 +663,8 @@ def absorption(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
 def transmittance(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
     "Transmittance of the gas alone (B,N) [-]."
     if self.path is None:
-        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m' (--path 15.12m)")
+        raise ValueError("path is not given, and a transmittance needs the length of the gas path: "
+                         "path='15.12 m' (--path 15.12m)")
     return (-self.optical_depth(theta, nu)).exp()
 
 @patch
@@ -1027,7 +1033,8 @@ def _read_preset(path):
     return preset_of(**{_WORDS[k]: v for k, v in d.items()})
 
 _FOLDER = resources.files('physlearn.spectra')/'data'/'presets'
-PRESETS = {k: _read_preset(_FOLDER/f'{k}.yaml') for k in ('reference', 'near_infrared', 'atmospheric', 'leak', 'calibration')}
+PRESETS = {k: _read_preset(_FOLDER/f'{k}.yaml')
+           for k in ('reference', 'near_infrared', 'atmospheric', 'leak', 'calibration')}
 
 def preset(name:str)->Preset:
     "The preset of this name; ValueError with the list of names otherwise."
