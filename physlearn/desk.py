@@ -243,8 +243,9 @@ class Simulate:
         if Path(self.out).suffix == '.csv': self.fits_a_table()
         ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
         sim, theta, cond, y = self.drawn()
-        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)))
-        print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
+        about, notes = dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)), getattr(sim, 'notes', ())
+        self.write(self.out, sim, theta, cond, y, about | (dict(remarks='; '.join(notes)) if notes else {}))
+        print('; '.join([f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}", *notes]))
 
     def fits_a_table(self):
         if (self.n or self.usual) > 1:

@@ -228,10 +228,11 @@ def _name(self, i):
 def summary(self:Results)->str:
     "One line: how many signals can be trusted, and the first that is suspect."
     odd = (self.ok & (self.p < self.alpha)).nonzero()[:,0].tolist()
+    sound, lost = int(self.ok.sum()) - len(odd), len(self) - int(self.ok.sum())
     parts = [f"{len(self)} row{'s'*(len(self) != 1)}, {self.method or 'estimates'}",
-             f"{int(self.ok.sum())} trusted, {len(odd)} suspect"]
+             f"{sound} trusted, {len(odd)} suspect" + (f", {lost} not trusted" if lost else '')]
     if 'chi2' in self.signals and len(self):
-        parts.append(f"median reduced chi-squared {np.median(self.signals['chi2']):.3f}")
+        parts.append(f"median reduced chi-squared {np.nanmedian(self.signals['chi2']):.3f}")
     if 'effective_draws' in self.signals and len(self):
         draws = self.signals['effective_draws']
         parts.append(f"effective draws {np.median(draws):.0f} (median), {draws.min():.0f} (smallest)")

@@ -407,6 +407,21 @@ class TestContinua:
         added('CO-N2', x*.5, ['N2=50%'])
         added('N2-N2', .6**2, mf_N2=.6)
 
+    def test_amounts_that_contradict(self, tmp_path):
+        "Absorption that would count twice, an amount with two values, and more than the whole."
+        one, present = [cia(tmp_path)], ['N2=78%']
+        for files, present, more, says in ((2*one, present, {}, 'given twice'), (one, present, dict(mf_N2=Param(.5, .9)), 'mf_N2'),
+                                           (one, present, dict(mf_CO=Param(.3, .5)), '108 % of the whole')):
+            with pytest.raises(ValueError, match=says): self.sim(read_continua(files, present), **more)
+
+    def test_limits_are_said_before_a_measurement_too(self, tmp_path, capsys):
+        "simulate and identifiable say what a fit says of its model, and the file keeps it."
+        words = ['--lines', str(CASES/'co.par'), '--gas', 'CO=1..1000ppm', '--path', '10m', '--window', '2188.5..2191.5', '--quantity',
+                 'absorption', '--range', 'T=280..900K', 'P=0.9..1.1atm', '--continuum', f'{cia(tmp_path)}:N2-N2', '--present', 'N2=78%']
+        assert main(['simulate', 'spectra', str(tmp_path/'s.csv'), *words]) == 0
+        assert 'beyond, the nearest is taken' in capsys.readouterr().out and 'beyond, the nearest is taken' in (tmp_path/'s.csv').read_text()
+        assert main(['identifiable', 'spectra', *words, '--noise', '1%']) == 0 and 'beyond, the nearest is taken' in capsys.readouterr().out
+
     @pytest.mark.parametrize('kw', [dict(), dict(method='table'), dict(quantity='radiance'), dict(ils='sinc'),
                                     dict(quantity='radiance', back=(280., 300.), ils='gaussian')])
     def test_derivatives(self, tmp_path, kw):

@@ -105,3 +105,11 @@ def test_too_wide_for_a_table(monkeypatch, co, capsys):
     monkeypatch.setattr(simulate.LineByLine, '_build_table', too_wide, raising=False)
     err, _ = refused(capsys, *co, '--range', 'P=1mbar..2atm')
     assert '--range P=' in err and 'method' not in err and 'tol' not in err
+
+def test_what_is_known_lies_within_its_range(co, capsys):
+    "A range beside a known value has to hold it; words of a gauge have no value before there is a file."
+    for words, says in ((['--known', 'P=200Torr', '--range', 'P=300..400Torr'], 'lies outside its range'),
+                        (['--known', 'P=Pressure:Torr', 'T=300K'], "P='Pressure:Torr' is not a number")):
+        err, _ = refused(capsys, *co, *words)
+        assert says in err and err.count('\n') == 1
+    assert trained(['quick', *co, '--known', 'P=200', '--range', 'T=290..310K']).chosen() and 'P=200 taken in mbar' in capsys.readouterr().err

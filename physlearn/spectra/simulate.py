@@ -579,6 +579,7 @@ def _has_lines(lines, gas):
 def _check_continua(sim):
     "Every gas of a continuum has an amount, and the axis lies where it is known."
     lo, hi = sim.box()['nu'] if sim.continua else (0., 0.)
+    _check_amounts(sim)
     for c in sim.continua:
         for gas in c.gases:
             if gas in sim.molecules or gas in c.present or gas.lower() == 'air': continue
@@ -587,6 +588,18 @@ def _check_continua(sim):
         if hi < c.nu[0] or lo > c.nu[-1]:
             raise ValueError(f"continuum of {c.name}: {c.source} has {c.nu[0]:g} .. {c.nu[-1]:g} cm-1, and the axis is "
                              f"{lo:g} .. {hi:g} cm-1; leave it out")
+
+def _check_amounts(sim):
+    "Each continuum counts once, each gas has one amount, and all of them are no more than the whole."
+    names, present = [c.name for c in sim.continua], {k: v for c in sim.continua for k, v in c.present.items()}
+    twice = sorted({k for k in names if names.count(k) > 1})
+    if twice: raise ValueError(f"continuum of {twice[0]}: it is given twice and would count twice; leave one out")
+    both = [gas for gas in present if gas in sim.molecules]
+    if both:
+        raise ValueError(f"present {both[0]}: its amount is a parameter, mf_{both[0]}; leave --present {both[0]} out, or "
+                         f"--gas {both[0]}")
+    least = sum(present.values()) + sum(sim.box()['mf_' + m][0] for m in sim.molecules if present)
+    if least > 1: raise ValueError(f"present: the gases are {100*least:.4g} % of the whole at least; expected at most 100 %")
 
 def _beyond(continuum, box):
     "What is assumed where a table of a continuum ends, a sentence each."

@@ -102,7 +102,7 @@ class SpectraData(Described, Gas, Recipe):
             raise ValueError("the pressure is not given: name what the instrument will meet, for example "
                              "--known P=200Torr or --range P=190..210Torr")
         made = super().chosen()
-        return made if own else replace(made, space=_about(made.space, known))
+        return replace(made, space=_about(made.space, known))
 
 # epochs and rate of each stage
 DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3))
