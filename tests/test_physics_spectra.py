@@ -262,6 +262,9 @@ class TestMixture:
         assert torch.allclose(lorentz_hwhm(pure, *state), lorentz_hwhm(own, *state))
         assert torch.allclose(pressure_shift(pure, *state), pressure_shift(own, *state))
         assert pure.meta['broadener'] == f'100 % H2, air in 2 of {len(lines)} lines'
+        bare = replace(lines, gases={k: v for k, v in lines.gases.items() if k == 'gamma_h2'})
+        told = f'air in 2 of {len(lines)} lines, the exponent of air in {len(lines) - 2} of {len(lines)} lines, no shift in {len(lines) - 2} of'
+        assert told in bare.in_gas('H2').meta['broadener']
         assert len(pure[:2]) == 2 and torch.allclose(lorentz_hwhm(pure[:2], *state), lorentz_hwhm(own[:2], *state))
         with pytest.raises(ValueError, match='no widths in CO2: the list has those in air, H2, HE'): lines.in_mixture(dict(CO2=.1))
         with pytest.raises(ValueError, match='H2 90 %, He 20 % add up to 110 %'): lines.in_mixture(dict(H2=.9, He=.2))

@@ -468,6 +468,13 @@ def unused(self:LineByLine)->list:
     none = gas_of_lines(self.lines, self.molecules) == ''
     return self.lines[none].molecules if none.any() else []
 
+@patch
+def beside(self:LineByLine, gas:str)->LineByLine:
+    "The exact simulator of the same measurement with one more gas of the line list."
+    kept = ('path', 'profile', 'quantity', 'baseline', 'Q', 'wing', 'mixing', 'continua', 'dtype')
+    space = self.space.replace(**{f'mf_{gas}': Param(0, 1e-3, doc=f'mole fraction of {gas}')})
+    return LineByLine(self.lines, space, self.grid, **{k: getattr(self, k) for k in kept})
+
 @patch(as_prop=True)
 def notes(self:LineByLine)->list:
     "What a reader of results should know of lines and light, a sentence each."
