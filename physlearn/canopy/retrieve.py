@@ -144,7 +144,7 @@ def compared(run, head, rows)->tuple: # batch of pixels; largest rms of means [s
     return tuple(v[good].square().mean(0).sqrt().max().item() for v in errors)
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #mom00023
-FORM = 2                        # of the head; another one is taught anew
+FORM = 3                        # of the head; another one is taught anew
 
 @lru_cache(4)
 def _kept(folder, seal): return {}
