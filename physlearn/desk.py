@@ -414,7 +414,9 @@ def meanings(cls)->dict: # dataclass; text by name
     from fastcore.docments import docments
     out = {}
     for c in reversed(cls.__mro__[:-1]):
-        out |= {k: ' '.join(v.split()) for k, v in docments(c).items() if v and k != 'return'}
+        try: told = docments(c)
+        except (OSError, TypeError): continue                      # made by a function: its source is nowhere
+        out |= {k: ' '.join(v.split()) for k, v in told.items() if v and k != 'return'}
     return out
 
 def write_setup(options, # dataclass with the options of a set-up
