@@ -395,7 +395,8 @@ def _check_signal(x, theta, space):
 # %% ../nbs/00_core/02_data.ipynb #prec0000
 @patch
 @torch.no_grad()
-def clean(self:SimSource, draws:Draws)->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
+def clean(self:SimSource, draws:Draws,
+         )->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
     "The simulator's answer to what is drawn for these rows."
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
     if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
