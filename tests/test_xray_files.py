@@ -1,6 +1,5 @@
 """What people bring as a light curve: clocks, gaps, errors, damaged files. Each case is written with astropy, small."""
 import gzip
-from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
