@@ -44,7 +44,7 @@ def log_posterior(sim:Simulator,       # or a Measurement of one signal, and not
                   y:Tensor=None,       # one signal (1,C,...)
                   like:Likelihood=None,# how it scatters
                   known=None, **cond)->tuple:
-    "The unnormalised log-density of z, in which the prior is N(0,1), for `chains`; and the function from z to physical values."
+    "The unnormalised log-density of z, in which the prior is N(0,1), for `chains`; and the way from z to physical values."
     m = measurement(sim, y, like, known, cond)
     place = lambda z: m.knowledge.theta(z, torch.zeros(len(z), dtype=torch.long))
     def log_p(z):

@@ -96,6 +96,21 @@ def for_help(cls)->type: # dataclass of a command
     return dataclass(kw_only=True)(type(cls.__name__, (cls,), body))
 
 # %% ../nbs/90_cli.ipynb #6938cc25
+def _in_per_cent(cls, words):
+    "Words in which a share like 2% is the number that it is, 0.02."
+    import typing
+    from physlearn.desk import meanings
+    hints, told = typing.get_type_hints(cls), meanings(cls)
+    shares = {f"--{k.replace('_', '-')}" for k, hint in hints.items() if re.search(r'\bshare\b', told.get(k, ''))
+              and float in (hint, *typing.get_args(hint)) and str not in (hint, *typing.get_args(hint))}
+    out = []
+    for w in words:
+        name, mark, value = w.partition('=') if w.startswith('--') else (out[-1] if out else '', '', w)
+        number = re.fullmatch(r'([\d.]+(?:[eE][-+]?\d+)?)%', value)
+        if number and name in shares: w = f'{name}=' * bool(mark) + f'{float(number[1])/100:.12g}'
+        out.append(w)
+    return out
+
 def from_words(cls,          # dataclass of a command
                words,        # of the command line
                prog:str,     # what the command is called
@@ -107,7 +122,7 @@ def from_words(cls,          # dataclass of a command
     err = io.StringIO()
     try:
         more = {} if default is None else {'default': default}
-        with contextlib.redirect_stderr(err): return tyro.cli(cls, args=words, prog=prog, **more), None
+        with contextlib.redirect_stderr(err): return tyro.cli(cls, args=_in_per_cent(cls, words), prog=prog, **more), None
     except SystemExit as e:
         if not e.code: raise
         lines = [line for line in err.getvalue().splitlines() if line[:1] not in '╭╰├' and set(line) - set('│─ ')]

@@ -9,7 +9,7 @@ __all__ = ['Draws', 'Noise', 'along_axis', 'White', 'Shot', 'Flicker', 'Sometime
 
 # %% ../nbs/00_core/02_data.ipynb #a03b46fe
 import hashlib, inspect, json, math, os, warnings
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from dataclasses import dataclass, fields
 from pathlib import Path
 import h5py
@@ -395,7 +395,8 @@ def _check_signal(x, theta, space):
 # %% ../nbs/00_core/02_data.ipynb #prec0000
 @patch
 @torch.no_grad()
-def clean(self:SimSource, draws:Draws)->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
+def clean(self:SimSource, draws:Draws,
+         )->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
     "The simulator's answer to what is drawn for these rows."
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
     if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
@@ -615,6 +616,20 @@ class Rows:
         cut = lambda k: slice(self.offsets[i], self.offsets[i+1]) if k in self.ragged else i
         return {k: np.asarray(v[cut(k)]) for k, v in self.arrays.items()}
 
+    @property
+    def lengths(self):
+        "Length of each item (n,); None where all are alike."
+        return None if self.offsets is None else np.diff(self.offsets)
+
+    @cached_property
+    def together(self):
+        "The arrays as tensors, where all are numbers in memory, of which many items can be taken at once; else None."
+        arrays = self.arrays.values()
+        if not all(isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.dtype.kind in 'fiub' for v in arrays): return None
+        return {k: v if isinstance(v, Tensor) else _native(v) for k, v in self.arrays.items()}
+
+def _native(v): return torch.from_numpy(np.array(v, dtype=v.dtype.newbyteorder('='), copy=None))
+
 def _count(rows):
     "Number of items, if all arrays agree on it."
     o = rows.offsets
@@ -683,8 +698,9 @@ class FileSource:
                  permute=True, # another order in each epoch
                  ragged=None,  # names of arrays whose first length differs between items; None: as the reader says
                  finite=True,  # refuse NaN and infinity
+                 pool=0,       # so many items in a row are sorted by length, which saves padding; 0: none
                 ):
-        self.reader, self.permute, self.finite = reader, permute, finite
+        self.reader, self.permute, self.finite, self.pool = reader, permute, finite, pool
         if ragged is None: ragged = getattr(reader, 'ragged', ())
         self.ragged = (ragged,) if isinstance(ragged, str) else tuple(ragged)
         self._order = None, None
@@ -696,11 +712,15 @@ class FileSource:
         "Item at each place of the epoch `key` (n,)."
         if self._order[0] != key:
             h = address_hash(torch.arange(len(self)), torch.zeros(1), *key, 'order')[:,0]
-            self._order = key, h.argsort(stable=True) if self.permute else torch.arange(len(self))
+            order = h.argsort(stable=True) if self.permute else torch.arange(len(self))
+            self._order = key, _by_length(order, self.reader.lengths, self.pool) if self.pool else order
         return self._order[1]
 
     def __call__(self, rows:Tensor, *key)->dict:
         at = self.order(*key)[rows.cpu()].tolist()
+        if (found := _taken(self.reader, np.array(at))) is not None and set(self.ragged) == set(self.reader.ragged):
+            if self.finite: _all_finite(found, at)
+            return found
         items = {i: self.reader[i] for i in sorted(set(at))}
         tensors = {i: {k: _tensor(v, k, i, self.finite) for k, v in d.items()} for i, d in items.items()}
         return _collate(tensors, at, self.ragged)
@@ -746,11 +766,42 @@ def _collate(items, at, ragged):
     batch = {k: torch.cat([filled(k, i) for i in at]) for k in first}
     return batch | dict(mask=torch.arange(longest) < lengths[:,None])
 
+# %% ../nbs/00_core/02_data.ipynb #takmany2
+def _taken(reader, at):
+    "Items `at` (n,) of arrays in memory as one padded batch; None where they are not."
+    if isinstance(reader, Subset): return _taken(reader.reader, reader.items[at])
+    held = getattr(reader, 'together', None)
+    if held is None: return None
+    i = torch.from_numpy(at)
+    out = {k: v[i] for k, v in held.items() if k not in reader.ragged}
+    if not reader.ragged: return out
+    first, lengths = (torch.from_numpy(v[at].astype(np.int64)) for v in (reader.offsets[:-1], reader.lengths))
+    step = torch.arange(int(lengths.max()))
+    mask = step < lengths[:,None]
+    flat = torch.where(mask, first[:,None] + step, 0)
+    for k in reader.ragged:
+        out[k] = v = held[k][flat]
+        v[~mask] = 0
+    return {k: out[k] for k in held} | dict(mask=mask)
+
+def _all_finite(batch, at):
+    for k, v in batch.items():
+        bad = ~v.isfinite()
+        if not bad.any(): continue
+        raise ValueError(f"item {at[int(bad.nonzero()[0,0])]}: {k} is not finite: mend the file, or pass finite=False")
+
+def _by_length(order, lengths, pool):
+    "Each `pool` items of an order sorted by length."
+    if lengths is None: return order
+    lengths = torch.from_numpy(np.asarray(lengths))
+    return torch.cat([part[lengths[part].argsort(stable=True)] for part in order.split(pool)])
+
 # %% ../nbs/00_core/02_data.ipynb #2d0c2e28
 class Subset:
     "Some items of a reader."
     def __init__(self, reader, items):
         self.reader, self.items, self.ragged = reader, np.asarray(items, dtype=np.int64), getattr(reader, 'ragged', ())
+    lengths = property(lambda self: None if self.reader.lengths is None else self.reader.lengths[self.items])
     def __len__(self): return len(self.items)
     def __getitem__(self, i): return self.reader[int(self.items[i])]
 

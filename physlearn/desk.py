@@ -211,6 +211,7 @@ def as_typed(noise): # text or a number
     try: return float(noise)
     except ValueError: return noise
 
+# %% ../nbs/80_desk.ipynb #47e611fa
 @dataclass(kw_only=True)
 class Simulate:
     "Draw states from the ranges and write their signals with their parameters."
@@ -242,8 +243,9 @@ class Simulate:
         if Path(self.out).suffix == '.csv': self.fits_a_table()
         ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
         sim, theta, cond, y = self.drawn()
-        self.write(self.out, sim, theta, cond, y, dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)))
-        print(f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}")
+        about, notes = dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)), getattr(sim, 'notes', ())
+        self.write(self.out, sim, theta, cond, y, about | (dict(remarks='; '.join(notes)) if notes else {}))
+        print('; '.join([f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}", *notes]))
 
     def fits_a_table(self):
         if (self.n or self.usual) > 1:
@@ -412,7 +414,9 @@ def meanings(cls)->dict: # dataclass; text by name
     from fastcore.docments import docments
     out = {}
     for c in reversed(cls.__mro__[:-1]):
-        out |= {k: ' '.join(v.split()) for k, v in docments(c).items() if v and k != 'return'}
+        try: told = docments(c)
+        except (OSError, TypeError): continue                      # made by a function: its source is nowhere
+        out |= {k: ' '.join(v.split()) for k, v in told.items() if v and k != 'return'}
     return out
 
 def write_setup(options, # dataclass with the options of a set-up
@@ -508,7 +512,7 @@ class Train:
         cls = self.instrument.recipe
         start = Run.load(self.start, system=self.system) if self.start else None
         run = cls(**{f.name: getattr(self, f.name) for f in fields(cls)}).fit(self.out, start=start)
-        print(f"the run is {run.path}, its report {run.path/'report.html'}")
+        print('; '.join([f"the run is {run.path}, its report {run.path/'report.html'}", *getattr(run.sim, 'notes', ())]))
 
 # %% ../nbs/80_desk.ipynb #77a6dc00
 def options_in(words)->dict: # the words of the command line

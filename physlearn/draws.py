@@ -326,7 +326,8 @@ def results(self:Samples,
     spread = ((w*u**2).sum(1) - (w*u).sum(1)**2).clamp_min(0).sqrt()
     ok = self.ess >= ENOUGH if self.mixed is None else (self.ess >= ENOUGH) & self.mixed
     kept = dict(signals or {}) | dict(effective_draws=self.ess.numpy())
-    return Results(self.space, self.mean(), self.sd(), ends[:,0], ends[:,1], spread*12**.5, ok, p, level, method, signals=kept)
+    return Results(self.space, self.mean(), self.sd(), ends[:,0], ends[:,1], spread*12**.5, ok, p, level, method,
+                   signals=kept)
 
 # %% ../nbs/00_core/08b_draws.ipynb #fa0bf0ca
 def sample_posterior(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions

@@ -153,4 +153,5 @@ class FitSource:
         clean = self.sim(theta)
         x = self.like.draw(clean.double(), normals(rows.cpu(), clean[0].numel(), 'noise', *key).double().view_as(clean))
         box = box_posterior(self.sim, x, self.like, self.fit(x, told), told, self.flow.order)
-        return dict(w=self.flow.target(box, theta, normals(rows.cpu(), len(space), 'dummy', *key)), f=self.flow.features(box))
+        dummy = normals(rows.cpu(), len(space), 'dummy', *key)
+        return dict(w=self.flow.target(box, theta, dummy), f=self.flow.features(box))

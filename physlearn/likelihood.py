@@ -287,7 +287,9 @@ def read_noise(text,          # like 0.002, '0.2%', '+2e-4' or '0.1%+2e-4'
     words = re.split(r'(?<![eE])\+', str(text).strip())
     added = len(words) > 1 or plain == 'added'
     found = [_PART.fullmatch(w) for w in words if w.strip()]
-    if not found or not all(found): raise ValueError(f"noise {text!r} is neither a number nor 'auto': {form}")
+    if not found or not all(found):
+        why = 'cannot be found here' if text == 'auto' else 'is no number'
+        raise ValueError(f"noise {text!r} {why}: {form}")
     sizes = dict(sigma=[float(m[1]) for m in found if added and not m[2]],
                  relative=[float(m[1])*(.01 if m[2] else 1) for m in found if m[2] or not added])
     if max(map(len, sizes.values())) > 1 or '' in words[1:]:
@@ -295,6 +297,7 @@ def read_noise(text,          # like 0.002, '0.2%', '+2e-4' or '0.1%+2e-4'
     sigma, relative = (sum(v) for v in sizes.values())
     if not (0 < sigma + relative < math.inf and min(sigma, relative) >= 0):
         raise ValueError(f"noise {text!r} must be positive: {form}")
+    if relative >= 1: raise ValueError(f"noise {text!r} would hide every signal, as {100*relative:g} % of it: {form}")
     return Gaussian(sigma, relative)
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000023

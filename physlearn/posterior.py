@@ -20,7 +20,7 @@ from .likelihood import (Conditions, Gaussian, Knowledge, Likelihood, Measuremen
                                   measurement, real_tensor, rooted, signal_jacobian,
                                   understood)
 from .params import ParamSpace
-from .results import verdict
+from .results import strongest, verdict
 
 # %% ../nbs/00_core/08a_posterior.ipynb #2d5a5753
 def fisher(sim:Simulator,
@@ -152,9 +152,10 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
             continue
         before = math.sqrt(1/12) if sd is None else (sd/slope[:,i]).median().item()
         ratio = bounds['range'][i]/before
-        rows.append(dict(name=k, before=before, alone=bounds['alone'][i], joint=bounds['joint'][i], after=bounds['range'][i], ratio=ratio,
+        rows.append(dict(name=k, before=before, alone=bounds['alone'][i], joint=bounds['joint'][i],
+                         after=bounds['range'][i], ratio=ratio,
                          verdict='derivatives cannot tell' if k in blind else verdict(ratio, sd is not None)))
-    return Identifiability(space, rows, tuple(_notes(works, blind)))
+    return Identifiability(space, rows, (*_notes(works, blind), *getattr(sim, 'notes', ())))
 
 # %% ../nbs/00_core/08a_posterior.ipynb #lka00002
 def _blind(sim, theta, like, known, F, works, told):
@@ -238,10 +239,8 @@ def correlated(self:Estimate, i:int=0, # signal
                most=3,   # how many pairs
               )->list:   # (name, name, correlation), the strongest first
     "Pairs of parameters that the data tell apart badly."
-    sd, names = self.cov[i].diagonal().sqrt(), self.space.names
-    r = self.cov[i]/(sd[:,None]*sd)
-    pairs = [(float(r[a,b]), names[a], names[b]) for a in range(len(sd)) for b in range(a)]
-    return [(b, a, v) for v, a, b in sorted(pairs, key=lambda p: -abs(p[0])) if above < abs(v)][:most]
+    sd = self.cov[i].diagonal().sqrt()
+    return strongest(self.cov[i]/(sd[:,None]*sd), self.space.names, above, most)
 
 # %% ../nbs/00_core/08a_posterior.ipynb #866f504b
 def prior_straight(K:Knowledge, A:Tensor, z:Tensor)->Tensor: # information (n,k,k), coordinates (n,k); (n,k,k)
@@ -283,7 +282,8 @@ class _Walk:
         self.damping[a] = (self.damping[a]*factor).clamp_min(1e-9)
         self.damping[b] = (self.damping[b]*self.grow[b]).clamp_min(1e-3)
         self.grow[a], self.grow[b] = 4., self.grow[b]*2  # ever faster while nothing is gained (Nielsen 1999)
-        self.z[a], self.cost[a], self.squares[a], self.scatter[a] = self.trial[a], new[good], squares[good], point.scatter[good]
+        self.z[a], self.cost[a] = self.trial[a], new[good]
+        self.squares[a], self.scatter[a] = squares[good], point.scatter[good]
         A, pull = point.normal(good)
         self.A[a], self.g[a] = A, pull - self.z[a]
         self.steps[rows] += 1

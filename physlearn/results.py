@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUANTITY', 'ENDINGS', 'FORMAT', 'GROWING', 'verdict', 'plus_minus', 'from_to', 'readable', 'Results', 'correlations',
-           'correlations_of_draws', 'table_rows', 'waiting', 'grown']
+           'correlations_of_draws', 'strongest', 'table_rows', 'waiting', 'grown']
 
 # %% ../nbs/00_core/07c_results.ipynb #a788a8eb
 import math, tempfile
@@ -228,10 +228,11 @@ def _name(self, i):
 def summary(self:Results)->str:
     "One line: how many signals can be trusted, and the first that is suspect."
     odd = (self.ok & (self.p < self.alpha)).nonzero()[:,0].tolist()
+    sound, lost = int(self.ok.sum()) - len(odd), len(self) - int(self.ok.sum())
     parts = [f"{len(self)} row{'s'*(len(self) != 1)}, {self.method or 'estimates'}",
-             f"{int(self.ok.sum())} trusted, {len(odd)} suspect"]
+             f"{sound} trusted, {len(odd)} suspect" + (f", {lost} not trusted" if lost else '')]
     if 'chi2' in self.signals and len(self):
-        parts.append(f"median reduced chi-squared {np.median(self.signals['chi2']):.3f}")
+        parts.append(f"median reduced chi-squared {np.nanmedian(self.signals['chi2']):.3f}")
     if 'effective_draws' in self.signals and len(self):
         draws = self.signals['effective_draws']
         parts.append(f"effective draws {np.median(draws):.0f} (median), {draws.min():.0f} (smallest)")
@@ -436,8 +437,9 @@ def _rebuilt(d):
     signals = {k: _column_of([row[name] for row in rows], kind) for name, (k, kind) in d['columns'].items()}
     return Results(space, **{k: tensor(v) for k, v in of.items()}, ok=torch.tensor([q['ok'] is True for q in first]),
                    p=tensor([q['p'] for q in first]), level=float(d['level']),
-                   method='' if d['made by'] == '-' else d['made by'], known=tuple(d['known']), signals=signals, more=more, doubts=tuple(row['doubt'] for row in rows),
-                   alpha=float(d['alpha']), flags=d['flags'], corr=corr)
+                   method='' if d['made by'] == '-' else d['made by'], known=tuple(d['known']), signals=signals,
+                   more=more, doubts=tuple(row['doubt'] for row in rows), alpha=float(d['alpha']), flags=d['flags'],
+                   corr=corr)
 
 def _column_of(values, kind):
     "A column of the signals, of the kind that it had."
@@ -479,15 +481,23 @@ def covariance(self:Results, i:int=0)->Tensor: # signal; (k,k) [product of the u
     if self.corr is None: raise ValueError(f"{self.method or 'this method'} keeps no correlations")
     return self.corr[i]*self.sd[i,:,None]*self.sd[i]
 
+def strongest(corr:Tensor, # correlations (k,k)
+              names,       # of the quantities
+              above:float, # in absolute value
+              most:int,    # how many pairs
+             )->list:      # (name, name, correlation), the strongest first
+    "Pairs of quantities that data tell apart badly."
+    names = list(names)
+    found = [(a, b, float(corr[j,k])) for k, b in enumerate(names) for j, a in enumerate(names[:k])]
+    return sorted((v for v in found if above < abs(v[2])), key=lambda v: -abs(v[2]))[:most]
+
 @patch
 def correlated(self:Results, i:int=0, # signal
                above=.9, # in absolute value
                most=3,   # how many pairs
               )->list:   # (name, name, correlation), the strongest first
     "Pairs of quantities that the data tell apart badly."
-    if self.corr is None: return []
-    found = [(a, b, float(self.corr[i,j,k])) for k, b in enumerate(self.space) for j, a in enumerate(self.space) if j < k]
-    return sorted((v for v in found if above < abs(v[2])), key=lambda v: -abs(v[2]))[:most]
+    return [] if self.corr is None else strongest(self.corr[i], self.space.names, above, most)
 
 # %% ../nbs/00_core/07c_results.ipynb #grow0002
 GROWING = '.csv', '.parquet', '.xlsx'

@@ -289,15 +289,33 @@ def test_level_1c_of_a_folder(tmp_path):
     band_files(folder, {k: v for k, v in SIZES.items() if k != 'SCL'} | dict(B10=60), lambda b, size: f'IMG_DATA/T33UWP_20220612T100601_{b}.jp2',
                driver='JP2OpenJPEG', QUALITY='100', REVERSIBLE='YES')
     assert 'L1C' in read_reflectance(folder, scale=1e4, offset=0, tts=30).said
+    (folder/f"{'IMG_DATA/T33UWP_20220612T100601_B10'}.jp2").unlink()
+    (folder/'MTD_MSIL1C.xml').write_text('<a/>')
+    assert 'MTD_MSIL1C.xml is there: this is top-of-atmosphere' in read_reflectance(folder, scale=1e4, offset=0, tts=30).said
+
+def test_a_product_says_its_satellite(safe):
+    "Bands of another satellite than was said are told of; of the one that was said, nothing."
+    folder, _ = safe
+    (folder/'MTD_MSIL2A.xml').write_text(ABOUT.replace('<BOA_QUANT', '<Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME></Datatake><BOA_QUANT', 1))
+    for _ in range(2):
+        said = read_reflectance(folder).said
+        assert said.count('the product says it is of S2B, and its bands were taken as those of S2A') == 1
+    assert 'the product says' not in read_reflectance(folder, sensor='S2B').said
+
+def test_a_mask_that_is_not_there(safe):
+    "Names that are there are said, of an image and of a table."
+    with pytest.raises(FileError, match="no band or column 'XYZ' for the mask; expected one of .*SCL"): read_reflectance(safe[0], mask='XYZ=4')
+    with pytest.raises(FileError, match="no band or column 'XYZ' for the mask; expected one of"): case('d_us.csv', mask='XYZ=4', date_order='mdy')
 
 def test_a_folder_of_landsat(tmp_path):
     name = 'LC08_L2SP_190027_20220620_20220630_02_T1'
     values = band_files(tmp_path/name, {**{f'SR_B{k}': 10 for k in range(1, 8)}, 'QA_PIXEL': 10}, lambda b, size: f'{name}_{b}.TIF', driver='GTiff')
-    (tmp_path/name/f'{name}_MTL.txt').write_text('GROUP = IMAGE_ATTRIBUTES\n    SUN_AZIMUTH = 140.1\n    SUN_ELEVATION = 57.25\nEND\n')
+    (tmp_path/name/f'{name}_MTL.txt').write_text('GROUP = IMAGE_ATTRIBUTES\n    SUN_AZIMUTH = 140.1\n    SUN_ELEVATION = 57.25\n    SPACECRAFT_ID = "LANDSAT_8"\nEND\n')
     with pytest.raises(FileError, match='--sensor L8 or L9'): read_reflectance(tmp_path/name)
     r = read_reflectance(tmp_path/name, sensor='L8', scale=1e4, offset=0)
     assert r.bands == ('B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7') and np.allclose(r.x[:,3], values['SR_B4'].ravel()/1e4)
-    assert set(r.angles['tts']) == {32.75}
+    assert set(r.angles['tts']) == {32.75} and 'the product says' not in r.said
+    assert 'is of L8, and its bands were taken as those of L9' in read_reflectance(tmp_path/name, sensor='L9', scale=1e4, offset=0).said
 
 def test_folders_that_are_no_scene(tmp_path):
     with pytest.raises(FileError, match='is a folder without images'): read_reflectance(tmp_path)

@@ -157,3 +157,22 @@ def test_two_fringes_and_a_cubic_drift(tmp_path, capsys):
     off = {k: (r['mf_CO']['value'] - 5e-6)/r['mf_CO']['statistical'] for k, r in dict(plain=plain, fringes=rows).items()}
     assert abs(off['fringes']) < 2 and rows['mf_CO']['flag'] == 'determined', (off, rows['mf_CO'])
     assert plain['mf_CO']['flag'] == 'not trusted'
+
+def test_a_gas_of_the_list_that_is_not_fitted_is_seen(tmp_path):
+    "Water that is in the spectrum and in the list, not in the fit, moves methane by two sd: flagged, with its remedy."
+    cell = ['--gas', 'CH4=1..1000ppm', '--path', '10m', '--known', 'P=0.9atm', 'T=295K']
+    rows, found = fitted(tmp_path, 'moist.csv', *line_lists('ch4s.par', 'h2o.par'), *cell)
+    assert {r['flag'] for r in rows.values()} == {'suspect'} == {r['flag'] for r in found['amounts']}
+    assert 'it holds H2O' in found['misfit']['says'] and '--gas H2O=0..5%' in found['misfit']['says']
+    rows, found = fitted(tmp_path/'dry', 'a_ok.csv', *line_lists('ch4s.par', 'h2o.par'), *cell)
+    assert rows['mf_CH4']['flag'] == 'determined' and found['misfit']['p'] > .01
+
+def test_a_gas_that_is_not_fitted_is_seen_behind_a_line_shape(tmp_path):
+    "A blurred spectrum, in which the unnamed gas has blurred lines."
+    setup = [*line_lists('ch4s.par', 'h2o.par'), '--path', '10m', '--ils', 'gaussian', '--range', 'ils=0.05..0.06', '--window', '6000..6004']
+    words = ['CH4=20ppm', 'P=0.9atm', 'T=295K', 'ils=0.055']
+    assert not main(['simulate', 'spectra', str(tmp_path/'s.csv'), '--gas', 'CH4=1..1000ppm', 'H2O=0..5%', *setup, '--set',
+                     *(w.replace('CH4', 'mf_CH4') for w in words), 'mf_H2O=3%', '--noise', '+5e-4'])
+    assert not main(['fit', 'spectra', str(tmp_path/'s.csv'), '--gas', 'CH4=1..1000ppm', *setup[:-2], '--known', *words[1:3], '--noise',
+                     '+5e-4', '--out', str(tmp_path/'out')])
+    assert 'it holds H2O' in json.loads((tmp_path/'out/s.json').read_text())['misfit']['says']

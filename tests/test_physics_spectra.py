@@ -37,6 +37,17 @@ def by_hapi(folder, records, nu, state, diluent, extra=(), **kw):
         return hapi.absorptionCoefficient_Voigt(SourceTables='gas', OmegaGrid=nu, Environment=state, OmegaWing=25.,
                                                 OmegaWingHW=0., Diluent=diluent, HITRAN_units=False, **kw)[1]
 
+def derivatives_are_right(sim, key):
+    "The signal's Jacobian against finite differences, all parameters."
+    at = sim.space.sample(2, key)
+    y, J = sim.jacobian(at)
+    assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
+    for j, (k, p) in enumerate(sim.space.items()):
+        h = torch.zeros(len(sim.space), dtype=torch.float64)
+        h[j] = (1e-6 if k == 'ils' else 1e-4)*(p.hi - p.lo)
+        slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
+        assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+
 def column(*values): return torch.tensor(values, dtype=torch.float64)
 
 CH4 = demo_lines().select(molecule='CH4')
@@ -137,14 +148,7 @@ class TestEmission:
         sim = hot_co(back=(280., 320.), method=method, nu=torch.linspace(2189.4, 2189.8, 40, dtype=torch.float64),
                      T=Param(580, 620, 'K'), P=Param(.4, .6, 'atm'), mf_CO=Param(.05, .1), baseline0=base, baseline1=base)
         if ils: sim = with_line_shape(sim, ils, Param(.01, .03, '1/cm'))
-        at = sim.space.sample(2, 'glow')
-        y, J = sim.jacobian(at)
-        assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
-        for j, (k, p) in enumerate(sim.space.items()):
-            h = torch.zeros(len(sim.space), dtype=torch.float64)
-            h[j] = 1e-4*(p.hi - p.lo)
-            slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
-            assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+        derivatives_are_right(sim, 'glow')
 
     def test_thin_gas_in_single_precision(self):
         "Of a depth of 1e-5 single precision keeps its digits."
@@ -258,6 +262,9 @@ class TestMixture:
         assert torch.allclose(lorentz_hwhm(pure, *state), lorentz_hwhm(own, *state))
         assert torch.allclose(pressure_shift(pure, *state), pressure_shift(own, *state))
         assert pure.meta['broadener'] == f'100 % H2, air in 2 of {len(lines)} lines'
+        bare = replace(lines, gases={k: v for k, v in lines.gases.items() if k == 'gamma_h2'})
+        told = f'air in 2 of {len(lines)} lines, the exponent of air in {len(lines) - 2} of {len(lines)} lines, no shift in {len(lines) - 2} of'
+        assert told in bare.in_gas('H2').meta['broadener']
         assert len(pure[:2]) == 2 and torch.allclose(lorentz_hwhm(pure[:2], *state), lorentz_hwhm(own[:2], *state))
         with pytest.raises(ValueError, match='no widths in CO2: the list has those in air, H2, HE'): lines.in_mixture(dict(CO2=.1))
         with pytest.raises(ValueError, match='H2 90 %, He 20 % add up to 110 %'): lines.in_mixture(dict(H2=.9, He=.2))
@@ -325,14 +332,7 @@ class TestIsotopologues:
         "Also that of the width of 13CO2's lines by CO2, and where only the isotopologue is there."
         for gases in (dict(mf_CO2=Param(.01, .1), mf_13CO2=Param(1e-4, .01)), dict(mf_13CO2=Param(1e-4, .01))):
             sim = self.sim(tmp_path, method, **gases)
-            at = sim.space.sample(2, 'isotopes')
-            y, J = sim.jacobian(at)
-            assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
-            for j, (k, p) in enumerate(sim.space.items()):
-                h = torch.zeros(len(sim.space), dtype=torch.float64)
-                h[j] = 1e-4*(p.hi - p.lo)
-                slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
-                assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+            derivatives_are_right(sim, 'isotopes')
         assert sim.unused == ['CO2'] and sim.notes == ['lines of CO2 in the list are not used']
 
     def test_from_the_shell(self, tmp_path, capsys):
@@ -410,6 +410,21 @@ class TestContinua:
         added('CO-N2', x*.5, ['N2=50%'])
         added('N2-N2', .6**2, mf_N2=.6)
 
+    def test_amounts_that_contradict(self, tmp_path):
+        "Absorption that would count twice, an amount with two values, and more than the whole."
+        one, present = [cia(tmp_path)], ['N2=78%']
+        for files, present, more, says in ((2*one, present, {}, 'given twice'), (one, present, dict(mf_N2=Param(.5, .9)), 'mf_N2'),
+                                           (one, present, dict(mf_CO=Param(.3, .5)), '108 % of the whole')):
+            with pytest.raises(ValueError, match=says): self.sim(read_continua(files, present), **more)
+
+    def test_limits_are_said_before_a_measurement_too(self, tmp_path, capsys):
+        "simulate and identifiable say what a fit says of its model, and the file keeps it."
+        words = ['--lines', str(CASES/'co.par'), '--gas', 'CO=1..1000ppm', '--path', '10m', '--window', '2188.5..2191.5', '--quantity',
+                 'absorption', '--range', 'T=280..900K', 'P=0.9..1.1atm', '--continuum', f'{cia(tmp_path)}:N2-N2', '--present', 'N2=78%']
+        assert main(['simulate', 'spectra', str(tmp_path/'s.csv'), *words]) == 0
+        assert 'beyond, the nearest is taken' in capsys.readouterr().out and 'beyond, the nearest is taken' in (tmp_path/'s.csv').read_text()
+        assert main(['identifiable', 'spectra', *words, '--noise', '1%']) == 0 and 'beyond, the nearest is taken' in capsys.readouterr().out
+
     @pytest.mark.parametrize('kw', [dict(), dict(method='table'), dict(quantity='radiance'), dict(ils='sinc'),
                                     dict(quantity='radiance', back=(280., 300.), ils='gaussian')])
     def test_derivatives(self, tmp_path, kw):
@@ -421,14 +436,7 @@ class TestContinua:
         sim = self.sim(continua, nu=nu, path='1 km', mf_N2=Param(.5, .9), mf_CO=Param(1e-5, 1e-4), T=Param(285, 299, 'K'),
                        P=Param(.5, .7, 'atm'), **kw)
         if ils: sim = with_line_shape(sim, ils, Param(.01, .03, '1/cm'))
-        at = sim.space.sample(2, 'continua')
-        y, J = sim.jacobian(at)
-        assert torch.allclose(y, sim(at)[:,0], rtol=1e-10)
-        for j, (k, p) in enumerate(sim.space.items()):
-            h = torch.zeros(len(sim.space), dtype=torch.float64)
-            h[j] = (1e-6 if k == 'ils' else 1e-4)*(p.hi - p.lo)
-            slope = (sim(at + h) - sim(at - h))[:,0]/(2*h[j])
-            assert (J[:,j] - slope).abs().max() < 2e-5*slope.abs().max(), k
+        derivatives_are_right(sim, 'continua')
 
     def test_a_flat_continuum_behind_a_line_shape(self, tmp_path):
         "Of what hardly changes over a width, an instrument sees the same; its edges too."

@@ -192,7 +192,7 @@ def test_a_share_of_nothing_is_no_noise(tmp_path, capsys):
     assert 'mf_CO' in few and few != more
     windows = ['windows', 'spectra', *gas, *known, '--want', 'mf_CO', '--between', '2185', '2195', '--n', '4']
     assert shell(capsys, *windows, '--noise', '0.2%') == shell(capsys, *windows, '--noise', '.002') != shell(capsys, *windows, '--noise', '0.2%+5e-3')
-    assert 'neither a number' in refused(capsys, 'simulate', 'spectra', tmp_path/'t.csv', *gas, '--noise', 'loud')
+    assert 'is no number' in refused(capsys, 'simulate', 'spectra', tmp_path/'t.csv', *gas, '--noise', 'loud')
 
 # --- presets are set-up files
 

@@ -77,6 +77,7 @@ def trained(request, tmp_path_factory):
 def test_every_verb(trained, tmp_path, capsys):
     "Counts, few samples, arrays and lists: simulate, train, evaluate, identifiable, fit and retrieve."
     name = f'my_lab.{trained.name}'
+    for verb in ('simulate', 'train', 'fit'): assert cli(verb, name, '--help') == 0 and '--' in capsys.readouterr().out
     assert cli('simulate', name, tmp_path/'s.h5', '--n', 3, '--noise', .1) == 0 and cli('identifiable', name) == 0
     y = read_hdf5(tmp_path/'s.h5')['signal']
     if trained.name == 'counts': assert (y == y.round()).all() and (y >= 0).all()

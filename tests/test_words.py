@@ -105,3 +105,32 @@ def test_too_wide_for_a_table(monkeypatch, co, capsys):
     monkeypatch.setattr(simulate.LineByLine, '_build_table', too_wide, raising=False)
     err, _ = refused(capsys, *co, '--range', 'P=1mbar..2atm')
     assert '--range P=' in err and 'method' not in err and 'tol' not in err
+
+def test_what_is_known_lies_within_its_range(co, capsys):
+    "A range beside a known value has to hold it; words of a gauge have no value before there is a file."
+    for words, says in ((['--known', 'P=200Torr', '--range', 'P=300..400Torr'], 'lies outside its range'),
+                        (['--known', 'P=Pressure:Torr', 'T=300K'], "P='Pressure:Torr' is not a number")):
+        err, _ = refused(capsys, *co, *words)
+        assert says in err and err.count('\n') == 1
+    assert trained(['quick', *co, '--known', 'P=200', '--range', 'T=290..310K']).chosen() and 'P=200 taken in mbar' in capsys.readouterr().err
+
+@pytest.mark.parametrize('words, says', [
+    ('fit canopy t.csv --noise 150%', 'a share between 0 and 1'),
+    ('simulate canopy x.csv --noise auto', "noise 'auto' cannot be found here"),
+    ('simulate spectra x.h5 --noise 2', 'would hide every signal, as 200 % of it'),
+    ('simulate spectra x.h5 --quantity absorbance', 'transmittance, absorption or radiance'),
+    ('simulate spectra x.h5 --set CH4=2ppm', 'write mf_CH4'),
+    ('simulate canopy x.csv --canopy crop --understorey 2', 'a crop has none'),
+])
+def test_a_refusal_names_what_works(words, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count('\n') == 1 and not list(tmp_path.iterdir())
+
+def test_a_share_in_per_cent():
+    "A share is written as a number or in per cent, with a space or an equals sign, in every command; other numbers are not."
+    from physlearn.cli import from_words
+    fit, read = command_of('fit', find('canopy')), lambda *w: from_words(fit, ['t.csv', *w], 'physlearn')
+    for words in (['--noise', '3%'], ['--noise=3%'], ['--noise', '0.03']): assert read(*words)[0].noise == .03
+    assert 'tts' in read('--tts', '3%')[1] and 'noise' in read('--noise', 'x%')[1]

@@ -114,6 +114,8 @@ class Stand:
         if self.canopy not in ('forest', 'crop'): raise ValueError(f"canopy={self.canopy!r}: choose forest or crop")
         optional = OPTIONAL if self.canopy == 'forest' else CROP_OPTIONAL
         kw['free'] = tuple(k for k in optional if k in self.free)
+        if self.canopy == 'crop' and self.understorey != 1:
+            raise ValueError(f"understorey={self.understorey}: a crop has none; leave it out, or say --canopy forest")
         if self.canopy == 'crop': return Crop(responses(self.sensor), **kw)
         if not .01 < self.understorey <= 10:
             raise ValueError(f"understorey={self.understorey}: expected above 0.01 and up to 10 m2/m2")

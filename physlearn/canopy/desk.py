@@ -214,9 +214,9 @@ class FitCanopy(Stand, ReadCanopy, Fit):
                  for r in s.origin]
         got = Results.join(parts)
         odd, other = float((got.p < got.alpha).double().mean()), 'crop' if self.canopy == 'forest' else 'forest'
-        asks = f'; {100*odd:.0f} % of the rows fit no {self.canopy}: is it a {other} (--canopy {other})?'
-        hint = asks if odd > .2 else ''
-        return replace(got, method=f'{got.method}; {how_read(s)}{hint}')
+        held = ' with what is held or narrowed: is that right, or' if self.free or self.fix or self.range else ':'
+        asks = f'; {100*odd:.0f} % of the rows fit no {self.canopy}{held} is it a {other} (--canopy {other})?'
+        return replace(got, method=f"{got.method}; {how_read(s)}{asks if odd > .2 else ''}")
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #7ba82840
 canopy = Instrument('canopy', CanopyRecipe, PRESETS, CanopySetup, ReadCanopy, dict(net=by_network), judge,

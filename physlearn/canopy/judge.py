@@ -142,7 +142,8 @@ def reconstruction(run,         # trained run with a table of measured spectra
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #ab0cb362
 def shown(space)->list: # traits and products; up to four names
     "What tables and figures of the year show: what a canopy has of these, or its first traits."
-    names = [k for k in ('CCC', 'cab', 'LAI_total', 'LAI', 'fc') if k in space and (k, 'LAI_total' in space) != ('LAI', True)]
+    names = [k for k in ('CCC', 'cab', 'LAI_total', 'LAI', 'fc')
+             if k in space and (k, 'LAI_total' in space) != ('LAI', True)]
     return names or list(space)[:4]
 
 def root_mean_square(v): return v.square().mean(0).sqrt().tolist() # (n,k); (k,)

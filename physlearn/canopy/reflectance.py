@@ -533,7 +533,8 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
         col = _bands(path, names, asked, (lambda n: n) if same else (lambda n: band_of(n, sensor)), usual)
         wanted = [index[c] for c in col.values()]
         angle = {_angle_of(n): i for n, i in index.items() if _angle_of(n)}
-        kept = {n: index[n] for n in (mask or {}) if n in index}
+        for n in mask or {}: _mask_is_there(path, n, index)
+        kept = {n: index[n] for n in mask or {}}
         if window is None and src.driver == 'GTiff': _whole(path, src, [*wanted, *angle.values(), *kept.values()])
         part = None if window is None else rasterio.windows.Window(*window[1::-1], *window[:1:-1])
         small = all(np.dtype(src.dtypes[i - 1]).itemsize <= 2 for i in wanted)           # exact in single precision
@@ -552,7 +553,14 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
         angles |= {k: np.full(len(v), a) for k, a in folder.angles.items() if k not in angles}
     notes = [f"{hidden.sum()} of {len(v)} pixels hidden by the image's own mask"] if hidden.any() else []
     if is_sentinel(sensor) and 'B10' in map(_quietly, names): notes.append(_TOP)
-    return _Raw(tuple(col), v, angles, others, meta, None, grid, notes=notes + (folder.notes if folder else []))
+    if folder: notes += [*folder.notes, *_another_sensor(folder.sensor, sensor)]
+    return _Raw(tuple(col), v, angles, others, meta, None, grid, notes=notes)
+
+def _another_sensor(said, taken):
+    "A note where a product is of another satellite than its bands were taken for."
+    if said in (None, taken) or not (is_sentinel(taken) or is_landsat(taken)): return []
+    return [f'the product says it is of {said}, and its bands were taken as those of {taken} (--sensor, or the sensor '
+            'of the run)']
 
 def _has_mask(rasterio, src):
     "Whether the image holds a mask of its own, or an alpha band."
@@ -640,13 +648,19 @@ def _allowed(path, mask):
     except ValueError:
         raise ValueError(f"mask {mask!r}: expected a band or column and its good values, like SCL=4,5") from None
 
+def _mask_is_there(path, name, there):
+    "FileError where no band or column has this name."
+    if name in there: return
+    raise FileError(path, f"no band or column {name!r} for the mask", f"one of {', '.join(there)}" if there else '',
+                    remedy='leave --mask out')
+
 def _masked(path, raw, mask):
     "Which rows a mask leaves out (n,), bool."
     out = np.zeros(len(raw.v), bool)
     for name, good in (mask or {}).items():
         if name not in raw.others or raw.others[name].dtype.kind != 'f' and not raw.grid:
             cells = raw.others.get(name)
-            if cells is None: raise FileError(path, f"no band or column {name!r} for the mask", remedy='leave --mask out')
+            _mask_is_there(path, name, raw.others)
             raw.others[name] = np.array([float(c) if _is_number(c) else np.nan for c in cells.tolist()])
         out |= ~np.isin(raw.others[name], list(good))
     return out

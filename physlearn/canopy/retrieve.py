@@ -144,7 +144,7 @@ def compared(run, head, rows)->tuple: # batch of pixels; largest rms of means [s
     return tuple(v[good].square().mean(0).sqrt().max().item() for v in errors)
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #mom00023
-FORM = 2                        # of the head; another one is taught anew
+FORM = 3                        # of the head; another one is taught anew
 
 @lru_cache(4)
 def _kept(folder, seal): return {}
@@ -191,7 +191,8 @@ def write_map(run:Run,  # trained run with physics
     say(said(check))
     trusted = within_limit(*largest(check)) and (not seen or _agrees(run, head, seen, say))
     if not trusted: say("the head is too far from draws: every pixel of the map carries the flag 8. Train the run further, "
-                        "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the run)")
+                        "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the "
+                        "run)")
     door.notes, units, prior = {}, layer_names(run.sim.space, level), run.sim.space.sample(4000, 'prior')
     tags, found, began = {}, dict(pixels=0, suspect=0, drawn=0), time.process_time()
     with torch.no_grad(), map_file(out, door.size, units, tags, door.crs, door.transform) as write:

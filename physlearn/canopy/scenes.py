@@ -82,7 +82,8 @@ def stacked(folder, files)->str: # BandFile each; the text of a VRT
             raise FileError(folder, f"{b.path.name} covers other ground than {fine.path.name}",
                             'one corner, extent and coordinate system')
     block = f'blockXSize="{min(512, columns)}" blockYSize="{min(512, rows)}"'
-    bands = [f'<VRTRasterBand dataType="{_TYPES.get(b.dtype, "")}" band="{i}" {block}>{_source(b, rows, columns)}</VRTRasterBand>'
+    bands = [f'<VRTRasterBand dataType="{_TYPES.get(b.dtype, "")}" band="{i}" {block}>'
+             f'{_source(b, rows, columns)}</VRTRasterBand>'
              for i, b in enumerate(files, 1)]
     place = f'{fine.corner[0]!r}, {size!r}, 0, {fine.corner[1]!r}, 0, {-size!r}'
     crs = f'<SRS>{escape(fine.crs.to_wkt())}</SRS>' if fine.crs else ''
@@ -117,12 +118,21 @@ def _landsat(path)->dict: # *_MTL.txt
     m = re.search(r'SUN_ELEVATION\s*=\s*([-\d.]+)', read_text(path))
     return dict(tts=90 - float(m[1])) if m else {}
 
+_SPACECRAFT = re.compile(r'SPACECRAFT_(?:NAME|ID)[^A-Za-z]*(Sentinel-2[A-C]|LANDSAT_[89])')
+
+def _satellite(path)->str|None: # MTD_MSIL2A.xml or *_MTL.txt
+    "The sensor that a product says it is of, like S2B."
+    m = _SPACECRAFT.search(read_text(path))
+    return m and m[1].replace('Sentinel-2', 'S2').replace('LANDSAT_', 'L')
+
+# %% ../../nbs/20_canopy/23c_scenes.ipynb #838f09b7
 @dataclass
 class SceneFolder:
     "An image of all bands of a folder."
     vrt: str       # text
     meta: dict     # scale and offset, where the product says them
     angles: dict   # of all pixels [deg]
+    sensor: str|None = None # as the product says, like S2B
     notes: list = field(default_factory=list)
 
 def scene_folder(folder)->SceneFolder:
@@ -133,7 +143,8 @@ def scene_folder(folder)->SceneFolder:
 @lru_cache(4)
 def _scene(folder, changed):
     "The same, read once."
-    files, meta, angles = band_files(folder), {}, {}
+    files, meta, angles, sensor = band_files(folder), {}, {}, None
+    for path in [*folder.rglob('MTD_MSIL2A.xml'), *folder.rglob('*_MTL.txt')]: sensor = _satellite(path) or sensor
     for path in folder.rglob('MTD_MSIL2A.xml'): meta |= _product(path)
     for path in folder.rglob('MTD_TL.xml'): angles |= _granule(path)
     for path in folder.rglob('*_MTL.txt'): angles |= _landsat(path)
@@ -142,4 +153,7 @@ def _scene(folder, changed):
     notes = [f'pixels of {larger} m repeated on the grid of {sizes[0]:g} m'] if larger else []
     said = {k: v for k, v in angles.items() if k in ('tts', 'tto')}
     if said: notes.append('angles by the product: ' + ', '.join(f'{k} {v:.1f} deg' for k, v in said.items()))
-    return SceneFolder(stacked(folder, files), meta, angles, notes)
+    if any(folder.rglob('MTD_MSIL1C.xml')):
+        notes.append('MTD_MSIL1C.xml is there: this is top-of-atmosphere reflectance (L1C). Traits require surface '
+                     'reflectance (L2A)')
+    return SceneFolder(stacked(folder, files), meta, angles, sensor, notes)

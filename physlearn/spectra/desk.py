@@ -33,7 +33,7 @@ from .judge import judge
 from .retrieve import METHODS, ReadSpectra, retrieve, write_corner
 from .setup import Gas, about_gauges
 from .noise import noise_in
-from .simulate import QUANTITY_UNITS, preset
+from .simulate import MEASURED_AS, QUANTITY_UNITS, preset
 from .train_physae import PRESETS, SpectraRecipe, spectra_recipe
 from .window import find_windows
 
@@ -48,7 +48,11 @@ class SpectraSetup(Described, Gas, Setup):
     num_points: int|None = None     # samples of a spectrum, like 400; 800, or the preset's, if not given
     nouns: ClassVar = ('spectrum', 'spectra')
 
-    def simulator(self): return self.built(self.ils, method=self.method)
+    def simulator(self):
+        if self.quantity in MEASURED_AS and MEASURED_AS[self.quantity] != self.quantity:
+            raise ValueError(f"quantity {self.quantity}: this command takes transmittance, absorption or radiance; "
+                             f"of files of {self.quantity}, {MEASURED_AS[self.quantity]} is what is fitted")
+        return self.built(self.ils, method=self.method)
     def likelihood(self, noise): return noise_in(self.quantity, noise)
     def write(self, path, sim, theta, cond, y, about):
         "The spectra on their own axes, and their states."

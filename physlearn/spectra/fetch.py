@@ -27,6 +27,7 @@ def cited(meta:dict # of a LineList
     ours = 'HITRAN' in str(meta.get('source', '')) and 'citation' not in meta
     return meta | dict(citation=f"{HITRAN}, or the edition that the list is from") if ours else meta
 
+# %% ../../nbs/10_spectra/11b_fetch.ipynb #54faeaa0
 @dataclass(kw_only=True)
 class FetchSpectra:
     "Download lines of a molecule from HITRANonline as a .par file, with what to cite."

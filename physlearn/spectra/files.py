@@ -193,7 +193,8 @@ _AXES = {('wavenumber', '1/cm'): ('1/cm', 'cm-1', 'cm^-1', 'wavenumber', 'wavenu
 _QUANTITIES = {('transmittance', None): ('transmittance', 'transmission'), ('absorbance', None): ('absorbance',),
                ('optical_depth', None): ('optical depth', 'napierian absorbance'),
                ('transmittance', '%'): ('% transmittance', '%transmittance', 'percent transmittance',
-                                        'transmittance (%)', 'transmittance [%]', '% transmission', 'percent transmission', '%t', '% t')}
+                                        'transmittance (%)', 'transmittance [%]', '% transmission',
+                                        'percent transmission', '%t', '% t')}
 
 def _meaning(words, table):
     "The pair that stands for `words` in one of the tables above."
@@ -408,6 +409,7 @@ def said_by(name:str, # of a column
             return _with_rest(kind, meaning, rest)
     return {}
 
+# %% ../../nbs/10_spectra/14_files.ipynb #f05c19e0
 def _radiance_said(name):
     "What 'Radiance [mW/(m2 sr cm-1)]' says; its unit keeps its capitals. Nothing for 'radiance error'."
     unit = re.sub(r'^\W*radiance[\s_,:]*', '', name.strip(), flags=re.I)
@@ -580,6 +582,7 @@ def _factor(spec, path, y_unit):
     if factor != 1: spec.notes.append(f"values in {y_unit} times {factor:g}")
     return factor
 
+# %% ../../nbs/10_spectra/14_files.ipynb #334e9a88
 def _radiance_factor(spec, path, y_unit, c=29979245800.): # speed of light [cm/s]
     "What takes a radiance to W/(m2 sr cm-1), also one per wavelength [cm] or per frequency [Hz]."
     if not y_unit:
@@ -728,7 +731,8 @@ def named_by_patterns(words, # names of files, or patterns like 'day1/*.csv'
     return tuple(dict.fromkeys(out))
 
 # %% ../../nbs/10_spectra/14_files.ipynb #time0002
-_WHEN = re.compile(r'(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?:[T_\-. ]?([0-2]\d)[-_:.h]?([0-5]\d)(?:[-_:.m]?([0-5]\d))?)?(?!\d)')
+_WHEN = re.compile(r'(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)'
+                   r'(?:[T_\-. ]?([0-2]\d)[-_:.h]?([0-5]\d)(?:[-_:.m]?([0-5]\d))?)?(?!\d)')
 
 def time_of(path,
             meta:dict, # header of the file

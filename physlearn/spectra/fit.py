@@ -21,10 +21,10 @@ from ..pages import html_table, img, page, png, sentences, text_table
 from ..params import Param
 from ..posterior import Estimate, Gaussian, crlb, map_estimate
 from ..results import Results, correlations, from_to, plus_minus, readable
-from .amounts import amounts_of, propagated, with_amounts
+from .amounts import amounts_of, propagated, unnamed_gases, with_amounts
 from .fetch import cited
 from .files import Spectrum, given
-from .fringes import find_fringes, offset_alone, own_baseline, own_light
+from .fringes import fringes_left, offset_alone, own_baseline, own_light
 from .noise import noise_left, point_scatter, stated_noise
 from .resolution import with_line_shape
 from .simulate import MEASURED_AS, QUANTITY_UNITS, Baseline, Grid, LineByLine, Preset, preset
@@ -149,7 +149,7 @@ def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quant
     else: found = map_estimate(m, starts=starts)
     with torch.no_grad(): models = m.model(found.theta)[:,0].numpy()
     bounds, intervals = crlb(m.sim, found.theta, m.like, known), box_posterior(m, theta=found.theta).interval()
-    odd, fits = misfit(m, theta=found.theta, scaled=refine), []
+    odd, fits = misfit(m, theta=found.theta, scaled=refine).also_for(unnamed_gases(m, found.theta)), []
     for i, (spec, model) in enumerate(zip(specs, models)):
         one, scatter, chi2 = slice(i, i + 1), point_scatter(spec.y), math.inf
         if scatter > 0: chi2 = float((((spec.y - model)/scatter)**2).sum()/found.dof[i])
@@ -227,7 +227,7 @@ def amounts(self:Fit)->list:
     for molecule in self.sim.molecules:
         mf = f'mf_{molecule}'
         relative = strength_uncertainty(self.sim, mf, nu)
-        flag = flags[mf] if flags[mf] in ('not determined', 'not trusted') else 'derived'
+        flag = flags[mf] if flags[mf] in ('not determined', 'not trusted', 'suspect') else 'derived'
         for name, unit, factor, powers in amounts_of(self.sim, molecule):
             value, sd = propagated(self.sim, self.estimate, factor, powers)
             lines = None if relative is None else relative*value
@@ -272,7 +272,7 @@ def summary(self:Fit)->str:
         parts.append('the residual is larger than the scatter of neighbouring points: '
                      'the model does not describe these data fully')
     parts.append(self.misfit.sentence(0, ALPHA))
-    if self.misfit.p.item() < ALPHA and (found := find_fringes(self.nu, self.residual)):
+    if self.misfit.p.item() < ALPHA and (found := fringes_left(self.nu, self.residual)):
         each = ', '.join(f'{f:.3g}' for f in found)
         parts.append(f"fringes of {each} cycles per 1/cm in the residual; try --fringes auto")
     pairs = [f'{a} and {b} {r:+.3f}' for a, b, r in self.estimate.correlated()]

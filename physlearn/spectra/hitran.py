@@ -501,7 +501,8 @@ def in_gas(self:LineList,
     width, exponent, shift = (self.gases.get(f'{k}_{name}', unknown) for k in ('gamma', 'n', 'delta'))
     gap = np.isnan(width)
     pick = lambda v, other, default: np.where(gap, other, np.where(np.isnan(v), default, v))
-    said = gas + (f", air in {gap.sum()} of {len(self)} lines" if gap.any() else '')
+    missing = {'air': gap, 'the exponent of air': np.isnan(exponent) & ~gap, 'no shift': np.isnan(shift) & ~gap}
+    said = ', '.join([gas, *(f"{k} in {v.sum()} of {len(self)} lines" for k, v in missing.items() if v.any())])
     return replace(self, gamma_air=pick(width, self.gamma_air, 0.), n_air=pick(exponent, self.n_air, self.n_air),
                    delta_air=pick(shift, self.delta_air, 0.), deltap_air=np.where(gap, self.deltap_air, 0.),
                    n_self=np.where(np.isnan(self.n_self), self.n_air, self.n_self),

@@ -262,3 +262,8 @@ def with_line_shape(sim:LineByLine,
         raise ValueError(f'the line shape {shape} needs the range of its width in 1/cm, '
                          'for example --range ils=0.001..0.02')
     return InstrumentLineShape(sim, shape, width)
+
+@patch
+def beside(self:InstrumentLineShape, gas:str)->LineByLine:
+    "As `LineByLine.beside`."
+    return InstrumentLineShape(self.bare.beside(gas), self.shape, self.space['ils'], self.oversample, self.pad)

@@ -81,27 +81,30 @@ class Gas:
     about: str = ''                 # the set-up in words, like 'CO cell, 1 m'
 
     def inputs(self)->list: return named_files([*self.lines, *self.partition_sums, *self.continuum])
-    def chosen(self)->Preset:
-        "The preset, or the set-up of the gases that are named."
-        gases = read_gases(self.gas)
-        if gases and self.preset is None:
-            if not (self.lines or self.embedded):
-                raise ValueError(f"gas {self.gas[0]}: its lines are not embedded; name a line list, --lines FILE.par")
-            window, near = (read_range(k, v, '1/cm') if v else None
-                            for k, v in (('window', self.window), ('near', self.near)))
-            state = about_known([w for w in getattr(self, 'known', ()) if '=' in w])
-            made = preset_of(gases, self.range, self.path, window, state, abscissa=self.baseline, near=near,
-                             units=self.units, about=self.about, embedded=self.embedded)
-        else:
-            for k in ('window', 'near', 'embedded'):
-                if getattr(self, k): raise ValueError(f"--{k} goes with --gas; a preset has its own axis and lines")
-            if self.baseline != 'unit': raise ValueError("--baseline goes with --gas; a preset has its own")
-            made = preset(self.preset or 'reference')
-            made = replace(made, space=made.space.replace(**gases).to(**pairs(self.units, 'unit')))
-        if self.poly_frequency is not None:
-            if made.grid is None: raise ValueError("poly_frequency calibrates pixels: it goes with --window or a preset")
-            made = replace(made, grid=made.grid.calibrated(self.poly_frequency))
-        return _without(made, self.without)
+
+# %% ../../nbs/10_spectra/14c_setup.ipynb #gaschsn1
+@patch
+def chosen(self:Gas)->Preset:
+    "The preset, or the set-up of the gases that are named."
+    gases = read_gases(self.gas)
+    if gases and self.preset is None:
+        if not (self.lines or self.embedded):
+            raise ValueError(f"gas {self.gas[0]}: its lines are not embedded; name a line list, --lines FILE.par")
+        window, near = (read_range(k, v, '1/cm') if v else None
+                        for k, v in (('window', self.window), ('near', self.near)))
+        state = about_known([w for w in getattr(self, 'known', ()) if '=' in w])
+        made = preset_of(gases, self.range, self.path, window, state, abscissa=self.baseline, near=near,
+                         units=self.units, about=self.about, embedded=self.embedded)
+    else:
+        for k in ('window', 'near', 'embedded'):
+            if getattr(self, k): raise ValueError(f"--{k} goes with --gas; a preset has its own axis and lines")
+        if self.baseline != 'unit': raise ValueError("--baseline goes with --gas; a preset has its own")
+        made = preset(self.preset or 'reference')
+        made = replace(made, space=made.space.replace(**gases).to(**pairs(self.units, 'unit')))
+    if self.poly_frequency is not None:
+        if made.grid is None: raise ValueError("poly_frequency calibrates pixels: it goes with --window or a preset")
+        made = replace(made, grid=made.grid.calibrated(self.poly_frequency))
+    return _without(made, self.without)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #gasparcd
 @patch

@@ -409,11 +409,10 @@ BEHIND = dict(T_back=Param(100, 3000, 'K', doc='temperature of the black body be
 ATM_PER_KT = 101325e-6/1.380649e-23           # N [cm⁻³] = ATM_PER_KT * P [atm] / T [K]; k_B exact (SI 2019)
 
 def _length_in_cm(path): return measured(path, 'cm', 'path')[0] if isinstance(path, str) else float(path)
-
-# %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad2
 _LABELS = dict(transmittance='signal [-]', absorption='absorption [cm$^{-1}$]',
                radiance='radiance [W/(m$^2$ sr cm$^{-1}$)]')
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad2
 class LineByLine(nn.Module):
     "Spectra of a gas: theta (B,d) in the units of `space` to signals (B,1,N)."
     cond = None                                # no conditions besides theta
@@ -453,22 +452,6 @@ class LineByLine(nn.Module):
         with said_if_slow('building the table of cross-sections'): _build_table(self)
 
     @property
-    def unused(self)->list:
-        "Molecules of the line list some of whose lines belong to no parameter."
-        none = gas_of_lines(self.lines, self.molecules) == ''
-        return self.lines[none].molecules if none.any() else []
-    @property
-    def notes(self)->list:
-        "What a reader of results should know of lines and light, a sentence each."
-        meta, told = self.lines.meta, dict(gaps='line list:', broadener='broadened by')
-        out = [f"{what} {meta[k]}" for k, what in told.items() if k in meta]
-        if self.quantity == 'radiance' and 'T_back' not in self.space:
-            out.append('nothing shines from behind (no T_back)')
-        out += [note for c in self.continua for note in _beyond(c, self.box())]
-        if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
-        if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
-        return out
-    @property
     def signal_label(self): return _LABELS[self.quantity]
     def axis(self, theta, **cond): return self.wavenumber(theta)
 
@@ -477,6 +460,32 @@ class LineByLine(nn.Module):
         return self._signal(theta, self.optical_depth(theta))[:,None]
 
     def extra_repr(self): return _described(self)
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #notescd1
+@patch(as_prop=True)
+def unused(self:LineByLine)->list:
+    "Molecules of the line list some of whose lines belong to no parameter."
+    none = gas_of_lines(self.lines, self.molecules) == ''
+    return self.lines[none].molecules if none.any() else []
+
+@patch
+def beside(self:LineByLine, gas:str)->LineByLine:
+    "The exact simulator of the same measurement with one more gas of the line list."
+    kept = ('path', 'profile', 'quantity', 'baseline', 'Q', 'wing', 'mixing', 'continua', 'dtype')
+    space = self.space.replace(**{f'mf_{gas}': Param(0, 1e-3, doc=f'mole fraction of {gas}')})
+    return LineByLine(self.lines, space, self.grid, **{k: getattr(self, k) for k in kept})
+
+@patch(as_prop=True)
+def notes(self:LineByLine)->list:
+    "What a reader of results should know of lines and light, a sentence each."
+    meta, told = self.lines.meta, dict(gaps='line list:', broadener='broadened by')
+    out = [f"{what} {meta[k]}" for k, what in told.items() if k in meta]
+    if self.quantity == 'radiance' and 'T_back' not in self.space:
+        out.append('nothing shines from behind (no T_back)')
+    out += [note for c in self.continua for note in _beyond(c, self.box())]
+    if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
+    if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
+    return out
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #5e1c0ad3
 def _check(sim):
@@ -550,49 +559,13 @@ def _check_space(sim):
         raise ValueError(f"unknown parameter {', '.join(unknown)}; this simulator has {', '.join(sorted(known))} "
                          'and baseline0, baseline1, ...')
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #19b36cbc
 def _check_offset(sim):
     "Light is multiplied by its baseline, a radiance is added to one: the same numbers mean another thing."
     for k in sim.baseline_names if sim.quantity == 'radiance' else ():
         if sim.space[k].unit != QUANTITY_UNITS['radiance']:
             raise ValueError(f"{k} in units of '{sim.space[k].unit}' is added to a radiance: give its Param the unit "
                              f"'{QUANTITY_UNITS['radiance']}', or leave it out (preset(...).measuring('radiance'))")
-
-def _has_lines(lines, gas):
-    try: return gas in gas_of_lines(lines, [gas])
-    except ValueError: return False                               # neither a molecule nor an isotopologue
-
-def _check_continua(sim):
-    "Every gas of a continuum has an amount, and the axis lies where it is known."
-    lo, hi = sim.box()['nu'] if sim.continua else (0., 0.)
-    for c in sim.continua:
-        for gas in c.gases:
-            if gas in sim.molecules or gas in c.present or gas.lower() == 'air': continue
-            raise ValueError(f"continuum of {c.name}: the amount of {gas} is not given; name its mole fraction, "
-                             f"like --present {gas}=20%, or its range, like --gas {gas}=1..50%")
-        if hi < c.nu[0] or lo > c.nu[-1]:
-            raise ValueError(f"continuum of {c.name}: {c.source} has {c.nu[0]:g} .. {c.nu[-1]:g} cm-1, and the axis is "
-                             f"{lo:g} .. {hi:g} cm-1; leave it out")
-
-def _beyond(continuum, box):
-    "What is assumed where a table of a continuum ends, a sentence each."
-    c, (lo, hi), (coldest, hottest) = continuum, box['nu'], box['T']
-    if lo < c.nu[0] or hi > c.nu[-1]:
-        yield f"the continuum of {c.name} is 0 beyond {c.nu[0]:g} .. {c.nu[-1]:g} cm-1"
-    if coldest < c.T[0] or hottest > c.T[-1]:
-        known = ' .. '.join(f'{t:g}' for t in dict.fromkeys((c.T[0], c.T[-1])))
-        yield f"the continuum of {c.name} is known at {known} K; beyond, the nearest is taken"
-
-def _check_sums(sim):
-    "The range of temperatures lies within the partition sums of the lines."
-    if not isinstance(sim.Q, PartitionSums): return
-    factor, offset = affine(sim.space['T'].unit, 'K')
-    lo, hi = (factor*v + offset for v in (sim.space['T'].lo, sim.space['T'].hi))
-    lines = sim.lines[gas_of_lines(sim.lines, sim.molecules) != '']
-    for k in sorted(set(zip(lines.molec_id.tolist(), lines.local_iso_id.tolist()))):
-        q = sim.Q[k]
-        if q.lo <= lo and hi <= q.hi: continue
-        raise ValueError(f"T: the range {lo:g} .. {hi:g} K goes beyond the partition sum of {q.name}, {q.lo:g} to "
-                         f"{q.hi:g} K: narrow it (--range T), or give sums that reach as far (--partition-sums)")
 
 def _check_ranges(space):
     for k in space:
@@ -604,6 +577,58 @@ def _check_ranges(space):
         if k == 'P' and lo < 0: raise ValueError(f'{given} is not physical: pressures are not negative')
         if k.startswith('mf_') and (lo < 0 or hi > 1):
             raise ValueError(f'{given} is not physical: a mole fraction lies between 0 and 1')
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #e01d05d3
+def _has_lines(lines, gas):
+    try: return gas in gas_of_lines(lines, [gas])
+    except ValueError: return False                               # neither a molecule nor an isotopologue
+
+def _check_continua(sim):
+    "Every gas of a continuum has an amount, and the axis lies where it is known."
+    lo, hi = sim.box()['nu'] if sim.continua else (0., 0.)
+    _check_amounts(sim)
+    for c in sim.continua:
+        for gas in c.gases:
+            if gas in sim.molecules or gas in c.present or gas.lower() == 'air': continue
+            raise ValueError(f"continuum of {c.name}: the amount of {gas} is not given; name its mole fraction, "
+                             f"like --present {gas}=20%, or its range, like --gas {gas}=1..50%")
+        if hi < c.nu[0] or lo > c.nu[-1]:
+            raise ValueError(f"continuum of {c.name}: {c.source} has {c.nu[0]:g} .. {c.nu[-1]:g} cm-1, and the axis is "
+                             f"{lo:g} .. {hi:g} cm-1; leave it out")
+
+def _check_amounts(sim):
+    "Each continuum counts once, each gas has one amount, and all of them are no more than the whole."
+    names, present = [c.name for c in sim.continua], {k: v for c in sim.continua for k, v in c.present.items()}
+    twice = sorted({k for k in names if names.count(k) > 1})
+    if twice: raise ValueError(f"continuum of {twice[0]}: it is given twice and would count twice; leave one out")
+    both = [gas for gas in present if gas in sim.molecules]
+    if both:
+        raise ValueError(f"present {both[0]}: its amount is a parameter, mf_{both[0]}; leave --present {both[0]} out, or "
+                         f"--gas {both[0]}")
+    least = sum(present.values()) + sum(sim.box()['mf_' + m][0] for m in sim.molecules if present)
+    if least > 1: raise ValueError(f"present: the gases are {100*least:.4g} % of the whole at least; expected at most 100 %")
+
+def _beyond(continuum, box):
+    "What is assumed where a table of a continuum ends, a sentence each."
+    c, (lo, hi), (coldest, hottest) = continuum, box['nu'], box['T']
+    if lo < c.nu[0] or hi > c.nu[-1]:
+        yield f"the continuum of {c.name} is 0 beyond {c.nu[0]:g} .. {c.nu[-1]:g} cm-1"
+    if coldest < c.T[0] or hottest > c.T[-1]:
+        known = ' .. '.join(f'{t:g}' for t in dict.fromkeys((c.T[0], c.T[-1])))
+        yield f"the continuum of {c.name} is known at {known} K; beyond, the nearest is taken"
+
+# %% ../../nbs/10_spectra/13_simulate.ipynb #69396633
+def _check_sums(sim):
+    "The range of temperatures lies within the partition sums of the lines."
+    if not isinstance(sim.Q, PartitionSums): return
+    factor, offset = affine(sim.space['T'].unit, 'K')
+    lo, hi = (factor*v + offset for v in (sim.space['T'].lo, sim.space['T'].hi))
+    lines = sim.lines[gas_of_lines(sim.lines, sim.molecules) != '']
+    for k in sorted(set(zip(lines.molec_id.tolist(), lines.local_iso_id.tolist()))):
+        q = sim.Q[k]
+        if q.lo <= lo and hi <= q.hi: continue
+        raise ValueError(f"T: the range {lo:g} .. {hi:g} K goes beyond the partition sum of {q.name}, {q.lo:g} to "
+                         f"{q.hi:g} K: narrow it (--range T), or give sums that reach as far (--partition-sums)")
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #a4a992f4
 @patch
@@ -658,7 +683,8 @@ def absorption(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
 def transmittance(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
     "Transmittance of the gas alone (B,N) [-]."
     if self.path is None:
-        raise ValueError("path is not given, and a transmittance needs the length of the gas path: path='15.12 m' (--path 15.12m)")
+        raise ValueError("path is not given, and a transmittance needs the length of the gas path: "
+                         "path='15.12 m' (--path 15.12m)")
     return (-self.optical_depth(theta, nu)).exp()
 
 @patch
@@ -1027,7 +1053,8 @@ def _read_preset(path):
     return preset_of(**{_WORDS[k]: v for k, v in d.items()})
 
 _FOLDER = resources.files('physlearn.spectra')/'data'/'presets'
-PRESETS = {k: _read_preset(_FOLDER/f'{k}.yaml') for k in ('reference', 'near_infrared', 'atmospheric', 'leak', 'calibration')}
+PRESETS = {k: _read_preset(_FOLDER/f'{k}.yaml')
+           for k in ('reference', 'near_infrared', 'atmospheric', 'leak', 'calibration')}
 
 def preset(name:str)->Preset:
     "The preset of this name; ValueError with the list of names otherwise."

@@ -87,24 +87,6 @@ class SpectraData(Described, Gas, Recipe):
         "Recipes were written in which `known` named what is given."
         return options if 'given' in options else options | dict(given=options.get('known', ('P', 'T')), known=())
 
-    @property
-    def white_noise(self)->tuple:
-        "Largest white noise: additive [unit of the signal], and as a share of the signal."
-        if self.noise in NOISES: return 0., self.noise_rms
-        like = read_noise(self.noise)
-        return like.sigma, like.relative
-
-    def states_one_noise(self):
-        "ValueError for noise that is none, or of two sizes."
-        expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'noise_rms')
-        if self.noise in NOISES: return
-        try: read_noise(self.noise)
-        except ValueError:
-            raise ValueError(f"noise {self.noise!r}: write a share like 0.2%, an additive number like +2e-4, both like "
-                             f"0.1%+2e-4, or one of {', '.join(NOISES)}") from None
-        if self.noise_rms != .002:
-            raise ValueError(f"noise {self.noise} states its size: leave noise_rms={self.noise_rms:g} out")
-
     def chosen(self):
         "The preset or set-up, its ranges about what is known."
         for word in self.known:
@@ -120,17 +102,38 @@ class SpectraData(Described, Gas, Recipe):
             raise ValueError("the pressure is not given: name what the instrument will meet, for example "
                              "--known P=200Torr or --range P=190..210Torr")
         made = super().chosen()
-        return made if own else replace(made, space=_about(made.space, known))
+        return replace(made, space=_about(made.space, known))
 
+# epochs and rate of each stage
+DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3))
+
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #noisetw1
+@patch(as_prop=True)
+def white_noise(self:SpectraData)->tuple:
+    "Largest white noise: additive [unit of the signal], and as a share of the signal."
+    if self.noise in NOISES: return 0., self.noise_rms
+    like = read_noise(self.noise)
+    return like.sigma, like.relative
+
+@patch
+def states_one_noise(self:SpectraData):
+    "ValueError for noise that is none, or of two sizes."
+    expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'noise_rms')
+    if self.noise in NOISES: return
+    try: read_noise(self.noise)
+    except ValueError:
+        raise ValueError(f"noise {self.noise!r}: write a share like 0.2%, an additive number like +2e-4, both like "
+                         f"0.1%+2e-4, or one of {', '.join(NOISES)}") from None
+    if self.noise_rms != .002:
+        raise ValueError(f"noise {self.noise} states its size: leave noise_rms={self.noise_rms:g} out")
+
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #aboutkn1
 def _about(space, known):
     "The ranges of P and T, no wider than about what is known."
     known_values(space, known)                          # refuses what lies outside
     near = about_known([f'{k}={v}' for k, v in known.items()])
     return space.replace(**{k: replace(space[k], lo=max(space[k].lo, p.lo), hi=min(space[k].hi, p.hi))
                             for k in known for p in [near[k].to(space[k].unit)]})
-
-# epochs and rate of each stage
-DEFAULTS = dict(A=(100, 1e-4), B1=(40, 1e-5), B2=(25, 1e-6), DEN=(30, 1e-4), POST=(10, 1e-3))
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #b02dda16
 @dataclass
