@@ -7,7 +7,7 @@ from astropy.io import fits
 from astropy.time import Time
 from scipy import special, stats
 from physlearn.lightcurve.xray_simulate import (ANOMALIES, BANDS, CLASSES, FIELD, MJDREF, ROW_TYPE, SURVEYS, exposures,
-                                                poisson_interval, simulate, srctool_errors)
+                                                simulate, srctool_errors)
 
 def by_visit(s, i, *values):
     "Sums over the rows of each visit."
@@ -175,12 +175,6 @@ def test_written_columns_obey_the_relations_of_real_ones(written):
         assert (f['OFFAXIS'] <= FIELD).all() and (f['FRACEXP'] <= 1).all()
         assert abs(Time(h['DATE-OBS'], scale='utc').tt.mjd - (MJDREF + h['TSTART']/86400))*86400 < 1
     assert errors > 100
-
-def test_ends_of_the_poisson_interval():
-    counts = np.array([2., 3., 10., 500.])
-    low, high = poisson_interval(counts)
-    for m in (counts - low, counts + high): assert np.allclose(counts*np.log(m/counts) - (m - counts), -.5)
-    assert (low > 0).all() and (high > low).all() and np.isnan(poisson_interval(np.array([0., 1.]))).all()
 
 def test_errors_of_the_real_file():
     data = Path(os.environ.get('PHYSLEARN_DATA', 'nowhere'))/'lightcurves/erosita_erass1'
