@@ -122,7 +122,8 @@ def from_words(cls,          # dataclass of a command
     err = io.StringIO()
     try:
         more = {} if default is None else {'default': default}
-        with contextlib.redirect_stderr(err): return tyro.cli(cls, args=_in_per_cent(cls, words), prog=prog, **more), None
+        words = _in_per_cent(cls, words)
+        with contextlib.redirect_stderr(err): return tyro.cli(cls, args=words, prog=prog, **more), None
     except SystemExit as e:
         if not e.code: raise
         lines = [line for line in err.getvalue().splitlines() if line[:1] not in '╭╰├' and set(line) - set('│─ ')]

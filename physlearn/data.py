@@ -624,10 +624,11 @@ class Rows:
     @cached_property
     def together(self):
         "The arrays as tensors, where all are numbers in memory, of which many items can be taken at once; else None."
-        arrays = self.arrays.values()
-        if not all(isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.dtype.kind in 'fiub' for v in arrays): return None
+        plain = lambda v: isinstance(v, Tensor) or isinstance(v, np.ndarray) and v.dtype.kind in 'fiub'
+        if not all(map(plain, self.arrays.values())): return None
         return {k: v if isinstance(v, Tensor) else _native(v) for k, v in self.arrays.items()}
 
+# %% ../nbs/00_core/02_data.ipynb #rowcount
 def _native(v): return torch.from_numpy(np.array(v, dtype=v.dtype.newbyteorder('='), copy=None))
 
 def _count(rows):

@@ -512,7 +512,8 @@ class Train:
         cls = self.instrument.recipe
         start = Run.load(self.start, system=self.system) if self.start else None
         run = cls(**{f.name: getattr(self, f.name) for f in fields(cls)}).fit(self.out, start=start)
-        print('; '.join([f"the run is {run.path}, its report {run.path/'report.html'}", *getattr(run.sim, 'notes', ())]))
+        where = f"the run is {run.path}, its report {run.path/'report.html'}"
+        print('; '.join([where, *getattr(run.sim, 'notes', ())]))
 
 # %% ../nbs/80_desk.ipynb #77a6dc00
 def options_in(words)->dict: # the words of the command line

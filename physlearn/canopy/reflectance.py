@@ -556,12 +556,6 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
     if folder: notes += [*folder.notes, *_another_sensor(folder.sensor, sensor)]
     return _Raw(tuple(col), v, angles, others, meta, None, grid, notes=notes)
 
-def _another_sensor(said, taken):
-    "A note where a product is of another satellite than its bands were taken for."
-    if said in (None, taken) or not (is_sentinel(taken) or is_landsat(taken)): return []
-    return [f'the product says it is of {said}, and its bands were taken as those of {taken} (--sensor, or the sensor '
-            'of the run)']
-
 def _has_mask(rasterio, src):
     "Whether the image holds a mask of its own, or an alpha band."
     flags = src.mask_flag_enums[0]
@@ -569,6 +563,13 @@ def _has_mask(rasterio, src):
 
 _TOP = ('B10 is there: is this top-of-atmosphere reflectance (L1C)? '
         'Traits require surface reflectance (L2A)')
+
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #othersat
+def _another_sensor(said, taken):
+    "A note where a product is of another satellite than its bands were taken for."
+    if said in (None, taken) or not (is_sentinel(taken) or is_landsat(taken)): return []
+    return [f'the product says it is of {said}, and its bands were taken as those of {taken} (--sensor, or the sensor '
+            'of the run)']
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #98c0ac00
 def _quietly(name):

@@ -81,7 +81,8 @@ class Counts:
     "Photons of a source region, seen beside a background region; signals are rates [1/unit of exposure]."
     exposure: Tensor          # of the source (C,...) or (n,C,...) [s]; 0 leaves a sample out
     back: Tensor = 0.         # photons in the background region
-    ratio: Tensor = 1.        # area of the source region over that of the background region, times exposures where they differ
+    # area of the source region over that of the background region, times exposures where they differ
+    ratio: Tensor = 1.
     a: float|Tensor = .5      # shape of the background's gamma prior, 1/2: Jeffreys, 1: flat
     b: float|Tensor = 0.      # its rate
     each: tuple = ()          # fields that have a value for each signal; found by `shaped`
@@ -188,5 +189,6 @@ def split_normal(y:Tensor,     # rates
     y, below, above = (torch.where(use, v, 1.) for v in (y, below, above))
     low, high = ((v*v + floor*floor).sqrt() for v in (below, above))
     scale = torch.where(mu > y, high, low)
-    each = math.log(2) - .5*math.log(2*math.pi) - (low + high).log() - .5*((y - torch.where(use, mu, 1.))/scale).square()
+    left = (y - torch.where(use, mu, 1.))/scale
+    each = math.log(2) - .5*math.log(2*math.pi) - (low + high).log() - .5*left.square()
     return torch.where(use, each, 0.)

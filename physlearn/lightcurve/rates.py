@@ -27,7 +27,7 @@ def _pulse(t, fraction, period, phase):
 def _ramp(u): return .5*u.clamp(0., 1.).square() + (u - 1).clamp(min=0.)       # integral of a rise from 0 to 1
 
 def _eclipse(t, depth, period, middle, duty, edge=.1):
-    length, at = duty*period, t - middle + period/2                            # the middle of a cycle is that of an eclipse
+    length, at = duty*period, t - middle + period/2              # the middle of a cycle is that of an eclipse
     cycles = torch.floor(at/period).detach()
     ramp, u = edge*length, at - cycles*period - period/2
     dark = ramp*(_ramp((u + length/2)/ramp + .5) - _ramp((u - length/2)/ramp + .5))
@@ -56,6 +56,7 @@ MODELS = dict(constant=(lambda t: 0*t, lambda span, spacing: {}),
                   change=Param(-1.9, 1.9, doc='rate at the end less that at the beginning, over the mean'))),
               flare=(_flare, _flare_space), eclipse=(_eclipse, _eclipse_space), pulse=(_pulse, _pulse_space))
 
+# %% ../../nbs/50_lightcurve/53b_rates.ipynb #rates09b
 class Rates:
     "Mean source rates of the bands in each step: theta (B,d) to (B,bands,steps) [ct/s]."
     cond = None

@@ -10,6 +10,7 @@ import io, math, re, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
+from fastcore.basics import patch
 from scipy.special import lambertw
 from ..files import FileError, parsing, read_bytes, read_hdf5, write_hdf5
 
@@ -147,7 +148,8 @@ def _edges(path, head, b, notes):
         notes.append(f'band {m[1]} to {m[2]} keV by the name of the file')
     bands = np.array([[math.nan if v is None else float(v)*unit for v in pair] for pair in named])
     if np.isnan(bands).any(): notes.append('energies of the band are not stated')
-    return bands, tuple('band' + f' {i + 1}'*(b > 1) if np.isnan(v).any() else f'{v[0]:g}-{v[1]:g} keV' for i, v in enumerate(bands))
+    name = lambda i, v: 'band' + f' {i + 1}'*(b > 1) if np.isnan(v).any() else f'{v[0]:g}-{v[1]:g} keV'
+    return bands, tuple(name(i, v) for i, v in enumerate(bands))
 
 def overlapping(bands)->list: # (b,2) [keV]; pairs of numbers
     "Bands that share energies: their photons are counted twice."
@@ -175,6 +177,7 @@ def _photons(rate, exposure, notes):
     notes.append('rates times exposures are whole: taken as photons')
     return np.where(np.isfinite(c), np.round(c), np.nan)
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil014b
 def _srctool(path, table, cols, head, dt, b, notes):
     "Arrays of an eROSITA file."
     g = lambda *names: _column(table, _find(cols, *names), b)
@@ -198,6 +201,7 @@ def _dmextract(path, table, cols, head, dt, b, notes):
     rate, below, above = net_rates(counts, back, ratio, exposure)
     return dict(exposure=exposure, counts=counts, back=back, ratio=ratio, rate=rate, err_minus=below, err_plus=above)
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil014c
 def _ogip(path, table, cols, head, dt, b, notes):
     "Arrays of any other table of rates or counts."
     g = lambda *names: _column(table, _find(cols, *names), b)
@@ -274,14 +278,17 @@ def read_lightcurve(path,        # FITS file, gzipped or not
             if table is None or not len(table): raise FileError(path, 'has no rows', 'at least one step', h.name)
             return _read(path, head, table, cols, h, notes, least)
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017b
 def _read(path, head, table, cols, h, notes, least):
     if dwells := 'ABANDINTENSITY' in cols: b = 3
     else:
         main = _find(cols, 'COUNTS', *_RATES)
         b = int(np.prod(table[main].shape[1:], dtype=int)) if table[main].ndim > 1 else 1
-    widths = {k: np.prod(table[cols[k]].shape[1:], dtype=int) for k in ('COUNTS', 'RATE', 'FRACEXP', 'BACK_COUNTS') if k in cols}
+    banded = ('COUNTS', 'RATE', 'FRACEXP', 'BACK_COUNTS')
+    widths = {k: int(np.prod(table[cols[k]].shape[1:], dtype=int)) for k in banded if k in cols}
     if any(w not in (1, b) for w in widths.values()):
-        raise FileError(path, f"columns of {', '.join(f'{k} {w}' for k, w in widths.items())} bands", 'the same number in each')
+        what = ', '.join(f'{k} {w}' for k, w in widths.items())
+        raise FileError(path, f"columns of {what} bands", 'the same number in each')
     t, name = _column(table, cols['TIME']), cols['TIME']
     delta = _find(cols, 'TIMEDEL')
     units = {c.name: c.unit for c in h.columns}
@@ -291,8 +298,10 @@ def _read(path, head, table, cols, h, notes, least):
     if dwells: got = _dwells(table, cols, time, dt, notes)
     else: got = (_srctool if erosita else _dmextract if 'EXPOSURE' in cols else _ogip)(path, table, cols, head, dt, b, notes)
     if dwells: labels = tuple(f'{lo:g}-{hi:g} keV' for lo, hi in bands)
-    if not (np.nan_to_num(got['exposure']) > 0).any(): raise FileError(path, 'no step has any exposure', 'a source that was seen')
-    if pairs := overlapping(bands): notes.append(f"bands {', '.join(f'{labels[i]} and {labels[j]}' for i, j in pairs)} overlap")
+    if not (np.nan_to_num(got['exposure']) > 0).any():
+        raise FileError(path, 'no step has any exposure', 'a source that was seen')
+    if pairs := [f'{labels[i]} and {labels[j]}' for i, j in overlapping(bands)]:
+        notes.append(f"bands {', '.join(pairs)} overlap")
     mask = _usable(got, dt, (.1 if erosita else 0.) if least is None else least, notes)
     order = np.argsort(time, kind='stable')
     lost = ~np.isfinite(time[order])
@@ -301,7 +310,7 @@ def _read(path, head, table, cols, h, notes, least):
     order = order[~lost]
     if (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz)', '', Path(path).name)
-    unit = (units.get(_find(cols, 'RATE', 'COUNT_RATE', 'FLUX') or '') or 'ct/s').replace('counts', 'ct').replace('count', 'ct')
+    unit = re.sub('counts?', 'ct', units.get(_find(cols, 'RATE', 'COUNT_RATE', 'FLUX') or '') or 'ct/s')
     meta = {k: head[k] for k in ('TELESCOP', 'INSTRUME', 'OBJECT', 'RA_OBJ', 'DEC_OBJ', 'DATE-OBS', 'TIMEREF') if k in head}
     arrays = dict(time=time, dt=dt, mask=mask) | got
     return LightCurve(name, labels, bands, mjdref=ref, timesys=str(_value(head, 'TIMESYS') or ''), unit=unit, meta=meta,
@@ -358,7 +367,8 @@ class LightCurves:
                 raise ValueError(f"{c.name} has bands {', '.join(c.labels)}, {first.name} has {', '.join(first.labels)}: "
                                  "sources of one set share their bands")
         shift = [(c.mjdref - first.mjdref)*86400 for c in curves]
-        arrays = {k: np.concatenate([getattr(c, k) + s if k == 'time' else getattr(c, k) for c, s in zip(curves, shift)]) for k in _STEPS}
+        arrays = {k: np.concatenate([getattr(c, k) for c in curves]) for k in _STEPS}
+        arrays['time'] = np.concatenate([c.time + s for c, s in zip(curves, shift)])
         return cls(np.array([c.name for c in curves]), np.concatenate([[0], np.cumsum([len(c) for c in curves])]),
                    first.labels, first.bands, first.mjdref, arrays)
 
@@ -366,24 +376,28 @@ class LightCurves:
         "Some of the sources."
         at = np.arange(len(self))[which]
         rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i+1]) for i in at]) if len(at) else np.arange(0)
-        return replace(self, names=self.names[at], offsets=np.concatenate([[0], np.cumsum(self.lengths[at])]),
-                       arrays={k: v[rows] for k, v in self.arrays.items()}, more={k: v[at] for k, v in self.more.items()})
+        arrays, more = {k: v[rows] for k, v in self.arrays.items()}, {k: v[at] for k, v in self.more.items()}
+        offsets = np.concatenate([[0], np.cumsum(self.lengths[at])])
+        return replace(self, names=self.names[at], offsets=offsets, arrays=arrays, more=more)
 
-    def save(self, path):
-        "Write one HDF5 file."
-        arrays = {f'steps/{k}': v.astype('u1') if v.dtype == bool else v for k, v in self.arrays.items()}
-        arrays |= {f'more/{k}': v for k, v in self.more.items()}
-        write_hdf5(path, arrays | dict(names=self.names, offsets=self.offsets, bands=self.bands, labels=np.array(self.labels)),
-                   dict(mjdref=self.mjdref, kind='light curves'))
-        return path
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil029b
+@patch
+def save(self:LightCurves, path):
+    "Write one HDF5 file."
+    arrays = {f'steps/{k}': v.astype('u1') if v.dtype == bool else v for k, v in self.arrays.items()}
+    arrays |= {f'more/{k}': v for k, v in self.more.items()}
+    arrays |= dict(names=self.names, offsets=self.offsets, bands=self.bands, labels=np.array(self.labels))
+    write_hdf5(path, arrays, dict(mjdref=self.mjdref, kind='light curves'))
+    return path
 
-    @classmethod
-    def load(cls, path):
-        "Read what `save` wrote."
-        d = read_hdf5(path)
-        if gone := [k for k in ('names', 'offsets', 'bands', 'labels', *(f'steps/{k}' for k in _STEPS)) if k not in d]:
-            raise FileError(path, f'no {gone[0]!r}', 'a file of light curves, as LightCurves.save writes it')
-        text = lambda v: np.char.decode(v, 'utf-8') if v.dtype.kind == 'S' else v
-        arrays = {k: d[f'steps/{k}'].astype(bool) if k == 'mask' else d[f'steps/{k}'] for k in _STEPS}
-        more = {k[5:]: text(v) for k, v in d.items() if k.startswith('more/')}
-        return cls(text(d['names']), d['offsets'], tuple(text(d['labels']).tolist()), d['bands'], float(d.meta['mjdref']), arrays, more)
+@patch(cls_method=True)
+def load(cls:LightCurves, path)->LightCurves:
+    "Read what `save` wrote."
+    d = read_hdf5(path)
+    if gone := [k for k in ('names', 'offsets', 'bands', 'labels', *(f'steps/{k}' for k in _STEPS)) if k not in d]:
+        raise FileError(path, f'no {gone[0]!r}', 'a file of light curves, as LightCurves.save writes it')
+    text = lambda v: np.char.decode(v, 'utf-8') if v.dtype.kind == 'S' else v
+    arrays = {k: d[f'steps/{k}'].astype(bool) if k == 'mask' else d[f'steps/{k}'] for k in _STEPS}
+    more = {k[5:]: text(v) for k, v in d.items() if k.startswith('more/')}
+    labels = tuple(text(d['labels']).tolist())
+    return cls(text(d['names']), d['offsets'], labels, d['bands'], float(d.meta['mjdref']), arrays, more)

@@ -91,5 +91,6 @@ def unnamed_gases(m:Measurement, # spectra, and the simulator that fitted them
         state = m.sim.space.columns(theta) | {f'mf_{gas}': torch.zeros(len(theta), dtype=torch.float64)}
         full = torch.stack([state[k] for k in more.space], 1)
         shape = more.jacobian(full, [more.space.index(f'mf_{gas}')])[1]
-        if shape.any(): out[f'{gas}, which is in the line list and not in the fit (--gas {gas}=0..5%)'] = amount_in_sd(m, theta, shape)
+        told = f'{gas}, which is in the line list and not in the fit (--gas {gas}=0..5%)'
+        if shape.any(): out[told] = amount_in_sd(m, theta, shape)
     return out
