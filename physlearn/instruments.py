@@ -12,7 +12,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 # %% ../nbs/00_core/00b_instruments.ipynb #eea95920
-INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk')
+INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk',
+                   lightcurve='physlearn.lightcurve.desk')
 OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonline',
                         setup='print options as a set-up file, for --setup',
                         windows='say where an instrument should look to tell what is wanted',
@@ -46,7 +47,11 @@ EXAMPLES = dict(
         fit=['stands.csv --noise 0.02 --out traits.csv'],
         identifiable=['--noise 0.02 --tts 40'],
         train=['quick --table stands.csv --scale 1 --offset 0 --out runs/wood'],
-        retrieve=['runs/wood stands.csv --scale 1 --offset 0 --out traits_by_run.csv']))
+        retrieve=['runs/wood stands.csv --scale 1 --offset 0 --out traits_by_run.csv']),
+    lightcurve=dict(
+        simulate=['survey --n 20'],
+        fit=['survey/*.fits --model constant --out rates.csv'],
+        identifiable=['--model pulse --visits 20 --known period=8h']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002
 _OURS = str(Path(__file__).resolve().parent) if '__file__' in globals() else os.getcwd()

@@ -220,7 +220,8 @@ class ParamSpace:
     def items(self): return self._params.items()
     def __getitem__(self, name)->Param:
         if name not in self._params:
-            near = next((f"; write {k}" for k in self if k.lower() == f'{name}'.lower() or k.endswith(f'_{name}')), '')
+            near = next((f"; write {k}" for k in self if k.lower() == f'{name}'.lower() or k.endswith(f'_{name}')
+                         or k.startswith(f'{name}_')), '')
             raise KeyError(f"no parameter {name!r}: there are {', '.join(self)}{near}")
         return self._params[name]
     def index(self, name)->int: return self[name] and self.names.index(name)

@@ -310,7 +310,9 @@ def _read(path, head, table, cols, h, notes, least):
     order = order[~lost]
     if (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz)', '', Path(path).name)
-    unit = re.sub('counts?', 'ct', units.get(_find(cols, 'RATE', 'COUNT_RATE', 'FLUX') or '') or 'ct/s')
+    said = units.get(_find(cols, 'RATE', 'COUNT_RATE', 'FLUX') or '')
+    if not said and not erosita and not np.isfinite(got['counts']).any(): notes.append('no unit of rates: called ct/s')
+    unit = re.sub('counts?', 'ct', said or 'ct/s')
     meta = {k: head[k] for k in ('TELESCOP', 'INSTRUME', 'OBJECT', 'RA_OBJ', 'DEC_OBJ', 'DATE-OBS', 'TIMEREF') if k in head}
     arrays = dict(time=time, dt=dt, mask=mask) | got
     return LightCurve(name, labels, bands, mjdref=ref, timesys=str(_value(head, 'TIMESYS') or ''), unit=unit, meta=meta,

@@ -1,0 +1,62 @@
+"""Light curves from a shell: simulated surveys fitted, and what people get wrong."""
+from pathlib import Path
+import numpy as np
+import pytest
+from physlearn.cli import main
+from physlearn.lightcurve.desk import fit_lightcurve, measurement_of
+from physlearn.lightcurve.xray_files import LightCurve
+from physlearn.params import normals
+from physlearn.results import Results
+import torch
+
+def cli(*words): return main([str(w) for w in words])
+
+def source(theta, model, n=24, e=24., key='source'):
+    "A light curve whose counts are drawn from a model of its rate, visits every four hours."
+    zeros = np.zeros((n, 1))
+    blank = dict(labels=('0.2-5 keV',), bands=np.array([[.2, 5.]]), time=14400.*np.arange(n) + 20, dt=np.full(n, 40.), exposure=zeros + e,
+                 counts=zeros, back=np.random.default_rng(len(key)).poisson(8., (n, 1)) + 0., ratio=zeros + .0125, rate=zeros, err_minus=zeros + 1,
+                 err_plus=zeros + 1, mask=zeros == 0, mjdref=58000.)
+    m = measurement_of(LightCurve('s', **blank), model)
+    mu = m.sim(torch.tensor([theta], dtype=torch.float64))
+    y = m.like.draw(mu, normals(1, n, key, dtype=torch.float64).view_as(mu))
+    return LightCurve('s', **blank | dict(counts=y[0].T.numpy()))
+
+def test_a_flare_is_found():
+    "Rate, factor and time within three sd; a constant is less likely by far; of a constant source it is not."
+    got = fit_lightcurve(source([2., 20., 41., .1, 5.], 'flare'), 'flare', known=('rise=0.1h',), draws=256)
+    for k, truth in dict(rate=2., factor=20., peak=41., decay=5.).items():
+        j = got.space.index(k)
+        assert abs(got.value[0,j] - truth) < 3.5*got.sd[0,j], (k, got.value[0,j], got.sd[0,j])
+    assert got.signals['nats_over_constant'][0] > 50 and got.ok.all() and got.p[0] > .001
+    still = fit_lightcurve(source([2.], 'constant'), 'trend')
+    assert abs(still.value[0,1]) < 3*still.sd[0,1] and still.signals['nats_over_constant'][0] < 6
+
+def test_faint_rates_have_no_normal_errors():
+    "A dozen photons: the interval holds the truth, and its ends are not those of a mean and a standard deviation."
+    got = fit_lightcurve(source([.02], 'constant'), draws=512)
+    assert got.low[0,0] < .02 < got.high[0,0] and got.sd[0,0] < .05
+    assert got.high[0,0] - got.value[0,0] > 1.2*(got.value[0,0] - got.low[0,0])
+
+def test_a_survey_is_written_and_fitted(tmp_path, capsys):
+    assert cli('simulate', 'lightcurve', tmp_path/'s', '--n', 2, '--seed', 3) == 0
+    files = sorted((tmp_path/'s').glob('*.fits'))
+    assert len(files) == 2 and cli('fit', 'lightcurve', *files, '--draws', 64, '--bands', 2, '--out', tmp_path/'r.json') == 0
+    out = capsys.readouterr().out
+    assert 'wrote 2 sources' in out and 'joined to' in out and len(Results.load(tmp_path/'r.json')) == 2
+    assert cli('simulate', 'lightcurve', tmp_path/'s', '--n', 2) == 2 and 'holds FITS files already' in capsys.readouterr().err
+
+@pytest.mark.parametrize('words, says', [
+    ('fit lightcurve FILE --model burst', 'constant, trend, flare, eclipse, pulse'), ('fit lightcurve FILE --bands 4', 'has 3: 0.2-0.6 keV'),
+    ('fit lightcurve FILE --steps days', 'visits or rows'), ('fit lightcurve none.fits', 'none.fits: cannot be opened'),
+    ('fit lightcurve FILE --range period=2..3h', "period"), ('fit lightcurve FILE --known rate=3ct/s', "write rate_1"),
+    ('identifiable lightcurve --model pulse --cadence 4', 'cadence'), ('identifiable lightcurve --visits 1', '2 or more'),
+    ('simulate lightcurve out --survey sky', 'erass1, pole or efeds'), ('train lightcurve', 'no recipe'), ('retrieve nowhere x.fits', 'nowhere')])
+def test_refused(tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(tmp_path)
+    assert cli('simulate', 'lightcurve', 's', '--n', 1, '--seed', 3) == 0
+    capsys.readouterr()
+    before = set(Path().rglob('*'))
+    assert cli(*words.replace('FILE', str(next(Path('s').glob('*.fits')))).split()) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count('\n') == 1 and set(Path().rglob('*')) == before
