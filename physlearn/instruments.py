@@ -51,7 +51,8 @@ EXAMPLES = dict(
     lightcurve=dict(
         simulate=['survey --n 20'],
         fit=['survey/*.fits --model constant --out rates.csv'],
-        identifiable=['--model pulse --visits 20 --known period=8h']))
+        identifiable=['--model pulse --visits 20 --known period=8h'],
+        train=['quick --data survey --out runs/xray']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002
 _OURS = str(Path(__file__).resolve().parent) if '__file__' in globals() else os.getcwd()

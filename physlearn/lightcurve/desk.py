@@ -21,6 +21,7 @@ from ..files import output_folder
 from ..likelihood import Gaussian, Measurement, Poisson
 from .counting import Counts
 from .rates import MODELS, Rates
+from .train_lightcurve import PRESETS, LightCurveRecipe, judge
 from .xray_files import LightCurve, by_visits, overlapping, read_lightcurve
 from .xray_simulate import simulate
 from ..misfit import WIDTHS, misfit
@@ -183,5 +184,5 @@ class SimulateLightCurves:
         made.write(folder)
         print(f"wrote {self.n} source{'s'*(self.n > 1)}, {len(made.time)} rows, to {folder}")
 
-lightcurve = Instrument('lightcurve', own=dict(fit=FitLightCurve, identifiable=IdentifiableLightCurve,
-                                               simulate=SimulateLightCurves))
+lightcurve = Instrument('lightcurve', LightCurveRecipe, PRESETS, judge=judge, own=dict(
+    fit=FitLightCurve, identifiable=IdentifiableLightCurve, simulate=SimulateLightCurves))

@@ -170,7 +170,7 @@ def forward(self:LightVAE, batch:dict, draws:int=1)->dict:
     mu, logvar = self.encode(batch)
     z = sampled(mu, logvar, self.training)
     time = torch.where(batch['mask'], batch['time'] - batch['time'][:,:1], 0.).to(mu.dtype)
-    return dict(z=z, mu=mu, logvar=logvar, rate=self.decode(z, time, time.amax(1)))
+    return dict(z=z, mu=mu, logvar=logvar, kl=self.kl(mu, logvar), rate=self.decode(z, time, time.amax(1)))
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0021
 def bound(model:LightVAE, out:dict,
