@@ -513,7 +513,7 @@ def _cards(table, name, field, place, survey):
 def _layout():
     "Cards of the columns: what astropy would write."
     hdu = fits.BinTableHDU(np.zeros(1, ROW_TYPE))
-    for k, (_, _, unit) in enumerate(_COLUMNS): hdu.columns[k].unit = unit
+    for k, (_, _, unit) in enumerate(_COLUMNS, 1): hdu.header.set(f'TUNIT{k}', unit, after=f'TFORM{k}')
     return hdu.header
 
 @patch
