@@ -8,6 +8,7 @@ from astropy.time import Time
 from scipy import special, stats
 from physlearn.lightcurve.xray_simulate import (ANOMALIES, BANDS, CLASSES, FIELD, MJDREF, ROW_TYPE, SURVEYS, exposures,
                                                 simulate, srctool_errors)
+from physlearn.lightcurve.xray_files import read_lightcurve
 
 def by_visit(s, i, *values):
     "Sums over the rows of each visit."
@@ -120,9 +121,12 @@ def test_visits_follow_the_latitude():
     assert all(np.ptp(two.time[two.rows(i)]) > 182*86400 for i in range(20))
     assert all((np.diff(two.time[two.rows(i)]) > 0).all() for i in range(20))
 
+@pytest.fixture(scope='module')
+def anomalous(): return [simulate(500, seed=21, rate=(1., 1.), anomalies=v) for v in (0., 1.)]
+
 @pytest.mark.parametrize('name', ANOMALIES)
-def test_each_anomaly_changes_what_it_says(name):
-    plain, odd = (simulate(800, seed=21, rate=(1., 1.), anomalies=v) for v in (0., 1.))
+def test_each_anomaly_changes_what_it_says(name, anomalous):
+    plain, odd = anomalous
     own = np.nonzero(odd.truth['anomaly'] == name)[0]
     rows = np.concatenate([np.arange(odd.rows(i).start, odd.rows(i).stop) for i in own])
     c, d, b = plain.counts[rows], odd.counts[rows], odd.back[rows].sum()/plain.back[rows].sum()
@@ -132,11 +136,11 @@ def test_each_anomaly_changes_what_it_says(name):
     if name == 'pile-up': assert .7 < d.sum()/c.sum() < .98
     if name == 'band swap': assert (d == c[:,[1, 0, 2]]).all()
     if name == 'time reversal': assert .9 < d.sum()/c.sum() < 1.1 and (odd.rate[rows] != plain.rate[rows]).any()
-    rest = odd.truth['anomaly'] == ''
-    assert not rest.any()
+    assert not (odd.truth['anomaly'] == '').any() and (plain.truth['anomaly'] == '').all()
 
 HEADER = ('EXTNAME TELESCOP INSTRUME NINST INSTRUM1 INSTRUM7 SKYFIELD OBJECT RA_OBJ DEC_OBJ DATE-OBS TSTART TSTOP TIMESYS BACKAPP DEADAPP '
           'VIGNAPP E_MIN1 E_MAX1 E_MIN3 E_MAX3 CTS_SC1 CTS_BK3 SRC_REG BACK_REG ERCONFIG MJDREF TIMEDEL TIMEZERO')
+UNITS = 's s count ct/s ct/s ct/s ct/s count ratio ratio ratio ratio ratio deg deg**2 deg**2 ratio'
 
 @pytest.fixture(scope='module')
 def written(tmp_path_factory):
@@ -155,6 +159,7 @@ def test_written_columns_obey_the_relations_of_real_ones(written):
             d, h = hdus[1].data, hdus[1].header
             f = {k: np.asarray(d[k], float) for k in d.names}
         assert all(k in h for k in HEADER.split())
+        assert [h[f'TUNIT{k}'] for k in range(1, 18)] == UNITS.split() and list(h).index('TUNIT1') == list(h).index('TFORM1') + 1
         assert [h[f'E_MIN{b}'] for b in (1, 2, 3)] == BANDS[:,0].tolist()
         assert [h[f'CTS_SC{b}'] for b in (1, 2, 3)] == f['COUNTS'].sum(0).tolist()
         assert [h[f'CTS_BK{b}'] for b in (1, 2, 3)] == f['BACK_COUNTS'].sum(0).tolist()
@@ -188,3 +193,19 @@ def test_errors_of_the_real_file():
     for k, v, bar in zip(('RATE', 'RATE_ERR', 'RATE_ESTPOSERR', 'RATE_ESTNEGERR'), told, (2e-7, 2e-7, 2e-4, 1e-3)):
         both = np.isfinite(v) & np.isfinite(f[k]) & use[:,None]
         assert (np.isfinite(v) == np.isfinite(f[k]))[use].mean() > .999 and np.allclose(v[both], f[k][both], rtol=bar), k
+
+@pytest.mark.parametrize('kind', ['SRC', 'SRC+BKG'])
+def test_erodays_of_another_tool(tmp_path, kind):
+    s = simulate(5, seed=23, rate=(1., 10.))
+    for i, path in enumerate(s.write(tmp_path, rebinned=kind)):
+        with fits.open(path) as hdus:
+            hdus.verify('exception')
+            d = hdus[1].data
+            assert {'RATE_ERRM', 'RATE_ERRP'} < set(d.names) and 'FRACTIME' not in d.names and d['COUNTS'].sum() == s.counts[s.rows(i)].sum()
+        lc = read_lightcurve(path)
+        assert 'RATE_ERRM' in lc.said and np.allclose(lc.rate, d['RATE'])
+        c, e, net = by_visit(s, i, s.counts[:,1], s.exposure[:,1], s.counts[:,1] - s.ratio*s.back[:,1])
+        use = (c > 20) & (e > 5)
+        assert np.abs(d['RATE'][use,1]/((c if kind == 'SRC+BKG' else net)/e)[use] - 1).max() < .06   # the grid's step is 7 %
+        assert (d['RATE_ERRM'] <= d['RATE']).all() and (d['RATE_ERRP'] > 0).all()
+    with pytest.raises(ValueError, match='unknown product'): s.write(tmp_path, rebinned='BKG')

@@ -6,7 +6,8 @@
 __all__ = ['BANDS', 'MJDREF', 'FIELD', 'LIVE', 'SURVEYS', 'ERODAY', 'HALF_YEAR', 'PARTS', 'ROWS', 'CLASSES', 'MIX', 'COLOURS',
            'GRID', 'PARAMETERS', 'ANOMALIES', 'ROW_TYPE', 'vignetting', 'Survey', 'drawn', 'visit_plan', 'visits',
            'exposures', 'between', 'flare', 'eruptions', 'eclipse', 'outburst', 'periodic', 'red_noise', 'parameters',
-           'population', 'poisson_quantile', 'fluxes', 'backgrounds', 'Simulated', 'simulate', 'srctool_errors']
+           'population', 'poisson_quantile', 'fluxes', 'backgrounds', 'Simulated', 'simulate', 'srctool_errors',
+           'grid_rates']
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0004
 import math
@@ -20,6 +21,7 @@ from scipy import special
 from scipy.fft import irfft, next_fast_len
 from ..files import atomic_write
 from ..params import normals, uniforms
+from .counting import log_marginal
 from .xray_files import LightCurves, net_rates, poisson_errors
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0007
@@ -483,7 +485,7 @@ def _utc(seconds):
     days = np.datetime64('1858-11-17') + np.timedelta64(int(MJDREF*86400), 's')
     return str(days + np.timedelta64(round(seconds - 69.184), 's'))
 
-def _cards(table, name, field, place, survey):
+def _cards(table, name, field, place, radius, survey):
     "Keywords of a file, as (name, value, comment)."
     yield from (('EXTNAME', 'RATE', 'name of this binary table extension'), ('HDUCLASS', 'OGIP', ''),
                 ('HDUCLAS1', 'LIGHTCURVE', ''), ('HDUCLAS2', 'TOTAL', ''), ('HDUCLAS3', 'COUNT', ''),
@@ -503,18 +505,19 @@ def _cards(table, name, field, place, survey):
         yield f'E_MAX{b+1}', hi, '[keV]'
         yield f'CTS_SC{b+1}', int(table['COUNTS'][:,b].sum()), ''
         yield f'CTS_BK{b+1}', int(table['BACK_COUNTS'][:,b].sum()), ''
-    radius = math.sqrt(table['BACKSCAL_SRC'].max()/np.pi)
     where = f'{place[0]:.9f} {place[1]:.9f}'
     yield 'SRC_REG', f'ICRS;circle {where} {radius:.5E}', ''
     yield 'BACK_REG', f'ICRS;annulus {where} {2*radius:.5E} {math.sqrt(4 + 92)*radius:.5E}', ''
     yield 'ERCONFIG', 'c010', ''
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0039
-def _layout():
-    "Cards of the columns: what astropy would write."
-    hdu = fits.BinTableHDU(np.zeros(1, ROW_TYPE))
-    for k, (_, _, unit) in enumerate(_COLUMNS): hdu.columns[k].unit = unit
-    return hdu.header
+def _layout(table)->tuple:
+    "Cards of the columns, and the end, as astropy would write them."
+    hdu = fits.BinTableHDU(np.zeros(1, table.dtype))
+    units = {k: unit for k, _, unit in _COLUMNS} | dict(RATE_ERRM='ct/s', RATE_ERRP='ct/s')
+    for k, name in enumerate(table.dtype.names, 1): hdu.header.set(f'TUNIT{k}', units[name], after=f'TFORM{k}')
+    cards = ''.join(card.image for card in hdu.header.cards)
+    return cards.encode(), b'END'.ljust(80)
 
 @patch
 def place(self:Simulated, i:int)->tuple:
@@ -527,21 +530,71 @@ def place(self:Simulated, i:int)->tuple:
     y, z = y*math.cos(tilt) - math.sin(beta)*math.sin(tilt), y*math.sin(tilt) + math.sin(beta)*math.cos(tilt)
     return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.asin(max(-1., min(1., z))))
 
+# %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0062
+_GRID = np.logspace(-3, 3, 200)                          # of rates [ct/s]
+
+def grid_rates(counts, back, ratio, exposure, source:bool)->tuple: # (N,3) each
+    "Mode of the rate and distances to where its posterior has fallen by 1/2 [ct/s]; `source`: without background."
+    like = lambda v: torch.as_tensor(np.broadcast_to(v, counts.shape)[...,None].astype(float))
+    c, b, r, e = map(like, (counts, back, ratio, exposure))
+    mean = torch.from_numpy(_GRID)*e
+    log = (log_marginal(c, mean, b, r, 1.) if source else torch.xlogy(c, mean) - mean).numpy()
+    top = log.argmax(-1)
+    inside = log >= log.max(-1, keepdims=True) - .5
+    # the first points outside
+    first, last = inside.argmax(-1) - 1, len(_GRID) - inside[...,::-1].argmax(-1)
+    rate = _GRID[top]
+    return rate, np.where(first < 0, rate, rate - _GRID[first]), _GRID[np.minimum(last, len(_GRID) - 1)] - rate
+
 @patch
-def write(self:Simulated, folder)->list: # of files, which has to exist
-    "A file for each source, as srctool would have written it; their paths."
-    folder, layout, out = Path(folder), _layout(), []
+def rebinned(self:Simulated, i:int, source:bool=False)->np.ndarray: # number of a source, without background?
+    "Its visits as a tool for erodays writes them."
+    rows, kinds = self.table(i), dict(ROW_TYPE.fields)
+    first = np.flatnonzero(np.diff(self.visit[self.rows(i)], prepend=-1))
+    total = lambda k: np.add.reduceat(rows[k].astype(float), first, axis=0)
+    number = np.diff(first, append=len(rows))
+    names = ('TIME', 'TIMEDEL', 'COUNTS', 'BACK_COUNTS', 'RATE', 'RATE_ERRM', 'RATE_ERRP', 'FRACEXP', 'BACKRATIO')
+    kind = lambda k: ROW_TYPE[k] if k in kinds else ROW_TYPE['RATE']
+    out = np.zeros(len(first), [(k, kind(k).base, kind(k).shape) for k in names])
+    for k in ('TIMEDEL', 'COUNTS', 'BACK_COUNTS'): out[k] = total(k)
+    for k in ('TIME', 'BACKRATIO'): out[k] = total(k)/number
+    out['FRACEXP'] = total('FRACEXP')/number[:,None]
+    exposure = np.add.reduceat(rows['FRACEXP']*rows['TIMEDEL'][:,None], first, axis=0)
+    told = grid_rates(out['COUNTS'], out['BACK_COUNTS'], out['BACKRATIO'][:,None], exposure, source)
+    for k, v in zip(('RATE', 'RATE_ERRM', 'RATE_ERRP'), told): out[k] = v
+    return out
+
+# %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0063
+def _header(table, layout, known, *about):
+    "A header as bytes; `known` keeps the cards that all files share, by keyword: value and 80 bytes."
+    out = [layout[0].replace(b'NAXIS2  =                    1', b'NAXIS2  = %20d' % len(table))]
+    for key, value, comment in _cards(table, *about):
+        if known.get(key, (None,))[0] != value:
+            known[key] = value, fits.Card(key, value, comment).image.encode()
+        out.append(known[key][1])
+    head = b''.join(out) + layout[1]
+    return head + b' '*(-len(head) % 2880)
+
+@patch
+def write(self:Simulated,
+          folder,         # which has to exist
+          rebinned=None,  # 'SRC' or 'SRC+BKG': visits with RATE_ERRM and RATE_ERRP, as a tool for erodays writes
+         )->list:         # paths of the files
+    "A file for each source, as srctool would have written it."
+    if rebinned not in (None, 'SRC', 'SRC+BKG'):
+        raise ValueError(f"unknown product {rebinned!r}; choose SRC or SRC+BKG, or None for rows")
+    make = self.table if rebinned is None else lambda i: self.rebinned(i, rebinned == 'SRC')
+    folder, out, known = Path(folder), [], {}
     primary = fits.PrimaryHDU().header.tostring().encode()
+    layout = _layout(make(0))
     for i, number in enumerate(self.number.tolist()):
-        table, place = self.table(i), self.place(i)
+        table, place = make(i), self.place(i)
         field = f'{int(place[0]/4)*1000 + int((90 - place[1])/3):06d}'
-        header = layout.copy()
-        header['NAXIS2'] = len(table)
-        for card in _cards(table, f'{number:05d}', field, place, self.survey): header[card[0]] = card[1:]
+        about = f'{number:05d}', field, place, self.truth['radius'][i]/3600, self.survey
+        head = _header(table, layout, known, *about)
         data = table.tobytes()
         path = folder/f'em01_{field}_020_LightCurve_{number:05d}_c010.fits'
-        with atomic_write(path) as tmp:
-            tmp.write_bytes(primary + header.tostring().encode() + data + bytes(-len(data) % 2880))
+        with atomic_write(path) as tmp: tmp.write_bytes(primary + head + data + bytes(-len(data) % 2880))
         out.append(path)
     return out
 

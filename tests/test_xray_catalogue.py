@@ -1,0 +1,153 @@
+"""A folder of light curves: the fast way gives astropy's bits, what cannot be read is named, copies stay on one side."""
+import gzip, os
+from pathlib import Path
+import numpy as np
+import pytest
+from astropy.io import fits
+from physlearn.files import FileError
+from physlearn.lightcurve.xray_catalogue import (Catalogue, all_by_visits, load_all_fits_files, load_n_light_curves, name_of, partition_data,
+                                                 read_catalogue, same_sources, scan)
+from physlearn.lightcurve.xray_files import LightCurves, by_visits, read_lightcurve
+from physlearn.lightcurve.xray_simulate import simulate
+
+@pytest.fixture
+def folder(tmp_path):
+    "Eight files: plain, gzipped, in a folder of their own."
+    files = simulate(8, seed=5).write(tmp_path)
+    (tmp_path/'more').mkdir()
+    for f in files[5:]:
+        (tmp_path/'more'/f'{f.name}.gz').write_bytes(gzip.compress(f.read_bytes()))
+        f.unlink()
+    return tmp_path
+
+def changed(path, out, *cards, column=None, unsort=False):
+    "A file with other cards in its table's header, or other rows."
+    with fits.open(path) as f:
+        for k, v in cards: f[1].header[k] = v
+        if unsort: f[1].data = f[1].data[::-1].copy()
+        if column: f[1].data[column[0]][:] = column[1]
+        f.writeto(out, overwrite=True)
+    return out
+
+def equal(a, b):
+    for k in ('time', 'dt', 'exposure', 'counts', 'back', 'ratio', 'rate', 'err_minus', 'err_plus', 'mask'):
+        np.testing.assert_array_equal(getattr(a, k), getattr(b, k), err_msg=k)
+
+def test_bits_of_astropy(folder):
+    "Plain or gzipped, rows or visits, each number is the reader's."
+    rows, visits = read_catalogue(folder, visits=False).curves, read_catalogue(folder).curves
+    assert len(rows) == len(visits) == 8
+    for i, f in enumerate(rows.more['file']):
+        own = read_lightcurve(f)
+        equal(rows[i], own)
+        equal(visits[i], by_visits(own))
+        assert rows.names[i] == own.name == name_of(f)
+        assert rows.more['ra'][i] == own.meta['RA_OBJ'] and rows.more['dec'][i] == own.meta['DEC_OBJ']
+
+@pytest.mark.parametrize('case', [('TIMEZERO', 100.), ('MJDREF', 51544.), ('TIMEPIXR', 0.), ('E_MAX3', 8.), ('TIMEUNIT', 'd'), ('TUNIT1', 'd'), ('TNULL3', 0),
+                                  ('TSCAL4', 2.), ('OBJECT', 'another'), ('HISTORY', 'x'*300), 'unsorted', 'dark', 'nan'], ids=str)
+def test_what_decides(folder, case):
+    "A card that changes the meaning of the rows makes a layout of its own; rows that need a look at the whole file get it."
+    first = sorted(folder.glob('*.fits'))[0]
+    out = folder/'zz.fits'
+    if isinstance(case, tuple): changed(first, out, case)
+    if case == 'unsorted': changed(first, out, unsort=True)
+    if case == 'dark': changed(first, out, column=('FRACEXP', 0.))
+    if case == 'nan': changed(first, out, column=('TIME', np.nan))
+    found = read_catalogue(folder, visits=False)
+    try: own = read_lightcurve(out)
+    except FileError as e: assert str(e) == found.refused[str(out)]
+    else:
+        if str(out) in found.refused: assert case[0] == 'E_MAX3' and 'most files here have' in found.refused[str(out)]
+        else:
+            got = found.curves[list(found.curves.more['file']).index(str(out))]
+            np.testing.assert_allclose(got.mjd, own.mjd, rtol=0, atol=1e-10)
+            if case[0] in ('OBJECT', 'HISTORY', 'TNULL3', 'TSCAL4', 'unsorted'): equal(got, own)
+
+def test_what_cannot_be_read(folder):
+    "Each file that is left out is named with its reason; none is lost."
+    whole = sorted(folder.glob('*.fits'))
+    data = whole[0].read_bytes()
+    bad = dict(cut=data[:-2880], header=data[:5000], letter=b'Dear colleague', empty=b'', packed=gzip.compress(data)[:-400])
+    for k, v in bad.items(): (folder/f'{k}.fits').write_bytes(v)
+    found = read_catalogue(folder)
+    assert {Path(f).stem for f in found.refused} == set(bad) and len(found) == 8
+    assert all(f in reason and '\n' not in reason for f, reason in found.refused.items())
+    for f in load_all_fits_files(folder):
+        if f.stem not in bad: f.unlink()
+    with pytest.raises(FileError, match='none of 5 files can be used'): read_catalogue(folder)
+    with pytest.raises(FileError, match='is no folder'): read_catalogue(folder/'nowhere')
+    (folder/'bare').mkdir()
+    with pytest.raises(FileError, match='holds no light curves'): read_catalogue(folder/'bare')
+
+def test_the_cache(folder):
+    "Read again while files and options are the same, made anew otherwise; what was refused is kept."
+    (folder/'letter.fits').write_text('Dear colleague')
+    cache = folder/'all.h5'
+    first = read_catalogue(folder, cache)
+    stamp = cache.stat().st_mtime_ns
+    again = read_catalogue(folder, cache)
+    assert cache.stat().st_mtime_ns == stamp and again.refused == first.refused and again.notes == first.notes
+    for k, v in first.curves.arrays.items(): np.testing.assert_array_equal(again.curves.arrays[k], v)
+    for k, v in first.curves.more.items(): np.testing.assert_array_equal(again.curves.more[k], v)
+    assert len(LightCurves.load(cache)) == len(Catalogue.load(cache)) == 8
+    assert len(read_catalogue(folder, cache, visits=False).curves.arrays['time']) > len(first.curves.arrays['time'])
+    os.unlink(folder/'letter.fits')
+    assert not read_catalogue(folder, cache).refused
+
+def test_copies(folder):
+    "A file under another tile's name: the same source, once, on one side of every split; a later survey is the same source, no copy."
+    first = sorted(folder.glob('*.fits'))[0]
+    (folder/'em01_999999_020_LightCurve_00001_c010.fits').write_bytes(first.read_bytes())
+    changed(first, folder/'em02_999999_020_LightCurve_00001_c010.fits', ('MJDREF', 51543.875 + 182.6), ('RA_OBJ', fits.getval(first, 'RA_OBJ', 1) + 1e-4))
+    found = read_catalogue(folder)
+    c, names = found.curves, list(found.curves.names)
+    at = [names.index(k) for k in (first.stem, 'em01_999999_020_LightCurve_00001_c010', 'em02_999999_020_LightCurve_00001_c010')]
+    assert len(set(c.more['source'][at])) == 1 and c.more['copy'][at].tolist() == [False, True, False] and c.more['copy'].sum() == 1
+    assert any('repeat photons' in n for n in found.notes) and len(np.unique(c.more['source'])) == 8
+    for seed in range(12):
+        try: sides = partition_data(c, .3, .3, seed)
+        except ValueError: continue
+        assert sorted(sum(names[i] in s.names for i in at) for s in sides) == [0, 0, 3]
+    source, copy = same_sources(c, np.full(len(c), np.nan), np.full(len(c), np.nan))     # without positions: by the photons
+    assert source[at[1]] == source[at[0]] and copy[at[1]]
+
+def test_bands_of_most(folder):
+    "A set has one set of bands."
+    first = sorted(folder.glob('*.fits'))[0]
+    out = changed(first, folder/'zz.fits', ('E_MAX3', 8.))
+    found = read_catalogue(folder)
+    assert list(found.refused) == [str(out)] and '2.3-8 keV; most files here have' in found.refused[str(out)]
+
+def test_shares_and_words():
+    "85, 5 and 10 per cent, the same for the same seed, whatever else is there; bands by their numbers."
+    curves = simulate(2000, seed=1, mix='constant').light_curves()
+    train, val, test = partition_data(curves)
+    assert len(train) + len(val) + len(test) == 2000
+    for got, want in ((len(train), .85), (len(val), .05), (len(test), .10)): assert abs(got/2000 - want) < 4*(want*(1 - want)/2000)**.5
+    fewer = partition_data(curves.some(np.arange(0, 2000, 2)))
+    assert all(set(few.names) <= set(side.names) for few, side in zip(fewer, (train, val, test)))
+    low, mid, high = load_n_light_curves(64, curves)
+    assert (low.names == high.names).all() and mid.labels == ('0.6-2.3 keV',) and mid[3].counts.shape[1] == 1
+    assert (load_n_light_curves(64, curves, band=2).arrays['counts'] == high.arrays['counts']).all()
+    assert set(load_n_light_curves(64, curves, 0, seed=1).names) != set(low.names)
+    sides = partition_data((low, mid, high), .2, .2)
+    assert [len(s) for s in sides] == [3]*3 and all((s[0].names == s[2].names).all() for s in sides)
+    for words in (dict(test_size=0), dict(val_size=.95)):
+        with pytest.raises(ValueError, match='positive shares'): partition_data(curves, **words)
+    with pytest.raises(ValueError, match='band=3'): load_n_light_curves(5, curves, 3)
+    with pytest.raises(ValueError, match='leave a side empty'): partition_data(curves.some([0, 1]))
+
+def test_real_files():
+    "AB Doradus alone, and a folder of rates, which have no visits."
+    data = Path(os.environ.get('PHYSLEARN_DATA', ''))/'lightcurves'
+    if not data.is_dir(): pytest.skip('PHYSLEARN_DATA has no light curves')
+    star = data/'erosita_erass1'
+    assert scan(next(star.iterdir()).read_bytes()).rows == 626
+    found = read_catalogue(star, visits=False)
+    equal(found.curves[0], read_lightcurve(next(star.iterdir())))
+    equal(all_by_visits(found.curves)[0], by_visits(found.curves[0]))
+    with pytest.raises(ValueError, match='has rates alone'): read_catalogue(data/'maxi_gsc')
+    assert len(read_catalogue(data/'maxi_gsc', visits=False)) == 1        # the other has other bands
+    efeds = read_catalogue(data/'erosita_efeds_template', visits=False)
+    assert len(efeds) == 2 and any('overlap' in n for n in efeds.notes)
