@@ -49,8 +49,8 @@ EXAMPLES = dict(
         train=['quick --table stands.csv --scale 1 --offset 0 --out runs/wood'],
         retrieve=['runs/wood stands.csv --scale 1 --offset 0 --out traits_by_run.csv']),
     lightcurve=dict(
-        simulate=['survey --n 20'],
-        fit=['survey/*.fits --model constant --out rates.csv'],
+        simulate=['survey --n 100'],
+        fit=['survey/*1_c010.fits --model constant --bands 2 --out rates.csv'],
         identifiable=['--model pulse --visits 20 --known period=8h'],
         train=['quick --data survey --out runs/xray']))
 

@@ -100,7 +100,7 @@ def test_every_option_has_default_example_and_unit(capsys, verb, name):
     cls = command_of(verb, find(name))
     with pytest.raises(SystemExit): from_words(for_help(cls), ['--help'], 'x')
     options = re.split(r'\n[│ ] (?=--)', capsys.readouterr().out)[1:]
-    assert len(options) > (3 if name == 'lightcurve' and verb == 'simulate' else 8)
+    assert len(options) > (2 if name == 'lightcurve' and verb == 'simulate' else 8)
     for part in options:
         text = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', part).split())
         option, flag = text.split()[0].strip(','), ', --no-' in text
