@@ -60,3 +60,20 @@ def test_refused(tmp_path, monkeypatch, capsys, words, says):
     assert cli(*words.replace('FILE', str(next(Path('s').glob('*.fits')))).split()) == 2
     err = capsys.readouterr().err
     assert says in err and err.count('\n') == 1 and set(Path().rglob('*')) == before
+
+def test_a_rate_that_is_not_seen_is_an_upper_limit():
+    "Where the interval begins at the end of the range, that is said; where it does not, it is not."
+    none = fit_lightcurve(source([.001], 'constant'), draws=256)
+    assert 'rate: an upper limit' in none.signals['read'][0]
+    assert 'upper limit' not in fit_lightcurve(source([1.], 'constant'), draws=256).signals['read'][0]
+
+def test_rates_with_two_errors():
+    "Without photons the rate is the maximum of normal halves: above the mean of two data whose upper errors are the larger ones."
+    lc = source([1.], 'constant', n=2)
+    blank = np.full((2, 1), np.nan)
+    two = LightCurve('s', lc.labels, lc.bands, lc.time, lc.dt, lc.exposure, blank, blank, blank, np.array([[1.], [2.]]), np.array([[.1], [.1]]),
+                     np.array([[.3], [.3]]), lc.mask)
+    got = fit_lightcurve(two)
+    grid = np.linspace(1, 2, 100_001)                             # above the first, below the second
+    best = grid[np.argmin(((grid - 1)/.3)**2 + ((grid - 2)/.1)**2)]
+    assert got.value[0,0].item() == pytest.approx(best, abs=2e-3) and 'halves' in got.method

@@ -209,3 +209,10 @@ def test_erodays_of_another_tool(tmp_path, kind):
         assert np.abs(d['RATE'][use,1]/((c if kind == 'SRC+BKG' else net)/e)[use] - 1).max() < .06   # the grid's step is 7 %
         assert (d['RATE_ERRM'] <= d['RATE']).all() and (d['RATE_ERRP'] > 0).all()
     with pytest.raises(ValueError, match='unknown product'): s.write(tmp_path, rebinned='BKG')
+
+def test_truth_comes_back_from_a_file(tmp_path):
+    "A written set keeps the true rates of its steps and the truth of its sources."
+    made = simulate(5, seed=2).light_curves()
+    again = type(made).load(made.save(tmp_path/'s.h5'))
+    assert np.array_equal(again.arrays['true_rate'], made.arrays['true_rate']) and again.arrays['mask'].dtype == bool
+    assert set(again.more) == set(made.more) and again.some([1, 3]).arrays['true_rate'].shape[0] == made.lengths[[1, 3]].sum()

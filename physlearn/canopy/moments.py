@@ -120,7 +120,8 @@ class Moments(nn.Module):
         self.register_buffer('normal', torch.special.ndtri(.5 + torch.tensor(LEVELS)/2), persistent=False)
         for name, v in dict(centre=prior.mean(0), scale=prior.std(0)).items():
             self.register_buffer(name, v.float(), persistent=False)
-        sizes = dict(shift=(told,), spread=(told,), low=(model.norm.width,), high=(model.norm.width,), tries=(TRIES, self.d))
+        seen = (model.norm.width,)
+        sizes = dict(shift=(told,), spread=(told,), low=seen, high=seen, tries=(TRIES, self.d))
         for name, size in sizes.items(): self.register_buffer(name, torch.zeros(size))
 
     def quantity(self, z): # latents (...,d); (...,k) [prior sd]
@@ -294,7 +295,7 @@ def _tries(model, head, batch, of=256):
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom0tr03
 def misfit(model, batch, h, z, r):
-    "Probability of a residual as large as that of latents z (B,d), or larger (B,); r is the decoder's, where it is learnt."
+    "Probability of a residual as large as that of latents z (B,d), or larger (B,); r is a learnt decoder's."
     cond = {k: v[:1] if (v == v[0]).all() else v for k, v in model.conditions(batch).items()}
     if isinstance(model.residual, Orthogonal):
         x = model.sim(model.sim.space.phi(z), **cond)[:,0].float()

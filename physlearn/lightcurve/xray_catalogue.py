@@ -16,7 +16,7 @@ import torch
 from ..files import FileError, read_bytes, read_hdf5
 from ..pages import bar
 from ..params import uniforms, word64
-from .xray_files import LightCurves, lightcurve_of, net_rates
+from .xray_files import LightCurves, joined_steps, lightcurve_of
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0006
 _ENDINGS = tuple(a + b for a in ('.fits', '.fit', '.lc') for b in ('', '.gz'))
@@ -99,9 +99,10 @@ def follows(h:Header)->bool:
     n = head[1].get('TFIELDS', 0)
     units = {str(head[1].get(f'TTYPE{i}')).upper(): head[1].get(f'TUNIT{i}') for i in range(1, n + 1)}
     needed = {'TIME', 'TIMEDEL', 'COUNTS', 'BACK_COUNTS', 'FRACEXP', 'BACKRATIO'}
-    return (head[0].get('NAXIS') == 0 and head[1].get('XTENSION') == 'BINTABLE' and head[1].get('PCOUNT') == 0
-            and needed <= set(units) and (units['TIME'] or head[1].get('TIMEUNIT')) in ('s', 'd') and 'E_MIN1' in head[1]
-            and bool({'MJDREF', 'MJDREFI'} & set(head[1])))
+    if not needed <= set(units): return False
+    clock = (units['TIME'] or head[1].get('TIMEUNIT')) in ('s', 'd') and bool({'MJDREF', 'MJDREFI'} & set(head[1]))
+    table = head[1].get('XTENSION') == 'BINTABLE' and head[1].get('PCOUNT') == 0
+    return head[0].get('NAXIS') == 0 and table and clock and 'E_MIN1' in head[1]
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0012
 def _together(parts, least): # pairs of number and (Header, rows as bytes), of one layout
@@ -200,16 +201,8 @@ def all_by_visits(curves:LightCurves, # with photons
     new[1:] = (source[1:] != source[:-1]) | (begin[1:] - latest[:-1] > gap)
     first = np.flatnonzero(new)
     if not len(first): raise ValueError('no step of any source is to be used, so there are no visits')
-    total = lambda v: np.add.reduceat(v, first, axis=0)
-    out = {k: total(a[k]) for k in ('exposure', 'counts', 'back')}
-    plain = total(a['ratio'])/total(np.ones_like(a['ratio']))
-    with np.errstate(invalid='ignore', divide='ignore'):
-        out['ratio'] = np.where(out['back'] > 0, total(a['ratio']*a['back'])/out['back'], plain)
-    told = net_rates(*(out[k] for k in ('counts', 'back', 'ratio', 'exposure')))
-    lo, hi = np.minimum.reduceat(begin, first), np.maximum.reduceat(end, first)
-    out |= dict(zip(('rate', 'err_minus', 'err_plus'), told), mask=np.ones(told[0].shape, bool))
-    out |= dict(time=(lo + hi)/2, dt=hi - lo)
-    return replace(curves, arrays=out, offsets=np.searchsorted(source[first], np.arange(len(curves) + 1)))
+    offsets = np.searchsorted(source[first], np.arange(len(curves) + 1))
+    return replace(curves, arrays=joined_steps(a, first), offsets=offsets)
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0018
 def same_sources(curves:LightCurves,
@@ -339,7 +332,8 @@ def _visited(curves, refused):
     unknown = curves.arrays['mask'] & ~np.isfinite(curves.arrays['counts'])
     rates = np.add.reduceat(unknown.any(1), first) > 0
     dark = np.add.reduceat(masked.all(1), first) == 0
-    whys = (dark, 'no step is to be used'), (rates & ~dark, 'has rates alone, which do not add to visits: read the rows')
+    alone = 'has rates alone, which do not add to visits: read the rows'
+    whys = (dark, 'no step is to be used'), (rates & ~dark, alone)
     for which, said in whys:
         refused = refused | {f: f'{f}: {said}' for f in curves.more['file'][which].tolist()}
     if (dark | rates).all():

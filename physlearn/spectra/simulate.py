@@ -603,10 +603,11 @@ def _check_amounts(sim):
     if twice: raise ValueError(f"continuum of {twice[0]}: it is given twice and would count twice; leave one out")
     both = [gas for gas in present if gas in sim.molecules]
     if both:
-        raise ValueError(f"present {both[0]}: its amount is a parameter, mf_{both[0]}; leave --present {both[0]} out, or "
-                         f"--gas {both[0]}")
+        gas = both[0]
+        raise ValueError(f"present {gas}: its amount is a parameter, mf_{gas}; leave --present {gas} out, or --gas {gas}")
     least = sum(present.values()) + sum(sim.box()['mf_' + m][0] for m in sim.molecules if present)
-    if least > 1: raise ValueError(f"present: the gases are {100*least:.4g} % of the whole at least; expected at most 100 %")
+    if least > 1:
+        raise ValueError(f"present: the gases are {100*least:.4g} % of the whole at least; expected at most 100 %")
 
 def _beyond(continuum, box):
     "What is assumed where a table of a continuum ends, a sentence each."
