@@ -8,7 +8,7 @@ __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 
            'typed_options', 'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, math, multiprocessing, os, secrets, socket, sys, time
+import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib import import_module
@@ -21,6 +21,7 @@ import torch
 from fastai.callback.progress import ProgressCallback
 from fastai.callback.training import GradientClip
 from fastcore.basics import patch
+from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
@@ -74,6 +75,8 @@ class Recipe:
     def dls(self, sim, device): raise NotImplementedError
     def loss(self, sim): raise NotImplementedError
     def stages(self): raise NotImplementedError
+    def pictures(self, learn, epoch)->dict: # how many epochs are done; Pictures by name
+        return {}                           # of what the network says so far, where some are due
 
     @classmethod
     # options of a file; an instrument with words of its own there turns them into options
@@ -191,8 +194,11 @@ def _returned(recipe, method, value, good, expected):
 def _tensorboard(folder, options):
     from torch.utils.tensorboard import SummaryWriter
     writer = SummaryWriter(str(Path(folder)/'tensorboard'))
-    def log(row, step):
+    if options: writer.add_text('recipe', '\n'.join(f'    {k}: {v}' for k, v in options.items()), 0)
+    def log(row, step, weights, pictures):
         for k, v in row.items(): writer.add_scalar(k, v, step)
+        for k, v in weights.items(): writer.add_histogram(k, v, step)
+        for k, v in pictures.items(): writer.add_image(k, _pixels(v), step, dataformats='HWC')
         writer.flush()
     return log, writer.close
 
@@ -200,13 +206,18 @@ def _wandb(folder, options):
     import wandb
     kept = Path(folder)/'wandb.json'
     if not kept.exists(): write_json(kept, dict(id=secrets.token_hex(4)))
-    run = wandb.init(project='physlearn', name=Path(folder).resolve().name, dir=str(folder), config=options,
+    run = wandb.init(project=os.environ.get('WANDB_PROJECT', 'physlearn'), name=Path(folder).resolve().name, dir=str(folder), config=options,
                      id=read_json(kept)['id'], resume='allow')
-    return run.log, getattr(run, 'finish', None)
+    def log(row, step, weights, pictures):
+        more = {k: wandb.Histogram(v) for k, v in weights.items()} | {k: wandb.Image(_pixels(v)) for k, v in pictures.items()}
+        run.log(row | more, step)
+    return log, getattr(run, 'finish', None)
+
+def _pixels(picture): return (image.imread(io.BytesIO(picture))[...,:3]*255).astype(np.uint8)     # of a PNG
 
 # %% ../nbs/00_core/07_runs.ipynb #48802d29
 class Tracker:
-    "Send the last row of a history to TensorBoard or W&B."
+    "Send the last row of a history to TensorBoard or W&B, every tenth time the weights' histograms, and pictures."
     def __init__(self,
                  name,        # tensorboard, wandb or None
                  folder,      # of the run
@@ -218,11 +229,14 @@ class Tracker:
             raise ImportError(f"tracking with {name} requires the extra package `{name}`: pip install {name}")
         self.name, self.folder, self.options, self.log, self.end = name, folder, options, None, None
 
-    def __call__(self, rows):
+    def __call__(self, rows, model=None, pictures=()): # of the history; whose weights; PNG by name
         if self.name is None: return
         if self.log is None:
             self.log, self.end = dict(tensorboard=_tensorboard, wandb=_wandb)[self.name](self.folder, self.options)
-        self.log({k: v for k, v in rows[-1].items() if k not in ('stage', 'epoch') and math.isfinite(v)}, len(rows))
+        row = {k: v for k, v in rows[-1].items() if k not in ('stage', 'epoch') and math.isfinite(v)}
+        due = model is not None and (len(rows) - 1) % 10 == 0
+        weights = {f'weights/{k}': p.detach().float().cpu().numpy() for k, p in model.named_parameters()} if due else {}
+        self.log(row, len(rows), weights, dict(pictures))
 
     def close(self):
         if self.end: self.end()
@@ -405,6 +419,18 @@ def _options(recipe): return recipe.to_dict()['options']
 FREE = 'keep', 'track', 'num_workers', 'gpus', 'threads'   # may change when a run is resumed: they decide no result
 def _decisive(recipe): return {k: v for k, v in _options(recipe).items() if k not in FREE}
 
+def _drawn(recipe, learn, out, epoch):
+    "Draw the pictures that are due into the run's figures; training goes on as if nobody had looked. PNG by name."
+    training = learn.model.training
+    with torch.random.fork_rng(), torch.no_grad():
+        pictures = recipe.pictures(learn, epoch)
+        made = {k: png(p.draw, p.size) for k, p in pictures.items()}
+    learn.model.train(training)
+    for k, v in made.items():
+        (out/'figures').mkdir(exist_ok=True)
+        with atomic_write(out/'figures'/f'{k}-{epoch:05d}.png') as tmp: tmp.write_bytes(v)
+    return made
+
 def _train(recipe, learn, out, resume, quiet):
     "Train the stages; the first process writes and tells."
     stages, first = stages_of(recipe), process()[0] == 0
@@ -414,7 +440,7 @@ def _train(recipe, learn, out, resume, quiet):
     tell, track = Tell(sum(s.epochs for s in stages)), Tracker(recipe.track, out, _options(recipe))
     def after(rows):
         write_history(out/'history.csv', rows)
-        track(rows)
+        track(rows, learn.model, _drawn(recipe, learn, out, len(rows)))
         if not quiet: tell(rows)
     keep = recipe.keep if recipe.keep == 'all' else int(recipe.keep)
     with contextlib.closing(track):

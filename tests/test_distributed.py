@@ -126,6 +126,7 @@ def test_tensorboard(tmp_path):
     run = fit(tmp_path/'run', 1, track='tensorboard')
     seen = EventAccumulator(str(run.path/'tensorboard')).Reload()
     assert {'train_loss', 'valid_loss', 'train_params', 'train_first', 'valid_params', 'valid_first', 'lr'} <= set(seen.Tags()['scalars'])
+    assert 'recipe/text_summary' in seen.Tags()['tensors'] and any(k.startswith('weights/') for k in seen.Tags()['histograms'])
     for k in ('train_loss', 'valid_first'):
         points = seen.Scalars(k)
         assert [p.step for p in points] == [1, 2, 3, 4, 5, 6]
@@ -139,8 +140,10 @@ def test_wandb(tmp_path, monkeypatch):
     def init(**kw):
         began.append(kw)
         return types.SimpleNamespace(log=lambda row, step: sent.append((step, row)))
-    monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init, Histogram=len, Image=len))
     monkeypatch.setattr(runs, 'find_spec', lambda name: True)
+    monkeypatch.setenv('WANDB_PROJECT', 'allbands_16384_11k')
     run = fit(tmp_path/'run', 1, track='wandb')
+    assert began[0]['project'] == 'allbands_16384_11k' and [any(k.startswith('weights/') for k in row) for _, row in sent] == [True] + 5*[False]
     assert [s for s, _ in sent] == [1, 2, 3, 4, 5, 6] and sent[0][1]['train_first'] == run.history['train_first'][0]
     assert len(began) == 1 and began[0]['name'] == 'run' and began[0]['config']['epochs'] == 3

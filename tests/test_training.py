@@ -470,7 +470,7 @@ def test_wandb_goes_on(killed, monkeypatch):
     def init(**kw):
         began.append(kw)
         return types.SimpleNamespace(log=lambda row, step: None, finish=lambda: None)
-    monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init, Histogram=len))
     monkeypatch.setattr(runs, 'find_spec', lambda name: True)
     folder = killed.parent/'tracked'
     Small(track='wandb', keep='all').fit(folder, quiet=True, evaluate=False)
