@@ -10,7 +10,7 @@ import io, warnings
 from pathlib import Path
 import numpy as np
 from ..files import FileError, parsing, read_text
-from .xray_files import LightCurve
+from .xray_curve import LightCurve
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0006
 def _curve(path, time, dt, rate, below, above, notes, **more):
