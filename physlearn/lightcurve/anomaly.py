@@ -9,12 +9,14 @@ __all__ = ['ASPECTS', 'by_length', 'photons_of', 'brightness', 'redrawn', 'rever
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0003
 import math, warnings
 from dataclasses import dataclass, replace
+from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
 from scipy import special, stats
 from torch import Tensor
 from ..data import FileSource
+from ..files import FileError
 from .counting import background_prior
 from .rnnvae import LightVAE, importance_bound
 from .train_lightcurve import rows_of, visit_nats
@@ -248,7 +250,7 @@ class Familiar:
            held_out:LightCurves, # sources of the same survey that it was not
            bar=lambda it: it):   # wraps the loop over batches
         "Densities of one side, scores of the other."
-        if len(held_out) < 20: raise ValueError(f"{len(held_out)} held-out sources: expected 20 or more to rank among")
+        if len(held_out) < 5: raise ValueError(f"{len(held_out)} held-out sources: expected 5 or more to rank among")
         z, c = encoded(model, train), brightness(train)
         densities = (Density.of(v, c) for v in (z, z[:,:model.bands], instrument(train)))
         out = cls(model, *densities, z, train.names, brightness(held_out), {}, np.zeros(0))
@@ -263,6 +265,10 @@ class Familiar:
         if getattr(run.recipe, 'network', None) != 'counts':
             raise ValueError(f"{run.path} holds no network of counts, whose latents are compared: "
                              "train one with `physlearn train lightcurve default`")
+        data = run.recipe.data
+        if data and not Path(data).exists():
+            raise FileError(data, 'is not there', f'the light curves that {run.path} was trained on, to rank among',
+                            remedy='work where the run was trained')
         train, valid, test = run.recipe.sides()
         return cls.of(run.model.eval(), train, _both(valid, test), bar)
 

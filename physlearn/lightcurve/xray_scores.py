@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'MEANINGS', 'one_each', 'pooled_rates', 'q_values', 'strangest_visit', 'shared_scans', 'scattered',
-           'circumstances', 'smallest_rms', 'scored', 'catalogue_of', 'summary_of', 'model_of', 'plot_source',
-           'source_page', 'known_of', 'runs_of', 'fits', 'ScoreLightCurves', 'by_significance', 'top_of']
+           'circumstances', 'smallest_rms', 'scored', 'catalogue_of', 'summary_of', 'by_significance', 'top_of',
+           'model_of', 'plot_source', 'source_page', 'known_of', 'runs_of', 'fits', 'ScoreLightCurves']
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0003
 import html, math
@@ -15,14 +15,14 @@ import numpy as np
 import torch
 import tyro
 from scipy import stats
-from ..files import FileError, atomic_write, output_folder, ready_to_write
-from .anomaly import ASPECTS, Familiar, by_length, photons_of, redrawn
+from ..files import atomic_write, output_folder, ready_to_write
+from .anomaly import Familiar, by_length, photons_of, redrawn
 from .xray_catalogue import Catalogue, load_all_fits_files, read_catalogue
 from .xray_curve import overlapping, together
 from .xray_files import ERODAY, LightCurves, net_rates
 from .xray_simulate import poisson_quantile
 from ..pages import bar, html_table, img, page, png, said_if_slow, sentences, text_table
-from ..params import Param, ParamSpace, normals, uniforms, word64
+from ..params import Param, ParamSpace, normals, uniforms
 from ..results import ENDINGS, Results
 from ..runs import Run, expect
 
@@ -78,24 +78,30 @@ def strangest_visit(curves:LightCurves)->np.ndarray: # row of the arrays (S,)
 def shared_scans(curves:LightCurves,
                  alarm:np.ndarray, # which sources are alarms (S,), bool
                  strangest:np.ndarray=None, # of `strangest_visit`
-                 level:float=.01,  # probability of one such scan by chance
+                 level:float=.05,  # scans that chance makes as suspicious in the whole catalogue
                 )->np.ndarray:     # other alarms with the same strangest scan (S,), 0 where chance explains them
     "Alarms that come from one scan."
     out, which = np.zeros(len(curves), int), np.flatnonzero(alarm)
     if len(which) < 2: return out
     row = (strangest_visit(curves) if strangest is None else strangest)[which]
-    day = np.floor((curves.arrays['time'] + curves.mjdref*86400)/ERODAY).astype(np.int64)
-    few = curves.some(which)
+    eroday = lambda time: np.floor((time + curves.mjdref*86400)/ERODAY).astype(np.int64)
+    few, own = curves.some(which), np.repeat(np.arange(len(which)), curves.lengths[which])
     seen = np.where(few.arrays['mask'], few.arrays['exposure'], 0.).sum(1)
-    share = seen/np.repeat(np.add.reduceat(seen, few.offsets[:-1]), few.lengths).clip(1e-30)
-    days, at = np.unique(np.floor((few.arrays['time'] + few.mjdref*86400)/ERODAY).astype(np.int64), return_inverse=True)
-    mean = np.bincount(at, share, len(days))
-    place = np.searchsorted(days, day[row])
-    number = np.bincount(place, minlength=len(days))
-    chance = stats.poisson.sf(number - 1, mean)*len(days)
-    bad = (number > 1) & (chance < level)
-    out[which] = np.where(bad[place], number[place] - 1, 0)
+    share = seen/np.bincount(own, seen, len(which))[own].clip(1e-30)
+    days, at = np.unique(eroday(few.arrays['time']), return_inverse=True)
+    place = np.searchsorted(days, eroday(curves.arrays['time'][row]))
+    number, tests = np.bincount(place, minlength=len(days)), (np.bincount(at, minlength=len(days)) > 1).sum()
+    for day in np.flatnonzero(number > 1):
+        chances = np.bincount(own[at == day], share[at == day])
+        if tests*_at_least(number[day], chances[chances > 0]) < level: out[which[place == day]] = number[day] - 1
     return out
+
+def _at_least(k, p): # how many of independent events (m,)
+    "Probability that so many of them happen (Poisson binomial)."
+    out = np.zeros(len(p) + 1)
+    out[0] = 1.
+    for v in p.clip(max=1.): out = out*(1 - v) + v*np.concatenate([[0.], out[:-1]])
+    return out[k:].sum()
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0012
 LARGEST = 3.                    # fractional rms that is tried [-]
@@ -132,34 +138,30 @@ def circumstances(curves:LightCurves)->np.ndarray: # (S,3)
 def smallest_rms(curves:LightCurves,
                  false_alarm,        # LightCurves -> false-alarm probabilities (S,)
                  alarm:float=.0013,  # of an alarm
-                 found:float=.9,     # with this chance
-                 n:int=4096,         # scattered sources that are scored
+                 found:float=.5,     # with this chance
+                 n:int=8192,         # scattered sources that are scored
                 )->np.ndarray:       # fractional rms (S,) [-], infinite where none up to `LARGEST` would be found
     "Smallest log-normal scatter that would have been found in each source."
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import PolynomialFeatures
+    from sklearn.ensemble import HistGradientBoostingClassifier
     u = uniforms(n, 2, 'smallest rms').numpy()
     which, rms = (u[:,0]*len(curves)).astype(int), LARGEST*(.02/LARGEST)**u[:,1]
     seen = np.nan_to_num(false_alarm(scattered(curves, which, rms)), nan=1.) <= alarm
     if seen.all() or not seen.any(): return np.full(len(curves), .02 if seen.all() else np.inf)
-    about = circumstances(curves)
-    centre, scale = about.mean(0), about.std(0).clip(.1)
-    powers, tried = PolynomialFeatures(2), np.log(LARGEST*(.02/LARGEST)**np.linspace(1, 0, 121))
-    def features(at, log): return powers.fit_transform(np.concatenate([(at - centre)/scale, log[:,None]], 1))
-    model = LogisticRegression(C=100., max_iter=1000).fit(features(about[which], np.log(rms)), seen)
-    out = np.full(len(curves), np.inf)
-    for log in tried[::-1]:
-        p = model.predict_proba(features(about, np.full(len(curves), log)))[:,1]
-        still = (p >= found) & (np.isinf(out) if log == tried[-1] else out > math.exp(log))
-        out[still & ((log == tried[-1]) | np.isfinite(out))] = math.exp(log)
-    return out
+    about, tried = circumstances(curves), np.log(LARGEST*(.02/LARGEST)**np.linspace(1, 0, 61))
+    how = dict(learning_rate=.08, max_iter=120, max_leaf_nodes=12, min_samples_leaf=min(30, n//20), random_state=0)
+    model = HistGradientBoostingClassifier(monotonic_cst=[1, 0, -1, 1], **how)
+    model.fit(np.concatenate([about[which], np.log(rms)[:,None]], 1), seen)
+    same = lambda log: np.concatenate([about, np.full((len(about), 1), log)], 1)
+    enough = np.stack([model.predict_proba(same(log))[:,1] >= found for log in tried], 1)
+    return np.where(enough[:,-1], np.exp(tried)[enough.argmax(1)], np.inf)
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0015
 def scored(curves:LightCurves,
            variability=None,  # LightCurves -> dict of score, false_alarm, false_alarm_high, outside (S,)
            known:Familiar=None, # for anomalies
            alarm:float=.0013, # false-alarm probability of an alarm [-]
-           injected:int=4096, # scattered sources, from which the smallest rms follows; 0: none
+           found:float=.5,    # chance with which the smallest rms is found [-]
+           injected:int=8192, # scattered sources, from which the smallest rms follows; 0: none
           )->tuple:           # columns by name (S,), doubts (S,)
     "Everything that is said of each source but its rates."
     n, doubts = len(curves), [[] for _ in curves.names]
@@ -176,7 +178,7 @@ def scored(curves:LightCurves,
                     expected_false_alarms=told*p, q=q_values(p))
         doubt(outside, 'outside what was simulated: no false-alarm probability')
         if injected:
-            least = smallest_rms(curves, lambda c: np.asarray(variability(c)['false_alarm']), alarm, n=injected)
+            least = smallest_rms(curves, lambda c: np.asarray(variability(c)['false_alarm']), alarm, found, injected)
             out['smallest_rms'] = least
             few = f'too few photons: no scatter up to {100*LARGEST:.0f} % would be found'
             doubt(np.isinf(least) & ~outside, few)
@@ -218,20 +220,41 @@ def catalogue_of(curves:LightCurves,
 def summary_of(columns:dict, alarm:float, refused=(), copies:int=0)->list: # sentences
     "What the catalogue holds, and how much of it chance explains."
     n = len(columns['name'])
-    out = [f"{n} source{'s'*(n != 1)}" + (f"; {len(refused)} files could not be used, listed with the reason" if refused else '')
-           + (f"; {copies} files repeat photons of another or add visits to it, and have no row of their own" if copies else '')]
+    parts = [f"{n} source{'s'*(n != 1)}"]
+    if len(refused): parts.append(f"{len(refused)} file{'s'*(len(refused) != 1)} not usable, listed with the reason")
+    if copies: parts.append(f"{copies} further file{'s'*(copies != 1)} of the same sources, in the column `also`")
+    out = ['; '.join(parts)]
     if 'false_alarm' in columns:
         p = columns['false_alarm']
         told = int(np.isfinite(p).sum())
-        out.append(f"{(p <= alarm).sum()} alarms at {100*alarm:g} % false alarms, {told*alarm:.1f} expected by chance among {told}; "
-                   f"{(columns['q'] <= .05).sum()} with a q-value of 0.05 or less")
+        listed = (columns['q'] <= .05).sum()
+        out.append(f"{(p <= alarm).sum()} alarms at {100*alarm:g} % false alarms, {told*alarm:.1f} expected by chance "
+                   f"among {told} sources; {listed} with a q-value of 0.05 or less")
     if 'anomaly' in columns:
         odd, least = columns['anomaly'], .01
         out.append(f"{(odd <= least).sum()} sources are odder than 99 % of the survey that the network knows, "
                    f"{n*least:.1f} expected by chance")
-    if (shared := (columns.get('shared_scan', np.zeros(1)) > 0).sum()):
-        out.append(f"{shared} alarms share their strangest scan with others: a bad background or pointing is likelier than a source")
+    shared = (columns.get('shared_scan', np.zeros(1)) > 0).sum()
+    if shared:
+        out.append(f"{shared} alarms share their strangest scan with others, as by a bad background or pointing")
     return out
+
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0022
+def by_significance(columns:dict)->np.ndarray: # numbers of sources
+    "Least probable as chance first."
+    n = len(columns['name'])
+    keys = [np.nan_to_num(columns[k], nan=2.) for k in ('false_alarm', 'anomaly') if k in columns]
+    score = columns.get('variability', np.zeros(n))
+    return np.lexsort((-np.nan_to_num(score), *keys[::-1]))
+
+def top_of(columns:dict, doubts, n:int=10)->dict: # a table
+    "The most significant sources."
+    shown = ('name', 'photons', 'visits', 'false_alarm', 'expected_false_alarms', 'q', 'smallest_rms', 'anomaly',
+             'anomaly_aspect')
+    shown = [k for k in shown if k in columns]
+    plain = lambda v: v.item() if hasattr(v, 'item') else v
+    rows = [[*(plain(columns[k][i]) for k in shown), doubts[i][:60]] for i in by_significance(columns)[:n]]
+    return dict(head=[*(k.replace('_', ' ') for k in shown), 'flag'], rows=rows)
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0018
 @torch.no_grad()
@@ -273,8 +296,9 @@ def plot_source(fig, curves:LightCurves, i:int, known:Familiar=None):
         ends = [(v[:,b] - lc.ratio[:,b]*lc.back[:,b])/e[:,b] for v in (low, high)]
         ax.vlines(t, *ends, color='.85', lw=6, label='90 % of what the model counts')
         ax.fill_between(m['time'], *np.quantile(m['rate'][...,b], (.05, .95), axis=0), color='C1', alpha=.3, lw=0)
-        ax.plot(m['time'], np.median(m['rate'][...,b], 0), color='C1', lw=1, label='rate, its 90 %')
-        ax.errorbar(t, lc.rate[:,b], np.abs([lc.err_minus[:,b], lc.err_plus[:,b]]), fmt='.', ms=4, lw=.8, color='C0', label='measured')
+        ax.plot(m['time'], np.median(m['rate'][...,b], 0), color='C1', lw=1, label='rate of the model, 90 %')
+        errors = np.abs([lc.err_minus[:,b], lc.err_plus[:,b]])
+        ax.errorbar(t, lc.rate[:,b], errors, fmt='.', ms=4, lw=.8, color='C0', label='measured')
         shown = np.concatenate([lc.rate[:,b] + 1.5*lc.err_plus[:,b], ends[1]])
         below = np.concatenate([lc.rate[:,b] - lc.err_minus[:,b], ends[0]])
         ax.set(title=label, ylabel='net rate [ct/s]', ylim=(min(0., np.nanmin(below)), 1.05*np.nanmax(shown)))
@@ -282,15 +306,33 @@ def plot_source(fig, curves:LightCurves, i:int, known:Familiar=None):
     axs[0].legend(fontsize=7, ncols=3)
     axs[-1].set_xlabel(f'time after MJD {lc.mjd[0]:.4f} [d]')
 
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0023
+# what the columns of the table mean
+MEANINGS = dict(file='file', also='further files of this source',
+                ra_deg='right ascension [deg]', dec_deg='declination [deg]',
+                photons='photons in the source region, all bands', visits='visits', variability='variability score',
+                false_alarm='chance that a constant source scores so high',
+                false_alarm_high='upper end of its 95 % interval',
+                expected_false_alarms='constants of this catalogue that would score so high',
+                q='q-value: share of false alarms in a list down to this source',
+                smallest_rms='smallest fractional rms of log-normal scatter that would have been found',
+                shared_scan='other alarms with the same strangest scan',
+                anomaly='chance that a source of the survey looks so odd',
+                anomaly_aspect='in which aspect it is oddest',
+                anomaly_expected='sources of this catalogue that would look so odd by chance',
+                anomaly_q='q-value of the anomaly')
+
 def source_page(curves:LightCurves, i:int, columns:dict, doubt:str='', known:Familiar=None)->str: # HTML
     "Counts, model, imputation and scores of a source, in one file."
     name = str(curves.names[i])
     rate, low, high, _ = (v[i] for v in pooled_rates(curves))
-    rows = [[f'net rate, {label}', f'{r:.4g} (+{h:.2g} -{m:.2g}) ct/s'] for label, r, m, h in zip(curves.labels, rate, low, high)]
-    said = {k: v[i] for k, v in columns.items() if k not in ('name', 'also') or v[i]}
+    each = zip(curves.labels, rate, low, high)
+    rows = [[f'net rate, {label}', f'{r:.4g} (+{h:.2g} -{m:.2g}) ct/s'] for label, r, m, h in each]
+    said = {k: v[i] for k, v in columns.items() if k != 'name' and not (k == 'also' and not v[i])}
     rows += [[MEANINGS.get(k, k), v.item() if hasattr(v, 'item') else v] for k, v in said.items()]
     what = 'the network of counts' if known is not None else 'a constant rate, as no network of counts was given'
-    caption = (f'Net rates of the visits, 90 % of what the model would count in each, and the rate between visits. The model is {what}.')
+    caption = ('Net rates of the visits, 90 % of what the model would count in each, and the rate between visits. '
+               f'The model is {what}.')
     figure = img(png(lambda fig: plot_source(fig, curves, i, known), (9, 2.4*len(curves.labels))), caption)
     more = ''
     if known is not None:
@@ -302,18 +344,6 @@ def source_page(curves:LightCurves, i:int, columns:dict, doubt:str='', known:Fam
     return page(name, f"<h1>{html.escape(name)}</h1>{warn}{figure}<h2>Scores</h2>"
                       f"{html_table(dict(head=['what', 'value'], rows=rows))}{more}", 70)
 
-# what the columns of the table mean
-MEANINGS = dict(file='file', also='further files of this source', ra_deg='right ascension [deg]', dec_deg='declination [deg]',
-                photons='photons in the source region, all bands', visits='visits', variability='variability score',
-                false_alarm='chance that a constant source scores so high', false_alarm_high='upper end of its 95 % interval',
-                expected_false_alarms='constants of this catalogue that would score so high',
-                q='q-value: share of false alarms in a list down to this source',
-                smallest_rms='smallest fractional rms that would have been found with 90 % chance',
-                shared_scan='other alarms with the same strangest scan',
-                anomaly='chance that a source of the survey looks so odd', anomaly_aspect='in which aspect it is oddest',
-                anomaly_expected='sources of this catalogue that would look so odd by chance',
-                anomaly_q='q-value of the anomaly')
-
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0020
 def known_of(run)->Familiar: # a run with the network of counts
     "What the survey of a run looks like; said if it takes long."
@@ -324,14 +354,16 @@ def runs_of(folder, anomaly=None)->tuple: # variability of LightCurves, or None;
     run = Run.load(folder, system='lightcurve')
     kind = run.recipe.network
     if kind == 'counts':
-        if anomaly: raise ValueError(f"{folder} holds a network for anomalies itself: leave out --anomaly, or give a run of "
-                                     "the recipe variability first")
+        if anomaly:
+            raise ValueError(f"{folder} holds a network for anomalies itself: leave out --anomaly, or give a run of "
+                             "the recipe variability first")
         return None, known_of(run)
     second = None if anomaly is None else Run.load(anomaly, system='lightcurve')
     if second is not None and second.recipe.network != 'counts':
         raise ValueError(f"{anomaly} holds the network {second.recipe.network!r}; anomalies need one of counts: "
                          "physlearn train lightcurve default")
-    raise ValueError(f"{folder} holds the network {kind!r}: give a run of the recipe variability, or one of the network of counts")
+    raise ValueError(f"{folder} holds the network {kind!r}: give a run of the recipe variability, or one of the "
+                     "network of counts")
 
 def fits(curves:LightCurves, bands:int, folder):
     "ValueError where a run cannot score such light curves."
@@ -339,27 +371,31 @@ def fits(curves:LightCurves, bands:int, folder):
         a, b = (curves.labels[k] for k in pairs[0])
         raise ValueError(f"{folder}: bands {a} and {b} hold the same photons: they cannot be scored together")
     if len(curves.labels) != bands:
-        raise ValueError(f"{folder}: the files have {len(curves.labels)} bands ({', '.join(curves.labels)}), the run was trained on {bands}")
+        there = ', '.join(curves.labels)
+        raise ValueError(f"{folder}: the files have {len(curves.labels)} bands ({there}), the run has {bands}")
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0021
 @dataclass(kw_only=True)
 class ScoreLightCurves:
     "Score every source of a folder: variability with its false alarms, anomalies, limits and flags, one row a source."
     # a run of the recipe variability; or one of the network of counts, then anomalies alone
-    run_folder: tyro.conf.Positional[str]
+    folder: tyro.conf.Positional[str]
     data: tyro.conf.Positional[str] # folder of FITS files, like survey
-    anomaly: str|None = None        # second run, of the network of counts, for anomalies, like runs/xray; not given: no anomalies
+    # second run, of the network of counts, for anomalies, like runs/xray; not given: no anomalies
+    anomaly: str|None = None
     alarm: float = .0013            # false-alarm probability of an alarm, as a share, like 0.0013 [-]
-    injected: int = 4096            # scattered sources to find the smallest rms with, like 4096; 0: none
+    found: float = .5               # chance to be found of the smallest scatter that is stated, like 0.5 [-]
+    injected: int = 8192            # scattered sources to find it with, like 8192; 0: none is stated
     pages: int = 0                  # pages of the most significant sources, like 20, in a folder named as the table
     cache: str|None = None          # HDF5 file to keep what was read, like survey.h5; not given: read anew each time
-    least: float|None = None        # smallest share of a step's exposure that is used, like 0.1 [-]; 0.1 of vignetted ones if not given
+    # smallest share of a step's exposure that is used, like 0.1 [-]; 0.1 of vignetted ones if not given
+    least: float|None = None
     out: str|None = None            # table to write: .csv, .parquet, .h5 or .json
     overwrite: bool = False         # replace a table that is there
 
     def ready(self):
         "Say what stands against the work, before it begins."
-        expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'alarm')
+        expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'alarm', 'found')
         expect(self, '0 or more', lambda v: v >= 0, 'pages')
         expect(self, '0, or 100 or more', lambda v: v == 0 or v >= 100, 'injected')
         if self.pages and not self.out: raise ValueError("pages need a table beside them: give --out, like scores.csv")
@@ -371,15 +407,19 @@ class ScoreLightCurves:
     def run(self):
         "Read, score, print, write."
         self.ready()
-        variability, known = runs_of(self.run_folder, self.anomaly)
+        variability, known = runs_of(self.folder, self.anomaly)
         found = read_catalogue(self.data, self.cache, least=self.least)
         curves = one_each(found)
         if known is not None: fits(curves, known.model.bands, self.data)
-        columns, doubts = scored(curves, variability, known, self.alarm, self.injected)
+        columns, doubts = scored(curves, variability, known, self.alarm, self.found, self.injected)
         got = catalogue_of(curves, columns, doubts, found.refused)
         for line in summary_of(columns, self.alarm, found.refused, len(found) - len(curves)): print(line)
-        if variability is None: print('anomalies alone: a run of the recipe variability gives the chance of false alarms too '
-                                      '(physlearn train lightcurve variability)')
+        if known is not None:
+            m = len(known.smallest)
+            print(f"anomalies are ranked among {m} held-out sources of the run: no chance is below {1/(m + 1):.2g}")
+        if variability is None:
+            print('anomalies alone: a run of the recipe variability gives the chance of false alarms too '
+                  '(physlearn train lightcurve variability)')
         print(text_table(top_of(columns, doubts)))
         if self.out: print('wrote', got.save(self.out))
         if self.pages: self.write_pages(curves, columns, doubts, known)
@@ -388,22 +428,7 @@ class ScoreLightCurves:
     def write_pages(self, curves, columns, doubts, known):
         folder = output_folder(Path(self.out).with_suffix(''))
         order = by_significance(columns)[:self.pages]
-        for i in bar(order):
-            with atomic_write(folder/f'{curves.names[i]}.html') as tmp:
+        for rank, i in enumerate(bar(order.tolist()), 1):
+            with atomic_write(folder/f'{rank:04d}_{curves.names[i]}.html') as tmp:
                 tmp.write_text(source_page(curves, i, columns, doubts[i], known), encoding='utf-8')
         print(f"wrote {len(order)} page{'s'*(len(order) != 1)} to {folder}")
-
-def by_significance(columns:dict)->np.ndarray: # numbers of sources
-    "Least probable as chance first."
-    n = len(columns['name'])
-    keys = [np.nan_to_num(columns[k], nan=2.) for k in ('false_alarm', 'anomaly') if k in columns]
-    score = columns.get('variability', np.zeros(n))
-    return np.lexsort((-np.nan_to_num(score), *keys[::-1]))
-
-def top_of(columns:dict, doubts, n:int=10)->dict: # a table
-    "The most significant sources."
-    shown = ('name', 'photons', 'visits', 'false_alarm', 'expected_false_alarms', 'q', 'smallest_rms', 'anomaly', 'anomaly_aspect')
-    shown = [k for k in shown if k in columns]
-    plain = lambda v: v.item() if hasattr(v, 'item') else v
-    rows = [[*(plain(columns[k][i]) for k in shown), doubts[i][:60]] for i in by_significance(columns)[:n]]
-    return dict(head=[*(k.replace('_', ' ') for k in shown), 'flag'], rows=rows)
