@@ -24,6 +24,7 @@ from .rates import MODELS, Rates
 from .train_lightcurve import PRESETS, LightCurveRecipe, judge
 from .xray_curve import LightCurve, overlapping, together, with_dead_time
 from .xray_files import by_visits, read_lightcurve
+from .xray_scores import ScoreLightCurves
 from .xray_simulate import simulate
 from ..misfit import WIDTHS, misfit
 from ..pages import bar
@@ -233,4 +234,4 @@ class SimulateLightCurves:
         print(f"wrote {self.n} source{'s'*(self.n > 1)}, {len(made.time)} rows, to {folder}")
 
 lightcurve = Instrument('lightcurve', LightCurveRecipe, PRESETS, judge=judge, own=dict(
-    fit=FitLightCurve, identifiable=IdentifiableLightCurve, simulate=SimulateLightCurves))
+    fit=FitLightCurve, identifiable=IdentifiableLightCurve, simulate=SimulateLightCurves, score=ScoreLightCurves))

@@ -201,16 +201,16 @@ def bound(model:LightVAE, out:dict,
 def importance_bound(model:LightVAE, batch:dict,
                      log_prob,   # (batch, rates (B,L,b)) -> (B,L,b) [nat], 0 where a sample does not count
                      K:int=64,   # draws of the latents
+                     draws=None, # standard normal (K,B,b+k), where they are given
                     )->Tensor:   # (B,) [nat]
     "Importance-weighted bound of each curve."
     mu, logvar = model.encode(batch)
     (centre, own), parts = model.prior(), []
-    for _ in range(K):
-        e = torch.randn_like(mu)
+    for e in (torch.randn_like(mu) for _ in range(K)) if draws is None else draws:
         z = mu + e*(logvar/2).exp()
         prior = -.5*((z - centre)/own).square().sum(1) - own.log().sum()
         parts.append(log_prob(batch, model.rates(z, batch)).flatten(1).sum(1) + prior + .5*(e.square() + logvar).sum(1))
-    return torch.stack(parts).logsumexp(0) - math.log(K)
+    return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
 def active_units(mu:Tensor, # means of latents of many curves (n,k)
                  least=.01, # variance of a latent that is used
