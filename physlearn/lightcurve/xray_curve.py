@@ -43,6 +43,12 @@ class LightCurve:
     @property
     def mjd(self): return self.mjdref + self.time/86400
     @property
+    def times(self):
+        "astropy's Time of the middle of each step, on the scale of the file, so that `.utc` or `.tdb` is another's."
+        from astropy.time import Time
+        if self.timesys.lower() not in Time.SCALES: raise ValueError(f"{self.name}: {self.timesys or 'no'!r} is no time scale")
+        return Time(np.full(len(self), self.mjdref), self.time/86400, format='mjd', scale=self.timesys.lower())
+    @property
     def counted(self):
         "There are photons, not rates alone."
         return bool(np.isfinite(self.counts[self.mask]).all()) and self.mask.any()
