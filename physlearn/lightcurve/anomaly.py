@@ -25,12 +25,19 @@ from .xray_simulate import poisson_quantile
 from ..params import normals, uniforms, word64
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0006
-def by_length(curves:LightCurves, size:int=512):
+def by_length(curves:LightCurves,
+              size:int=512,     # curves of a batch at most
+              steps:int=2**15): # steps of a batch at most, filling included
     "Batches of curves of like length: numbers of the curves, their addresses for draws, the batch."
     source = FileSource(rows_of(curves), permute=False)
     address = torch.tensor([word64(str(k)) for k in curves.names])
-    order = torch.from_numpy(np.argsort(curves.lengths, kind='stable'))
-    for rows in order.split(size): yield rows, address[rows], source(rows, 0)
+    order, begin = np.argsort(curves.lengths, kind='stable'), 0
+    while begin < len(order):
+        filled = curves.lengths[order[begin:begin + size]]*np.arange(1, len(order[begin:begin + size]) + 1)
+        end = begin + max(1, int(np.searchsorted(filled, steps, side='right')))
+        rows = torch.from_numpy(order[begin:end])
+        yield rows, address[rows], source(rows, 0)
+        begin = end
 
 def photons_of(curves:LightCurves)->np.ndarray: # (S,)
     "Photons in the source region of all bands, in samples that count."
@@ -323,12 +330,14 @@ def ranks(self:Familiar, scores:dict, about:np.ndarray, own=False)->dict: # p by
 
 @patch
 def __call__(self:Familiar, curves:LightCurves, bar=lambda it: it)->dict:
-    "p of being so odd in any aspect, the aspect, and scores and p of each: (S,) by name."
+    "By name (S,): p of being so odd in any aspect, the aspect, whether no held-out source is alike; scores and p of each."
     scores = self.score(curves, bar)
     p = self.ranks(scores, brightness(curves))
     each = np.stack(list(p.values()))
     whole = (1 + (np.sort(self.smallest).searchsorted(each.min(0), side='right')))/(1 + len(self.smallest))
-    return dict(p=whole, aspect=np.array(list(p))[each.argmin(0)], scores=scores, each=p)
+    about = brightness(curves)
+    outside = ((about > self.about.max(0) + .1) | (about < self.about.min(0) - .1)).any(1)
+    return dict(p=whole, aspect=np.array(list(p))[each.argmin(0)], outside=outside, scores=scores, each=p)
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0a03
 @patch

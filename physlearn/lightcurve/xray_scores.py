@@ -187,6 +187,7 @@ def scored(curves:LightCurves,
     if known is not None:
         v = known(curves, bar)
         out |= dict(anomaly=v['p'], anomaly_aspect=v['aspect'], anomaly_expected=n*v['p'], anomaly_q=q_values(v['p']))
+        doubt(v['outside'], 'more or fewer photons or visits than any source held out of the training: odd for that')
         scan = shared_scans(curves, v['p'] <= alarm)
         if variability is None: out['shared_scan'] = scan
     return out, ['; '.join(d) for d in doubts]
