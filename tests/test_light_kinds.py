@@ -403,3 +403,17 @@ def test_comes_back(tmp_path, ending):
 def test_real_ones_come_back(tmp_path, name):
     lc = read_lightcurve(Path(os.environ['PHYSLEARN_DATA'])/'lightcurves'/name)
     for ending in ENDINGS: same(lc, read_lightcurve(lc.write(tmp_path/f'a.{ending}')))
+
+def test_long_curves_are_compared_in_parts(tmp_path, monkeypatch):
+    "Noise that is drawn in parts, and a Fourier transform of a quick length, give the p of the whole; 50,000 rows take less than a gigabyte so."
+    from physlearn import misfit as module
+    rng = np.random.default_rng(2)
+    lc = read_lightcurve(plain(tmp_path/'a.lc', np.arange(1500)*16., rng.normal(1.03, .1, 1500), np.full(1500, .1)))
+    whole = fit_lightcurve(lc)
+    monkeypatch.setattr(module, 'MOST', 2**16)
+    assert fit_lightcurve(lc).p[0] == pytest.approx(float(whole.p[0]), rel=1e-6)
+    r = module.normals(3, 5000, 'r').double()
+    quick, slow = module.looks(r), None
+    monkeypatch.setattr(module, '_length', lambda M: 2*M)
+    slow = module.looks(r)
+    for a, b in zip(quick, slow): assert np.allclose(a, b, rtol=1e-9)

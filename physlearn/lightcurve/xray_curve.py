@@ -46,12 +46,6 @@ class LightCurve:
     @property
     def mjd(self): return self.mjdref + self.time/86400
     @property
-    def times(self):
-        "astropy's Time of the middle of each step, on the scale of the file, so that `.utc` or `.tdb` is another's."
-        from astropy.time import Time
-        if self.timesys.lower() not in Time.SCALES: raise ValueError(f"{self.name}: {self.timesys or 'no'!r} is no time scale")
-        return Time(np.full(len(self), self.mjdref), self.time/86400, format='mjd', scale=self.timesys.lower())
-    @property
     def counted(self):
         "There are photons, not rates alone."
         return bool(np.isfinite(self.counts[self.mask]).all()) and self.mask.any()
@@ -66,15 +60,26 @@ class LightCurve:
     def __getitem__(self, rows):
         "Some of the steps."
         return replace(self, **{k: getattr(self, k)[rows] for k in STEPS})
-    def of_bands(self, which): # numbers of bands
-        "Some of the bands."
-        at = [which] if isinstance(which, int) else list(which)
-        return replace(self, labels=tuple(self.labels[i] for i in at), bands=self.bands[at],
-                       **{k: getattr(self, k)[:,at] for k in BANDED})
 
 RATES = ('rate', 'err_minus', 'err_plus')
 BANDED = ('exposure', 'counts', 'back', 'ratio', *RATES, 'mask')
 STEPS = ('time', 'dt', *BANDED)
+
+# %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur006b
+@patch
+def of_bands(self:LightCurve, which): # numbers of bands
+    "Some of the bands."
+    at = [which] if isinstance(which, int) else list(which)
+    return replace(self, labels=tuple(self.labels[i] for i in at), bands=self.bands[at],
+                   **{k: getattr(self, k)[:,at] for k in BANDED})
+
+@patch(as_prop=True)
+def times(self:LightCurve):
+    "astropy's Time of the middle of each step, on the scale of the file, so that `.utc` or `.tdb` is another's."
+    from astropy.time import Time
+    if self.timesys.lower() not in Time.SCALES:
+        raise ValueError(f"{self.name}: {self.timesys or 'no'!r} is no time scale")
+    return Time(np.full(len(self), self.mjdref), self.time/86400, format='mjd', scale=self.timesys.lower())
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0008
 def poisson_errors(C): # counts, an array; error below, error above [counts]
@@ -197,8 +202,8 @@ def channel_energy(pi,             # numbers of channels
     "Energies of channels; ValueError where they are not known."
     known = CHANNELS.get(str(telescope).upper().strip())
     if known is None:
-        raise ValueError(f"energies of channels of {telescope or 'an unnamed telescope'} are not known; known are those "
-                         f"of {', '.join(CHANNELS)}: give a file with a column ENERGY")
+        raise ValueError(f"energies of channels of {telescope or 'an unnamed telescope'} are not known; known are "
+                         f"those of {', '.join(CHANNELS)}: give a file with a column ENERGY")
     return known[0]*np.asarray(pi, dtype=np.float64) + known[1]
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0025
@@ -232,11 +237,13 @@ def _in_time(curves, notes):
     arrays = {k: np.concatenate([getattr(c, k) for c in curves]) for k in STEPS}
     arrays['time'] = np.concatenate([c.time + s for c, s in zip(curves, shift)])
     order = np.argsort(arrays['time'], kind='stable')
-    begin, end = ((arrays['time'] + s*arrays['dt']/2)[order] for s in (-1, 1))
-    both = np.maximum.accumulate(end)[:-1] - begin[1:] > .01*np.minimum(arrays['dt'][order][1:], arrays['dt'][order][:-1])
-    if both.any() and len(curves) > 1: notes.append(f'{both.sum()} steps overlap others in time: photons may be there twice')
+    t, d = arrays['time'][order], arrays['dt'][order]
+    both = np.maximum.accumulate(t + d/2)[:-1] - (t - d/2)[1:] > .01*np.minimum(d[1:], d[:-1])
+    if both.any() and len(curves) > 1:
+        notes.append(f'{both.sum()} steps overlap others in time: photons may be there twice')
     good = [c.good + s for c, s in zip(curves, shift) if c.good is not None]
-    return replace(first, **{k: v[order] for k, v in arrays.items()}, good=merged(np.concatenate(good)) if good else None)
+    good = merged(np.concatenate(good)) if good else None
+    return replace(first, **{k: v[order] for k, v in arrays.items()}, good=good)
 
 def _in_bands(curves, notes):
     "Curves of different bands on the clock of the first."
@@ -253,20 +260,21 @@ def _in_bands(curves, notes):
     out = {k: np.full((len(first), sum(n)), blank.get(k, np.nan)) for k in BANDED}
     for c, w, a, b in zip(curves, n, np.cumsum([0, *n]), np.cumsum([0, *map(len, curves)])):
         at = row[b:b + len(c)]
-        if len(np.unique(at)) < len(at): raise ValueError(f"{c.name}: steps at the same time; their bands cannot be joined")
+        if len(np.unique(at)) < len(at):
+            raise ValueError(f"{c.name}: steps at the same time; their bands cannot be joined")
         for k in BANDED: out[k][at,a:a + w] = getattr(c, k)
     alone = int((np.bincount(row) < len(curves)).sum())
     if alone: notes.append(f'{alone} of {len(first)} steps are not in every band: the others are masked there')
-    return replace(curves[0], labels=sum((c.labels for c in curves), ()), bands=np.concatenate([c.bands for c in curves]),
-                   time=t[first], dt=d[first], **out)
+    labels, bands = sum((c.labels for c in curves), ()), np.concatenate([c.bands for c in curves])
+    return replace(curves[0], labels=labels, bands=bands, time=t[first], dt=d[first], **out)
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0029
 def together(curves, # LightCurve of each file, of one source
             )->LightCurve:
     "One light curve: observations of the same bands in order of time, different bands side by side."
-    units = {(c.unit, c.counted) for c in curves}
-    if len({u for u, _ in units}) > 1: raise ValueError(f"rates in {' and '.join(sorted(u for u, _ in units))}: expected one unit")
-    if len({c for _, c in units}) > 1:
+    units = sorted({c.unit for c in curves})
+    if len(units) > 1: raise ValueError(f"rates in {' and '.join(units)}: expected one unit")
+    if len({c.counted for c in curves}) > 1:
         rates = next(c.name for c in curves if not c.counted)
         raise ValueError(f"{rates} has rates alone, others have photons: they do not join")
     scales = sorted({c.timesys for c in curves if c.timesys})
@@ -310,9 +318,10 @@ def from_header(head:dict, arrays:dict, # keywords; arrays by their name in Ligh
     bands = [[float(head.get(f'E_{w}{i}', math.nan)) for w in ('MIN', 'MAX')] for i in range(1, b + 1)]
     listed = lambda k: json.loads(unquote(head[k])) if isinstance(head[k], str) else list(head[k])
     meta = {k: text(head[k]) for k in listed('METAKEYS') if k in head}
-    return LightCurve(text(str(head['SRCNAME'])), tuple(text(str(head[f'BAND{i}'])) for i in range(1, b + 1)), np.array(bands),
-                      mjdref=float(head['MJDREF']), timesys=text(head.get('TIMESYS', '')), unit=text(str(head['RATEUNIT'])),
-                      meta=meta, notes=listed('NOTES'), path=str(path), good=good, **arrays)
+    labels = tuple(text(str(head[f'BAND{i}'])) for i in range(1, b + 1))
+    return LightCurve(text(str(head['SRCNAME'])), labels, np.array(bands), mjdref=float(head['MJDREF']),
+                      timesys=text(head.get('TIMESYS', '')), unit=text(str(head['RATEUNIT'])), meta=meta,
+                      notes=listed('NOTES'), path=str(path), good=good, **arrays)
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0033
 def _fits(lc):
