@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..files import FileError, parsing, read_bytes, read_hdf5, write_hdf5
-from .xray_curve import (RATES, STEPS, LightCurve, binned, channel_energy, good_time, in_steps, joined_steps,
-                                             merged, net_rates, overlapping)
+from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, from_header, good_time,
+                                             in_steps, joined_steps, merged, net_rates, overlapping)
 from .xray_text import kind_of, read_columns_of_text, read_ecsv, read_maxi, read_qdp, read_votable
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0006
@@ -382,8 +382,15 @@ def _arrays(path, head, table, cols, time, dt, ref, good, notes):
     return got, bands, labels, None if cover is None else intervals
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017c
+def _own(path, head, table, cols, good):
+    "What `LightCurve.write` wrote."
+    arrays = {k: _column(table, cols[name]) for k, (name, _) in WRITTEN.items()}
+    arrays = {k: v if k in ('time', 'dt') else v.reshape(len(v), -1) for k, v in arrays.items()}
+    return from_header(head, arrays | dict(mask=arrays['mask'] > .5), path, good(float(head['MJDREF'])))
+
 def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): # good: intervals by MJD of time 0
     "A light curve of a table with times."
+    if head.get('CREATOR') == 'physlearn' and {'USE', 'RATE_ERRM'} <= set(cols): return _own(path, head, table, cols, good)
     t, name, delta = _column(table, cols['TIME']), cols['TIME'], _find(cols, 'TIMEDEL')
     units = {c.name: c.unit for c in h.columns}
     time, dt, ref = _clock(path, head, t, units[name], _column(table, delta), units.get(delta), notes)
