@@ -269,7 +269,11 @@ def test_channels(tmp_path):
     assert read_lightcurve(plain(tmp_path/'a.lc', head=head | dict(CHANTYPE='PI'))).labels == ('0.3-10 keV',)
     for k, more in enumerate((dict(CHANTYPE='PHA'), dict(), dict(CHANTYPE='PI', TELESCOP='SAX'))):
         lc = read_lightcurve(plain(tmp_path/f'{k}.lc', head=head | more))
-        assert lc.labels == ('band',) and 'channels 30 to 1000' in lc.said
+        assert lc.labels == ('channels 30-1000',) and 'channels 30 to 1000' in lc.said
+    other = read_lightcurve(plain(tmp_path/'o.lc', head=head | dict(PHALCUT=1001, PHAHCUT=1200)))
+    assert together([lc, other]).labels == ('channels 30-1000', 'channels 1001-1200')      # unknown energies are not the same energies
+    with pytest.raises(ValueError, match='share their bands'): LightCurves.of([lc, other])
+    with pytest.raises(ValueError, match='at the same time'): together([lc, lc])
 
 def test_bands_on_different_grids(tmp_path, capsys):
     "Steps are joined by their interval, the last 0.01 s early; one that is in one band alone stays, masked in the other; overlaps are named and not fitted."

@@ -8,7 +8,7 @@ __all__ = ['RATES', 'BANDED', 'STEPS', 'CHANNELS', 'WRITTEN', 'LightCurve', 'poi
            'together', 'header_of', 'from_header']
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0003
-import io, json, math, string
+import io, json, math, string, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -230,7 +230,7 @@ def with_dead_time(lc:LightCurve,
     return replace(lc, exposure=exposure, rate=rate, err_minus=below, err_plus=above, notes=notes)
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0028
-def _in_time(curves, notes):
+def _in_time(curves):
     "Curves of the same bands, one after the other on the clock of the first."
     first = curves[0]
     shift = [(c.mjdref - first.mjdref)*86400 for c in curves]
@@ -238,9 +238,12 @@ def _in_time(curves, notes):
     arrays['time'] = np.concatenate([c.time + s for c, s in zip(curves, shift)])
     order = np.argsort(arrays['time'], kind='stable')
     t, d = arrays['time'][order], arrays['dt'][order]
-    both = np.maximum.accumulate(t + d/2)[:-1] - (t - d/2)[1:] > .01*np.minimum(d[1:], d[:-1])
-    if both.any() and len(curves) > 1:
-        notes.append(f'{both.sum()} steps overlap others in time: photons may be there twice')
+    file = np.repeat(np.arange(len(curves)), [len(c) for c in curves])[order]
+    both = ((t + d/2)[:-1] - (t - d/2)[1:] > .01*np.minimum(d[1:], d[:-1])) & (np.diff(file) != 0)
+    if both.any():
+        names = ' and '.join(curves[i].name for i in file[np.flatnonzero(both)[0]:][:2])
+        raise ValueError(f"{names} have the band {', '.join(first.labels)} at the same time, as copies, two instruments or "
+                         "bands of unknown energies have: join only one of them")
     good = [c.good + s for c, s in zip(curves, shift) if c.good is not None]
     good = merged(np.concatenate(good)) if good else None
     return replace(first, **{k: v[order] for k, v in arrays.items()}, good=good)
@@ -282,7 +285,7 @@ def together(curves, # LightCurve of each file, of one source
     if len(scales) > 1: notes.append(f"clocks {' and '.join(scales)} are joined as they stand")
     groups = {}
     for c in curves: groups.setdefault((c.labels, c.bands.tobytes()), []).append(c)
-    parts = [_in_time(same, notes) for same in groups.values()]
+    parts = [_in_time(same) for same in groups.values()]
     out = _in_bands(parts, notes) if len(parts) > 1 else parts[0]
     notes.append(f"{len(curves)} files joined: {', '.join(Path(c.path or c.name).name for c in curves)}")
     if pairs := [f'{out.labels[i]} and {out.labels[j]}' for i, j in overlapping(out.bands)]:
@@ -367,6 +370,8 @@ def write(self:LightCurve, path,  # NAME.fits, .lc, .ecsv, .vot or .xml
     "Write a file that `read_lightcurve` reads back to the bit."
     ready_to_write(path, ('.fits', '.lc', '.ecsv', '.vot', '.xml'), overwrite)
     kind = Path(path).suffix[1:]
-    data = _fits(self) if kind in ('fits', 'lc') else _table(self, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')                            # units with two slashes
+        data = _fits(self) if kind in ('fits', 'lc') else _table(self, kind)
     with atomic_write(path) as tmp: tmp.write_bytes(data)
     return Path(path)

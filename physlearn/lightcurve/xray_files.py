@@ -106,7 +106,10 @@ def _edges(path, head, b, notes):
     if b == 1 and named[0][0] is None: named = _channels(head, notes) or named
     bands = np.array([[math.nan if v is None else float(v)*unit for v in pair] for pair in named])
     if np.isnan(bands).any(): notes.append('energies of the band are not stated')
-    name = lambda i, v: 'band' + f' {i + 1}'*(b > 1) if np.isnan(v).any() else f'{v[0]:g}-{v[1]:g} keV'
+    pair = [_value(head, k) for k in ('PHALCUT', 'PHAHCUT')]
+    alone = 'band' if None in pair else f'channels {pair[0]}-{pair[1]}'
+    unknown = lambda i: alone if b == 1 else f'band {i + 1}'
+    name = lambda i, v: unknown(i) if np.isnan(v).any() else f'{v[0]:g}-{v[1]:g} keV'
     return bands, tuple(name(i, v) for i, v in enumerate(bands))
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0014
@@ -526,7 +529,8 @@ class LightCurves:
         "Light curves put end to end; ValueError where their bands differ."
         first = curves[0]
         for c in curves[1:]:
-            if c.bands.shape != first.bands.shape or not np.allclose(c.bands, first.bands, equal_nan=True):
+            alike = c.bands.shape == first.bands.shape and np.allclose(c.bands, first.bands, equal_nan=True)
+            if not alike or np.isnan(c.bands).any() and c.labels != first.labels:
                 own, usual = (', '.join(v.labels) for v in (c, first))
                 raise ValueError(f"{c.name} has bands {own}, {first.name} has {usual}: sources of one set share their "
                                  "bands")
