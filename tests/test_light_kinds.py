@@ -112,6 +112,12 @@ def test_named_columns(tmp_path, capsys):
     path.write_text(NAMED.replace(' [s]', ''))
     with pytest.raises(FileError, match='times without a unit; expected s, d or MJD.*--clock'): read_lightcurve(path)
     assert read_lightcurve(path, clock='d').time[1] == 20*86400
+    path.write_text(NAMED)
+    with pytest.raises(FileError, match="times in 's', and the clock MJD was asked for"): read_lightcurve(path, clock='MJD')
+    path.write_text('time [s],counts\n1,2\n')
+    with pytest.raises(FileError, match='one instant without TIMEDEL'): read_lightcurve(path)
+    path.write_text('time [s],counts,exposure [s]\n1,2,16\n')
+    assert read_lightcurve(path).rate[0,0] == 2/16
     path.write_text('MJD rate_0.3-2keV rate_2-10keV err_0.3-2keV err_2-10keV\n58000.5 1 2 .1 .2\n58001.5 1.1 2.1 .1 .2\n')
     lc = read_lightcurve(path)
     assert lc.labels == ('0.3-2 keV', '2-10 keV') and lc.mjd.tolist() == [58000.5, 58001.5] and lc.err_plus[1].tolist() == [.1, .2]
@@ -167,6 +173,7 @@ def test_scales(tmp_path):
     asca = read_lightcurve(plain(tmp_path/'b.lc', head=dict(TIMESYS='1993.0')))
     assert asca.timesys == '1993.0' and "'1993.0' is no time scale" in asca.said
     with pytest.raises(ValueError, match='1993.0'): asca.times
+    assert 'clock d: not used' in read_lightcurve(tmp_path/'a.lc', clock='d').said
 
 # ------------------------------------------------------------------------------------------------ good times
 GTI = fits.BinTableHDU.from_columns([fits.Column('START', 'D', 's', array=[8., 100.]), fits.Column('STOP', 'D', 's', array=[28., 109.])], name='GTI')
@@ -243,7 +250,7 @@ def test_negative_net_counts(tmp_path):
     lc = read_lightcurve(written(tmp_path/'b.fits', cols, dict(MJDREF=51000., TIMEDEL=16.)))
     assert not lc.counted and lc.rate[:,0] == pytest.approx([-2/16, 5/16, 3/16]) and lc.err_plus[:,0] == pytest.approx([.1, .2, .1]) and 'net counts' in lc.said
     table = tmp_path/'c.csv'
-    table.write_text('time [s],counts,back\n0,1,3\n')
+    table.write_text('time [s],counts,back\n0,1,3\n10,1,3\n')
     with pytest.raises(FileError, match='BACK_COUNTS without BACKRATIO'): read_lightcurve(table)
 
 # ------------------------------------------------------------------------------------------------ instruments

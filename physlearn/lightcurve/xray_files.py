@@ -55,7 +55,8 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
     dt = dt*by
     if not np.isfinite(dt).any():
         gaps = np.diff(np.sort(t))
-        usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1.
+        if not (gaps > 0).any(): raise FileError(path, 'one instant without TIMEDEL', 'the length of the step')
+        usual = float(np.median(gaps[gaps > 0]))
         notes.append(f"no TIMEDEL: steps taken as long as their usual distance, {usual:.6g} s")
         dt = np.full(len(t), usual)
     place = _number(path, head, 'TIMEPIXR', .5)
@@ -307,6 +308,8 @@ def read_lightcurve(path,        # FITS, ECSV, VOTable, QDP, a table of MAXI or 
         c = dict(ecsv=read_ecsv, votable=read_votable, table=read_columns_of_text)[kind](path, clock)
         lc = _of_columns(path, c, least)
     if table is not None and kind != 'qdp': lc.notes.append('there is one table: its number is not used')
+    if clock is not None and kind in ('fits', '', 'maxi'):
+        lc.notes.append(f'clock {clock}: not used, the file has its own')
     if bands is not None and 'photons' not in lc.meta:
         raise ValueError(f"{path}: is a light curve; energies are chosen of lists of events, of which bands are made")
     return lc if step is None or 'photons' in lc.meta else in_steps(lc, step)
@@ -400,6 +403,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     ours = head.get('CREATOR') == 'physlearn' and {'USE', 'RATE_ERRM'} <= set(cols)
     if ours: return _own(path, head, table, cols, good)
     t, name, delta = _column(table, cols['TIME']), cols['TIME'], _find(cols, 'TIMEDEL')
+    if len(t) == 1 and not delta and 'EXPOSURE' in cols and table[cols['EXPOSURE']].ndim == 1: delta = cols['EXPOSURE']
     units = {c.name: c.unit for c in h.columns}
     time, dt, ref = _clock(path, head, t, units[name], _column(table, delta), units.get(delta), notes)
     got, bands, labels, intervals = _arrays(path, head, table, cols, time, dt, ref, good, notes)

@@ -30,10 +30,11 @@ def _curve(path, time, dt, rate, below, above, notes, **more):
                  err_minus=below, err_plus=above, mask=known & ~limits)
     return LightCurve(Path(path).stem, notes=notes, path=str(path), **{k: v[order] for k, v in steps.items()}, **more)
 
-def _usual(time, notes, unit):
+def _usual(path, time, notes, unit):
     "Lengths of steps, where nothing tells them [s]."
     gaps = np.diff(np.sort(time))
-    usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 1.
+    if not (gaps > 0).any(): raise FileError(path, 'one instant without a width', 'the length of the step')
+    usual = float(np.median(gaps[gaps > 0]))
     notes.append(f'no widths: steps taken as long as their usual distance, {usual*unit:.6g} s')
     return np.full(len(time), usual*unit)
 
@@ -87,7 +88,7 @@ def read_qdp(path,
     s, mjdref = _scale(path, _filled(t, 'col1'), unit, mjdref, notes)
     time, widths, errors = _filled(t, 'col1'), _errors(t, 'col1'), _errors(t, 'col2')
     middle = time*s if widths is None else (time + (widths[1] - widths[0])/2)*s
-    dt = _usual(time, notes, s) if widths is None else (widths[0] + widths[1])*s
+    dt = _usual(path, time, notes, s) if widths is None else (widths[0] + widths[1])*s
     rate = _filled(t, 'col2')[:,None]
     if errors is None: errors = (np.full(len(time), np.nan),)*2
     others = [k for k in t.colnames if not k.startswith(('col1', 'col2'))]
@@ -111,7 +112,8 @@ def read_maxi(path)->LightCurve:
         raise FileError(path, found, '9: MJD, then flux and error in 2-20, 2-4, 4-10 and 10-20 keV')
     labels = tuple(f'{lo:g}-{hi:g} keV' for lo, hi in MAXI_BANDS)
     rate, error = rows[:,3::2], rows[:,4::2]
-    return _curve(path, rows[:,0]*86400, _usual(rows[:,0], notes, 86400.), rate, error, error, notes, labels=labels,
+    dt = _usual(path, rows[:,0], notes, 86400.)
+    return _curve(path, rows[:,0]*86400, dt, rate, error, error, notes, labels=labels,
                   bands=MAXI_BANDS.copy(), unit='ph/s/cm2')
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0016
@@ -210,6 +212,10 @@ def timed(path, c:Columns, clock=None)->Columns:
     if 'TIME' not in c.arrays:
         raise FileError(path, f"columns {', '.join(c.arrays)[:200]}", f'a column of times: {_EXAMPLE}')
     if clock not in (None, 's', 'd', 'MJD'): raise ValueError(f"clock={clock!r}: expected s, d or MJD")
+    own = str(c.units.get('TIME') or c.head.get('TIMEUNIT') or '').strip()
+    if clock and own and own != ('s' if clock == 's' else 'd'):
+        raise FileError(path, f'times in {own!r}, and the clock {clock} was asked for', 'one of them',
+                        remedy='leave --clock out')
     if clock:
         c.units['TIME'] = 's' if clock == 's' else 'd'
         if clock == 'MJD': c.head['MJDREF'] = 0.
