@@ -216,7 +216,8 @@ def verdicts(self:Results, i:int=0)->list: # signal
         f, unit = readable(k, p.unit, max(abs(v), sd) if math.isfinite(sd) else v)
         number = f' = {plus_minus(f*v, f*sd)} {unit}'.rstrip()
         if said == 'upper limit': number = f' < {f*float(self.high[i,j]):.2g} {unit}'.rstrip()
-        groups.setdefault(said, []).append(k + number*(said in ('determined', 'partly determined', 'improved', 'upper limit')))
+        numbered = said in ('determined', 'partly determined', 'improved', 'upper limit')
+        groups.setdefault(said, []).append(k + number*numbered)
     reasons = ('the fit did not converge or leaves more than noise' if not self.ok[i] else '', self.doubts[i])
     whole = '; '.join(filter(None, reasons)) or 'nothing speaks against these numbers'
     return [whole, *(f"{said}: {', '.join(groups[said])}" for said in groups)]

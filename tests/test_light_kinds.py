@@ -2,6 +2,7 @@
 
 A row: the kind, as the list calls it; the test that keeps it. A name alone is a test of this file."""
 import gzip, os
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from physlearn.cli import main
 from physlearn.files import FileError
 from physlearn.lightcurve.counting import upper_limit
 from physlearn.lightcurve.desk import fit_lightcurve
-from physlearn.lightcurve.xray_curve import channel_energy, in_steps, live_time, together, with_dead_time
+from physlearn.lightcurve.xray_curve import STEPS, LightCurve, channel_energy, in_steps, live_time, together, with_dead_time
 from physlearn.lightcurve.xray_files import LightCurves, read_lightcurve
 from test_xray_files import erosita, plain, written
 
@@ -22,7 +23,7 @@ KINDS = [
     ('clock', FILES + 'test_the_clock'), ('clock', 'test_scales'),
     ('one source in two sky tiles', 'test_xray_catalogue.py::test_copies'),
     ('Bayesian blocks with empty bins', 'elsewhere: the statistics of variability'),
-    ('output that comes back', 'elsewhere: to come'),
+    ('output that comes back', 'test_comes_back'), ('output that comes back', 'test_real_ones_come_back'),
     ('GTIs, partial bins', 'test_good_times'), ('GTIs, partial bins', 'test_steps_in_steps'),
     ('several observations, several MJDREFs', 'test_one_instant'),
     ('NaN', 'test_what_is_not_finite'), ('TNULL, masked columns', FILES + 'test_photons'), ('TNULL, masked columns', 'test_masks'),
@@ -268,7 +269,11 @@ def test_channels(tmp_path):
     assert read_lightcurve(plain(tmp_path/'a.lc', head=head | dict(CHANTYPE='PI'))).labels == ('0.3-10 keV',)
     for k, more in enumerate((dict(CHANTYPE='PHA'), dict(), dict(CHANTYPE='PI', TELESCOP='SAX'))):
         lc = read_lightcurve(plain(tmp_path/f'{k}.lc', head=head | more))
-        assert lc.labels == ('band',) and 'channels 30 to 1000' in lc.said
+        assert lc.labels == ('channels 30-1000',) and 'channels 30 to 1000' in lc.said
+    other = read_lightcurve(plain(tmp_path/'o.lc', head=head | dict(PHALCUT=1001, PHAHCUT=1200)))
+    assert together([lc, other]).labels == ('channels 30-1000', 'channels 1001-1200')      # unknown energies are not the same energies
+    with pytest.raises(ValueError, match='share their bands'): LightCurves.of([lc, other])
+    with pytest.raises(ValueError, match='at the same time'): together([lc, lc])
 
 def test_bands_on_different_grids(tmp_path, capsys):
     "Steps are joined by their interval, the last 0.01 s early; one that is in one band alone stays, masked in the other; overlaps are named and not fitted."
@@ -364,3 +369,55 @@ def test_refused(tmp_path, monkeypatch, capsys):
         assert code == 2 and err.count('\n') == 1 and path.name in err, (path, code, err)
         assert path.suffix == '.gz' or says[path.stem.split('.')[0]] in err, (path, err)
     assert set(Path().rglob('*')) == before
+
+# ------------------------------------------------------------------------------------------------ output
+def same(a, b):
+    "To the bit, NaN included."
+    for k in STEPS: assert getattr(a, k).dtype == getattr(b, k).dtype and np.array_equal(getattr(a, k), getattr(b, k), equal_nan=k != 'mask'), k
+    assert np.array_equal(a.bands, b.bands, equal_nan=True) and (a.good is None) == (b.good is None) and (a.good is None or np.array_equal(a.good, b.good))
+    for k in ('name', 'labels', 'mjdref', 'timesys', 'unit', 'meta', 'notes'): assert getattr(a, k) == getattr(b, k), k
+
+ENDINGS = 'fits', 'lc', 'ecsv', 'vot'
+
+@pytest.mark.parametrize('ending', ENDINGS)
+def test_comes_back(tmp_path, ending):
+    "Scale, MJDREF, good times, all columns, masks, words: written and read again they are equal to the bit."
+    rng, n = np.random.default_rng(5), 7
+    many = lambda: np.where(rng.random((n, 2)) < .2, np.nan, rng.standard_normal((n, 2))*10.**rng.integers(-9, 9, (n, 2)))
+    lc = LightCurve('Ä "5%" +3', ('soft', '2-7 keV'), np.array([[np.nan, np.nan], [2., 7.1]]), np.sort(rng.uniform(1e8, 1e9, n)), rng.uniform(0, 9, n), *(many() for _ in range(7)),
+                    rng.random((n, 2)) < .5, 49353.000696574074, 'TT', 'ph/s/cm2', dict(TELESCOP='XTE', RA_OBJ=83.63308333333333, OBJECT='Crab'),
+                    ['one: "two"', 'drei µ'], good=np.array([[1e8 + 1/3, 2e8], [3e8, 1e9]]))
+    path = lc.write(tmp_path/f'a.{ending}')
+    back = read_lightcurve(path)
+    same(lc, back)
+    same(lc, read_lightcurve(back.write(tmp_path/f'b.{ending}')))
+    one = replace(lc.of_bands([1])[:1], good=None, notes=[], meta={})
+    same(one, read_lightcurve(one.write(tmp_path/f'c.{ending}')))
+    with pytest.raises(FileError, match='already there'): lc.write(path)
+    with pytest.raises(ValueError, match='ends in'): lc.write(tmp_path/'a.doc')
+    if ending in ('fits', 'lc'):
+        with fits.open(path) as f: assert f[1].header['MJDREF'] == lc.mjdref and f[1].header['TIMESYS'] == 'TT' and f['GTI'].data['STOP'][1] == 1e9
+    else:
+        t = Table.read(path, format='ascii.ecsv' if ending == 'ecsv' else 'votable')
+        assert str(t['RATE'].unit) == 'ph / (s cm2)' and len(t) == n
+
+@pytest.mark.skipif('PHYSLEARN_DATA' not in os.environ, reason='needs real files')
+@pytest.mark.parametrize('name', ['erosita_erass1/em01_080156_020_LightCurve_00002_c010.fits', 'asca/ad43042000s000212h_b.lc', 'chandra_acis/acis00675_sub_0.3-10keV_BC.lc',
+                                  'ginga_lac/881022111000l1u020601_bc.lc', 'xmm_pn/pn_GX349+2_0506110101.lc'])
+def test_real_ones_come_back(tmp_path, name):
+    lc = read_lightcurve(Path(os.environ['PHYSLEARN_DATA'])/'lightcurves'/name)
+    for ending in ENDINGS: same(lc, read_lightcurve(lc.write(tmp_path/f'a.{ending}')))
+
+def test_long_curves_are_compared_in_parts(tmp_path, monkeypatch):
+    "Noise that is drawn in parts, and a Fourier transform of a quick length, give the p of the whole; 50,000 rows take less than a gigabyte so."
+    from physlearn import misfit as module
+    rng = np.random.default_rng(2)
+    lc = read_lightcurve(plain(tmp_path/'a.lc', np.arange(1500)*16., rng.normal(1.03, .1, 1500), np.full(1500, .1)))
+    whole = fit_lightcurve(lc)
+    monkeypatch.setattr(module, 'MOST', 2**16)
+    assert fit_lightcurve(lc).p[0] == pytest.approx(float(whole.p[0]), rel=1e-6)
+    r = module.normals(3, 5000, 'r').double()
+    quick, slow = module.looks(r), None
+    monkeypatch.setattr(module, '_length', lambda M: 2*M)
+    slow = module.looks(r)
+    for a, b in zip(quick, slow): assert np.allclose(a, b, rtol=1e-9)

@@ -78,7 +78,7 @@ def fit_lightcurve(lc:LightCurve,
     still = measurement_of(lc, 'constant', [w for w in ranges if w.startswith('rate')])
     plain = map_estimate(still)
     if model in ('constant', 'trend') and not few(lc):
-        e = map_estimate(m)
+        e = plain if model == 'constant' and not known else map_estimate(m)
         value, sd, ratio, ok = e.theta, e.sd, e.ratio, e.ok
         low, high = box_posterior(m, theta=e.theta).interval(level).unbind(1)
         best = e.theta
@@ -102,6 +102,7 @@ def fit_lightcurve(lc:LightCurve,
     return Results(m.space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model), tuple(m.knowledge.known),
                    found, doubts=said, limits=limits)
 
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk008b
 def is_limit(name, param, low):
     "Whether the interval of a rate begins where its range begins."
     return name.startswith('rate') and low < 1.5*param.lo

@@ -62,7 +62,8 @@ def _scale(path, time, unit, mjdref, notes):
     "Seconds in a unit of time, and MJD of time 0 where it is known."
     middle = float(np.nanmedian(time))
     if unit is None and 3e4 < middle < 8e4:
-        raise FileError(path, f'times near {middle:g} may be seconds or MJD', 'a unit', remedy='say --clock s or --clock MJD')
+        raise FileError(path, f'times near {middle:g} may be seconds or MJD', 'a unit',
+                        remedy='say --clock s or --clock MJD')
     if unit is None: notes.append('no unit of time: taken in s')
     return (1. if unit in (None, 's') else 86400.), (0. if unit == 'MJD' and mjdref is None else mjdref)
 
@@ -78,7 +79,8 @@ def read_qdp(path,
     if table is None and len(tables) > 1:
         names = [' '.join(t.meta.get('comments', [])) or 'without a name' for t in tables]
         said = '; '.join(f'{i}: {name}' for i, name in enumerate(names))
-        raise FileError(path, f'holds {len(tables)} tables ({said})', 'one', remedy='choose one by its number, like --table 0')
+        raise FileError(path, f'holds {len(tables)} tables ({said})', 'one',
+                        remedy='choose one by its number, like --table 0')
     if not 0 <= (table or 0) < len(tables): raise FileError(path, f'has no table {table}', f'0 to {len(tables) - 1}')
     t = tables[table or 0]
     if 'col2' not in t.colnames: raise FileError(path, 'has one column', 'time and rate')
@@ -113,8 +115,10 @@ def read_maxi(path)->LightCurve:
                   bands=MAXI_BANDS.copy(), unit='ph/s/cm2')
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0016
-_WORDS = dict(TIME='T', RATE='COUNTRATE CTRATE COUNT_RATE NET_RATE CPS', COUNTS='COUNT N SRC_COUNTS', EXPOSURE='EXP EXPOS LIVETIME',
-              ERROR='ERR RATE_ERR RATE_ERROR COUNT_RATE_ERR E_RATE ERR_RATE SIGMA UNCERTAINTY FLUX_ERR FLUX_ERROR ERROR_RATE',
+_WORDS = dict(TIME='T', RATE='COUNTRATE CTRATE COUNT_RATE NET_RATE CPS', COUNTS='COUNT N SRC_COUNTS',
+              EXPOSURE='EXP EXPOS LIVETIME',
+              ERROR='ERR RATE_ERR RATE_ERROR COUNT_RATE_ERR E_RATE ERR_RATE SIGMA UNCERTAINTY FLUX_ERR FLUX_ERROR '
+                    'ERROR_RATE',
               RATE_ERRM='ERR_MINUS ERROR_MINUS ERR_NEG RATE_ERR_NEG RATENEG ERR_LOW ERRM',
               RATE_ERRP='ERR_PLUS ERROR_PLUS ERR_POS RATE_ERR_POS RATEPOS ERR_HIGH ERRP',
               TIMEDEL='DT WIDTH BINSIZE', BACK_COUNTS='BACK BKG BKG_COUNTS BACKGROUND', BACKRATIO='RATIO AREA_RATIO')
@@ -172,7 +176,8 @@ _DATES = re.compile(r'\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d*)?)?)?Z?')
 def _days(path, words, notes):
     "Dates as MJD, on the scale on which they are written."
     from astropy.time import Time
-    with parsing(path, 'dates'): days = Time([w.strip().removesuffix('Z').replace(' ', 'T') for w in words], format='isot').mjd
+    plain = [w.strip().removesuffix('Z').replace(' ', 'T') for w in words]
+    with parsing(path, 'dates'): days = Time(plain, format='isot').mjd
     notes.append('dates taken as MJD on their own scale')
     return days
 
@@ -186,11 +191,13 @@ def read_columns_of_text(path, clock=None)->Columns: # clock: unit of the times,
     names = re.split('[\t,;]' if re.search('[\t,;]', lines[0]) else r'\s+(?!\[)', lines[0])
     names = [re.sub(r' *\[.*', '', k.strip().strip('"')) for k in names]
     cells = re.split('[\t,;]' if re.search('[\t,;]', lines[0]) else r'\s+', lines[1]) if len(lines) > 1 else []
-    words = [k for k, v in zip(names, cells) if not re.fullmatch(r'[-+.\d]*(e[-+]?\d+)?|nan|', v.strip().strip('"'), re.I)]
+    number = re.compile(r'[-+.\d]*(e[-+]?\d+)?|nan|', re.I)
+    words = [k for k, v in zip(names, cells) if not number.fullmatch(v.strip().strip('"'))]
     t = read_table(path, text=words, missing=names)
     notes, arrays, units = [], {k: t[k] for k in t if k not in words}, {}
     for k in words:
-        if k in t and _DATES.fullmatch(t[k][0].strip()) and 'MJD' not in arrays: arrays['MJD'] = _days(path, t[k], notes)
+        dated = k in t and 'MJD' not in arrays and _DATES.fullmatch(t[k][0].strip())
+        if dated: arrays['MJD'] = _days(path, t[k], notes)
         elif k in t: notes.append(f'not read: {k}')
     units = {k: t.meta.get(f'unit_{k}') for k in arrays}
     head = {k: v for k, v in t.meta.items() if not k.startswith('unit_') and k != 'comment'}
@@ -200,7 +207,8 @@ def read_columns_of_text(path, clock=None)->Columns: # clock: unit of the times,
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0019
 def timed(path, c:Columns, clock=None)->Columns:
     "The same with a unit of time; FileError where nobody tells it."
-    if 'TIME' not in c.arrays: raise FileError(path, f"columns {', '.join(c.arrays)[:200]}", f'a column of times: {_EXAMPLE}')
+    if 'TIME' not in c.arrays:
+        raise FileError(path, f"columns {', '.join(c.arrays)[:200]}", f'a column of times: {_EXAMPLE}')
     if clock not in (None, 's', 'd', 'MJD'): raise ValueError(f"clock={clock!r}: expected s, d or MJD")
     if clock:
         c.units['TIME'] = 's' if clock == 's' else 'd'
@@ -248,6 +256,7 @@ def columns_of_table(path, table, head, clock=None)->Columns: # astropy's table,
     good = None if good is None else np.array(good, dtype=np.float64).reshape(-1, 2)
     return timed(path, renamed(path, Columns(arrays, units, head, missing, notes, good)), clock)
 
+# %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt021b
 def read_ecsv(path, clock=None)->Columns:
     "A table in astropy's ECSV."
     from astropy.table import Table
@@ -265,7 +274,7 @@ def read_votable(path, clock=None)->Columns:
         warnings.simplefilter('ignore')
         doc = votable.parse(io.BytesIO(data))
         first = doc.get_first_table()
-        told = [*doc.infos, *doc.params, *(v for r in doc.resources for v in (*r.infos, *r.params)), *first.infos, *first.params]
+        told = [v for part in (doc, *doc.resources, first) for v in (*part.infos, *part.params)]
         t = first.to_table(use_names_over_ids=True)
     head = {}
     for v in told:
