@@ -223,3 +223,27 @@ def test_the_real_star():
     assert amplitude(b, 0.)[0].tolist() == pytest.approx([4.8, 17.8, 12.1], abs=.06)
     assert deviance(b)[0].tolist() == pytest.approx([2910, 10_141, 1265], rel=5e-3)
     assert isinstance(together(b)['counts'], torch.Tensor) and LightCurve
+
+def test_the_classifier_reads_nothing_behind_a_curve():
+    "Neither content nor length of the filling moves its score or a gradient: a backward GRU begins at the last step that is there."
+    from physlearn.lightcurve.classifier import Classifier
+    c = simulate(40, 5).light_curves()
+    c = c.some((c.lengths > 1) & (c.lengths < 40))
+    torch.manual_seed(0)
+    net, b = Classifier(hidden=8, width=16), batch_of(c, np.arange(len(c)))
+    def scored(b):
+        net.zero_grad()
+        out = net(b)['score']
+        out.sum().backward()
+        return out.detach(), torch.cat([p.grad.flatten() for p in net.parameters()])
+    score, grad = scored(b)
+    hide = ~(b['good'] & b['mask'][...,None])
+    for filling in (math.nan, 1e30):
+        other = b | {k: torch.where(hide, filling, b[k]) for k in ('counts', 'back', 'ratio', 'exposure')}
+        other |= {k: torch.where(b['mask'], b[k], filling) for k in ('time', 'length')}
+        again, same = scored(other)
+        assert torch.equal(again, score) and torch.equal(same, grad) and grad.isfinite().all()
+    alone = torch.cat([scored(batch_of(c, np.arange(i, i + 1)))[0] for i in range(len(c))])
+    assert (alone - score).abs().max() < 1e-5*(1 + score.abs().max())
+    turned = b | {k: torch.where(b['mask'] if b[k].ndim == 2 else b['mask'][...,None], b[k].flip(1), b[k]) for k in ('counts',)}
+    assert (scored(turned)[0] - score).abs().max() > 1e-4      # planted: another order of the photons is another curve
