@@ -54,7 +54,8 @@ def _fail(sentence):
 WANTED = dict(files='FILE', lines='FILE', partition_sums='FILE', setup='FILE', recipe='FILE', table='FILE', out='FILE',
               plot='FILE', corner='FILE', folder='RUN', known='NAME=VALUE', set='NAME=VALUE', range='NAME=LO..HI',
               gas='GAS=LO..HI', without='GAS', window='LO..HI', crop='LO..HI', drop='LO..HI', want='NAME', x='COLUMN',
-              y='COLUMN', columns='COLUMN,...', bands='BAND', path='LENGTH')
+              y='COLUMN', columns='COLUMN,...', bands='BAND', path='LENGTH',
+              data='FOLDER', cache='FILE', anomaly='RUN')
 
 def _leaves(hint):
     "The plain types within a type."

@@ -17,7 +17,8 @@ INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.de
 OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonline',
                         setup='print options as a set-up file, for --setup',
                         windows='say where an instrument should look to tell what is wanted',
-                        demo='the main job on an example, with a report'))
+                        demo='the main job on an example, with a report'),
+           lightcurve=dict(score='score every source of a folder: variable, odd, and how many by chance'))
 
 _imported = {}
 
@@ -52,7 +53,9 @@ EXAMPLES = dict(
         simulate=['survey --n 100'],
         fit=['survey/*1_c010.fits --model constant --bands 2 --out rates.csv'],
         identifiable=['--model pulse --visits 20 --known period=8h'],
-        train=['quick --data survey --out runs/xray']))
+        train=['quick --data survey --out runs/xray', 'variability --out runs/variable'],
+        score=['runs/variable survey --anomaly runs/xray --out scores.csv --pages 3',
+               'runs/xray survey --out odd.csv']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002
 _OURS = str(Path(__file__).resolve().parent) if '__file__' in globals() else os.getcwd()

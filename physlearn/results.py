@@ -97,6 +97,7 @@ class Results:
     doubts: tuple = ()   # a sentence for each signal, '' where there is nothing to say
     alpha: float = .01   # a residual less probable than this makes a signal suspect
     flags: str = 'each'  # in a written table: a flag for 'each' quantity, or one for the 'signal'
+    limits: Tensor|None = None # of which only the upper end is known (n,k), bool
     corr: Tensor|None = None # correlations of the quantities (n,k,k); NaN where one is exact or derived
 
     def __post_init__(self):
@@ -105,6 +106,7 @@ class Results:
         for name in ('ok', 'p'): _shaped(name, getattr(self, name), (n,))
         for name, column in self.signals.items(): _shaped(name, np.asarray(column), (n,))
         for name, column in self.more.items(): _shaped(name, column, (n, k))
+        if self.limits is not None: _shaped('limits', self.limits, (n, k))
         if self.corr is not None: _shaped('corr', self.corr, (n, k, k))
         if k != len(self.space): raise ValueError(f"{k} columns of values for {len(self.space)} quantities")
         if self.flags not in ('each', 'signal'): raise ValueError(f"flags {self.flags!r}: expected 'each' or 'signal'")
@@ -190,6 +192,7 @@ def flag(self:Results, i:int, # signal
     j = self.space.index(name)
     if not (self.ok[i] and self.value[i,j].isfinite()): return 'not trusted'
     if self.p[i] < self.alpha: return 'suspect'
+    if self.limits is not None and self.limits[i,j]: return 'upper limit'
     if not self.sd[i,j].isfinite(): return 'not determined'
     return verdict(float(self.ratio[i,j]), name in self.known)
 
@@ -212,7 +215,9 @@ def verdicts(self:Results, i:int=0)->list: # signal
         v, sd, said = float(self.value[i,j]), float(self.sd[i,j]), self.flag(i, k)
         f, unit = readable(k, p.unit, max(abs(v), sd) if math.isfinite(sd) else v)
         number = f' = {plus_minus(f*v, f*sd)} {unit}'.rstrip()
-        groups.setdefault(said, []).append(k + number*(said in ('determined', 'partly determined', 'improved')))
+        if said == 'upper limit': number = f' < {f*float(self.high[i,j]):.2g} {unit}'.rstrip()
+        numbered = said in ('determined', 'partly determined', 'improved', 'upper limit')
+        groups.setdefault(said, []).append(k + number*numbered)
     reasons = ('the fit did not converge or leaves more than noise' if not self.ok[i] else '', self.doubts[i])
     whole = '; '.join(filter(None, reasons)) or 'nothing speaks against these numbers'
     return [whole, *(f"{said}: {', '.join(groups[said])}" for said in groups)]
@@ -433,13 +438,14 @@ def _rebuilt(d):
     tensor = lambda v: torch.tensor(np.array(v, dtype=float), dtype=torch.float64)
     first = [row['quantities'][0] for row in rows]
     corr = tensor([row['correlations'] for row in rows]) if rows and 'correlations' in rows[0] else None
+    limits = torch.tensor([[q['verdict'] == 'upper limit' for q in row['quantities']] for row in rows])
     more = {k: tensor([[q[k] for q in row['quantities']] for row in rows]) for k in d['more']}
     signals = {k: _column_of([row[name] for row in rows], kind) for name, (k, kind) in d['columns'].items()}
     return Results(space, **{k: tensor(v) for k, v in of.items()}, ok=torch.tensor([q['ok'] is True for q in first]),
                    p=tensor([q['p'] for q in first]), level=float(d['level']),
                    method='' if d['made by'] == '-' else d['made by'], known=tuple(d['known']), signals=signals,
                    more=more, doubts=tuple(row['doubt'] for row in rows), alpha=float(d['alpha']), flags=d['flags'],
-                   corr=corr)
+                   corr=corr, limits=limits if limits.any() else None)
 
 def _column_of(values, kind):
     "A column of the signals, of the kind that it had."

@@ -51,7 +51,7 @@ def test_a_survey_is_written_and_fitted(tmp_path, capsys):
     ('fit lightcurve FILE --steps days', 'visits or rows'), ('fit lightcurve none.fits', 'none.fits: cannot be opened'),
     ('fit lightcurve FILE --range period=2..3h', "period"), ('fit lightcurve FILE --known rate=3ct/s', "write rate_1"),
     ('identifiable lightcurve --model pulse --cadence 4', 'cadence'), ('identifiable lightcurve --visits 1', '2 or more'),
-    ('simulate lightcurve out --survey sky', 'erass1, pole or efeds'), ('train lightcurve nosuch', 'no recipe'), ('train lightcurve quick --data nowhere', 'is not there'), ('train lightcurve quick --network lstm', 'counts or guide'), ('retrieve nowhere x.fits', 'nowhere')])
+    ('simulate lightcurve out --survey sky', 'erass1, pole or efeds'), ('train lightcurve nosuch', 'no recipe'), ('train lightcurve quick --data nowhere', 'is not there'), ('train lightcurve quick --network lstm', 'counts, guide or classifier'), ('retrieve nowhere x.fits', 'nowhere')])
 def test_refused(tmp_path, monkeypatch, capsys, words, says):
     monkeypatch.chdir(tmp_path)
     assert cli('simulate', 'lightcurve', 's', '--n', 1, '--seed', 3) == 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from physlearn.files import FileError
+from physlearn.lightcurve.xray_curve import poisson_errors
 from physlearn.lightcurve.xray_files import LightCurves, by_visits, overlapping, read_lightcurve
 
 def written(path, columns, head=(), name='RATE', before=()):
@@ -14,7 +15,7 @@ def written(path, columns, head=(), name='RATE', before=()):
     fits.HDUList([fits.PrimaryHDU(), *before, table]).writeto(path, overwrite=True)
     return path
 
-def plain(path, t=(0., 16., 32.), rate=(1., 2., 3.), error=(.1, .1, .1), head=(), **more):
+def plain(path, t=(0., 16., 32.), rate=(1., 2., 3.), error=(.25, .35, .43), head=(), **more):
     cols = dict(TIME=('D', 's', t), RATE=('E', 'count/s', rate), ERROR=('E', 'count/s', error)) | more
     return written(path, cols, dict(MJDREF=51000., TIMEDEL=16., TIMEPIXR=.5, TIMESYS='TT') | dict(head))
 
@@ -47,9 +48,12 @@ def test_order_ties_and_bytes(tmp_path):
     assert all(getattr(lc, k).dtype.isnative for k in ('time', 'rate', 'mask', 'counts'))
 
 def test_errors(tmp_path):
-    "An error of 0 is unknown; a minus that is stored negative is a distance; rows joined by another tool say so."
-    lc = read_lightcurve(plain(tmp_path/'a.lc', error=(0., .1, .2)))
-    assert np.isnan(lc.err_plus[0,0]) and lc.err_plus[1:,0] == pytest.approx([.1, .2])
+    "An error of 0 is unknown, or comes from the photons; a minus that is stored negative is a distance; rows joined by another tool say so."
+    lc = read_lightcurve(plain(tmp_path/'a.lc', error=(0., .35, .43)))
+    assert lc.counted and lc.err_plus[0,0] == pytest.approx(poisson_errors(16)[1]/16) and lc.err_plus[1:,0] == pytest.approx([.35, .43])
+    lc = read_lightcurve(plain(tmp_path/'c.lc', rate=(1.23, .4, .5), error=(0., .1, .2)))
+    assert np.isnan(lc.err_plus[0,0]) and lc.err_plus[1:,0] == pytest.approx([.1, .2]) and lc.mask[:,0].tolist() == [False, True, True]
+    assert '1 rates with an error of 0' in lc.said
     both = dict(RATE_ERRM=('3E', 'ct/s', [(-.3, .1, .1)]*4), RATE_ERRP=('3E', 'ct/s', [(.4, .2, .2)]*4))
     lc = read_lightcurve(erosita(tmp_path/'b.fits', **both))
     assert lc.err_minus[0] == pytest.approx([.3, .1, .1]) and lc.err_plus[0] == pytest.approx([.4, .2, .2]) and 'background' in lc.said
@@ -62,9 +66,9 @@ def test_photons(tmp_path):
     lc = read_lightcurve(written(tmp_path/'b.fits', cols, dict(MJDREF=51000., TIMEDEL=16.)))
     assert np.isnan(lc.counts[0,0]) and lc.counts[1:,0].tolist() == [999999, 4] and lc.mask[:,0].tolist() == [False, True, True]
     assert '1 values are not finite' in lc.said
-    whole = read_lightcurve(plain(tmp_path/'c.lc', rate=np.array([4, 0, 7])/16.))
+    whole = read_lightcurve(plain(tmp_path/'c.lc', rate=np.array([4, 0, 7])/16., error=np.array([2, 0, 2.6])/16))
     assert whole.counts[:,0].tolist() == [4, 0, 7] and 'taken as photons' in whole.said
-    for k, rate in enumerate(((1.23, .4, .5), (-1/16, 2/16, 3/16))): assert not read_lightcurve(plain(tmp_path/f'{k}.lc', rate=rate)).counted
+    for k, rate in enumerate(((1.23, .4, .5), (-1/16, 2/16, 3/16), (20., 21., 22.))): assert not read_lightcurve(plain(tmp_path/f'{k}.lc', rate=rate)).counted
 
 def test_exposure(tmp_path):
     "FRACEXP shortens the exposure of a rate that is corrected already, also slightly above 1; too little of it is masked."
@@ -98,7 +102,7 @@ def test_other_tables_first(tmp_path):
     assert len(read_lightcurve(path)) == 1
 
 @pytest.mark.parametrize('case, says', [
-    ('truncated', 'cut off'), ('shorter', 'ends before its table'), ('bomb', 'unpacks to more than'), ('text', 'damaged'), ('columns', 'expected a table with TIME and one of RATE'),
+    ('truncated', 'cut off'), ('shorter', 'ends before its table'), ('bomb', 'unpacks to more than'), ('text', 'times without a unit'), ('columns', 'expected a table with TIME and one of RATE'),
     ('empty', 'has no rows'), ('dark', 'no step has any exposure'), ('widths', 'bands; expected the same number'), ('events', 'is a list of events'),
     ('zero', 'is empty'), ('word', "MJDREF = 'soon'")])
 def test_what_is_refused(tmp_path, case, says):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['log_marginal', 'log_profile', 'log_plug_in', 'log_laplace', 'Counts', 'background_prior', 'split_normal',
-           'SplitNormal']
+           'SplitNormal', 'upper_limit']
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00003
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from fastcore.basics import patch
+from scipy import special
 from torch import Tensor
 from ..likelihood import per_signal, real_tensor
 
@@ -362,3 +363,17 @@ def shaped(self:SplitNormal, n:int, shape)->'SplitNormal': # signals, shape of o
 def __getitem__(self:SplitNormal, rows)->'SplitNormal':
     "The likelihood of some signals."
     return replace(self, **{k: getattr(self, k)[rows] for k in self.each}) if self.each else self
+
+# %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00032
+def upper_limit(counts, back, # photons in the source region; those expected of the background in it
+                exposure,     # [s]
+                correction=1., # factor for what the region and the detector lose
+                p:float=.997, # probability that the rate is below
+               )->np.ndarray: # all of one shape [ct/s]
+    "Upper limit of the rate of a source."
+    C, B, E, f = (np.asarray(v, dtype=np.float64) for v in (counts, back, exposure, correction))
+    if not 0 < p < 1: raise ValueError(f"p={p}: expected a probability between 0 and 1")
+    if (C < 0).any() or (C != np.round(C)).any(): raise ValueError("counts must be whole and not negative")
+    if (B < 0).any() or (E <= 0).any(): raise ValueError("expected a background of 0 or more, and positive exposures")
+    above = special.gammaincc(C + 1, B)
+    return (special.gammainccinv(C + 1, (1 - p)*above) - B)*f/E

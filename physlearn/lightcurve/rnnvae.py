@@ -230,13 +230,16 @@ def mean_rate(course:dict)->Tensor: # of `decode`; (M,b) [ct/s]
     log = course['log_share'] + course['width'].square()/2
     return ((log[...,None] + course['shift']).logsumexp(-2) + course['log_rate']).exp()
 
-def drawn_rate(course:dict)->Tensor: # of `decode`; (M,b) [ct/s]
+def drawn_rate(course:dict,   # of `decode`
+               u:Tensor=None, # uniform draws (M,2); new ones if not given
+              )->Tensor:      # (M,b) [ct/s]
     "Rates of a state that is drawn for each visit."
-    k = torch.distributions.Categorical(logits=course['log_share']).sample()[...,None]
-    shift = course['shift'].gather(-2, k[...,None].expand(*k.shape, course['shift'].shape[-1]))[...,0,:]
-    u = course['width'].gather(-1, k)
-    u = u*torch.randn_like(u)
-    return (course['log_rate'] + shift + u).exp()
+    u = torch.rand(len(course['log_rate']), 2) if u is None else u
+    u = u.to(course['log_rate'])
+    k = (course['log_share'].exp().cumsum(1)[:,:-1] < u[:,:1]).sum(1, keepdim=True)
+    shift = course['shift'].gather(1, k[...,None].expand(-1, -1, course['shift'].shape[2]))[:,0]
+    within = torch.special.ndtri(u[:,1:].clamp(1e-6, 1 - 1e-6))
+    return (course['log_rate'] + shift + course['width'].gather(1, k)*within).exp()
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae012c
 _NODES, _WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.hermite_e.hermegauss(5))
@@ -331,16 +334,16 @@ def bound(model:LightVAE, out:dict,
 def importance_bound(model:LightVAE, batch:dict,
                      K:int=64,   # draws of the latents
                      log_prob=log_plug_in, # as of `visit_log_prob`
+                     draws=None, # standard normal (K,B,b+k), where they are given
                     )->Tensor:   # (B,) [nat]
     "Importance-weighted bound of each curve."
     mu, logvar = model.encode(batch)
     (centre, own), seen, parts = model.prior(), counted(batch), []
-    for _ in range(K):
-        e = torch.randn_like(mu)
+    for e in (torch.randn_like(mu) for _ in range(K)) if draws is None else draws:
         z = mu + e*(logvar/2).exp()
         prior = -.5*((z - centre)/own).square().sum(1) - own.log().sum()
         parts.append(by_curve(visit_log_prob(model.course(z, batch), seen, log_prob), batch['mask']) + prior + .5*(e.square() + logvar).sum(1))
-    return torch.stack(parts).logsumexp(0) - math.log(K)
+    return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
 def active_units(mu:Tensor, # means of latents of many curves (n,k)
                  least=.01, # variance of a latent that is used

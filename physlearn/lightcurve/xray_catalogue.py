@@ -264,7 +264,8 @@ class Catalogue:
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0021
 def _bands_of_most(got):
     "Keep light curves of the bands that most files have."
-    shapes = [s.bands.round(6).tobytes() for _, s in got.sets]
+    unknown = lambda s: s.labels if np.isnan(s.bands).any() else ()
+    shapes = [(s.bands.round(6).tobytes(), unknown(s)) for _, s in got.sets]
     if not shapes: return
     size = {k: sum(len(at) for (at, _), s in zip(got.sets, shapes) if s == k) for k in shapes}
     most = max(size, key=size.get)

@@ -21,7 +21,8 @@ from scipy.fft import irfft, next_fast_len
 from ..files import atomic_write
 from ..params import normals, uniforms
 from .counting import log_marginal
-from .xray_files import ERODAY, LightCurves, joined_steps, net_rates, poisson_errors
+from .xray_curve import joined_steps, net_rates, poisson_errors
+from .xray_files import ERODAY, LightCurves
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0007
 BANDS = np.array([[.2, .6], [.6, 2.3], [2.3, 5.]])        # their edges [keV]
