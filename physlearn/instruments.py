@@ -53,8 +53,9 @@ EXAMPLES = dict(
         simulate=['survey --n 100'],
         fit=['survey/*1_c010.fits --model constant --bands 2 --out rates.csv'],
         identifiable=['--model pulse --visits 20 --known period=8h'],
-        train=['quick --data survey --out runs/xray'],
-        score=['runs/xray survey --out scores.csv --pages 3']))
+        train=['quick --data survey --out runs/xray', 'variability --out runs/variable'],
+        score=['runs/variable survey --anomaly runs/xray --out scores.csv --pages 3',
+               'runs/xray survey --out odd.csv']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002
 _OURS = str(Path(__file__).resolve().parent) if '__file__' in globals() else os.getcwd()

@@ -122,7 +122,7 @@ def test_help_shows_what_would_be_taken(capsys):
     assert 'no recipe' in (main(['train', 'spectra', 'demon', '--help']) and capsys.readouterr().err)
 
 # what makes an example small enough for a test
-LESS = dict(train=dict(spectra='--epochs 1 --train-samples 64 --val-samples 16', canopy='--epochs 2 --epochs-pretrain 1 --pretrain-samples 128 --val-samples 16', lightcurve='--epochs 1'),
+LESS = dict(train=dict(spectra='--epochs 1 --train-samples 64 --val-samples 16', canopy='--epochs 2 --epochs-pretrain 1 --pretrain-samples 128 --val-samples 16', lightcurve='--epochs 1 --sources 300 --constants 2000'),
             identifiable=dict(canopy='--n 1 --draws 64'))
 
 @pytest.mark.parametrize('name', INSTRUMENTS)

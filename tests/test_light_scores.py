@@ -167,3 +167,14 @@ def test_written_tables_hold_the_same(home, tmp_path):
     a, b, h = pd.read_csv(tmp_path/'t.csv'), pd.read_parquet(tmp_path/'t.parquet'), read_hdf5(tmp_path/'t.h5')
     assert list(a) == list(b) and np.allclose(a['q'], b['q'], equal_nan=True) and np.allclose(h['rate_2'], a['rate_2 [ct/s]'], equal_nan=True)
     assert len(a) == 41 and a['flag'].iloc[-1].endswith('ends early') and Path(a['file'].iloc[-1]).name == 'torn.fits'
+
+def test_variability_of_a_run(home, capsys):
+    "A run of the recipe variability, and a second one for anomalies: all columns, and what both say."
+    lightcurve_recipe('variability', sources=300, epochs=1, batch_size=100, hidden=8, constants=3000, gpus=0, threads=1).fit(home/'varies', quiet=True, evaluate=False)
+    assert cli('score', 'lightcurve', home/'varies', home/'survey', '--anomaly', home/'run', '--out', home/'v.csv', '--injected', 200, '--alarm', .05, '--pages', 1) == 0
+    out, t = capsys.readouterr().out, pd.read_csv(home/'v.csv')
+    assert 'alarms at 5 % false alarms' in out and 'ranked among' in out and len(t) == 41
+    p = t['false_alarm'].dropna()
+    assert np.allclose(t['expected_false_alarms'].dropna(), len(p)*p) and np.allclose(t['q'].dropna(), stats.false_discovery_control(p))
+    assert (t['false_alarm'] <= t['false_alarm_high'] + 1e-9)[p.index].all() and {'variability', 'smallest_rms', 'shared_scan', 'anomaly_q'} <= set(t)
+    assert 'physlearn:' in (cli('score', 'lightcurve', home/'varies', home/'survey', '--anomaly', home/'varies') and capsys.readouterr().err)

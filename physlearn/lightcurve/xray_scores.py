@@ -17,6 +17,7 @@ import tyro
 from scipy import stats
 from ..files import atomic_write, output_folder, ready_to_write
 from .anomaly import Familiar, by_length, photons_of, redrawn
+from .classifier import variability_of
 from .xray_catalogue import Catalogue, load_all_fits_files, read_catalogue
 from .xray_curve import overlapping, together
 from .xray_files import ERODAY, LightCurves, net_rates
@@ -186,7 +187,7 @@ def scored(curves:LightCurves,
             least = smallest_rms(curves, lambda c: np.asarray(variability(c)['false_alarm']), alarm, found, injected)
             out['smallest_rms'] = least
             few = f'too few photons: no scatter up to {100*LARGEST:.0f} % would be found'
-            doubt(np.isinf(least) & ~outside, few)
+            if np.isfinite(least).any(): doubt(np.isinf(least) & ~outside, few)
         out['shared_scan'] = shared_scans(curves, p <= alarm)
         doubt(out['shared_scan'] > 0, lambda i: f"shares its strangest scan with {out['shared_scan'][i]} other alarms")
     if known is not None:
@@ -236,6 +237,9 @@ def summary_of(columns:dict, alarm:float, refused=(), copies:int=0)->list: # sen
         listed = (columns['q'] <= .05).sum()
         out.append(f"{(p <= alarm).sum()} alarms at {100*alarm:g} % false alarms, {told*alarm:.1f} expected by chance "
                    f"among {told} sources; {listed} with a q-value of 0.05 or less")
+        if told and not (p <= alarm).any():
+            out.append(f"the smallest false-alarm probability is {np.nanmin(p):.2g}; a run of more --constants can "
+                       "tell smaller ones")
     if 'anomaly' in columns:
         odd, least = columns['anomaly'], .01
         out.append(f"{(odd <= least).sum()} sources are odder than 99 % of the survey that the network knows, "
@@ -355,7 +359,7 @@ def known_of(run)->Familiar: # a run with the network of counts
     "What the survey of a run looks like; said if it takes long."
     with said_if_slow('ranking held-out sources of the run'): return Familiar.of_run(run)
 
-def runs_of(folder, anomaly=None)->tuple: # variability of LightCurves, or None; Familiar, or None
+def runs_of(folder, anomaly=None)->tuple: # variability of LightCurves, or None; Familiar, or None; bands
     "What a run, and perhaps a second one for anomalies, can say; ValueError where it is of another kind."
     run = Run.load(folder, system='lightcurve')
     kind = run.recipe.network
@@ -363,13 +367,16 @@ def runs_of(folder, anomaly=None)->tuple: # variability of LightCurves, or None;
         if anomaly:
             raise ValueError(f"{folder} holds a network for anomalies itself: leave out --anomaly, or give a run of "
                              "the recipe variability first")
-        return None, known_of(run)
+        return None, known_of(run), run.model.bands
+    if kind != 'classifier':
+        raise ValueError(f"{folder} holds the network {kind!r}: give a run of the recipe variability, or one of the "
+                         "network of counts")
     second = None if anomaly is None else Run.load(anomaly, system='lightcurve')
     if second is not None and second.recipe.network != 'counts':
         raise ValueError(f"{anomaly} holds the network {second.recipe.network!r}; anomalies need one of counts: "
                          "physlearn train lightcurve default")
-    raise ValueError(f"{folder} holds the network {kind!r}: give a run of the recipe variability, or one of the "
-                     "network of counts")
+    known = None if second is None else known_of(second)
+    return (lambda curves: variability_of(run, curves)), known, run.model.bands
 
 def fits(curves:LightCurves, bands:int, folder):
     "ValueError where a run cannot score such light curves."
@@ -405,6 +412,7 @@ class ScoreLightCurves:
         expect(self, '0 or more', lambda v: v >= 0, 'pages')
         expect(self, '0, or 100 or more', lambda v: v == 0 or v >= 100, 'injected')
         if self.pages and not self.out: raise ValueError("pages need a table beside them: give --out, like scores.csv")
+        if self.pages: output_folder(Path(self.out).with_suffix(''), make=False)
         files = load_all_fits_files(self.data)
         if self.out: ready_to_write(self.out, ENDINGS, self.overwrite, files)
         if self.cache and not str(self.cache).endswith(('.h5', '.hdf5')):
@@ -413,16 +421,18 @@ class ScoreLightCurves:
     def run(self):
         "Read, score, print, write."
         self.ready()
-        variability, known = runs_of(self.folder, self.anomaly)
+        variability, known, bands = runs_of(self.folder, self.anomaly)
         found = read_catalogue(self.data, self.cache, least=self.least)
         curves = one_each(found)
-        if known is not None: fits(curves, known.model.bands, self.data)
+        fits(curves, bands, self.data)
         columns, doubts = scored(curves, variability, known, self.alarm, self.found, self.injected)
         got = catalogue_of(curves, columns, doubts, found.refused)
         for line in summary_of(columns, self.alarm, found.refused, len(found) - len(curves)): print(line)
         if known is not None:
             m = len(known.smallest)
             print(f"anomalies are ranked among {m} held-out sources of the run: no chance is below {1/(m + 1):.2g}")
+            inside = np.isin(curves.names, known.names).sum()
+            if inside: print(f'{inside} of these sources were in its training, where they look less odd than they are')
         if variability is None:
             print('anomalies alone: a run of the recipe variability gives the chance of false alarms too '
                   '(physlearn train lightcurve variability)')
