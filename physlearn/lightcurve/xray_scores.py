@@ -188,7 +188,7 @@ def scored(curves:LightCurves,
             least = smallest_rms(curves, lambda c: np.asarray(variability(c)['false_alarm']), alarm, found, injected)
             out['smallest_rms'] = least
             few = f'too few photons: no scatter up to {100*LARGEST:.0f} % would be found'
-            if np.isfinite(least).any(): doubt(np.isinf(least) & ~outside, few)
+            if np.isfinite(least).any(): doubt(np.isinf(least) & (p > alarm), few)
         out['shared_scan'] = shared_scans(curves, p <= alarm)
         doubt(out['shared_scan'] > 0, lambda i: f"shares its strangest scan with {out['shared_scan'][i]} other alarms")
     if known is not None:
@@ -263,7 +263,9 @@ def top_of(columns:dict, doubts, n:int=10)->dict: # a table
     shown = ('name', 'photons', 'visits', 'false_alarm', 'expected_false_alarms', 'q', 'smallest_rms', 'anomaly',
              'anomaly_aspect')
     shown = [k for k in shown if k in columns]
-    plain = lambda v: v.item() if hasattr(v, 'item') else v
+    def plain(v):
+        v = v.item() if hasattr(v, 'item') else v
+        return None if isinstance(v, float) and not math.isfinite(v) else v
     rows = [[*(plain(columns[k][i]) for k in shown), doubts[i][:60]] for i in by_significance(columns)[:n]]
     return dict(head=[*(k.replace('_', ' ') for k in shown), 'flag'], rows=rows)
 
@@ -342,7 +344,11 @@ def source_page(curves:LightCurves, i:int, columns:dict, doubt:str='', known:Fam
     each = zip(curves.labels, rate, low, high)
     rows = [[f'net rate, {label}', f'{r:.4g} (+{h:.2g} -{m:.2g}) ct/s'] for label, r, m, h in each]
     said = {k: v[i] for k, v in columns.items() if k != 'name' and not (k == 'also' and not v[i])}
-    rows += [[MEANINGS.get(k, k), v.item() if hasattr(v, 'item') else v] for k, v in said.items()]
+    def number(k, v):
+        if k == 'smallest_rms' and np.isinf(v): return f'none up to {LARGEST:g}'
+        return f'{v:.5f}' if k in ('ra_deg', 'dec_deg') and np.isfinite(v) else v
+    plain = lambda v: v.item() if hasattr(v, 'item') else v
+    rows += [[MEANINGS.get(k, k), plain(number(k, v))] for k, v in said.items()]
     what = 'the network of counts' if known is not None else 'a constant rate, as no network of counts was given'
     caption = ('Net rates of the visits, 90 % of what the model would count in each, and the rate between visits. '
                f'The model is {what}.')
