@@ -15,7 +15,7 @@ from _table import bar, save
 from scipy import stats
 from physlearn.data import FileSource, Rows
 from physlearn.lightcurve.classifier import Classifier, prepared
-from physlearn.lightcurve.train_lightcurve import ALARM, BY_COUNTS, RATES, cells, variables
+from physlearn.lightcurve.train_lightcurve import ALARM, BY_COUNTS, RATES, STEADY, cells, variables
 from physlearn.lightcurve.variability import STATISTICS, Thresholds, about, constants_like, over_curves, samples, statistics, together
 from physlearn.lightcurve.xray_simulate import CLASSES
 from physlearn.runs import Run
@@ -94,7 +94,7 @@ def prepare(folder, constants, fresh, n=9400):
     "Everything that needs no network, as functions that give it."
     like = []
     def patterns():
-        if not like: like.append(variables(PIECE, 'benchmark patterns', 'erass1', LONGEST))
+        if not like: like.append(variables(PIECE, 'benchmark patterns', 'erass1', LONGEST, STEADY))
         return like[0]
     piece = lambda k: computed(constants_like(patterns(), np.arange(k*PIECE, (k + 1)*PIECE), 'benchmark', RATES, told=False))
     test = {k: lambda k=k: computed(variables(n, f'benchmark {k}', 'erass1', LONGEST, one_class(k))) for k in range(1, 7)}
