@@ -137,7 +137,7 @@ class FitLightCurve(Varying, FromFiles):
     steps: str = 'visits'           # rows of photons joined to visits, or taken as they are: visits or rows
     bin: str|None = None            # length of steps into which photons are put, like 100s
     energies: tuple[str, ...] = ()  # bands of a list of events, like 0.5..2keV 2..7keV
-    table: int|None = None          # which of several tables of a QDP file, from 0
+    table: int|None = None          # which of several tables of a QDP file, from 0, like 1; not given: the only one
     clock: str|None = None          # unit of times that have none: s, d or MJD
     dead: str|None = None           # dead time after each photon, where the file is not corrected, like 2.6us
     together: bool = False          # the files are observations or bands of one source
