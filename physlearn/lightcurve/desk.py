@@ -78,12 +78,13 @@ def fit_lightcurve(lc:LightCurve,
     "Rates, times and amplitudes of a light curve."
     m = measurement_of(lc, model, ranges, known)
     still = measurement_of(lc, 'constant', [w for w in ranges if w.startswith('rate')])
-    plain = map_estimate(still)
+    plain, why = map_estimate(still), []
     if model in ('constant', 'trend') and not few(lc):
         e = plain if model == 'constant' and not known else map_estimate(m)
         value, sd, ratio, ok = e.theta, e.sd, e.ratio, e.ok
         low, high = box_posterior(m, theta=e.theta).interval(level).unbind(1)
         best = e.theta
+        if e.converged and not e.ok: why = [f'{model}: does not describe this, reduced chi2 {float(e.chi2):.3g}']
     else:
         chunk = max(16, min(1024, MOST//math.prod(m.shape)))
         s = smc_posterior(m, n=draws, key=('lightcurve', lc.name, model), chunk=chunk)
@@ -99,7 +100,7 @@ def fit_lightcurve(lc:LightCurve,
         p, said = odd.p, doubts(odd)
     with torch.no_grad(): gain = (m.log_prob(best)[0] - still.log_prob(plain.theta)[0]).numpy()
     limits = torch.tensor([[is_limit(k, p, a) for (k, p), a in zip(m.space.items(), low[0].tolist())]])
-    told = '; '.join([*lc.notes, *upper_limits(m.space, low[0], high[0], level)])
+    told = '; '.join([*why, *lc.notes, *upper_limits(m.space, low[0], high[0], level)])
     found = dict(file=[Path(lc.path or lc.name).name], steps=[int(m.points[0])], nats_over_constant=gain, read=[told])
     return Results(m.space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model), tuple(m.knowledge.known),
                    found, doubts=said, limits=limits)
