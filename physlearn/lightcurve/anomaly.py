@@ -280,6 +280,7 @@ class Familiar:
         train, valid, test = run.recipe.sides()
         return cls.of(run.model.eval(), train, _both(valid, test), bar)
 
+# %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom00hb
 def encoded(model:LightVAE, curves:LightCurves)->np.ndarray: # (S,b+k)
     "Means of levels and latents."
     out = np.zeros((len(curves), model.bands + model.latent))
@@ -331,7 +332,7 @@ def ranks(self:Familiar, scores:dict, about:np.ndarray, own=False)->dict: # p by
 
 @patch
 def __call__(self:Familiar, curves:LightCurves, bar=lambda it: it)->dict:
-    "By name (S,): p of being so odd in any aspect, the aspect, whether no held-out source is alike; scores and p of each."
+    "By name (S,): p of being so odd in any aspect, the aspect, whether none is alike; scores and p of each."
     scores = self.score(curves, bar)
     p = self.ranks(scores, brightness(curves))
     each = np.stack(list(p.values()))

@@ -56,7 +56,7 @@ def measurement_of(lc:LightCurve,
     use = tensor(steps.mask)
     if lc.counted:
         y, e, B, r = (tensor(getattr(steps, k)) for k in ('counts', 'exposure', 'back', 'ratio'))
-        # where every background is counted well, Laplace's form is right to 1e-4 nats a sample, at a twentieth of the cost
+        # backgrounds that are counted well: Laplace's form is right to 1e-4 nats a sample, at a twentieth of the cost
         form = 'laplace' if (B[use] >= 8).all() else 'marginal'
         like = Counts(torch.where(use, e, 0.), B, r.clamp_min(1e-9), form=form)
     else:

@@ -115,7 +115,8 @@ def load_guide(path)->GuideVAE: # a state_dict as the original saved it, .h5 or 
     try:
         encoder, decoder = grus
         hidden, latent = parts[decoder]['weight_hh_l0'].shape[1], parts[decoder]['weight_ih_l0'].shape[1]
-        mu, logvar = sorted((k for k, s in dense.items() if s == (latent, hidden)), key=lambda k: 'var' in k.lower())[:2]
+        both = [k for k, s in dense.items() if s == (latent, hidden)]
+        mu, logvar = sorted(both, key=lambda k: 'var' in k.lower())[:2]
         start, = (k for k, s in dense.items() if s == (hidden, latent))
         rate, = (k for k, s in dense.items() if s[1] == hidden and k not in (mu, logvar, start))
     except ValueError:
@@ -126,7 +127,8 @@ def load_guide(path)->GuideVAE: # a state_dict as the original saved it, .h5 or 
     names = dict(encoder=encoder, mu=mu, logvar=logvar, start=start, decoder=decoder, rate=rate)
     state = {f'{ours}.{k}': v for ours, theirs in names.items() for k, v in parts[theirs].items()}
     try: net.load_state_dict(state)
-    except RuntimeError as e: raise FileError(path, str(e).splitlines()[-1].strip(), 'the network of the guide') from None
+    except RuntimeError as e:
+        raise FileError(path, str(e).splitlines()[-1].strip(), 'the network of the guide') from None
     return net
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0011
@@ -342,7 +344,8 @@ def importance_bound(model:LightVAE, batch:dict,
     for e in (torch.randn_like(mu) for _ in range(K)) if draws is None else draws:
         z = mu + e*(logvar/2).exp()
         prior = -.5*((z - centre)/own).square().sum(1) - own.log().sum()
-        parts.append(by_curve(visit_log_prob(model.course(z, batch), seen, log_prob), batch['mask']) + prior + .5*(e.square() + logvar).sum(1))
+        nats = by_curve(visit_log_prob(model.course(z, batch), seen, log_prob), batch['mask'])
+        parts.append(nats + prior + .5*(e.square() + logvar).sum(1))
     return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
 def active_units(mu:Tensor, # means of latents of many curves (n,k)

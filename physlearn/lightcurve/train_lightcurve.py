@@ -174,9 +174,11 @@ def sides(self:LightCurveRecipe)->tuple: # LightCurves of training, validation a
     "The sources of each side."
     curves = self.curves()
     if (n := len(curves.labels)) != self.bands:
-        raise ValueError(f"bands={self.bands}: the light curves have {n} ({', '.join(curves.labels)}): give --bands {n}")
+        raise ValueError(f"bands={self.bands}: the light curves have {n} ({', '.join(curves.labels)}): "
+                         f"give --bands {n}")
     return partition_data(curves, self.test_size, self.val_size)
 
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc010c
 @patch
 def model(self:LightCurveRecipe, sim):
     "The network of these options, untrained."
@@ -286,7 +288,7 @@ def averaged(parts)->Tensor: # log-probabilities of each draw (B,L); (B,L)
     return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
 @torch.no_grad()
-def hidden_nats(model:LightVAE, batch:dict, draws:int=32)->dict: # (M,) each, of the visits that were hidden, by who says it
+def hidden_nats(model:LightVAE, batch:dict, draws:int=32)->dict: # (M,) each, by who says it
     "Nats of hidden visits by the network, by a constant rate at its best, and by one with its error."
     mu, logvar = model.encode(batch)
     at = batch['mask'] & ~batch['given']

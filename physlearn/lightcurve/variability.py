@@ -207,6 +207,7 @@ def block_starts(batch:dict,
         out.append(found[::-1])
     return out
 
+# %% ../../nbs/50_lightcurve/56_variability.ipynb #var5601b
 STATISTICS = {'excess variance': lambda batch: excess_variance(together(batch))[2][:,0],
               'amplitude': lambda batch: amplitude(together(batch))[:,0],
               'deviance': lambda batch: deviance(together(batch))[:,0],

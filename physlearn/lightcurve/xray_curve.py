@@ -242,7 +242,8 @@ def _in_time(curves):
     both = ((t + d/2)[:-1] - (t - d/2)[1:] > .01*np.minimum(d[1:], d[:-1])) & (np.diff(file) != 0)
     if both.any():
         names = ' and '.join(curves[i].name for i in file[np.flatnonzero(both)[0]:][:2])
-        raise ValueError(f"{names} have the band {', '.join(first.labels)} at the same time, as copies, two instruments or "
+        raise ValueError(f"{names} have the band {', '.join(first.labels)} at the same time, as copies, two "
+                         "instruments or "
                          "bands of unknown energies have: join only one of them")
     good = [c.good + s for c, s in zip(curves, shift) if c.good is not None]
     good = merged(np.concatenate(good)) if good else None

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..files import FileError, parsing, read_bytes, read_hdf5, write_hdf5
-from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, from_header, good_time,
+from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, from_header,
+                                          good_time,
                                              in_steps, joined_steps, merged, net_rates, overlapping)
 from .xray_text import kind_of, read_columns_of_text, read_ecsv, read_maxi, read_qdp, read_votable
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
+from fastcore.basics import patch
 from scipy import stats
 from ..files import atomic_write, output_folder, ready_to_write
 from .anomaly import Familiar, by_length, photons_of, redrawn
@@ -450,10 +451,12 @@ class ScoreLightCurves:
         if self.pages: self.write_pages(curves, columns, doubts, known)
         return got
 
-    def write_pages(self, curves, columns, doubts, known):
-        folder = output_folder(Path(self.out).with_suffix(''))
-        order = by_significance(columns)[:self.pages]
-        for rank, i in enumerate(bar(order.tolist()), 1):
-            with atomic_write(folder/f'{rank:04d}_{curves.names[i]}.html') as tmp:
-                tmp.write_text(source_page(curves, i, columns, doubts[i], known), encoding='utf-8')
-        print(f"wrote {len(order)} page{'s'*(len(order) != 1)} to {folder}")
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021b
+@patch
+def write_pages(self:ScoreLightCurves, curves, columns, doubts, known):
+    folder = output_folder(Path(self.out).with_suffix(''))
+    order = by_significance(columns)[:self.pages]
+    for rank, i in enumerate(bar(order.tolist()), 1):
+        with atomic_write(folder/f'{rank:04d}_{curves.names[i]}.html') as tmp:
+            tmp.write_text(source_page(curves, i, columns, doubts[i], known), encoding='utf-8')
+    print(f"wrote {len(order)} page{'s'*(len(order) != 1)} to {folder}")
