@@ -191,7 +191,7 @@ def _on_instrument(verb, words):
     if verb not in VERBS and not own and not foreign:
         raise ValueError(f"there is no verb {verb!r}: there are "
                          f"{', '.join([*VERBS, *(v for o in OWN.values() for v in o), *ON_RUNS])}")
-    if not name or own and name not in own:
+    if not name or own and name not in own and not foreign: # an instrument of one's own may have such a verb, too
         raise ValueError(f"{verb} needs an instrument, not {name!r}: there are {', '.join(own or INSTRUMENTS)}")
     _work(verb, find(name, here=True), words[1:], f'physlearn {verb} {name}')
     if verb == 'train' and only_here(name):
