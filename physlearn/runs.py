@@ -206,11 +206,13 @@ def _wandb(folder, options):
     import wandb
     kept = Path(folder)/'wandb.json'
     if not kept.exists(): write_json(kept, dict(id=secrets.token_hex(4)))
-    run = wandb.init(project=os.environ.get('WANDB_PROJECT', 'physlearn'), name=Path(folder).resolve().name, dir=str(folder), config=options,
+    project = os.environ.get('WANDB_PROJECT', 'physlearn')
+    run = wandb.init(project=project, name=Path(folder).resolve().name, dir=str(folder), config=options,
                      id=read_json(kept)['id'], resume='allow')
     def log(row, step, weights, pictures):
-        more = {k: wandb.Histogram(v) for k, v in weights.items()} | {k: wandb.Image(_pixels(v)) for k, v in pictures.items()}
-        run.log(row | more, step)
+        weights = {k: wandb.Histogram(v) for k, v in weights.items()}
+        pictures = {k: wandb.Image(_pixels(v)) for k, v in pictures.items()}
+        run.log(row | weights | pictures, step)
     return log, getattr(run, 'finish', None)
 
 def _pixels(picture): return (image.imread(io.BytesIO(picture))[...,:3]*255).astype(np.uint8)     # of a PNG

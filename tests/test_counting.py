@@ -212,3 +212,17 @@ def test_counts_without_background_agree_with_poisson():
     a, b = Counts(torch.full((3,), 20.), 0., 1e-12), Poisson(20.)
     assert a.log_prob(y, mu).item() == pytest.approx(b.log_prob(y, mu).item(), abs=1e-9)
     assert torch.allclose(a.whiten(y, mu), b.whiten(y, mu), atol=1e-9)
+
+def test_a_background_at_its_mean():
+    "Poisson of scipy, from no photon to a hundred thousand, in single precision as well; without a background that of the marginal."
+    from scipy import stats
+    from physlearn.lightcurve.counting import log_marginal, log_plug_in
+    C = torch.tensor([0., 1., 3., 40., 900., 1e5]).double()
+    for s in (.01*torch.ones(6).double(), C*1.1 + .5, C*.9 + 2):
+        B, r = torch.tensor([0., 3., 80., 9., 100., 2000.]).double(), torch.full((6,), .012).double()
+        want = torch.from_numpy(stats.poisson.logpmf(C.numpy(), (s + r*(B + .5)).numpy()))
+        torch.testing.assert_close(log_plug_in(C, s, B, r), want, rtol=1e-9, atol=1e-9)
+    s = C*1.01 + .5
+    single = log_plug_in(*(v.float() for v in (C, s, B, r))).double()
+    assert (single - log_plug_in(C, s, B, r)).abs().max() < .1
+    torch.testing.assert_close(log_plug_in(C, s, 0*B, 1e-12 + 0*r), log_marginal(C, s, 0*B, 1e-12 + 0*r), rtol=1e-7, atol=1e-7)

@@ -112,3 +112,22 @@ def test_words_are_the_guides():
 # names inside code of the guide that show how, and promise nothing of their own
 NAMES = {'light_curves_sample', 'fits_files', 'lc_low', 'lc_med', 'lc_high', 'train_loader', 'train_dataset', 'val_dataset', 'test_dataset', 'batch_size',
          'packed_x', 'packed_output', 'x_hat', 'batch_first', 'enforce_sorted', 'rate_low', 'rate_med', 'rate_hi', 'training_plots', 'errm_low'}
+
+def test_an_old_checkpoint(tmp_path):
+    "A run begins with it, and is whole without it; of one band, as the original's, the others begin untrained."
+    import torch
+    from physlearn.lightcurve.rnnvae import GuideVAE
+    from physlearn.lightcurve.train_lightcurve import lightcurve_recipe
+    from physlearn.runs import Run
+    old, file = GuideVAE(9, 1, 8, 4, 1), tmp_path/'old.h5'
+    torch.save(old.state_dict(), file)
+    small = dict(sources=60, epochs=1, lr=1e-12, weight_decay=0., hidden=8, latent_size=4, layers=1, gpus=0)
+    run = lightcurve_recipe('guide', state=str(file), **small).fit(tmp_path/'run', quiet=True, evaluate=False)
+    file.unlink()
+    had, got = old.state_dict(), Run.load(run.path).model.state_dict()
+    for k, v in had.items(): torch.testing.assert_close(got[k][:1] if k.startswith('rate.') else got[k], v, atol=1e-6, rtol=0)
+    torch.save(GuideVAE(9, 1, 12, 4, 1).state_dict(), file)
+    with pytest.raises(ValueError, match='--hidden 12'): lightcurve_recipe('guide', state=str(file), **small).fit(tmp_path/'other', quiet=True)
+    with pytest.raises(ValueError, match='--network guide'): lightcurve_recipe('quick', state=str(file)).check()
+    with pytest.raises(ValueError, match='in 3 bands'): lightcurve_recipe('variability', bands=2).check()
+    assert not (tmp_path/'other').exists()

@@ -153,7 +153,9 @@ def check(self:LightCurveRecipe):
     expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'hide', 'dropout')
     expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'test_size', 'val_size')
     expect(self, '0 or more', lambda v: v >= 0, 'KLD_coef', 'free_bits', 'benchmark_every')
-    if self.state and self.network != 'guide': raise ValueError("state: an old state_dict is one of --network guide")
+    if self.network == 'classifier' and self.bands != 3:
+        raise ValueError(f"bands={self.bands}: the classifier learns from simulated sources, in 3 bands")
+    if self.state: self._old_network()
     if self.test_size + self.val_size >= 1: raise ValueError("test_size and val_size leave nothing to train on")
     if self.data and self.network == 'classifier':
         raise ValueError(f"data={self.data!r}: the classifier learns from simulated sources, whose classes are known; "
@@ -184,7 +186,6 @@ def model(self:LightCurveRecipe, sim):
     "The network of these options, untrained."
     if self.network == 'classifier': return Classifier(hidden=self.hidden)
     if self.network == 'guide':
-        if self.state: return load_guide(self.state)
         return GuideVAE(3*self.bands, self.bands, self.hidden, self.latent_size, self.layers, self.dropout)
     return LightVAE(self.bands, hidden=self.hidden, latent=self.latent_size, layers=self.layers)
 
@@ -211,13 +212,33 @@ def dls(self:LightCurveRecipe, sim, device='cpu')->DataLoaders:
 def stages(self:LightCurveRecipe)->list:
     "One stage; the weight of the divergence rises in its first epochs."
     ramp = [] if self.network != 'counts' else [Anneal('kl', 0, min(self.kl_warmup_epochs, self.epochs))]
-    return [Stage('train', self.epochs, self.lr, sched=one_cycle, cbs=lambda: list(ramp), prepare=self._levels)]
+    return [Stage('train', self.epochs, self.lr, sched=one_cycle, cbs=lambda: list(ramp), prepare=self._begin)]
+
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc010d
+@patch
+def _begin(self:LightCurveRecipe, learn):
+    "What the network has before it learns: the prior of the levels, or the weights of an old one."
+    if self.network == 'counts': learn.model.levels_of(torch.cat([pooled(b)[0] for b, _ in learn.dls.train]))
+    if not self.state: return
+    old, own = self._old_network().state_dict(), learn.model.state_dict()
+    few = len(old['rate.weight'])
+    if few < self.bands: print(f'{self.state}: rates of {few} of {self.bands} bands; those of the others are untrained')
+    for k in ('rate.weight', 'rate.bias'): old[k] = torch.cat([old[k].to(own[k]), own[k][few:]])
+    learn.model.load_state_dict(old)
 
 @patch
-def _levels(self:LightCurveRecipe, learn):
-    "The prior of the levels, from the curves of training."
-    if self.network != 'counts': return
-    learn.model.levels_of(torch.cat([pooled(b)[0] for b, _ in learn.dls.train]))
+def _old_network(self:LightCurveRecipe)->GuideVAE:
+    "That of an old state_dict; ValueError where this recipe has another."
+    if self.network != 'guide': raise ValueError("state: an old state_dict is one of --network guide")
+    old = load_guide(self.state)
+    has = dict(hidden=old.encoder.hidden_size, layers=old.encoder.num_layers, latent_size=old.mu.out_features)
+    if other := {k: v for k, v in has.items() if v != getattr(self, k)}:
+        give = ' '.join(f"--{k.replace('_', '-')} {v}" for k, v in other.items())
+        raise ValueError(f"state={self.state!r} holds a network of other size: give {give}")
+    if old.encoder.input_size != 3*self.bands or old.rate.out_features > self.bands:
+        raise ValueError(f"state={self.state!r} reads {old.encoder.input_size} numbers a step; expected {3*self.bands}: "
+                         "a rate and two errors for each of the bands")
+    return old
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0011
 PRESETS = dict(
@@ -235,12 +256,11 @@ def lightcurve_recipe(name:str, **kw)->LightCurveRecipe:
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc011b
 def six(source, split='valid')->dict: # of a loader; one batch
     "Six of its curves, from few photons to many; all their steps are shown."
-    rows = torch.arange(len(source))
-    batch = source(rows, 0, split, 0)
-    photons = torch.where(batch['good'] & batch['mask'][...,None], batch['counts'], 0.).sum((1, 2))
+    seen = lambda b: torch.where(b['good'] & b['mask'][...,None], b['counts'], 0.).sum((1, 2))
+    photons = torch.cat([seen(source(rows, 0, split, 0)) for rows in torch.arange(len(source)).split(256)])
     order = photons.argsort(stable=True)
     chosen = order[torch.linspace(0, len(order) - 1, min(6, len(order))).round().long()]
-    return source(rows[chosen], 0, split, 0)
+    return source(chosen, 0, split, 0)
 
 @torch.no_grad()
 def said_of(model, batch, draws=64)->tuple: # rates (B,L,b) [ct/s]: middle, and ends of the middle 90 %
@@ -268,6 +288,7 @@ def draw_six(fig, batch, said):
     fig.supxlabel('time [4 h]', fontsize=9)
     fig.supylabel('rate [ct/s]', fontsize=9)
 
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc011c
 @patch
 def pictures(self:LightCurveRecipe, learn, epoch)->dict:
     "The same six validation sources, every so many epochs."
@@ -283,7 +304,7 @@ def _six_picture(model, source):
                    'the rates that the network says', (9, 4.5))
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0013
-def averaged(parts)->Tensor: # log-probabilities of each draw (B,L); (B,L)
+def averaged(parts)->Tensor: # log-probabilities of each draw (M,); (M,)
     "Logarithm of the mean probability over draws."
     return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 

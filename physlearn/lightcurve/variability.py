@@ -274,6 +274,7 @@ def constants_like(curves:LightCurves, # how sources were observed
     more = dict(rate=total, pattern=pattern)
     return LightCurves(names, offsets, curves.labels, curves.bands, curves.mjdref, arrays, more)
 
+# %% ../../nbs/50_lightcurve/56_variability.ipynb #var5623b
 def _alike(rate, rates, u):
     "One of the curves whose rates are near: a tenth of all, thirty at least."
     order, width = np.argsort(rates), max(len(rates)/10, 30)

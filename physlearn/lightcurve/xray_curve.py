@@ -221,8 +221,7 @@ def with_dead_time(lc:LightCurve,
                   )->LightCurve:
     "Exposures shortened by the dead time, rates made of them again."
     if not lc.counted: raise ValueError(f"{lc.name} has rates alone; a dead time needs photons")
-    lost = np.where(np.isfinite(lc.counts), lc.counts, 0.).sum(1)*tau
-    share = live_time(lc.dt, lost/tau if tau else 0*lost, tau)/lc.dt
+    share = live_time(lc.dt, np.where(np.isfinite(lc.counts), lc.counts, 0.).sum(1), tau)/lc.dt
     exposure = lc.exposure*share[:,None]
     rate, below, above = net_rates(lc.counts, lc.back, lc.ratio, exposure)
     said = f'dead time of {tau:g} s: exposures shortened by up to {100*(1 - share.min()):.2g} %'
@@ -243,8 +242,7 @@ def _in_time(curves):
     if both.any():
         names = ' and '.join(curves[i].name for i in file[np.flatnonzero(both)[0]:][:2])
         raise ValueError(f"{names} have the band {', '.join(first.labels)} at the same time, as copies, two "
-                         "instruments or "
-                         "bands of unknown energies have: join only one of them")
+                         "instruments or bands of unknown energies have: join only one of them")
     good = [c.good + s for c, s in zip(curves, shift) if c.good is not None]
     good = merged(np.concatenate(good)) if good else None
     return replace(first, **{k: v[order] for k, v in arrays.items()}, good=good)
@@ -364,6 +362,7 @@ def _table(lc, kind):
     doc.to_xml(out, tabledata_format='binary2')
     return out.getvalue()
 
+# %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur033b
 @patch
 def write(self:LightCurve, path,  # NAME.fits, .lc, .ecsv, .vot or .xml
           overwrite:bool=False,   # a file that is there may be replaced

@@ -226,6 +226,7 @@ def catalogue_of(curves:LightCurves,
     reasons = [''] * n + [f'not used: {why}' for why in refused.values()]
     return out.among(here, {k: longer(k, np.asarray(v)) for k, v in columns.items()}, reasons)
 
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco016b
 def summary_of(columns:dict, alarm:float, refused=(), copies:int=0)->list: # sentences
     "What the catalogue holds, and how much of it chance explains."
     n = len(columns['name'])
@@ -416,18 +417,6 @@ class ScoreLightCurves:
     out: str|None = None            # table to write: .csv, .parquet, .h5 or .json
     overwrite: bool = False         # replace a table that is there
 
-    def ready(self):
-        "Say what stands against the work, before it begins."
-        expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'alarm', 'found')
-        expect(self, '0 or more', lambda v: v >= 0, 'pages')
-        expect(self, '0, or 100 or more', lambda v: v == 0 or v >= 100, 'injected')
-        if self.pages and not self.out: raise ValueError("pages need a table beside them: give --out, like scores.csv")
-        if self.pages: output_folder(Path(self.out).with_suffix(''), make=False)
-        files = load_all_fits_files(self.data)
-        if self.out: ready_to_write(self.out, ENDINGS, self.overwrite, files)
-        if self.cache and not str(self.cache).endswith(('.h5', '.hdf5')):
-            raise ValueError(f"cache={self.cache!r}: the name ends in .h5")
-
     def run(self):
         "Read, score, print, write."
         self.ready()
@@ -451,9 +440,24 @@ class ScoreLightCurves:
         if self.pages: self.write_pages(curves, columns, doubts, known)
         return got
 
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021c
+@patch
+def ready(self:ScoreLightCurves):
+    "Say what stands against the work, before it begins."
+    expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'alarm', 'found')
+    expect(self, '0 or more', lambda v: v >= 0, 'pages')
+    expect(self, '0, or 100 or more', lambda v: v == 0 or v >= 100, 'injected')
+    if self.pages and not self.out: raise ValueError("pages need a table beside them: give --out, like scores.csv")
+    if self.pages: output_folder(Path(self.out).with_suffix(''), make=False)
+    files = load_all_fits_files(self.data)
+    if self.out: ready_to_write(self.out, ENDINGS, self.overwrite, files)
+    if self.cache and not str(self.cache).endswith(('.h5', '.hdf5')):
+        raise ValueError(f"cache={self.cache!r}: the name ends in .h5")
+
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021b
 @patch
 def write_pages(self:ScoreLightCurves, curves, columns, doubts, known):
+    "A page for each of the most significant sources."
     folder = output_folder(Path(self.out).with_suffix(''))
     order = by_significance(columns)[:self.pages]
     for rank, i in enumerate(bar(order.tolist()), 1):
