@@ -129,6 +129,7 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
                  like:Likelihood,  # how data scatter
                  known=None,       # {name: value or (value, sd)}
                  n:int=64,         # states drawn from the ranges, over which medians are taken
+                 shown=None,       # names of the parameters that the table shows; all if not given
                  **cond,           # conditions of the simulator
                 )->Identifiability:
     "Say for each parameter what a measurement can add to what is known: medians over `n` states."
@@ -143,7 +144,8 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
     slope = space.slope(theta).abs()
     def median(how): return (crlb(sim, theta[works], like, known, how, F[works], space)/slope[works]).median(0).values
     bounds = {how: median(how).tolist() for how in ('alone', 'joint', 'range')}
-    blind = _blind(sim, theta, like, known, F, works, Conditions(cond, n))
+    shown = set(shown or space)
+    blind = [k for k in _blind(sim, theta, like, known, F, works, Conditions(cond, n)) if k in shown]
     rows = []
     for i, k in enumerate(space):
         sd = K.sd.get(k)
@@ -155,7 +157,7 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
         rows.append(dict(name=k, before=before, alone=bounds['alone'][i], joint=bounds['joint'][i],
                          after=bounds['range'][i], ratio=ratio,
                          verdict='derivatives cannot tell' if k in blind else verdict(ratio, sd is not None)))
-    return Identifiability(space, rows, (*_notes(works, blind), *getattr(sim, 'notes', ())))
+    return Identifiability(space, [r for r in rows if r['name'] in shown], (*_notes(works, blind), *getattr(sim, 'notes', ())))
 
 # %% ../nbs/00_core/08a_posterior.ipynb #lka00002
 def _blind(sim, theta, like, known, F, works, told):

@@ -74,9 +74,10 @@ def variables(n:int, seed, survey:str='erass1',
         raise ValueError(f"longest={longest}: the survey {survey} visits most sources more often than that")
     return simulate(number, seed, survey, mix, RATES).light_curves()
 
-def classes_of(n:int, seed, survey, longest)->Rows: # of `Classifier`, with kind
-    "Half of them variables, half constants like them."
-    varying = variables(n//2, seed, survey, longest)
+def classes_of(n:int, seed, survey, longest, leave_out=None)->Rows: # of `Classifier`, with kind
+    "Half of them variables, without those of one class if that is named, half constants like them."
+    mix = [float(k not in (CLASSES[0], leave_out)) for k in CLASSES]
+    varying = variables(n//2, seed, survey, longest, mix)
     steady = constants_like(varying, n - n//2, seed, RATES, told=False)
     parts = [prepared(varying), prepared(steady)]
     kind = np.concatenate([[CLASSES.index(k) for k in varying.more['class']], np.zeros(len(steady))])
@@ -89,7 +90,8 @@ def entropy(out, batch): return torch.nn.functional.cross_entropy(out['logits'],
 def classes_dls(recipe, device)->DataLoaders:
     "Simulated curves of training and validation."
     def loader(k, n):
-        rows, bs = classes_of(n, f'{recipe.seed} {k}', recipe.survey, recipe.longest), min(recipe.batch_size, n)
+        rows, bs = classes_of(n, f'{recipe.seed} {k}', recipe.survey, recipe.longest, recipe.leave_out)
+        bs = min(recipe.batch_size, n)
         source = FileSource(rows, permute=k == 'train', pool=16*bs if k == 'train' else 0)
         return SeedDL(source, bs, None, recipe.seed, k, device, block=bs)
     pair = loader('train', recipe.sources), loader('valid', max(100, recipe.sources//20))
@@ -135,6 +137,7 @@ class LightCurveRecipe(Recipe):
     free_bits: float = .25          # nats that each latent of the shape may say of a curve for nothing, like 0.25
     KLD_coef: float = .001          # of the guide's divergence: 0.001 as coded, 0.0035 as configured
     longest: int = 64               # visits at most, of what the classifier learns from
+    leave_out: str|None = None      # class that the classifier does not learn from, like eclipse, to try it on what is new
     constants: int = 1_000_000      # simulated constants that give the classifier's false-alarm probabilities
     test_size: float = .1           # share of the sources for the test
     val_size: float = .05           # share of the sources for validation
@@ -145,6 +148,8 @@ def check(self:LightCurveRecipe):
     "ValueError for options that no training can have."
     super(LightCurveRecipe, self).check()
     expect(self, 'counts, guide or classifier', lambda v: v in ('counts', 'guide', 'classifier'), 'network')
+    varying = CLASSES[1:]
+    expect(self, ', '.join(varying), lambda v: v is None or v in varying, 'leave_out')
     expect(self, '1000 or more', lambda v: v >= 1000, 'constants')
     expect(self, '2 or more', lambda v: v >= 2, 'longest')
     expect(self, 'erass1, pole or efeds', lambda v: v in ('erass1', 'pole', 'efeds'), 'survey')
@@ -153,6 +158,8 @@ def check(self:LightCurveRecipe):
     expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'hide', 'dropout')
     expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'test_size', 'val_size')
     expect(self, '0 or more', lambda v: v >= 0, 'KLD_coef', 'free_bits', 'benchmark_every')
+    if self.leave_out and self.network != 'classifier':
+        raise ValueError(f"leave_out={self.leave_out!r}: only the classifier learns from classes; leave it out")
     if self.network == 'classifier' and self.bands != 3:
         raise ValueError(f"bands={self.bands}: the classifier learns from simulated sources, in 3 bands")
     if self.state: self._old_network()
