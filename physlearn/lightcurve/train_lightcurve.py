@@ -90,7 +90,7 @@ def entropy(out, batch): return torch.nn.functional.cross_entropy(out['logits'],
 def classes_dls(recipe, device)->DataLoaders:
     "Simulated curves of training and validation."
     def loader(k, n):
-        rows, bs = classes_of(n, f'{recipe.seed} {k}', recipe.survey, recipe.longest, recipe.leave_out)
+        rows = classes_of(n, f'{recipe.seed} {k}', recipe.survey, recipe.longest, recipe.leave_out)
         bs = min(recipe.batch_size, n)
         source = FileSource(rows, permute=k == 'train', pool=16*bs if k == 'train' else 0)
         return SeedDL(source, bs, None, recipe.seed, k, device, block=bs)
