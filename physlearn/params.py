@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['unit', 'affine', 'Param', 'measured', 'pairs', 'read_range', 'read_ranges', 'signed64', 'word64', 'address_hash',
-           'uniforms', 'normals', 'fresh_key', 'ParamSpace']
+           'uniforms', 'normals', 'fresh_key', 'drawn', 'poisson_quantile', 'ParamSpace']
 
 # %% ../nbs/00_core/00_params.ipynb #066709c0
 import math, re
@@ -13,9 +13,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 import astropy.units as u
+import numpy as np
 import torch
 from astropy.units import cds
 from fastcore.basics import patch
+from scipy import special
 from torch import Tensor
 
 # %% ../nbs/00_core/00_params.ipynb #68841238
@@ -195,6 +197,34 @@ _CALLS = count()
 def fresh_key(purpose:str)->tuple: # a key for `uniforms` and `normals`
     "A key that differs at each call; a program that runs again gets the same ones in the same order."
     return purpose, 'call', next(_CALLS)
+
+# %% ../nbs/00_core/00_params.ipynb #pqtl0002
+def drawn(rows, cols, *key): # numbers of the rows, how many columns, seed and purpose -> (n,cols)
+    "Uniform draws at their addresses, in numpy."
+    return uniforms(torch.as_tensor(np.ascontiguousarray(rows)), cols, *key).numpy()
+
+def poisson_quantile(u:np.ndarray,    # uniform draws
+                     mean:np.ndarray, # same shape
+                    )->np.ndarray:    # counts
+    "Smallest number of counts whose cumulative probability reaches `u`."
+    u, mean = u.ravel(), mean.ravel()
+    out = np.zeros(len(u))
+    many = mean > 30
+    k = np.ceil(special.pdtrik(u[many], mean[many]))
+    below = np.maximum(k - 1, 0)
+    out[many] = np.where(special.pdtr(below, mean[many]) >= u[many], below, k)
+    left, = np.nonzero(~many)
+    p = np.exp(-mean[left])
+    total, n = p.copy(), 0
+    while len(left):
+        more = u[left] > total
+        left, p, total = left[more], p[more], total[more]
+        n += 1
+        out[left] = n
+        p = p*mean[left]/n
+        total = total + p
+        if n > 400: break
+    return out
 
 # %% ../nbs/00_core/00_params.ipynb #905dfe92
 class ParamSpace:

@@ -21,8 +21,7 @@ from .counting import background_prior
 from .rnnvae import LightVAE, by_curve, counted, drawn_rate, importance_bound, visit_log_prob
 from .train_lightcurve import rows_of
 from .xray_files import LightCurves
-from .xray_simulate import poisson_quantile
-from ..params import normals, uniforms, word64
+from ..params import normals, poisson_quantile, uniforms, word64
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0006
 def by_length(curves:LightCurves,

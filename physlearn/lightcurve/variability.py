@@ -19,7 +19,8 @@ from torch import Tensor
 from ..files import FileError, read_hdf5, write_hdf5
 from .counting import log_profile
 from .xray_files import LightCurves, net_rates
-from .xray_simulate import between, drawn, poisson_quantile
+from .xray_simulate import between
+from ..params import drawn, poisson_quantile
 
 # %% ../../nbs/50_lightcurve/56_variability.ipynb #var56006
 _SAMPLES = dict(counts=0., back=0., ratio=1., exposure=0.)            # and what stands where there is nothing

@@ -23,9 +23,8 @@ from .rnnvae import drawn_rate
 from .xray_catalogue import Catalogue, load_all_fits_files, read_catalogue
 from .xray_curve import overlapping, together
 from .xray_files import ERODAY, LightCurves, net_rates
-from .xray_simulate import poisson_quantile
 from ..pages import bar, html_table, img, page, png, said_if_slow, sentences, text_table
-from ..params import Param, ParamSpace, normals, uniforms
+from ..params import Param, ParamSpace, normals, poisson_quantile, uniforms
 from ..results import ENDINGS, Results
 from ..runs import Run, expect
 

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['BANDS', 'MJDREF', 'FIELD', 'LIVE', 'SURVEYS', 'HALF_YEAR', 'PARTS', 'ROWS', 'CLASSES', 'MIX', 'COLOURS', 'GRID',
-           'PARAMETERS', 'ANOMALIES', 'ROW_TYPE', 'vignetting', 'Survey', 'drawn', 'visit_plan', 'visits', 'exposures',
+           'PARAMETERS', 'ANOMALIES', 'ROW_TYPE', 'vignetting', 'Survey', 'visit_plan', 'visits', 'exposures',
            'between', 'flare', 'eruptions', 'eclipse', 'outburst', 'periodic', 'red_noise', 'parameters', 'population',
-           'poisson_quantile', 'fluxes', 'backgrounds', 'Simulated', 'simulate', 'srctool_errors', 'grid_rates']
+           'fluxes', 'backgrounds', 'Simulated', 'simulate', 'srctool_errors', 'grid_rates']
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0004
 import math
@@ -19,7 +19,7 @@ from fastcore.basics import patch
 from scipy import special
 from scipy.fft import irfft, next_fast_len
 from ..files import atomic_write
-from ..params import normals, uniforms
+from ..params import drawn, normals, poisson_quantile
 from .counting import log_marginal
 from .xray_curve import joined_steps, net_rates, poisson_errors
 from .xray_files import ERODAY, LightCurves
@@ -52,10 +52,6 @@ SURVEYS = dict(erass1=Survey('erass1', 10., .025, 58828., 59010.), pole=Survey('
                efeds=Survey('efeds', 100., .00365, 58790., 58794.3))
 HALF_YEAR = 182.6*86400        # until the next survey [s]
 _MOST = 4096                   # visits that have addresses
-
-def drawn(rows, cols, *key): # numbers of the rows, how many columns, seed and purpose -> (n,cols)
-    "Uniform draws at their addresses, in numpy."
-    return uniforms(torch.as_tensor(np.ascontiguousarray(rows)), cols, *key).numpy()
 
 def visit_plan(sources:np.ndarray, # numbers of the sources (S,)
                seed:int,
@@ -246,29 +242,6 @@ def population(sources, seed, mix=MIX, rate=(.01, 10.), anomalies=0.)->dict:
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0025
 _BACKGROUND = np.array([.068, .121, .068])               # in a circle of 171 arcsec [ct/s]
-
-def poisson_quantile(u:np.ndarray,    # uniform draws
-                     mean:np.ndarray, # same shape
-                    )->np.ndarray:    # counts
-    "Smallest number of counts whose cumulative probability reaches `u`."
-    u, mean = u.ravel(), mean.ravel()
-    out = np.zeros(len(u))
-    many = mean > 30
-    k = np.ceil(special.pdtrik(u[many], mean[many]))
-    below = np.maximum(k - 1, 0)
-    out[many] = np.where(special.pdtr(below, mean[many]) >= u[many], below, k)
-    left, = np.nonzero(~many)
-    p = np.exp(-mean[left])
-    total, n = p.copy(), 0
-    while len(left):
-        more = u[left] > total
-        left, p, total = left[more], p[more], total[more]
-        n += 1
-        out[left] = n
-        p = p*mean[left]/n
-        total = total + p
-        if n > 400: break
-    return out
 
 def fluxes(visit, window, who, p, parts, sources, seed)->np.ndarray: # (V,6,20,3), quiet level 1
     "Course of each source at the parts of its rows, a class at a time."
