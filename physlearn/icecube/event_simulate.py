@@ -7,13 +7,14 @@ __all__ = ['SOUTH_POLE', 'SIN_C', 'TAN_C', 'MEAN_COSINE', 'PANDEL', 'PHOTONS', '
            'SOFT', 'LEAST_SHARE', 'LOSS_RATE', 'LEAST', 'LINE', 'KINDS', 'BIN', 'BINS', 'Ice', 'homogeneous',
            'propagation', 'point_light', 'line_light', 'shower_pattern', 'pandel', 'pandel_density', 'first_delay',
            'mean_inelasticity', 'inelasticity', 'hadronic_light', 'shower_depth', 'loss_share', 'glide', 'muon_range',
-           'muon_path', 'label_space', 'draw_labels', 'room_along', 'Array', 'Sensors', 'reach', 'point_arrivals',
-           'track_photons', 'line_arrivals', 'photons', 'noise_photons', 'summed_charge', 'simulate', 'coincident',
-           'triggered', 'cleaned']
+           'muon_path', 'label_space', 'draw_labels', 'room_along', 'Array', 'Sensors', 'brightest', 'reach',
+           'point_arrivals', 'track_photons', 'line_arrivals', 'photons', 'noise_photons', 'summed_charge', 'kinds_of',
+           'simulate', 'coincident', 'triggered', 'cleaned']
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0004
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 import numpy as np
 from scipy import special
 from ..params import Param, ParamSpace, drawn, normals, poisson_quantile
@@ -88,7 +89,7 @@ def shower_pattern(cos, distance, scattering, absorption): # cosine to the axis 
     return far + direct*(_shower(cos)/_NORM - far)
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0020
-PANDEL = 33.3/25, 557/25                 # lambda and tau over the effective scattering length [-], [ns/m]
+PANDEL = 1.2*33.3/25, 557/25             # lambda and tau over the effective scattering length [-], [ns/m]
 
 def pandel(distance, scattering, absorption): # (...) [m]; shape (...) [-], scale (...) [ns]
     "Parameters of the gamma distribution of delays."
@@ -204,23 +205,40 @@ class Array:
         self.slack = np.hypot(*(geometry.xyz[:,:2] - self.centre[string]).T).max()
         self.key = string[self.order]*1e6 + z[self.order]
 
-    def pairs(self, place, radius): # (P,3), (P,) [m]; numbers of places and of sensors (K,)
-        "Pairs of a place and a sensor, closer than the radius or a little further."
-        radius = radius + self.slack
-        square = radius[:,None]**2 - ((place[:,None,:2] - self.centre)**2).sum(-1)
-        p, s = np.nonzero(square > 0)
-        half, at = np.sqrt(square[p,s]), s*1e6 + place[p,2]
-        first, last = np.searchsorted(self.key, at - half), np.searchsorted(self.key, at + half, 'right')
-        count = last - first
+    def _between(self, p, s, low, high): # numbers of places, of strings, heights (K,)
+        "Pairs of a place and each sensor of a string between two heights."
+        first = np.searchsorted(self.key, s*1e6 + low.clip(-4e5, 4e5))
+        count = np.searchsorted(self.key, s*1e6 + high.clip(-4e5, 4e5), 'right') - first
         ends = np.cumsum(count)
         take = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + count, count)
         return np.repeat(p, count), self.order[take]
+
+    def near(self, place, radius): # (P,3), (P,) [m]; numbers of places and of sensors (K,)
+        "Pairs of a place and a sensor, closer than the radius or a little further."
+        square = (radius[:,None] + self.slack)**2 - ((place[:,None,:2] - self.centre)**2).sum(-1)
+        p, s = np.nonzero(square > 0)
+        half = np.sqrt(square[p,s])
+        return self._between(p, s, place[p,2] - half, place[p,2] + half)
+
+    def beside(self, place, travel, radius): # (T,3), (T,3), (T,) [m]; numbers of lines and of sensors (K,)
+        "Pairs of an endless line and a sensor, closer than the radius or a little further."
+        x, y = (self.centre - place[:,None,:2]).transpose(2, 0, 1)
+        flat = np.hypot(travel[:,0], travel[:,1])
+        upright = flat < 1e-6                                # as good as tilted by a millionth
+        dx, dy = (np.where(upright, v, travel[:,i]/np.maximum(flat, 1e-6))[:,None] for i, v in ((0, 1.), (1, 0.)))
+        flat = np.maximum(flat, 1e-6)[:,None]
+        square = (radius[:,None] + self.slack)**2 - (x*dy - y*dx)**2
+        t, s = np.nonzero(square > 0)
+        # a line crosses the height of its nearest point to a vertical string, and leaves it as the sine of its zenith
+        middle = (place[:,2:] + (x*dx + y*dy)/flat*travel[:,2:])[t,s]
+        half = np.sqrt(square[t,s])/flat[t,0]
+        return self._between(t, s, middle - half, middle + half)
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0034
 @dataclass(frozen=True)
 class Sensors:
     "What light meets, and what a sensor makes of it."
-    area: float = 2e-3     # of a standard module for 300 to 600 nm, mean over directions, with its efficiency [m2]
+    area: float = 1.8e-3    # of a standard module for 300 to 600 nm, mean over directions, with its efficiency [m2]
     facing: float = .6     # strength of the preference for light that moves up [-]
     spread: float = .3     # standard deviation of the charge of one photon [PE]
     jitter: float = 2.     # standard deviation of times [ns]
@@ -237,22 +255,35 @@ class Sensors:
         "Effective area of sensors for light whose direct path has a direction."
         return self.area*geometry.relative_efficiency[sensor]*(1 + self.facing*up*np.exp(-distance/(2*scattering)))
 
-def reach(light, ice, law): # photons x area (...) [m2], `point_light` or `line_light`; (...) [m]
-    "Distance beyond which a sensor expects fewer than LEAST photons even ahead, in the clearest layer."
-    d = np.geomspace(1., 3000., 300)
-    most = np.max([law(d, s, a) for s, a in zip(ice.scattering, ice.absorption)], 0)
-    return np.interp(np.log(2*np.maximum(light, 1e-30)/LEAST), -np.log(most), d)
-
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0035
+@lru_cache(16)
+def brightest(ice, law): # Ice, `point_light` or `line_light`; heights (Z,) [m], distances (D,) [m], (Z,D)
+    "What a sensor at a distance can see at most of light at a height, whichever way it lies."
+    knots = ice.edges or (0.,)
+    z, d = np.arange(knots[0] - 20, knots[-1] + 30, 10.), np.geomspace(1., 3000., 120)
+    way = np.linspace(-1, 1, 41)
+    lengths = ice.lengths(z[:,None,None], z[:,None,None] + d[:,None]*way)
+    most = law(d[:,None], *lengths).max(2)
+    # a height between two of the table
+    return z, d, np.maximum(np.maximum(most, np.roll(most, 1, 0)), np.roll(most, -1, 0))
+
+def reach(light, z, ice, law): # photons x area (P,) [m2], height (P,) [m]; (P,) [m]
+    "Distance beyond which a sensor expects fewer than LEAST photons, even ahead of a shower."
+    heights, d, most = brightest(ice, law)
+    row = np.round((z - heights[0])/10).clip(0, len(heights) - 1).astype(int)
+    within = (2*light[:,None]*most[row] > LEAST).sum(1)
+    return d[np.minimum(within, len(d) - 1)]
+
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0036
 def point_arrivals(points, geometry, array, ice, sensors): # points: dict of (P,...) arrays
     "Mean photons, earliest time and delays of every pair of a point of light and a sensor in its reach."
-    p, s = array.pairs(points['place'], reach(points['light']*sensors.area, ice, point_light))
+    p, s = array.near(points['place'], reach(points['light']*sensors.area, points['place'][:,2], ice, point_light))
     delta = geometry.xyz[s] - points['place'][p]
     distance = np.sqrt((delta*delta).sum(1))
     near = np.maximum(distance, 1.)                          # a shower is no point
     scattering, absorption = ice.lengths(points['place'][p,2], geometry.xyz[s,2])
     light = points['light'][p]*point_light(near, scattering, absorption)
-    seen = light*sensors.area > LEAST/5
+    seen = 2*light*sensors.area > LEAST
     p, s, delta, near, distance, scattering, absorption, light = (
         v[seen] for v in (p, s, delta, near, distance, scattering, absorption, light))
     cos = (delta*points['travel'][p]).sum(1)/near
@@ -261,37 +292,39 @@ def point_arrivals(points, geometry, array, ice, sensors): # points: dict of (P,
     return dict(event=points['event'][p], source=points['source'][p], sensor=s, mean=mean,
                 start=points['time'][p] + N_GROUP*distance/C_LIGHT, delay=pandel(near, scattering, absorption))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0037
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0038
 LINE = 1023                              # number of the line among the sources of an event
 
 def track_photons(energy): # muon (...) [GeV]; (...) [1/m]
     "Photons of a metre of track, with its soft losses; 17 % more by short knock-on electrons."
     return PHOTONS*(1.17 + TRACK_GEV*SOFT*LOSS_B*energy)
 
-def line_arrivals(lines, geometry, ice, sensors): # lines: dict of (T,...) arrays
+def line_arrivals(lines, geometry, array, ice, sensors): # lines: dict of (T,...) arrays
     "As `point_arrivals`, for every pair of a track and a sensor beside it."
-    x, y, z = (geometry.xyz.T[:,None,:] - lines['place'].T[:,:,None])
-    dx, dy, dz = lines['travel'].T[:,:,None]
-    along = x*dx + y*dy + z*dz
-    square = x*x + y*y + z*z - along*along
-    far = reach(track_photons(lines['energy'])*sensors.area, ice, line_light)[:,None]
-    t, s = np.nonzero((square < far*far) & (along > -far) & (along < lines['length'][:,None] + far) & (lines['length'] > 0)[:,None])
-    along, beside, length = along[t,s], np.sqrt(square[t,s].clip(min=0)), lines['length'][t]
+    place, travel = lines['place'], lines['travel']
+    far = np.max([reach(track_photons(lines['energy'])*sensors.area, place[:,2] + x*lines['length']*travel[:,2], ice, line_light)
+                  for x in np.linspace(0, 1, 9)], 0)
+    t, s = array.beside(place, travel, far)
+    delta = geometry.xyz[s] - place[t]
+    along, length = (delta*travel[t]).sum(1), lines['length'][t]
+    there = (along > -far[t]) & (along < length + far[t]) & (length > 0)
+    t, s, delta, along, length = (v[there] for v in (t, s, delta, along, length))
+    beside = np.sqrt(((delta*delta).sum(1) - along*along).clip(min=0))
     path = (along - beside/TAN_C).clip(0, length)
-    place = lines['place'][t] + path[:,None]*lines['travel'][t]
+    at = place[t] + path[:,None]*travel[t]
     distance = np.hypot(along - path, beside)
-    near = np.maximum(distance*SIN_C, 1.)                    # beside an infinite track
-    scattering, absorption = ice.lengths(place[:,2], geometry.xyz[s,2])
+    near = np.maximum(np.maximum(beside, distance*SIN_C), 1.)    # as beside an endless track
+    scattering, absorption = ice.lengths(at[:,2], geometry.xyz[s,2])
     width = np.sqrt(near*propagation(scattering, absorption)[0])
     middle = along - np.minimum(beside/TAN_C, MEAN_COSINE*scattering)
     cut = special.ndtr((length - middle)/width) - special.ndtr(-middle/width)
     mean = track_photons(lines['at'](t, path))*line_light(near, scattering, absorption)*cut
-    up = (geometry.xyz[s,2] - place[:,2])/np.maximum(distance, 1.)
+    up = (geometry.xyz[s,2] - at[:,2])/np.maximum(distance, 1.)
     mean = mean*sensors.seen(geometry, s, up, near, scattering)
     return dict(event=lines['event'][t], source=np.full(len(t), LINE), sensor=s, mean=mean,
                 start=(path + N_GROUP*distance)/C_LIGHT, delay=pandel(near, scattering, absorption))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0039
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0040
 _SENSORS, _SOURCES = 2**20, 2**10        # that have addresses in one event
 
 def photons(pairs, number, seed): # of `point_arrivals` or `line_arrivals`; numbers of the events
@@ -320,7 +353,7 @@ def summed_charge(count, spread, z): # photons (...), of one [PE], normal draws 
     shape = count/spread**2
     return count*(np.maximum(1 - 1/(9*shape) + z/(3*np.sqrt(shape)), .05))**3
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0040
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0041
 def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the events (N,), Sensors, number of sensors
     "Hits by event and sensor, and what each event lost: photons of sensors whose first comes after the window."
     signal, noise = parts[:-1], parts[-1]
@@ -340,7 +373,7 @@ def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the e
     return dict(event=event, sensor=sensor, time=time + sensors.jitter*z[:,1], charge=charge,
                 photons=np.bincount(event, signal, len(number)), late=late, noise_hits=np.bincount(event[signal == 0], minlength=len(number)))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0042
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0043
 KINDS = 'cascade', 'track'
 BIN, BINS = 50., 48                      # of the losses along a track [m], their number
 
@@ -358,6 +391,7 @@ def _showers(label, kind, number, seed): # (N,6), (N,), (N,)
                   place=label[:,3:] + depth[:,None]*travel, light=PHOTONS*TRACK_GEV*light)
     return points, dict(inelasticity=y, light=light/energy, deposited=hadron + electron)
 
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0044
 def _muons(label, rows, energy, geometry, number, seed): # events that have one (T,), its energy (T,) [GeV]
     "Points of light of the large losses, lines, and the truth of the tracks."
     vertex, travel = label[rows,3:], -unit_vector(label[rows,1], label[rows,2])
@@ -393,7 +427,7 @@ def _energy_at(knots, after): # places of losses (T,J+1) [m], energies behind th
         return glide(after.ravel()[i], path - knots.ravel()[i]).clip(min=0)
     return at
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0043
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0045
 def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Events: # numbers of the events (N,)
     "Some events at once."
     n = len(number)
@@ -404,7 +438,7 @@ def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Ev
         energy = label[rows,0] - more['deposited'][rows]
         losses, lines, truth = _muons(label, rows, energy, geometry, number, seed)
         points = {k: np.concatenate([points[k], losses[k]]) for k in points}
-        parts.append(photons(line_arrivals(lines, geometry, ice, sensors), number, seed))
+        parts.append(photons(line_arrivals(lines, geometry, array, ice, sensors), number, seed))
         for k in ('length', 'losses'): more[k][rows] = truth[k]
         more['deposited'][rows] += truth['deposited']
     parts.append(photons(point_arrivals(points, geometry, array, ice, sensors), number, seed))
@@ -415,9 +449,22 @@ def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Ev
     return Events(geometry, offsets, h['sensor'], h['charge'], h['time'] + t0, label, np.full(n, float(t0)), 'file', more,
                   energy_of='primary', about=dict(source='physlearn.icecube.event_simulate'))
 
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0046
+def kinds_of(kind, number, seed)->np.ndarray: # as in `simulate`, numbers of the events (N,); (N,)
+    "0 for a cascade, 1 for a track, of each event."
+    if not isinstance(kind, str) and np.ndim(kind) == 1:
+        kind = np.asarray(kind)
+        if kind.shape != number.shape or not np.isin(kind, (0, 1)).all():
+            raise ValueError(f"kind has shape {kind.shape}: expected 0 or 1 for each of {len(number)} events")
+        return kind.astype(np.int64)
+    share = dict(cascade=0., track=1., mix=.5).get(kind, kind)
+    if isinstance(share, str) or not 0 <= share <= 1:
+        raise ValueError(f"kind={kind!r}: expected 'cascade', 'track', 'mix' or a share of tracks from 0 to 1")
+    return (drawn(number, 1, seed, 'kind')[:,0] < share).astype(np.int64)
+
 def simulate(n,                  # how many events (0, 1, ...), or their numbers (N,)
              seed:int=0,
-             kind='mix',         # 'cascade', 'track', 'mix' (half of each), or the share of tracks
+             kind='mix',         # 'cascade', 'track', 'mix' (half of each), share of tracks, or 0 and 1 (N,)
              geometry:Geometry=None, # None: a hexagonal array, 37 strings of 60
              energy=(1e2, 1e7),  # ends of the range [GeV], log-uniform
              space:ParamSpace=None,  # ranges of labels; None: `label_space`
@@ -437,10 +484,7 @@ def simulate(n,                  # how many events (0, 1, ...), or their numbers
     label = np.asarray(label, dtype=np.float64)
     if label.shape != (len(number), 6) or not np.isfinite(label).all():
         raise ValueError(f"label has shape {label.shape}: expected finite labels ({len(number)}, 6) of all events")
-    share = dict(cascade=0., track=1., mix=.5).get(kind, kind)
-    if isinstance(share, str) or not 0 <= share <= 1:
-        raise ValueError(f"kind={kind!r}: expected 'cascade', 'track', 'mix' or a share of tracks from 0 to 1")
-    kinds = (drawn(number, 1, seed, 'kind')[:,0] < share).astype(np.int64)
+    kinds = kinds_of(kind, number, seed)
     array, sensors = Array(geometry), Sensors(**sensors)
     parts = [_simulated(number[i:i+chunk], seed, label[i:i+chunk], kinds[i:i+chunk], geometry, array, ice, sensors, t0)
              for i in range(0, max(len(number), 1), chunk)]
@@ -448,7 +492,7 @@ def simulate(n,                  # how many events (0, 1, ...), or their numbers
     events.more['triggered'] = triggered(events)
     return events
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0045
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0048
 def coincident(events:Events,
                places:int=2,      # on the string
                within:float=1000. # [ns]
@@ -476,13 +520,14 @@ def triggered(events:Events,
     time, event = events.time[use], events.event[use]
     order = np.lexsort((time, event))
     time, event = time[order], event[order]
-    k = hits - 1
-    enough = (event[:len(event)-k] == event[k:]) & (time[k:] - time[:len(time)-k] <= within)
+    last = np.arange(hits - 1, len(event))
+    first = last - (hits - 1)
+    enough = (event[first] == event[last]) & (time[last] - time[first] <= within)
     out = np.zeros(len(events), bool)
-    out[event[k:][enough]] = True
+    out[event[last[enough]]] = True
     return out
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0046
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0049
 def cleaned(events:Events,
             method='RT',         # 'RT', 'coincidence', or None: all hits stay
             radius:float=150.,   # of RT [m]
@@ -505,6 +550,7 @@ def cleaned(events:Events,
                   time=events.time[keep], more=events.more | dict(dropped_hits=dropped), pulses=None)
     report = dict(hits=len(keep), dropped_hits=int(dropped.sum()), events=len(events), dropped_events=0, emptied=int((left == 0).sum()))
     said = f"cleaning {method}: {report['dropped_hits']} of {report['hits']} hits left out"
+    if events.pulses is not None: said += ', lists of pulses too'
     if trigger:
         use = triggered(events)
         out, report['dropped_events'] = out[use], int((~use).sum())
