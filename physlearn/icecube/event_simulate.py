@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 import numpy as np
 from scipy import special
+from scipy.spatial import cKDTree
 from ..params import Param, ParamSpace, drawn, normals, poisson_quantile
 from .events import Events, Geometry, unit_vector
-from .light_front import C_LIGHT, N_GROUP, N_PHASE, cherenkov_angle, front, residuals
+from .light_front import C_LIGHT, N_GROUP, N_PHASE, cherenkov_angle
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0007
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,9 @@ def line_light(beside, scattering, absorption): # (...) [m]; (...) [1/m]
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0016
 def _shower(cos): return 4.27033*np.exp(-6.02527*np.abs(cos - 1/N_PHASE)**.29887) - .00103
 
-_FINE = (lambda edge: np.unique(np.concatenate([1/N_PHASE - edge, 1/N_PHASE + edge])).clip(-1, 1))(np.geomspace(1e-9, 2, 4000))
-_MIDDLE, _WIDTH = (_FINE[1:] + _FINE[:-1])/2, np.diff(_FINE)
+_EDGE = np.geomspace(1e-9, 2, 4000)
+_COS = np.unique(np.concatenate([1/N_PHASE - _EDGE, 1/N_PHASE + _EDGE]).clip(-1, 1))   # fine about the peak
+_MIDDLE, _WIDTH = (_COS[1:] + _COS[:-1])/2, np.diff(_COS)
 _NORM = (_shower(_MIDDLE)*_WIDTH).sum()/2
 MEAN_COSINE = float((_MIDDLE*_shower(_MIDDLE)*_WIDTH).sum()/(2*_NORM))     # of a shower's light [-]
 
@@ -112,7 +114,7 @@ RADIATION = .39                          # radiation length of ice [m]
 
 def mean_inelasticity(energy): # neutrino (...) [GeV]; (...) [-]
     "Mean share of the energy that goes to hadrons in a charged current."
-    return np.interp(np.log10(energy), [2, 3, 4, 5, 6, 7], [.48, .46, .42, .36, .30, .26])
+    return np.interp(np.log10(energy), [2, 3, 4, 5, 6, 7], [.477, .472, .426, .332, .273, .250])
 
 def inelasticity(u, energy): # uniform draws (...), [GeV]; (...) [-]
     "Share of the energy that goes to hadrons."
@@ -132,8 +134,8 @@ def shower_depth(energy, hadronic=False): # (...) [GeV]; (...) [m]
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0027
 LOSS_A, LOSS_B, SOFT = .25, 3.1e-4, .4   # continuous loss [GeV/m], radiative loss [1/m], its soft share [-]
 LEAST_SHARE = 1e-3                       # of the energy, in a loss of its own [-]
-_C = LOSS_B*(1 - SOFT)/(2*(1 - LEAST_SHARE**.5))
-LOSS_RATE = 2*_C*(LEAST_SHARE**-.5 - 1)  # losses of their own [1/m]
+_SCALE = LOSS_B*(1 - SOFT)/(2*(1 - LEAST_SHARE**.5))
+LOSS_RATE = 2*_SCALE*(LEAST_SHARE**-.5 - 1)  # losses of their own [1/m]
 
 def loss_share(u): # uniform draws (...); (...) [-]
     "Share of the energy that is lost at once."
@@ -166,7 +168,7 @@ def muon_path(energy, room, at, share):
         after[:,j + 1], last = e, x
     return length, lost, after, e
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0031
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0032
 def label_space(geometry:Geometry, energy=(1e2, 1e7), # ends of the range [GeV]
                )->ParamSpace:
     "Ranges of the labels: vertices in the box of the sensors."
@@ -191,7 +193,7 @@ def room_along(geometry, vertex, travel, margin=150.): # (T,3), (T,3), [m]; (T,)
     enter, leave = np.minimum(a, b).max(1), np.maximum(a, b).min(1)
     return np.where((leave > 0) & (leave > enter), leave, 0.)
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0033
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0034
 LEAST = 1e-3                             # mean photons below which a sensor is left out [-]
 
 class Array:
@@ -234,7 +236,7 @@ class Array:
         half = np.sqrt(square[t,s])/flat[t,0]
         return self._between(t, s, middle - half, middle + half)
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0034
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0035
 @dataclass(frozen=True)
 class Sensors:
     "What light meets, and what a sensor makes of it."
@@ -255,7 +257,7 @@ class Sensors:
         "Effective area of sensors for light whose direct path has a direction."
         return self.area*geometry.relative_efficiency[sensor]*(1 + self.facing*up*np.exp(-distance/(2*scattering)))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0035
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0036
 @lru_cache(16)
 def brightest(ice, law): # Ice, `point_light` or `line_light`; heights (Z,) [m], distances (D,) [m], (Z,D)
     "What a sensor at a distance can see at most of light at a height, whichever way it lies."
@@ -274,7 +276,7 @@ def reach(light, z, ice, law): # photons x area (P,) [m2], height (P,) [m]; (P,)
     within = (2*light[:,None]*most[row] > LEAST).sum(1)
     return d[np.minimum(within, len(d) - 1)]
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0036
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0037
 def point_arrivals(points, geometry, array, ice, sensors): # points: dict of (P,...) arrays
     "Mean photons, earliest time and delays of every pair of a point of light and a sensor in its reach."
     p, s = array.near(points['place'], reach(points['light']*sensors.area, points['place'][:,2], ice, point_light))
@@ -292,7 +294,7 @@ def point_arrivals(points, geometry, array, ice, sensors): # points: dict of (P,
     return dict(event=points['event'][p], source=points['source'][p], sensor=s, mean=mean,
                 start=points['time'][p] + N_GROUP*distance/C_LIGHT, delay=pandel(near, scattering, absorption))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0038
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0039
 LINE = 1023                              # number of the line among the sources of an event
 
 def track_photons(energy): # muon (...) [GeV]; (...) [1/m]
@@ -324,7 +326,7 @@ def line_arrivals(lines, geometry, array, ice, sensors): # lines: dict of (T,...
     return dict(event=lines['event'][t], source=np.full(len(t), LINE), sensor=s, mean=mean,
                 start=(path + N_GROUP*distance)/C_LIGHT, delay=pandel(near, scattering, absorption))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0040
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0041
 _SENSORS, _SOURCES = 2**20, 2**10        # that have addresses in one event
 
 def photons(pairs, number, seed): # of `point_arrivals` or `line_arrivals`; numbers of the events
@@ -353,7 +355,7 @@ def summed_charge(count, spread, z): # photons (...), of one [PE], normal draws 
     shape = count/spread**2
     return count*(np.maximum(1 - 1/(9*shape) + z/(3*np.sqrt(shape)), .05))**3
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0041
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0042
 def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the events (N,), Sensors, number of sensors
     "Hits by event and sensor, and what each event lost: photons of sensors whose first comes after the window."
     signal, noise = parts[:-1], parts[-1]
@@ -373,7 +375,7 @@ def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the e
     return dict(event=event, sensor=sensor, time=time + sensors.jitter*z[:,1], charge=charge,
                 photons=np.bincount(event, signal, len(number)), late=late, noise_hits=np.bincount(event[signal == 0], minlength=len(number)))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0043
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0044
 KINDS = 'cascade', 'track'
 BIN, BINS = 50., 48                      # of the losses along a track [m], their number
 
@@ -391,7 +393,7 @@ def _showers(label, kind, number, seed): # (N,6), (N,), (N,)
                   place=label[:,3:] + depth[:,None]*travel, light=PHOTONS*TRACK_GEV*light)
     return points, dict(inelasticity=y, light=light/energy, deposited=hadron + electron)
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0044
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0045
 def _muons(label, rows, energy, geometry, number, seed): # events that have one (T,), its energy (T,) [GeV]
     "Points of light of the large losses, lines, and the truth of the tracks."
     vertex, travel = label[rows,3:], -unit_vector(label[rows,1], label[rows,2])
@@ -427,7 +429,7 @@ def _energy_at(knots, after): # places of losses (T,J+1) [m], energies behind th
         return glide(after.ravel()[i], path - knots.ravel()[i]).clip(min=0)
     return at
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0045
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0046
 def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Events: # numbers of the events (N,)
     "Some events at once."
     n = len(number)
@@ -449,7 +451,7 @@ def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Ev
     return Events(geometry, offsets, h['sensor'], h['charge'], h['time'] + t0, label, np.full(n, float(t0)), 'file', more,
                   energy_of='primary', about=dict(source='physlearn.icecube.event_simulate'))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0046
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0047
 def kinds_of(kind, number, seed)->np.ndarray: # as in `simulate`, numbers of the events (N,); (N,)
     "0 for a cascade, 1 for a track, of each event."
     if not isinstance(kind, str) and np.ndim(kind) == 1:
@@ -492,21 +494,26 @@ def simulate(n,                  # how many events (0, 1, ...), or their numbers
     events.more['triggered'] = triggered(events)
     return events
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0048
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0049
 def coincident(events:Events,
                places:int=2,      # on the string
                within:float=1000. # [ns]
               )->np.ndarray:      # (H,)
     "Hits that a neighbour on the same string confirms."
-    place = np.lexsort((events.geometry.xyz[:,2], events.geometry.string))
-    rank = np.empty(len(place), np.int64)
-    rank[place] = np.arange(len(place))
-    string, rank, event = events.geometry.string[events.sensor], rank[events.sensor], events.event
+    g = events.geometry
+    _, module, count = np.unique(np.stack([g.string, g.dom], 1), axis=0, return_inverse=True, return_counts=True)
+    module = module.ravel()
+    height, of = np.bincount(module, g.xyz[:,2])/count, np.zeros(len(count), np.int64)
+    of[module] = g.string
+    rank = np.empty(len(count), np.int64)
+    rank[np.lexsort((height, of))] = np.arange(len(count))
+    string, rank, event = g.string[events.sensor], rank[module[events.sensor]], events.event
     order = np.lexsort((rank, event))
     out = np.zeros(len(order), bool)
-    for k in range(1, places + 1):
+    for k in range(1, (places + 1)*count.max()):
         a, b = order[:-k], order[k:]
-        near = (event[a] == event[b]) & (string[a] == string[b]) & (rank[b] - rank[a] <= places)
+        apart = rank[b] - rank[a]
+        near = (event[a] == event[b]) & (string[a] == string[b]) & (apart > 0) & (apart <= places)
         near &= np.abs(events.time[a] - events.time[b]) <= within
         out[a[near]] = out[b[near]] = True
     return out
@@ -527,7 +534,18 @@ def triggered(events:Events,
     out[event[last[enough]]] = True
     return out
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0049
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0050
+def _in_company(events, radius, within)->np.ndarray: # (H,)
+    "Hits with another of their event close in space and time."
+    keep = np.zeros(len(events.sensor), bool)
+    xyz, time = events.geometry.xyz[events.sensor], events.time
+    for a, b in zip(events.offsets[:-1], events.offsets[1:]):
+        if b - a < 2: continue
+        i, j = a + cKDTree(xyz[a:b]).query_pairs(radius, output_type='ndarray').T
+        near = np.abs(time[i] - time[j]) <= within
+        keep[i[near]] = keep[j[near]] = True
+    return keep
+
 def cleaned(events:Events,
             method='RT',         # 'RT', 'coincidence', or None: all hits stay
             radius:float=150.,   # of RT [m]
@@ -538,12 +556,7 @@ def cleaned(events:Events,
     if method not in ('RT', 'coincidence', None): raise ValueError(f"method={method!r}: expected 'RT', 'coincidence' or None")
     keep = np.ones(len(events.sensor), bool)
     if method == 'coincidence': keep = coincident(events)
-    if method == 'RT':
-        for a, b in zip(events.offsets[:-1], events.offsets[1:]):
-            xyz, t = events.geometry.xyz[events.sensor[a:b]], events.time[a:b]
-            near = ((xyz[:,None] - xyz)**2).sum(-1) <= radius**2
-            near &= np.abs(t[:,None] - t) <= within
-            keep[a:b] = near.sum(1) > 1
+    if method == 'RT': keep = _in_company(events, radius, within)
     left = np.bincount(events.event[keep], minlength=len(events))
     dropped = events.hits - left
     out = replace(events, offsets=np.concatenate([[0], np.cumsum(left)]), sensor=events.sensor[keep], charge=events.charge[keep],
