@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader, Dataset
-from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, parsing, read_json, read_text,
-                             regular_file, write_json)
-from .events import (SURFACE, Events, Geometry, Pulses, Unobserved, check_frame, hits_of_dense, kind_of, labels_of,
-                                      parents_of, same_places, split_events)
+from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, output_folder,
+                             parsing, read_json, read_text, regular_file, write_json)
+from .detector import SURFACE, Geometry, check_frame, same_places
+from .events import (Events, Pulses, Unobserved, hits_of_dense, kind_of, labels_of, parents_of,
+                                      split_events)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0007
-USUAL = dict(input='input', label='label', x='xpmt', y='ypmt', z='zpmt', info='info', pulse_offset='pulse_offset',
-             pulse_sensor='pulse_dom', pulse_time='pulse_time', pulse_charge='pulse_charge', pulse_hlc='pulse_hlc', t0='t0', told='told')
+USUAL = dict(input='input', label='label', x='xpmt', y='ypmt', z='zpmt', info='info', t0='t0', told='told',
+             pulse_offset='pulse_offset', pulse_sensor='pulse_dom', pulse_time='pulse_time',
+             pulse_charge='pulse_charge', pulse_hlc='pulse_hlc')
 NEEDED = 'input', 'label', 'x', 'y', 'z'
 
 class GuideFile:
@@ -30,7 +32,7 @@ class GuideFile:
     def __init__(self,
                  path,             # HDF5 file
                  geometry=None,    # Geometry of the sensors; None: found from their places
-                 direction=None,   # 'origin' or 'travel': what zenith and azimuth say; None: as the file says, else origin
+                 direction=None,   # 'origin' or 'travel': of zenith and azimuth; None: as the file says, else origin
                  energy_of=None,   # 'primary' or 'deposited'; None: as the file says
                  pad=None,         # value of the label that means unknown, or a dict of them by component
                  t0_info=None,     # column of `info` with the time at the vertex [ns]
@@ -46,7 +48,7 @@ class GuideFile:
         self.sensors_z, self.vertices_z = shift_sensors, shift_vertices
         self.pid = self.file = None
         self._check(pulses)
-        self._declare(direction, energy_of)
+        with parsing(self.path, 'HDF5'): self._declare(direction, energy_of)
         self._shapes()
         self.geometry = self._sensors(geometry)
         self._load_columns()
@@ -64,7 +66,7 @@ def _check(self:GuideFile, pulses):
     try: check_hdf5(self.path, needed)
     except FileError as e:
         if not e.found.startswith('no '): raise
-        remedy = "give its name with names, as in names=dict(input='signal'); names=dict(label=None) if there is no label"
+        remedy = "give its name, as in names=dict(input='signal'), or names=dict(label=None) if there is no label"
         raise FileError(self.path, e.found, 'data sets ' + ', '.join(needed), e.place, remedy) from None
     with parsing(self.path, 'HDF5'): there = set(hdf5_names(self.path, self._opened()))
     self.have = {k: v for k, v in self.names.items() if v in there}
@@ -76,8 +78,9 @@ def _check(self:GuideFile, pulses):
     if self.t0_info is not None and 'info' not in self.have:
         raise FileError(self.path, f"no {self.names['info']!r}", f"the data set that t0_info={self.t0_info} refers to")
     check_hdf5(self.path, sorted(set(self.have.values())))
-    with parsing(self.path, 'HDF5'): self.told = json.loads(str(self._all('told'))) if 'told' in self.have else {}
+    with parsing(self.path, 'HDF5'): self.told = dict(json.loads(str(self._all('told')))) if 'told' in self.have else {}
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0009
 @patch
 def _opened(self:GuideFile):
     "The file, opened by this process."
@@ -102,7 +105,7 @@ def _all(self:GuideFile, name):
     with parsing(self.path, 'HDF5'): v = np.asarray(self._set(name)[()])
     return np.char.decode(v, 'utf-8') if v.dtype.kind == 'S' else v
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0010
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0011
 @patch
 def _shapes(self:GuideFile):
     "FileError where a data set has another shape than the layout says."
@@ -115,7 +118,7 @@ def _shapes(self:GuideFile):
     self.n, _, sensors = d.shape
     if not self.n: raise FileError(self.path, 'holds no events', 'one event or more')
     n = self.n
-    expected = dict(label=(n, 6), x=(sensors,), y=(sensors,), z=(sensors,), info=(n, None), t0=(n,), pulse_offset=(n + 1,))
+    expected = dict.fromkeys('xyz', (sensors,)) | dict(label=(n, 6), info=(n, None), t0=(n,), pulse_offset=(n + 1,))
     for k in self.have:
         found = self._set(k).shape
         want = (n, *found[1:]) if k.startswith('more/') else expected.get(k, found)
@@ -140,7 +143,7 @@ def of_file(path, make, *args): # a function, and what it takes
     try: return make(*args)
     except ValueError as e: raise e if isinstance(e, FileError) else FileError(path, str(e)) from None
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0011
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0012
 UNDECLARED = 'zenith and azimuth are taken as those of the origin: the file does not say'
 
 @patch
@@ -172,6 +175,7 @@ def _same_sensors(self:GuideFile, geometry, xyz):
         found, remedy = 'the sensors stand in another order', 'leave geometry out, or give it in the order of the file'
     raise FileError(self.path, found, f"the places of {geometry}", 'sensors', remedy)
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0013
 @patch
 def _load_columns(self:GuideFile):
     "What there is of each event besides hits and pulses."
@@ -190,7 +194,7 @@ def _load_columns(self:GuideFile):
     self.unobserved = Unobserved(**sets) if len(sets) == 3 else None
     self.begins = self._all('pulse_offset') if 'pulse_offset' in self.have else None
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0013
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0015
 def runs(rows,     # rising numbers (n,)
          most:int, # of one stretch
         )->list:   # pairs: first, last + 1
@@ -218,6 +222,7 @@ def read(self:GuideFile,
     out = of_file(self.path, make)
     return out if np.array_equal(at, order) else out[back]
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0016
 @patch
 def _hits(self:GuideFile, a, b):
     "Hits of the rows from a to b."
@@ -235,7 +240,7 @@ def _pulses(self:GuideFile, order):
     if 'hlc' in whole: whole['hlc'] = whole['hlc'].astype(bool)
     return Pulses(offset, **whole)
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0015
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0018
 class EventFiles:
     "Events of several files in the guide's layout, as one row of events."
     def __init__(self,
@@ -276,6 +281,7 @@ class EventFiles:
         first = np.cumsum([0, *(p.max() + 1 for p in own)])
         return np.concatenate([p + k for p, k in zip(own, first)])
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0020
 def read_guide(paths,            # one HDF5 file in the guide's layout, or several
                rows=slice(None), # which events
                **how,            # what `GuideFile` takes
@@ -283,17 +289,19 @@ def read_guide(paths,            # one HDF5 file in the guide's layout, or sever
     "Events of files in the guide's layout."
     return EventFiles(paths, **how).read(rows)
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0022
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0027
 def narrow(v): # float64 (...)
     "float32 where nothing is lost, float64 otherwise."
     v = np.asarray(v)
-    return v.astype(np.float32) if v.dtype == np.float64 and np.array_equal(v.astype(np.float32), v, equal_nan=True) else v
+    exact = v.dtype == np.float64 and np.array_equal(v.astype(np.float32), v, equal_nan=True)
+    return v.astype(np.float32) if exact else v
 
 def _beside(e):
     "Data sets of an event file besides `input`, by name."
     g, parts = e.geometry, lambda v, name: {f'{name}/{k}': a for k, a in v._asdict().items()} if v else {}
     out = dict(label=narrow(e.label), **{f'{k}pmt': narrow(v) for k, v in zip('xyz', g.xyz.T)}, t0=e.t0)
-    out |= {f'sensor/{k}': getattr(g, k) for k in ('string', 'dom', 'pmt', 'efficiency')} | parts(e.unobserved, 'unobserved')
+    out |= {f'sensor/{k}': getattr(g, k) for k in ('string', 'dom', 'pmt', 'efficiency')}
+    out |= parts(e.unobserved, 'unobserved')
     if (p := e.pulses) is not None:
         out |= dict(pulse_offset=p.offset, pulse_dom=p.sensor, pulse_time=p.time, pulse_charge=p.charge)
         if p.hlc is not None: out['pulse_hlc'] = p.hlc.astype('u1')
@@ -301,6 +309,7 @@ def _beside(e):
     if 'info' in more: out['info'] = more.pop('info')
     return out | {f'more/{k}': np.char.encode(v, 'utf-8') if v.dtype.kind == 'U' else v for k, v in more.items()}
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0028
 def told_of(e:Events)->dict:
     "What a file says about a set of events, for JSON."
     return dict(about=e.about, notes=e.notes, t0_how=e.t0_how, energy_of=e.energy_of, direction='origin',
@@ -323,7 +332,7 @@ def write_guide(e:Events,
         for k, v in _beside(e).items(): f.create_dataset(k, data=v)
     return path
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0029
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0035
 class GuideItems(Dataset):
     "Rows of event files as the guide's tuples."
     def __init__(self, files, rows, no_hit):
@@ -364,7 +373,7 @@ def make_dataloader(path,                   # HDF5 file in the guide's layout, o
     return DataLoader(items, batch_size, shuffle=shuffle, num_workers=num_workers, collate_fn=whole_batch,
                       drop_last=drop_last, generator=torch.Generator().manual_seed(seed))
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0036
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0042
 def _arrow(path):
     "The package that reads Parquet."
     try:
@@ -382,10 +391,9 @@ def write_graphnet(e:Events,
                   ):
     "Write events as tables that GraphNeT reads: pulses where there are any, else hits."
     pa, pq = _arrow(folder)
-    folder, p = Path(folder), e.pulses
+    folder, p = output_folder(folder, make=False), e.pulses
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise FileError(folder, 'is not empty', 'a new folder', remedy='give another name')
-    if not folder.parent.is_dir(): raise FileError(folder, f"there is no folder {folder.parent}", remedy='create it first')
     if p is None: p = Pulses(e.offsets, e.sensor, e.time, e.charge)
     truth = dict(zip(('event_no', *TRUTH, 't0'), (np.arange(len(e)), *e.label.T, e.t0)))
     truth |= {k: np.asarray(v) for k, v in e.more.items() if np.ndim(v) == 1}
@@ -403,7 +411,7 @@ def write_graphnet(e:Events,
     write_json(folder/'physlearn.json', dict(told_of(e), pulsemap=pulsemap, pulses=e.pulses is not None))
     return folder
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0038
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0044
 def _column(v, pa):
     "One column of a table as an array."
     text = pa.types.is_string(v.type) or pa.types.is_large_string(v.type)
@@ -424,6 +432,7 @@ def _shards(folder, name, needed):
         table = pa.concat_tables(parts, promote_options='permissive')
         return {k: _column(table[k], pa) for k in table.column_names}
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0045
 def sensors_at(geometry:Geometry,
                xyz,          # (H,3) [m]
                keys=None,    # string, dom, pmt of each (H,3), for several sensors at one place
@@ -437,17 +446,18 @@ def sensors_at(geometry:Geometry,
         number = {tuple(k): i for i, k in enumerate(geometry.key.tolist())}
         found = np.array([number.get(tuple(k), -1) for k in np.asarray(keys).tolist()])
         if (found < 0).any():
-            raise FileError(where, f"no sensor (string, dom, pmt) = {keys[(found < 0).argmax()]}", f"sensors of {geometry}")
+            unknown = keys[(found < 0).argmax()]
+            raise FileError(where, f"no sensor (string, dom, pmt) = {unknown}", f"sensors of {geometry}")
         return found
     distance, found = cKDTree(geometry.xyz).query(xyz)
     if distance.max() <= .5: return found
     dz = np.median(xyz[:,2]) - np.median(geometry.xyz[:,2])
     remedy = 'is it another detector?'
     if abs(dz) > 1000: remedy = f"is z in another frame? Then give shift_z ({SURFACE} for Prometheus' icecube.geo)"
-    raise FileError(where, f"{(distance > .5).sum()} of {len(xyz)} hits lie up to {distance.max():.6g} m from any sensor",
-                    f"hits in sensors of {geometry}", remedy=remedy)
+    found = f"{(distance > .5).sum()} of {len(xyz)} hits lie up to {distance.max():.6g} m from any sensor"
+    raise FileError(where, found, f"hits in sensors of {geometry}", remedy=remedy)
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0039
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0046
 def _truth(folder):
     "The truth of all events in the order of their numbers, those without hits too."
     parts = [_shards(folder, 'truth', ('event_no', *TRUTH))]
@@ -469,13 +479,15 @@ def _pulse_table(folder, name, number, geometry, shift_z):
     at = np.searchsorted(number, rows['event_no'])
     lost = number[at.clip(max=len(number) - 1)] != rows['event_no']
     if lost.any():
-        raise FileError(folder, f"event_no {rows['event_no'][lost.argmax()]} of {name} is not in truth", 'a truth for each event')
+        unknown = rows['event_no'][lost.argmax()]
+        raise FileError(folder, f"event_no {unknown} of {name} is not in truth", 'a truth for each event')
     keys = ('string', 'dom_number', 'pmt_number')
     keys = np.stack([rows[k] for k in keys], 1) if all(k in rows for k in keys) else None
     xyz = np.stack([rows[f'dom_{k}'] for k in 'xyz'], 1).astype(np.float64) + [0, 0, shift_z]
     offset = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=len(number)))])
     return Pulses(offset, sensors_at(geometry, xyz, keys, folder), rows['dom_time'], rows['charge'], rows.get('hlc'))
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0047
 def _labelled(where, table, direction, told, pad, shift_z, geometry):
     "A label in our frame, checked, and notes of what was assumed."
     notes = list(told.get('notes', []))
@@ -485,7 +497,7 @@ def _labelled(where, table, direction, told, pad, shift_z, geometry):
     of_file(where, check_frame, geometry, label[:,3:])
     return label, notes
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0040
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0048
 def read_graphnet(folder,
                   geometry:Geometry,
                   pulsemap=None,    # name of the table of pulses; None: the only one beside the truth
@@ -502,14 +514,15 @@ def read_graphnet(folder,
     tables = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in ('truth', 'empty'))
     name = pulsemap or told.get('pulsemap') or (tables[0] if len(tables) == 1 else None)
     if name is None:
-        raise FileError(folder, f"holds {len(tables)} tables beside truth: {', '.join(tables)}", 'pulsemap, the name of one')
+        found = f"holds {len(tables)} tables beside truth: {', '.join(tables)}"
+        raise FileError(folder, found, 'one table of pulses', remedy='give its name as pulsemap')
     number, truth = _truth(folder)
     pulses = _pulse_table(folder, name, number, geometry, shift_z)
     table = np.stack([truth.pop(k).astype(np.float64) for k in TRUTH], 1)
     label, notes = _labelled(folder, table, direction, told, pad, shift_z, geometry)
     empty, listed = (np.diff(pulses.offset) == 0).sum(), (folder/'empty').is_dir()
     if empty and not listed:
-        notes.append(f"{empty} events of the truth have no pulses: GraphNeT's reader would shift the labels behind them")
+        notes.append(f"{empty} events of the truth have no pulses: GraphNeT's reader shifts the labels after them")
     t0, how = truth.pop('t0', None), told.get('t0_how', 'file')
     make = lambda: Events.of_pulses(
         geometry, pulses, use, label=label, t0=t0, t0_how='unknown' if t0 is None else how, notes=notes,
@@ -518,18 +531,11 @@ def read_graphnet(folder,
     out = of_file(folder, make)
     return out if told.get('pulses', True) else replace(out, pulses=None)
 
-# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0044
-def read_prometheus(path,             # Parquet file
-                    geometry:Geometry,
-                    direction=None,   # 'origin' or 'travel': what the angles of the initial state say
-                    shift_z:float=0., # added to z of sensors and vertices [m]
-                    about=(),         # text to keep: dict(simulator='prometheus 1.2')
-                   )->Events:
-    "Events of Prometheus: photons as pulses of charge 1, the initial neutrino as label."
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0053
+def _structures(path, needed):
+    "Fields of the structures of a Parquet file, by their own names."
     pa, pq = _arrow(path)
     import pyarrow.compute as pc
-    needed = dict(photons=('sensor_pos_x', 'sensor_pos_y', 'sensor_pos_z', 't'), mc_truth=tuple(
-        f'initial_state_{k}' for k in ('energy', 'zenith', 'azimuth', 'x', 'y', 'z')))
     with parsing(regular_file(path), 'Parquet'): table = pq.read_table(path)
     fields = {}
     for name, parts in needed.items():
@@ -537,20 +543,25 @@ def read_prometheus(path,             # Parquet file
         if gone := [k for k in parts if k not in have]:
             there = ', '.join(have or table.column_names)
             raise FileError(path, f"no {name}.{gone[0]} among {there}", 'a file of photons as Prometheus writes it')
-        with parsing(path, 'Parquet'):
-            fields |= {k: pc.struct_field(table[name], k) for k in have}
+        with parsing(path, 'Parquet'): fields |= {k: pc.struct_field(table[name], k) for k in have}
     if not len(table): raise FileError(path, 'holds no events', 'one event or more')
-    length = pc.fill_null(pc.list_value_length(fields['t']), 0).to_numpy()
-    flat = {k: pc.list_flatten(fields[k]).to_numpy() for k in needed['photons']}
-    if len({len(v) for v in flat.values()}) > 1: raise FileError(path, 'lists of one event differ in length', 'one for each photon')
-    xyz = np.stack([flat[f'sensor_pos_{k}'] for k in 'xyz'], 1).astype(np.float64) + [0, 0, shift_z]
-    offset = np.concatenate([[0], np.cumsum(length.astype(np.int64))])
-    pulses = Pulses(offset, sensors_at(geometry, xyz, where=path), flat['t'].astype(np.float64), np.ones(offset[-1], np.float32))
-    label = np.stack([fields[k].to_numpy().astype(np.float64) for k in needed['mc_truth']], 1)
-    label, notes = _labelled(path, label, direction, {}, None, shift_z, geometry)
-    make = lambda: Events.of_pulses(geometry, pulses, label=label, energy_of='primary', about=dict(about), notes=notes, more=_types(fields))
-    return of_file(path, make)
+    return fields
 
+def _photons(path, fields, geometry, shift_z):
+    "Photons as pulses of charge 1."
+    import pyarrow.compute as pc
+    names = 'sensor_pos_x', 'sensor_pos_y', 'sensor_pos_z', 't'
+    with parsing(path, 'Parquet'):
+        length = pc.fill_null(pc.list_value_length(fields['t']), 0).to_numpy()
+        *places, time = (pc.list_flatten(fields[k]).to_numpy() for k in names)
+    if any(len(p) != len(time) for p in places):
+        raise FileError(path, 'lists of one event differ in length', 'one entry for each photon', 'photons')
+    xyz = np.stack(places, 1).astype(np.float64) + [0, 0, shift_z]
+    offset = np.concatenate([[0], np.cumsum(length.astype(np.int64))])
+    sensor, charge = sensors_at(geometry, xyz, where=path), np.ones(len(time), np.float32)
+    return Pulses(offset, sensor, time.astype(np.float64), charge)
+
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0054
 def _types(fields):
     "Particle code, reaction and type of Prometheus' events, where the file has them."
     have = [k for k in ('initial_state_type', 'interaction') if k in fields]
@@ -559,13 +570,31 @@ def _types(fields):
     out = dict(pdg=pdg, interaction=how)
     return out | dict(kind=kind_of(pdg, how)) if np.isin(how, (1, 2, 3)).all() else out
 
+def read_prometheus(path,             # Parquet file
+                    geometry:Geometry,
+                    direction=None,   # 'origin' or 'travel': what the angles of the initial state say
+                    shift_z:float=0., # added to z of sensors and vertices [m]
+                    about=(),         # text to keep: dict(simulator='prometheus 1.2')
+                   )->Events:
+    "Events of Prometheus: photons as pulses of charge 1, the initial neutrino as label."
+    initial = tuple(f'initial_state_{k}' for k in ('energy', 'zenith', 'azimuth', 'x', 'y', 'z'))
+    fields = _structures(path, dict(photons=('sensor_pos_x', 'sensor_pos_y', 'sensor_pos_z', 't'), mc_truth=initial))
+    pulses = _photons(path, fields, geometry, shift_z)
+    table = np.stack([fields[k].to_numpy().astype(np.float64) for k in initial], 1)
+    label, notes = _labelled(path, table, direction, {}, None, shift_z, geometry)
+    make = lambda: Events.of_pulses(geometry, pulses, label=label, energy_of='primary', about=dict(about), notes=notes,
+                                    more=_types(fields))
+    return of_file(path, make)
+
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0056
 def read_geo(path,             # Prometheus' file of sensors: x, y, z, string, module below '### Modules ###'
              shift_z:float=0., # added to z [m]; 1948.07 for its icecube.geo
             )->Geometry:
     "Geometry of a .geo file."
     _, mark, rows = read_text(path).partition('### Modules ###')
     cells = [line.split() for line in rows.splitlines() if line.strip()]
-    if not mark or not cells: raise FileError(path, 'holds no modules', "lines of x, y, z, string, module below '### Modules ###'")
+    if not mark or not cells:
+        raise FileError(path, 'holds no modules', "lines of x, y, z, string, module below '### Modules ###'")
     try: v = np.array([[float(c) for c in row[:5]] for row in cells])
     except ValueError as e: raise FileError(path, str(e), 'numbers x, y, z, string, module') from None
     if v.ndim != 2 or v.shape[1] < 5: raise FileError(path, f"rows of {v.shape[-1]} numbers", 'x, y, z, string, module')
