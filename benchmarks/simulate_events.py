@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from _table import bar, data_folder, save
 from physlearn.icecube.event_simulate import KINDS, simulate
-from physlearn.icecube.events import Geometry
+from physlearn.icecube.detector import Geometry
 
 PROTOTYPE = (32, 48, 95, 215)             # median hits by decade
 PROTOTYPE_SPEED = dict(cascade='2100-3700', track='430-640')

@@ -19,7 +19,8 @@ import numpy as np
 from scipy import special
 from scipy.spatial import cKDTree
 from ..params import Param, ParamSpace, drawn, normals, poisson_quantile
-from .events import Events, Geometry, unit_vector
+from .detector import Geometry
+from .events import Events, unit_vector
 from .light_front import C_LIGHT, N_GROUP, N_PHASE, cherenkov_angle
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0007
