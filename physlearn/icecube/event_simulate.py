@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 import numpy as np
+from fastcore.basics import patch
 from scipy import special
 from scipy.spatial import cKDTree
 from ..params import Param, ParamSpace, drawn, normals, poisson_quantile
@@ -118,13 +119,12 @@ class Array:
     def __init__(self, geometry:Geometry):
         z, string = geometry.xyz[:,2], np.unique(geometry.string, return_inverse=True)[1]
         self.order = np.lexsort((z, string))
-        self.number = string
         count = np.bincount(string)
         self.centre = np.stack([np.bincount(string, v)/count for v in geometry.xyz.T[:2]], 1)
         self.slack = np.hypot(*(geometry.xyz[:,:2] - self.centre[string]).T).max()
         self.key = string[self.order]*1e6 + z[self.order]
 
-    def _between(self, p, s, low, high): # numbers of places, of strings, heights (K,)
+    def between(self, p, s, low, high): # numbers of places, of strings, heights (K,)
         "Pairs of a place and each sensor of a string between two heights."
         first = np.searchsorted(self.key, s*1e6 + low.clip(-4e5, 4e5))
         count = np.searchsorted(self.key, s*1e6 + high.clip(-4e5, 4e5), 'right') - first
@@ -132,28 +132,31 @@ class Array:
         take = np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + count, count)
         return np.repeat(p, count), self.order[take]
 
-    def near(self, place, radius): # (P,3), (P,) [m]; numbers of places and of sensors (K,)
-        "Pairs of a place and a sensor, closer than the radius or a little further."
-        square = (radius[:,None] + self.slack)**2 - ((place[:,None,:2] - self.centre)**2).sum(-1)
-        p, s = np.nonzero(square > 0)
-        half = np.sqrt(square[p,s])
-        return self._between(p, s, place[p,2] - half, place[p,2] + half)
-
-    def beside(self, place, travel, radius): # (T,3), (T,3), (T,) [m]; numbers of lines and of sensors (K,)
-        "Pairs of an endless line and a sensor, closer than the radius or a little further."
-        x, y = (self.centre - place[:,None,:2]).transpose(2, 0, 1)
-        flat = np.hypot(travel[:,0], travel[:,1])
-        upright = flat < 1e-6                                # as good as tilted by a millionth
-        dx, dy = (np.where(upright, v, travel[:,i]/np.maximum(flat, 1e-6))[:,None] for i, v in ((0, 1.), (1, 0.)))
-        flat = np.maximum(flat, 1e-6)[:,None]
-        square = (radius[:,None] + self.slack)**2 - (x*dy - y*dx)**2
-        t, s = np.nonzero(square > 0)
-        # a line crosses the height of its nearest point to a vertical string, and leaves it as the sine of its zenith
-        middle = (place[:,2:] + (x*dx + y*dy)/flat*travel[:,2:])[t,s]
-        half = np.sqrt(square[t,s])/flat[t,0]
-        return self._between(t, s, middle - half, middle + half)
-
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0019
+@patch
+def near(self:Array, place, radius): # (P,3), (P,) [m]; numbers of places and of sensors (K,)
+    "Pairs of a place and a sensor, closer than the radius or a little further."
+    square = (radius[:,None] + self.slack)**2 - ((place[:,None,:2] - self.centre)**2).sum(-1)
+    p, s = np.nonzero(square > 0)
+    half = np.sqrt(square[p,s])
+    return self.between(p, s, place[p,2] - half, place[p,2] + half)
+
+@patch
+def beside(self:Array, place, travel, radius): # (T,3), (T,3), (T,) [m]; numbers of lines and of sensors (K,)
+    "Pairs of an endless line and a sensor, closer than the radius or a little further."
+    x, y = (self.centre - place[:,None,:2]).transpose(2, 0, 1)
+    flat = np.hypot(travel[:,0], travel[:,1])
+    upright = flat < 1e-6                                # as good as tilted by a millionth
+    dx, dy = (np.where(upright, v, travel[:,i]/np.maximum(flat, 1e-6))[:,None] for i, v in ((0, 1.), (1, 0.)))
+    flat = np.maximum(flat, 1e-6)[:,None]
+    square = (radius[:,None] + self.slack)**2 - (x*dy - y*dx)**2
+    t, s = np.nonzero(square > 0)
+    # a line crosses the height of its nearest point to a vertical string, and leaves it as the sine of its zenith
+    middle = (place[:,2:] + (x*dx + y*dy)/flat*travel[:,2:])[t,s]
+    half = np.sqrt(square[t,s])/flat[t,0]
+    return self.between(t, s, middle - half, middle + half)
+
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0020
 @dataclass(frozen=True)
 class Sensors:
     "What light meets, and what a sensor makes of it."
@@ -175,7 +178,7 @@ class Sensors:
         "Effective area of sensors for light whose direct path has a direction."
         return self.area*geometry.relative_efficiency[sensor]*(1 + self.facing*up*np.exp(-distance/(2*scattering)))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0020
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0021
 @lru_cache(16)
 def brightest(ice, law): # Ice, `point_light` or `line_light`; heights (Z,) [m], distances (D,) [m], (Z,D)
     "What a sensor at a distance can see at most of light at a height, whichever way it lies."
@@ -194,7 +197,7 @@ def reach(light, z, ice, law): # photons x area (P,) [m2], height (P,) [m]; (P,)
     within = (2*light[:,None]*most[row] > LEAST).sum(1)
     return d[np.minimum(within, len(d) - 1)]
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0021
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0022
 def point_arrivals(points, geometry, array, ice, sensors): # points: dict of (P,...) arrays
     "Mean photons, earliest time and delays of every pair of a point of light and a sensor in its reach."
     p, s = array.near(points['place'], reach(points['light']*sensors.area, points['place'][:,2], ice, point_light))
@@ -212,7 +215,7 @@ def point_arrivals(points, geometry, array, ice, sensors): # points: dict of (P,
     return dict(event=points['event'][p], source=points['source'][p], sensor=s, mean=mean,
                 start=points['time'][p] + N_GROUP*distance/C_LIGHT, delay=pandel(near, scattering, absorption))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0023
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0024
 LINE = 1023                              # number of the line among the sources of an event
 
 def track_photons(energy): # muon (...) [GeV]; (...) [1/m]
@@ -244,7 +247,7 @@ def line_arrivals(lines, geometry, array, ice, sensors): # lines: dict of (T,...
     return dict(event=lines['event'][t], source=np.full(len(t), LINE), sensor=s, mean=mean,
                 start=(path + N_GROUP*distance)/C_LIGHT, delay=pandel(near, scattering, absorption))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0025
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0026
 _SENSORS, _SOURCES = 2**20, 2**10        # that have addresses in one event
 
 def photons(pairs, number, seed): # of `point_arrivals` or `line_arrivals`; numbers of the events
@@ -273,7 +276,7 @@ def summed_charge(count, spread, z): # photons (...), of one [PE], normal draws 
     shape = count/spread**2
     return count*(np.maximum(1 - 1/(9*shape) + z/(3*np.sqrt(shape)), .05))**3
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0026
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0027
 def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the events (N,), Sensors, number of sensors
     "Hits by event and sensor, and what each event lost: photons of sensors whose first comes after the window."
     signal, noise = parts[:-1], parts[-1]
@@ -294,7 +297,7 @@ def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the e
     return dict(event=event, sensor=sensor, time=time + sensors.jitter*z[:,1], charge=charge,
                 photons=np.bincount(event, signal, len(number)), late=late, noise_hits=dark)
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0028
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0029
 KINDS = 'cascade', 'track'
 BIN, BINS = 50., 48                      # of the losses along a track [m], their number
 
@@ -312,7 +315,7 @@ def _showers(label, kind, number, seed): # (N,6), (N,), (N,)
                   place=label[:,3:] + depth[:,None]*travel, light=PHOTONS*TRACK_GEV*light)
     return points, dict(inelasticity=y, light=light/energy, deposited=hadron + electron)
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0029
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0030
 def _muons(label, rows, energy, geometry, number, seed): # events that have one (T,), its energy (T,) [GeV]
     "Points of light of the large losses, lines, and the truth of the tracks."
     vertex, travel = label[rows,3:], -unit_vector(label[rows,1], label[rows,2])
@@ -347,7 +350,7 @@ def _energy_at(knots, after): # places of losses (T,J+1) [m], energies behind th
         return glide(after.ravel()[i], path - knots.ravel()[i]).clip(min=0)
     return at
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0030
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0031
 def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Events: # numbers of the events (N,)
     "Some events at once."
     n = len(number)
@@ -369,7 +372,7 @@ def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Ev
     return Events(geometry, offsets, h['sensor'], h['charge'], h['time'] + t0, label, np.full(n, float(t0)), 'file',
                   more, energy_of='primary', about=dict(source='physlearn.icecube.event_simulate'))
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0031
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0032
 def kinds_of(kind, number, seed)->np.ndarray: # as in `simulate`, numbers of the events (N,); (N,)
     "0 for a cascade, 1 for a track, of each event."
     if not isinstance(kind, str) and np.ndim(kind) == 1:
@@ -382,6 +385,7 @@ def kinds_of(kind, number, seed)->np.ndarray: # as in `simulate`, numbers of the
         raise ValueError(f"kind={kind!r}: expected 'cascade', 'track', 'mix' or a share of tracks from 0 to 1")
     return (drawn(number, 1, seed, 'kind')[:,0] < share).astype(np.int64)
 
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0033
 def simulate(n,                  # how many events (0, 1, ...), or their numbers (N,)
              seed:int=0,
              kind='mix',         # 'cascade', 'track', 'mix' (half of each), share of tracks, or 0 and 1 (N,)
@@ -412,7 +416,7 @@ def simulate(n,                  # how many events (0, 1, ...), or their numbers
     events.more['triggered'] = triggered(events)
     return events
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0033
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0035
 def coincident(events:Events,
                places:int=2,      # on the string
                within:float=1000. # [ns]
@@ -452,7 +456,7 @@ def triggered(events:Events,
     out[event[last[enough]]] = True
     return out
 
-# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0034
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0036
 def _in_company(events, radius, within)->np.ndarray: # (H,)
     "Hits with another of their event close in space and time."
     keep = np.zeros(len(events.sensor), bool)
@@ -464,6 +468,7 @@ def _in_company(events, radius, within)->np.ndarray: # (H,)
         keep[i[near]] = keep[j[near]] = True
     return keep
 
+# %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0037
 def cleaned(events:Events,
             method='RT',         # 'RT', 'coincidence', or None: all hits stay
             radius:float=150.,   # of RT [m]
@@ -482,7 +487,8 @@ def cleaned(events:Events,
     out = replace(events, offsets=np.concatenate([[0], np.cumsum(left)]), pulses=None,
                   more=events.more | dict(dropped_hits=dropped), **hits)
     emptied = int(((left == 0) & (dropped > 0)).sum())
-    report = dict(hits=len(keep), dropped_hits=int(dropped.sum()), events=len(events), dropped_events=0, emptied=emptied)
+    report = dict(hits=len(keep), dropped_hits=int(dropped.sum()), events=len(events), dropped_events=0,
+                  emptied=emptied)
     said = f"cleaning {method}: {report['dropped_hits']} of {report['hits']} hits left out"
     if events.pulses is not None: said += ', lists of pulses too'
     if trigger:
