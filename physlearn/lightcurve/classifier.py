@@ -8,9 +8,10 @@ __all__ = ['LIMITS', 'root_deviance', 'steps_of', 'summary_of', 'Classifier', 'p
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0003
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from ..files import FileError
-from ..layers import MLP
+from ..layers import MLP, Named
 from .rnnvae import pooled
 from .variability import (STATISTICS, Thresholds, about, batches_of, constant_rate, over_curves,
                                               samples, statistics, together)
@@ -87,6 +88,17 @@ def prepared(curves:LightCurves)->dict: # steps (R,c), summary (S,k), offsets (S
 def score_of(model:Classifier, batch:dict)->Tensor: # (n,)
     "Log-odds of a variable source."
     return model(batch)['score'].double()
+
+# %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vclaex01
+@patch
+def for_export(self:Classifier):
+    "Module, example inputs by name, names of the outputs; what it reads is made by `steps_of` and `summary_of`."
+    steps = torch.zeros(2, 5, self.forth.input_size)
+    read = dict(steps=steps, summary=torch.zeros(2, self.head[0].in_features - 6*self.forth.hidden_size),
+                mask=torch.ones(2, 5, dtype=torch.bool))
+    module = Named(self, list(read), ['logits', 'score'])
+    module.axes = {k: {1: 'steps'} for k in ('steps', 'mask')}
+    return module, read, ('logits', 'score')
 
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0010
 LIMITS = 'thresholds.h5'        # in the folder of a run
