@@ -8,7 +8,7 @@ __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 
            'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time
+import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time, warnings
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib import import_module
@@ -655,7 +655,9 @@ def export_onnx(self:Run,
     for name in ('Asinh', 'Acosh', 'Atanh'):                   # ONNX has them, torch's exporter does not name them
         torch.onnx.register_custom_op_symbolic(f'aten::{name.lower()}', partial(_as_onnx, name), 9)
     try:
-        with atomic_write(path) as tmp:
+        with atomic_write(path) as tmp, warnings.catch_warnings():
+            # a model that says how it is exported knows what a trace leaves out; others are told
+            if hasattr(self.model, 'for_export'): warnings.simplefilter('ignore')
             torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs),
                               output_names=outputs,
                               dynamo=False, dynamic_axes=axes)

@@ -113,7 +113,7 @@ def variability_of(run,               # of the preset `variability`
     if len(curves.labels) != run.model.bands:
         raise ValueError(f"these curves have {len(curves.labels)} bands; the run was trained on {run.model.bands}")
     if not (run.path/LIMITS).exists():
-        raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants', remedy='train the run again')
+        raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants', remedy=f'physlearn evaluate {run.path} makes them')
     model = run.model.eval()
     both = over_curves(lambda batch: torch.cat([score_of(model, batch)[:,None], about(batch)], 1), curves)
     found = Thresholds.load(run.path/LIMITS).false_alarm(both[:,0], both[:,1:])
