@@ -368,6 +368,14 @@ def stages_of(recipe)->list: # of Stage
     return [s.patient(recipe.patience) if isinstance(s, Stage) else s for s in stages]
 
 # %% ../nbs/00_core/07_runs.ipynb #c07b1a80
+@contextlib.contextmanager
+def _told_to_resume(out):
+    "Say how a training that is interrupted goes on."
+    try: yield
+    except KeyboardInterrupt:
+        if any(out.glob('state/[0-9]*/plain.json')): print(f'`physlearn resume {out}` goes on', file=sys.stderr)
+        raise
+
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):
     "Train in n processes, and write the run."
     say = (lambda *a: None) if quiet else print
@@ -386,8 +394,9 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
         say(said)
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
-        rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
-                _processes(recipe, learn, out, device, n, resume, quiet))
+        with _told_to_resume(out):
+            rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
+                    _processes(recipe, learn, out, device, n, resume, quiet))
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
 
 def _train_or_say(recipe, learn, out, resume, quiet):

@@ -143,6 +143,10 @@ class LightCurveRecipe(Recipe):
     val_size: float = .05           # share of the sources for validation
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0010
+# options that some networks alone use
+_USED_BY = {('classifier',): ('longest', 'constants', 'leave_out'), ('guide',): ('KLD_coef', 'dropout'),
+            ('counts',): ('kl_warmup_epochs', 'free_bits'), ('counts', 'guide'): ('latent_size', 'layers', 'hide')}
+
 @patch
 def check(self:LightCurveRecipe):
     "ValueError for options that no training can have."
@@ -158,8 +162,9 @@ def check(self:LightCurveRecipe):
     expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'hide', 'dropout')
     expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'test_size', 'val_size')
     expect(self, '0 or more', lambda v: v >= 0, 'KLD_coef', 'free_bits', 'benchmark_every')
-    if self.leave_out and self.network != 'classifier':
-        raise ValueError(f"leave_out={self.leave_out!r}: only the classifier learns from classes; leave it out")
+    for k in (k for net, names in _USED_BY.items() for k in names if self.network not in net):
+        if getattr(self, k) != getattr(type(self), k):
+            raise ValueError(f"{k}={getattr(self, k)!r} is not used by network {self.network}; leave it out")
     if self.network == 'classifier' and self.bands != 3:
         raise ValueError(f"bands={self.bands}: the classifier learns from simulated sources, in 3 bands")
     if self.state: self._old_network()
