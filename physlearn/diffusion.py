@@ -87,10 +87,12 @@ class Schedule:
 
     def __post_init__(self):
         if self.betas not in BETAS: raise ValueError(f"betas={self.betas!r}: choose one of {', '.join(BETAS)}")
+        if self.T < 2: raise ValueError(f"T={self.T}: expected 2 steps or more")
         check_predicts('Schedule', self.predicts)
         left = float(self.alpha_bar[-1])
-        if left > .01: raise ValueError(f"{self.betas} betas over T={self.T} steps leave {100*left:.0f} % of the data's "
-                                        f"variance in the last one, expected 1 % at most: use more steps, or cosine")
+        if left > .01:
+            raise ValueError(f"{self.betas} betas over T={self.T} steps leave {100*left:.0f} % of the data's variance "
+                             f"in the last one, expected 1 % at most: use more steps, or cosine")
     @property
     def alpha_bar(self)->Tensor: # (T,) float64
         "Share of the data's variance at each time."
@@ -164,7 +166,7 @@ def levels(self:Schedule, steps:int, # 1 to T
     t = torch.maximum(t, left).long()
     return _ending(self.at(t), self.predicts)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00018
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00019
 @dataclass(frozen=True)
 class Karras:
     "The path that leaves the data alone and lets the noise grow; sigma is the time (Karras et al. 2022)."
@@ -192,7 +194,7 @@ class Karras:
         hi, lo = self.hi**(1/self.rho), self.lo**(1/self.rho)
         return _ending(self.at((hi + share*(lo - hi))**self.rho), self.predicts)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00019
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00020
 @dataclass(frozen=True)
 class Straight:
     "The straight path from data at time 0 to noise at time 1: flow matching, rectified flow."
@@ -207,7 +209,7 @@ class Straight:
         _check_steps(steps)
         return _ending(self.at(torch.arange(steps, 0, -1, dtype=torch.float64)/steps), self.predicts)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00023
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00024
 class ExactMixture:
     "A mixture of Gaussians, and the best denoiser of its draws."
     def __init__(self,
@@ -215,6 +217,8 @@ class ExactMixture:
                  means,    # (k,d)
                  covs):    # covariances (k,d,d)
         self.weights, self.means, self.covs = (torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, covs))
+        total = float(self.weights.sum())
+        if abs(total - 1) > 1e-9: raise ValueError(f"weights sum to {total:g}: expected 1")
         self.mean = self.weights @ self.means                                                 # (d,)
         off = self.means - self.mean
         self.cov = torch.einsum('k,kij->ij', self.weights, self.covs + off[:,:,None]*off[:,None])
@@ -230,19 +234,20 @@ class ExactMixture:
     def denoiser(self, path): # callable (x (B,d), t (B,)) -> what the path's networks predict (B,d)
         "The posterior mean, as a network of this path would answer it."
         centres = torch.einsum('kij,ki->kj', self._axes, self.means)
+        to_axes = self._axes.transpose(0, 1).flatten(1)                # (d,k*d)
         def answer(x, t, **cond):
             t = t if t.stride(0) else t[:1]                            # expanded: the same time for all rows
             _, a, s = path.at(t)
             a, s = a[:,None], s[:,None]
-            off = torch.einsum('bi,kij->bkj', x.double(), self._axes) - a[:,None]*centres     # (B,k,d)
+            off = (x.double() @ to_axes).unflatten(1, centres.shape) - a[:,None]*centres      # (B,k,d)
             spread = a[:,None]**2*self._variances + s[:,None]**2
             share = (self.weights.log() - .5*(off*off/spread + spread.log()).sum(-1)).softmax(-1)
             place = centres + a[:,None]*self._variances/spread*off
-            x0 = torch.einsum('bk,bkj,kij->bi', share, place, self._axes)
+            x0 = (share[:,:,None]*place).flatten(1) @ to_axes.T
             return training_target(x0, (x - a*x0)/s, a, s, path.predicts).to(x.dtype)
         return answer
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00027
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00028
 class RowNoise:
     "Standard normal noise at addresses: row i of `noise(step)` depends on (key, step, i) alone."
     def __init__(self,
@@ -262,7 +267,7 @@ class RowNoise:
                        dtype=self.dtype)
         return flat.view(len(self), *self.shape)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00030
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00031
 def ddpm(denoiser,         # (x (B,...), t (B,), **cond) -> what `levels.predicts` says (B,...)
          levels:Levels,    # from `path.levels(steps)`
          noise,            # step -> standard normal (B,...): `RowNoise`
@@ -280,7 +285,7 @@ def ddpm(denoiser,         # (x (B,...), t (B,), **cond) -> what `levels.predict
         if sigma_next: x = x + math.sqrt(added)*sigma_next/sigma*noise(k + 1)
     return x
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00034
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00035
 def ddim(denoiser, levels:Levels, noise, # as in `ddpm`
          eta=0.,                         # 0: deterministic; 1: as `ddpm` [-]
          start=None, clamp=None, **cond, # as in `ddpm`
@@ -296,7 +301,7 @@ def ddim(denoiser, levels:Levels, noise, # as in `ddpm`
         if fresh: x = x + fresh*noise(k + 1)
     return x
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00041
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00042
 def heun(denoiser, levels:Levels, noise, # as in `ddpm`; noise only at the start
          start=None, clamp=None, **cond, # as in `ddpm`
         )->Tensor:                       # (B,...)
@@ -311,7 +316,7 @@ def heun(denoiser, levels:Levels, noise, # as in `ddpm`; noise only at the start
         x = guess
     return x
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00043
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00044
 def dpm_solver(denoiser, levels:Levels, noise, # as in `ddpm`; noise only at the start
                start=None, clamp=None, **cond, # as in `ddpm`
               )->Tensor:                       # (B,...)
@@ -327,7 +332,7 @@ def dpm_solver(denoiser, levels:Levels, noise, # as in `ddpm`; noise only at the
         x0_before, h_before = x0, h
     return x
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00066
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00067
 def diffusion_loss(denoiser,     # (x (B,...), t (B,), **cond) -> (B,...)
                    path,         # Schedule, Karras or Straight
                    x0:Tensor,    # clean data (B,...)
@@ -347,7 +352,7 @@ def diffusion_loss(denoiser,     # (x (B,...), t (B,), **cond) -> (B,...)
     mask = mask.expand_as(error)
     return torch.where(mask, error, 0.).sum()/mask.sum().clamp(min=1)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00071
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00072
 class Preconditioned(nn.Module):
     "A denoiser for `Karras` around a network whose inputs and answers have deviation 1."
     def __init__(self, net,        # (x (B,...), ln(sigma)/4 (B,), **cond) -> (B,...)
@@ -359,7 +364,7 @@ class Preconditioned(nn.Module):
         norm = (s*s + d*d).sqrt()
         return d*d/norm**2*x + s*d/norm*self.net(x/norm, sigma.log()/4, **cond)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00074
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00075
 class LabelEmbedding(nn.Module):
     "Labels (B,d) of order 1, NaN where unknown, to features (B,width)."
     def __init__(self, d, width):
@@ -377,7 +382,7 @@ def drop_labels(label:Tensor,  # (B,d)
     "Labels of which some are unknown, for training with guidance."
     return torch.where((u < p).to(label.device)[:,None], math.nan, label)
 
-# %% ../nbs/00_core/09_diffusion.ipynb #dif00076
+# %% ../nbs/00_core/09_diffusion.ipynb #dif00077
 def guided(denoiser,      # (x (B,...), t (B,), **cond) -> (B,...)
            null:dict,     # condition by name that means "unknown", of one row: dict(label=torch.full((6,), nan))
            scale=1.,      # 0: without condition; 1: p(x|c); more: overstated [-]
@@ -391,7 +396,7 @@ def guided(denoiser,      # (x (B,...), t (B,), **cond) -> (B,...)
         return torch.cat([b, a])
     def answer(x, t, **cond):
         if missing := set(null) - set(cond):
-            raise ValueError(f"condition {', '.join(sorted(missing))} is not given: pass it to the sampler, one row each")
+            raise ValueError(f"condition {', '.join(sorted(missing))} is not given: pass it, one row for each row of x")
         if scale == 1: return denoiser(x, t, **cond)
         unknown = cond | {k: v.to(cond[k]).expand_as(cond[k]) for k, v in null.items()}
         if scale == 0: return denoiser(x, t, **unknown)
