@@ -203,7 +203,9 @@ def _refused(work, *args):
     try:
         work(*args)
         sys.stdout.flush()
-    except KeyboardInterrupt: return 130
+    except KeyboardInterrupt:
+        print('physlearn: interrupted', file=sys.stderr)
+        return 130
     except BrokenPipeError:                            # as of `physlearn ... | head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -289,6 +289,9 @@ def known_values(space,
         space.only(k).check(real_tensor(out[k][0], k).reshape(-1, 1))
         bare = isinstance(v, str) and re.fullmatch(r'[-+\d.eE±/ ]+', v)
         if bare and space[k].unit: print(f"{k}={v.strip()} taken in {space[k].unit}", file=sys.stderr)
+    if len(space) and all(k in out and out[k][1] == 0 for k in space):
+        raise ValueError(f"known: {', '.join(out)}: nothing is left to be found; leave one out, or give it an "
+                         f"uncertainty, like {k}={out[k][0]:g}±{abs(out[k][0])/10 or 1:.2g}{space[k].unit}")
     return out
 
 # %% ../nbs/80_desk.ipynb #3c436f32

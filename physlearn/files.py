@@ -10,7 +10,7 @@ __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 're
            'write_text', 'write_json', 'write_table', 'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
-import contextlib, csv, gzip, io, json, math, os, re, secrets, stat, subprocess, sys, threading, time, zipfile, zlib
+import contextlib, csv, errno, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time, zipfile, zlib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -913,6 +913,13 @@ def write_table(path,         # CSV file to write
     write_text(path, out.getvalue())
 
 # %% ../nbs/00_core/01_files.ipynb #7d23cc01
+def _fits(path, size, compress=False):
+    "OSError where a disk has no room for so many bytes; what is compressed may need a tenth of them."
+    folder = Path(path).resolve().parent
+    free = shutil.disk_usage(folder).free if folder.is_dir() else math.inf
+    if size*(.1 if compress else 1.) + 2**16 > free:
+        raise OSError(errno.ENOSPC, f'{_bytes(size)} to write, {_bytes(free)} free', str(path))
+
 def write_hdf5(path,             # HDF5 file to write
                arrays:dict,      # by name; 'run/nu' makes a group
                attrs=(),         # attributes of the file, by name
@@ -920,10 +927,11 @@ def write_hdf5(path,             # HDF5 file to write
               ):
     "Write an HDF5 file that `read_hdf5` reads back exactly; text becomes fixed-length UTF-8."
     import h5py
+    arrays = {k: np.asarray(v) for k, v in arrays.items()}
+    _fits(path, sum(v.nbytes for v in arrays.values()), compress)   # HDF5 ends the process where a disk is full
     with atomic_write(path) as tmp, h5py.File(tmp, 'w') as f:
         for k, v in dict(attrs).items(): f.attrs[k] = np.bytes_(v.encode()) if isinstance(v, str) else v
         for k, v in arrays.items():
-            v = np.asarray(v)
             if v.dtype.kind == 'U': v = np.char.encode(v, 'utf-8')
             how = dict(compression='gzip', shuffle=True) if compress and v.size else {}
             f.create_dataset(k, data=v, **how)

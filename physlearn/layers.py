@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MLP', 'groups_of', 'ConvBlock', 'BlurPool', 'SqueezeExcite', 'Residual', 'MBConv', 'FusedMBConv', 'FiLM',
-           'time_embedding', 'Standardise', 'MaskedSummary', 'flops']
+           'time_embedding', 'Standardise', 'MaskedSummary', 'flops', 'Named']
 
 # %% ../nbs/00_core/04_layers.ipynb #455c8657
 import math
@@ -189,3 +189,13 @@ def flops(model:nn.Module,
     from torch.utils.flop_counter import FlopCounterMode
     with torch.no_grad(), FlopCounterMode(display=False) as counter: model(*args)
     return counter.get_total_flops()
+
+# %% ../nbs/00_core/04_layers.ipynb #laynm002
+class Named(nn.Module):
+    "A model that maps a batch to a dict, with tensors by position."
+    def __init__(self, model, inputs, outputs): # the model, names of what it reads, and of what it answers
+        super().__init__()
+        self.model, self.inputs, self.outputs = model, inputs, outputs
+    def forward(self, *tensors):
+        out = self.model(dict(zip(self.inputs, tensors)))
+        return tuple(out[k] for k in self.outputs)

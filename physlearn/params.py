@@ -131,12 +131,17 @@ def read_range(name:str,
     try: return measured(lo, unit, name)[0], measured(hi, unit, name)[0]
     except ValueError as e: raise ValueError(f"range {name}: {e}") from None
 
-def read_ranges(items, space):
+def read_ranges(items, space,
+                new:bool=True, # other names than those of the space are taken, too: windows [1/cm]
+               )->dict:
     "`NAME=LO..HI UNIT` words as Params; scale and prior stay as in the preset."
     out = {}
     for k, v in pairs(items, 'range').items():
+        if not new and k not in space: raise ValueError(f"range {k}: there is no parameter {k}; there are {', '.join(space)}")
         p = space[k] if k in space else Param(0., 1., '1/cm')
         lo, hi = read_range(k, v, p.unit)
+        if p.log and lo <= 0:
+            raise ValueError(f"range {k}={v!r}: {k} is logarithmic and must begin above 0, for example at {p.lo:g}")
         try: out[k] = replace(p, lo=lo, hi=hi)
         except ValueError as e: raise ValueError(f"range {k}: {e}") from None
     return out

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 'recipe_of', 'plain_option', 'Tracker', 'sha256',
-           'Run', 'open_recipe', 'Tell', 'write_history', 'stages_of', 'Named', 'named_model', 'read_mapping',
-           'typed_options', 'read_recipe']
+           'Run', 'open_recipe', 'Tell', 'write_history', 'stages_of', 'named_model', 'read_mapping', 'typed_options',
+           'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time
+import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time, warnings
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib import import_module
@@ -28,6 +28,7 @@ from .callbacks import LossTerms
 from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json, write_table,
                              write_text)
 from .instruments import find
+from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
 from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state, fit_stages,
@@ -367,6 +368,14 @@ def stages_of(recipe)->list: # of Stage
     return [s.patient(recipe.patience) if isinstance(s, Stage) else s for s in stages]
 
 # %% ../nbs/00_core/07_runs.ipynb #c07b1a80
+@contextlib.contextmanager
+def _told_to_resume(out):
+    "Say how a training that is interrupted goes on."
+    try: yield
+    except KeyboardInterrupt:
+        if any(out.glob('state/[0-9]*/plain.json')): print(f'`physlearn resume {out}` goes on', file=sys.stderr)
+        raise
+
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):
     "Train in n processes, and write the run."
     say = (lambda *a: None) if quiet else print
@@ -385,8 +394,9 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
         say(said)
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
-        rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
-                _processes(recipe, learn, out, device, n, resume, quiet))
+        with _told_to_resume(out):
+            rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
+                    _processes(recipe, learn, out, device, n, resume, quiet))
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
 
 def _train_or_say(recipe, learn, out, resume, quiet):
@@ -626,15 +636,6 @@ class _Noted(dict):
         return super().__getitem__(k)
     def get(self, k, default=None): return self[k] if k in self else default
 
-class Named(nn.Module):
-    "A model that maps a batch to a dict, with tensors by position."
-    def __init__(self, model, inputs, outputs): # the model, names of what it reads, and of what it answers
-        super().__init__()
-        self.model, self.inputs, self.outputs = model, inputs, outputs
-    def forward(self, *tensors):
-        out = self.model(dict(zip(self.inputs, tensors)))
-        return tuple(out[k] for k in self.outputs)
-
 @torch.no_grad()
 def named_model(model,    # batch -> dict of tensors
                 batch,    # an example
@@ -658,13 +659,17 @@ def export_onnx(self:Run,
     if hasattr(self.model, 'for_export'): module, inputs, outputs = self.model.for_export()
     else: module, inputs, outputs = named_model(self.model, self.recipe.dls(self.sim, 'cpu').valid.one_batch()[0])
     outputs = [outputs] if isinstance(outputs, str) else list(outputs)
+    more = getattr(module, 'axes', {})                         # of a tensor, names of axes of any length
+    axes = {k: {0: 'batch'} | more.get(k, {}) for k in (*inputs, *outputs)}
     for name in ('Asinh', 'Acosh', 'Atanh'):                   # ONNX has them, torch's exporter does not name them
         torch.onnx.register_custom_op_symbolic(f'aten::{name.lower()}', partial(_as_onnx, name), 9)
     try:
-        with atomic_write(path) as tmp:
+        with atomic_write(path) as tmp, warnings.catch_warnings():
+            # a model that says how it is exported knows what a trace leaves out; others are told
+            if hasattr(self.model, 'for_export'): warnings.simplefilter('ignore')
             torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs),
                               output_names=outputs,
-                              dynamo=False, dynamic_axes={k: {0: 'batch'} for k in (*inputs, *outputs)})
+                              dynamo=False, dynamic_axes=axes)
     except torch.onnx.errors.OnnxExporterError as e:
         why = ' '.join(str(e).split()).split('. ')[0]
         raise ValueError(f"the network of {self.name} cannot be written as ONNX: {why}; "

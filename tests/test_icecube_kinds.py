@@ -1,5 +1,5 @@
-"""What people bring as events of a neutrino telescope, kind by kind: each row of the list of kinds has a test, here or where
-it is named. A row: the kind, as the list calls it; the test that keeps it. A name alone is a test of this file."""
+"""What people bring as events of a neutrino telescope, kind by kind: each row of the list of kinds has a test here, or comes
+later. A row: the kind, as the list calls it; the test that keeps it."""
 import os, pickle, shutil, zlib
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from physlearn.files import FileError, read_hdf5
 from physlearn.icecube.detector import SURFACE, Geometry, check_frame
-from physlearn.icecube.event_files import (EventFiles, GuideFile, make_dataloader, read_geo, read_graphnet, read_guide,
-                                           write_graphnet, write_guide)
+from physlearn.icecube.event_files import (EventFiles, GuideFile, make_dataloader, read_geo, read_graphnet,
+                                           read_guide, write_graphnet, write_guide)
 from physlearn.icecube.events import (Events, PowerLaw, Pulses, event_weights, joint_weights, kind_of, labels_of,
                                       split_events)
 
@@ -42,14 +42,16 @@ def made(hits, seed=0, detector=TOY, **kw):
     "Events with so many pulses each."
     rng, n, offset = np.random.default_rng(seed), len(hits), np.concatenate([[0], np.cumsum(hits)])
     p = offset[-1]
-    pulses = Pulses(offset, rng.integers(0, len(detector), p), rng.uniform(9e3, 2e4, p), rng.uniform(.2, 3, p).astype('f4'),
-                    rng.uniform(size=p) < .5)
-    label = np.stack([10**rng.uniform(2, 6, n), rng.uniform(0, 3, n), rng.uniform(0, 6, n), *rng.uniform(-90, 90, (3, n))], 1)
+    time, charge = rng.uniform(9e3, 2e4, p), rng.uniform(.2, 3, p).astype('f4')
+    pulses = Pulses(offset, rng.integers(0, len(detector), p), time, charge, rng.uniform(size=p) < .5)
+    angles, vertex = rng.uniform(0, 3, (2, n)), rng.uniform(-90, 90, (3, n))
+    label = np.stack([10**rng.uniform(2, 6, n), *angles, *vertex], 1)
     return Events.of_pulses(detector, pulses, **dict(label=label, more=dict(event=np.arange(n))) | kw)
 
 def same(a, b):
     "Hits, pulses, labels and times zero, to the last bit."
-    for k in ('offsets', 'sensor', 'charge', 'time', 'label', 't0'): np.testing.assert_array_equal(getattr(a, k), getattr(b, k))
+    for k in ('offsets', 'sensor', 'charge', 'time', 'label', 't0'):
+        np.testing.assert_array_equal(getattr(a, k), getattr(b, k))
     assert (a.pulses is None) == (b.pulses is None)
     for v, w in zip(a.pulses or (), b.pulses or ()): assert v is w is None or np.array_equal(v, w)
 
@@ -112,7 +114,8 @@ def test_weights():
 
 def test_hlc(tmp_path):
     "SLC 100 ns, HLC 120 ns: first 100, HLC only 120, from each format."
-    pulses = Pulses(np.array([0, 2]), np.array([5, 5]), np.array([100., 120]), np.ones(2, 'f4'), np.array([False, True]))
+    sensor, time, hlc = np.array([5, 5]), np.array([100., 120]), np.array([False, True])
+    pulses = Pulses(np.array([0, 2]), sensor, time, np.ones(2, 'f4'), hlc)
     for e in formats(Events.of_pulses(TOY, pulses), tmp_path):
         assert e.time.tolist() == [100] and e.charge.tolist() == [2] and e.pulses.hlc.tolist() == [False, True]
         assert Events.of_pulses(TOY, e.pulses, 'hlc').time.tolist() == [120]
@@ -127,7 +130,8 @@ def test_unobserved(tmp_path):
     assert (one.states()[1][string] == 2).all() and not (one.states()[0] == 2).any()
     np.testing.assert_array_equal(one.seen().dense(1), two.seen().dense(1))
     assert not np.array_equal(one.dense(1), two.dense(1))
-    for back in (Events.load(one.save(tmp_path/'a.h5')), read_guide(write_guide(one, tmp_path/'b.h5')), one[[1, 0]][[1, 0]]):
+    files = Events.load(one.save(tmp_path/'a.h5')), read_guide(write_guide(one, tmp_path/'b.h5'))
+    for back in (*files, one[[1, 0]][[1, 0]]):
         np.testing.assert_array_equal(back.states(), one.states())
 
 def test_several_pmts(tmp_path):
@@ -138,15 +142,14 @@ def test_several_pmts(tmp_path):
     assert module.max() == 5
     for back in formats(e, tmp_path):
         same(back, e)
-        np.testing.assert_allclose(np.bincount(module[back.sensor], back.charge).sum(), e.pulses.charge.sum(), rtol=1e-6)
+        pooled = np.bincount(module[back.sensor], back.charge)
+        np.testing.assert_allclose(pooled.sum(), e.pulses.charge.sum(), rtol=1e-6)
     with h5py.File(tmp_path/'guide.h5', 'r+') as f: del f['sensor']                 # positions alone
     np.testing.assert_array_equal(GuideFile(tmp_path/'guide.h5').geometry.key, optical.key)
 
 @pytest.mark.parametrize('hits', [[0], [0, 0, 0], [1], [2, 0], [0, 1, 2, 0], [0, 7, 0, 0, 1, 0]])
 def test_small_events(tmp_path, hits):
-    if sum(hits) == 0:
-        e = made(hits, t0=np.zeros(len(hits)), t0_how='file')
-    else: e = made(hits).estimate_t0()
+    e = made(hits).estimate_t0()
     for back in formats(e, tmp_path): same(back, e)
     for back in formats(replace(e, pulses=None), tmp_path): same(back, replace(e, pulses=None))
 
@@ -197,7 +200,8 @@ def test_energy_and_type():
 def test_ids(tmp_path):
     "Equal numbers in two files are different events; subevents of one are on one side."
     paths = [tmp_path/'a.h5', tmp_path/'b.h5']
-    for k, p in enumerate(paths): write_guide(made([1]*30, k, more=dict(run=np.ones(30, int), event=np.arange(30)//3)), p)
+    more = dict(run=np.ones(30, int), event=np.arange(30)//3)
+    for k, p in enumerate(paths): write_guide(made([1]*30, k, more=more), p)
     parents = EventFiles(paths).parents()
     assert len(set(parents)) == 20
     sides = [set(parents[rows]) for rows in split_events(parents, seed=1)]
@@ -252,21 +256,31 @@ def soft(f):
     f['input'] = h5py.SoftLink('/other')
 
 HOSTILE = dict(
-    name=(changed('input', rename='signal'), "no 'input'.*names=dict"), no_label=(changed('label', None), "no 'label'.*label=None"),
-    axes=(changed('input', lambda v: v.transpose(0, 2, 1)), 'axes exchanged'), flat=(changed('input', lambda v: v[:,0]), r'expected shape \(events, 2, sensors\)'),
+    name=(changed('input', rename='signal'), "no 'input'.*names=dict"),
+    no_label=(changed('label', None), "no 'label'.*label=None"),
+    axes=(changed('input', lambda v: v.transpose(0, 2, 1)), 'axes exchanged'),
+    flat=(changed('input', lambda v: v[:,0]), r'expected shape \(events, 2, sensors\)'),
     three=(changed('input', lambda v: np.repeat(v, 2, 1)), r'expected shape \(events, 2, sensors\)'),
-    label=(changed('label', lambda v: v[:,:5]), r'shape \(4, 6\)'), rows=(changed('label', lambda v: v[1:]), r'shape \(4, 6\)'),
-    length=(changed('zpmt', lambda v: v[1:]), r'shape \(42,\)'), places=(changed('xpmt', lambda v: v*np.nan), 'finite positions'),
-    half=(changed('input', lambda v: v.astype('f2')), 'float16'), text=(changed('input', lambda v: v.astype('S9')), 'float32'),
+    label=(changed('label', lambda v: v[:,:5]), r'shape \(4, 6\)'),
+    rows=(changed('label', lambda v: v[1:]), r'shape \(4, 6\)'),
+    length=(changed('zpmt', lambda v: v[1:]), r'shape \(42,\)'),
+    places=(changed('xpmt', lambda v: v*np.nan), 'finite positions'),
+    half=(changed('input', lambda v: v.astype('f2')), 'float16'),
+    text=(changed('input', lambda v: v.astype('S9')), 'float32'),
     integers=(changed('input', lambda v: np.nan_to_num(v, posinf=0).astype(int)), 'int64'),
-    inf=(hit(2, np.inf), 'event 1, sensor 3: found inf'), nan=(hit(2, np.nan), 'finite time'), negative=(hit(-2, 5), 'positive charge'),
-    charge=(hit(np.nan, 5), 'found nan'), infinite=(hit(np.inf, 5), 'found inf'), depth=(changed('zpmt', lambda v: v - SURFACE), '1948.07'),
-    pad=(changed('label', lambda v: v*0 - 1), 'pad=-1'), degrees=(changed('label', lambda v: v*[1, 60, 1, 1, 1, 1]), 'degrees'),
-    link=(link, 'link to another file'), soft=(soft, 'soft link'), told=(changed('told', lambda v: np.bytes_(b'{')), 'damaged'),
+    inf=(hit(2, np.inf), 'event 1, sensor 3: found inf'), nan=(hit(2, np.nan), 'finite time'),
+    negative=(hit(-2, 5), 'positive charge'), charge=(hit(np.nan, 5), 'found nan'),
+    infinite=(hit(np.inf, 5), 'found inf'), depth=(changed('zpmt', lambda v: v - SURFACE), '1948.07'),
+    pad=(changed('label', lambda v: v*0 - 1), 'pad=-1'),
+    degrees=(changed('label', lambda v: v*[1, 60, 1, 1, 1, 1]), 'degrees'),
+    link=(link, 'link to another file'), soft=(soft, 'soft link'),
+    told=(changed('told', lambda v: np.bytes_(b'{')), 'damaged'),
     told_list=(changed('told', lambda v: np.bytes_(b'[1]')), 'damaged'),
     empty=(lambda f: [changed(k, lambda v: v[:0])(f) for k in ('input', 'label', 't0')], 'holds no events'),
-    pulses=(changed('pulse_offset', lambda v: v[1:]), r'shape \(5,\)'), more=(changed('more/event', lambda v: v[1:]), 'shape'),
-    begins=(changed('pulse_offset', lambda v: v[::-1]), 'pulses'), sensors=(changed('pulse_dom', lambda v: v + 90), 'sensor'),
+    pulses=(changed('pulse_offset', lambda v: v[1:]), r'shape \(5,\)'),
+    begins=(changed('pulse_offset', lambda v: v[::-1]), 'pulses'),
+    sensors=(changed('pulse_dom', lambda v: v + 90), 'sensor'),
+    more=(changed('more/event', lambda v: v[1:]), 'shape'),
 )
 
 @pytest.fixture(scope='module')

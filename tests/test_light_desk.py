@@ -4,8 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from physlearn.cli import main
+from physlearn.data import FileSource
+from physlearn.lightcurve.classifier import steps_of, summary_of
 from physlearn.lightcurve.desk import fit_lightcurve, measurement_of
+from physlearn.lightcurve.train_lightcurve import LightCurveRecipe, lightcurve_recipe, rows_of
+from physlearn.lightcurve.variability import batch_of
 from physlearn.lightcurve.xray_files import LightCurve
+from physlearn.lightcurve.xray_simulate import simulate
 from physlearn.params import normals
 from physlearn.results import Results
 import torch
@@ -97,3 +102,32 @@ def test_many_photons_by_laplace():
         mu = m.sim(torch.tensor([[rate]], dtype=torch.float64))
         return float(m.like.log_prob(counts, mu) - exact.log_prob(counts, mu))
     assert max(abs(gap(rate) - gap(40.)) for rate in (30., 60.)) < 1e-3
+
+def exported(run, path):
+    ort = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    run.export_onnx(path)
+    return ort.InferenceSession(str(path))
+
+def test_export(tmp_path):
+    "Both networks as ONNX, for another number of steps than that of the example, ragged ones among them."
+    curves = simulate(40, 3).light_curves().some(np.arange(12))
+    run = LightCurveRecipe(epochs=1, sources=64, batch_size=32, hidden=8).fit(tmp_path/'run', quiet=True, evaluate=False)
+    batch = FileSource(rows_of(curves), permute=False)(torch.arange(12), 0)
+    assert len(set(batch['mask'].sum(1).tolist())) == 3 and batch['mask'].shape[1] != 5
+    there = exported(run, tmp_path/'rates.onnx')
+    mu, logvar, rate = there.run(None, {i.name: batch[i.name].numpy() for i in there.get_inputs()})
+    with torch.no_grad():
+        z, spread = run.model.encode(batch)
+        here = run.model.rates(z, batch)
+    for a, b in ((mu, z), (logvar, spread), (rate, here)): np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+    recipe = lightcurve_recipe('variability', epochs=1, sources=200, constants=1000, hidden=8, longest=24)
+    run = recipe.fit(tmp_path/'sorts', quiet=True, evaluate=False)
+    there = exported(run, tmp_path/'sorts.onnx')
+    few = batch_of(curves, np.arange(12))
+    read = dict(steps=steps_of(few), summary=summary_of(few), mask=few['mask'])
+    assert [i.name for i in there.get_inputs()] == list(read)
+    logits, score = there.run(None, {k: v.numpy() for k, v in read.items()})
+    with torch.no_grad(): out = run.model(few)
+    np.testing.assert_allclose(score, out['score'], rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(logits, out['logits'], rtol=2e-4, atol=2e-5)

@@ -127,7 +127,7 @@ def test_named_columns(tmp_path, capsys):
     path.write_text('BJD,flux,flux_error,who\n2458000.5,1,.1,a\n2458001.5,2,.1,b\n')
     lc = read_lightcurve(path)
     assert lc.mjd.tolist() == [58000, 58001] and 'not read: who' in lc.said and 'no unit of rates' in lc.said
-    for text, says in (('time [s],what\n1,2\n', 'columns TIME, WHAT; expected one of RATE'), ('time [s],rate\n1,x\n2,3\n', 'RATE'),
+    for text, says in (('time [s],what\n1,2\n', 'columns TIME, WHAT; expected one of RATE'), ('time [s],rate\n1,x\n2,3\n', "'x' in column rate"),
                        ('a,rate\n1,2\n', 'a column of times'), ('rate_1 rate_2 err_2 err_1 mjd\n1 1 1 1 58000\n', 'same bands in the same order')):
         path.write_text(text)
         with pytest.raises(FileError, match=says): read_lightcurve(path)

@@ -26,6 +26,7 @@ def home(tmp_path_factory):
     files = simulate(40, 9).write(home/'survey')
     shutil.copy(files[3], home/'survey'/'em01_999999_020_LightCurve_00099_c010.fits')
     (home/'survey'/'torn.fits').write_bytes(files[0].read_bytes()[:4000])
+    for k in ('notes.txt', 'rates.csv'): (home/'survey'/k).write_text('time [s],rate [ct/s],error [ct/s]\n')
     lightcurve_recipe('quick', epochs=1, sources=80, test_size=.3, hidden=8, latent_size=2, gpus=0, batch_size=64).fit(home/'run', quiet=True, evaluate=False)
     return home
 
@@ -39,6 +40,7 @@ def test_a_folder_becomes_a_table(home, capsys):
     assert cli('score', 'lightcurve', home/'run', home/'survey', '--out', home/'a.csv', '--pages', 2, '--cache', home/'c.h5') == 0
     out = capsys.readouterr().out
     assert '40 sources; 1 file not usable' in out and '1 further file of the same sources' in out and 'anomalies alone' in out
+    assert 'left out: 2 files with other endings: .csv, .txt' in out and 'TIMEPIXR' in out
     t = pd.read_csv(home/'a.csv')
     assert len(t) == 41 and t['file'].is_unique and 'torn.fits' in t['file'].iloc[-1] and 'not used' in t['flag'].iloc[-1]
     assert t['also'].notna().sum() == 1 and t['also'].dropna().iloc[0].startswith('em01_')

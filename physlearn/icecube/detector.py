@@ -156,22 +156,23 @@ SURFACE = 1948.07               # depth of the origin of IceCube's coordinates b
 def check_frame(geometry:Geometry,
                 vertex=None,       # (N,3) [m], NaN where unknown
                 far:float=1000.,   # [m]
+                options=('shift_z', 'shift_z'), # of the caller, that shift sensors and vertices
                ):
     "ValueError where sensors or vertices are not in the frame of the array's centre."
     z = geometry.xyz[:,2]
     middle = (z.min() + z.max())/2
     if abs(middle) > far:
         raise ValueError(f"sensors lie at z from {z.min():.6g} to {z.max():.6g} m: expected a centre near 0, as in "
-                         f"IceCube's coordinates; add {SURFACE} m to each z (shift_z={SURFACE}) for Prometheus' "
-                         f"icecube.geo, or {-middle:.6g} m for another array")
+                         f"IceCube's coordinates; add 1948.07 m to each z ({options[0]}={SURFACE}) for Prometheus' "
+                         f"icecube.geo; for another array {options[0]}={-middle:.6g}")
     if vertex is None: return
     v = np.asarray(vertex, dtype=np.float64)[:,2]
     v = v[np.isfinite(v)]
-    for outside, where in ((v < z.min() - far, 'below'), (v > z.max() + far, 'above')):
+    for outside, where, shift in ((v < z.min() - far, 'below', SURFACE), (v > z.max() + far, 'above', -SURFACE)):
         if not len(v) or outside.mean() <= .5: continue
-        raise ValueError(f"{outside.sum()} of {len(v)} vertices lie more than {far:g} m {where} all sensors (median z "
-                         f"{np.median(v):.6g} m): expected vertices in the frame of the sensors; shift them "
-                         f"({SURFACE:+} or {-SURFACE:+} m between IceCube's and Prometheus' frames)")
+        found = f"{outside.sum()} of {len(v)} vertices lie more than {far:g} m {where} all sensors"
+        raise ValueError(f"{found} (median z {np.median(v):.6g} m): expected vertices in the frame of the sensors; "
+                         f"{options[1]}={shift} leads from Prometheus' frame to IceCube's, or back")
 
 # %% ../../nbs/30_icecube/30_detector.ipynb #edet0020
 def same_places(a:Geometry, b:Geometry, within=.01)->bool: # [m]

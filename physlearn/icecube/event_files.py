@@ -182,7 +182,8 @@ def _load_columns(self:GuideFile):
     label = self._all('label') if 'label' in self.have else np.full((self.n, 6), np.nan)
     self.label = of_file(self.path, labels_of, label, self.direction, self.pad) + [0, 0, 0, 0, 0, self.vertices_z]
     if self.undeclared and np.isfinite(self.label[:,1]).any(): self.notes.append(UNDECLARED)
-    of_file(self.path, check_frame, self.geometry, self.label[:,3:])
+    options = 'shift_sensors', 'shift_vertices'
+    of_file(self.path, check_frame, self.geometry, self.label[:,3:], 1000., options)
     names = [k[5:] for k in self.have if k.startswith('more/')]
     told = [k for k in self.told.get('more', []) if k in (*names, 'info') and (k != 'info' or k in self.have)]
     names = dict.fromkeys([*told, *sorted(names), *(['info'] if 'info' in self.have else [])])

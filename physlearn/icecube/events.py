@@ -102,7 +102,7 @@ class Events:
     time: np.ndarray          # of the first pulse (H,) [ns]
     label: np.ndarray = None  # (N,6): energy [GeV], zenith, azimuth of the origin [rad], x, y, z [m]; NaN: unknown
     t0: np.ndarray = None     # when the particle is at its vertex (N,) [ns]; NaN: unknown
-    t0_how: str = 'unknown'   # 'file', 'info', 'estimated' or 'unknown'
+    t0_how: str = 'unknown'   # 'file' (given), 'info', 'estimated' or 'unknown'
     more: dict = field(default_factory=dict)  # of the events by name (N,...): kind, weight, run, event, deposited ...
     pulses: Pulses = None
     unobserved: Unobserved = None
@@ -119,6 +119,7 @@ class Events:
         hits = ordered_hits(len(self.geometry), self.offsets, self.sensor, self.charge, self.time)
         self.sensor, self.charge, self.time = hits
         check_events(self)
+        if self.t0_how == 'unknown' and np.isfinite(self.t0).any(): self.t0_how = 'file'
 
     def __len__(self): return len(self.offsets) - 1
     def __repr__(self):

@@ -8,9 +8,10 @@ __all__ = ['LIMITS', 'root_deviance', 'steps_of', 'summary_of', 'Classifier', 'p
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0003
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 from ..files import FileError
-from ..layers import MLP
+from ..layers import MLP, Named
 from .rnnvae import pooled
 from .variability import (STATISTICS, Thresholds, about, batches_of, constant_rate, over_curves,
                                               samples, statistics, together)
@@ -88,6 +89,17 @@ def score_of(model:Classifier, batch:dict)->Tensor: # (n,)
     "Log-odds of a variable source."
     return model(batch)['score'].double()
 
+# %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vclaex01
+@patch
+def for_export(self:Classifier):
+    "Module, example inputs by name, names of the outputs; what it reads is made by `steps_of` and `summary_of`."
+    steps = torch.zeros(2, 5, self.forth.input_size)
+    read = dict(steps=steps, summary=torch.zeros(2, self.head[0].in_features - 6*self.forth.hidden_size),
+                mask=torch.ones(2, 5, dtype=torch.bool))
+    module = Named(self, list(read), ['logits', 'score'])
+    module.axes = {k: {1: 'steps'} for k in ('steps', 'mask')}
+    return module, read, ('logits', 'score')
+
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0010
 LIMITS = 'thresholds.h5'        # in the folder of a run
 
@@ -101,7 +113,7 @@ def variability_of(run,               # of the preset `variability`
     if len(curves.labels) != run.model.bands:
         raise ValueError(f"these curves have {len(curves.labels)} bands; the run was trained on {run.model.bands}")
     if not (run.path/LIMITS).exists():
-        raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants', remedy='train the run again')
+        raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants', remedy=f'physlearn evaluate {run.path} makes them')
     model = run.model.eval()
     both = over_curves(lambda batch: torch.cat([score_of(model, batch)[:,None], about(batch)], 1), curves)
     found = Thresholds.load(run.path/LIMITS).false_alarm(both[:,0], both[:,1:])

@@ -149,7 +149,7 @@ def log_laplace(C:Tensor, s:Tensor, B:Tensor, r:Tensor, a:float=.5, b:float=0.)-
     return value - gamma + .5*(math.log(2*math.pi) - curved.clamp_min(1e-30).log())
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00015
-_FORMS = 'marginal', 'laplace', 'profile'
+_FORMS = 'marginal', 'laplace', 'plug_in', 'profile'
 
 @dataclass(frozen=True, eq=False)
 class Counts:
@@ -160,7 +160,8 @@ class Counts:
     ratio: Tensor = 1.
     a: float|Tensor = .5      # shape of the background's gamma prior, 1/2: Jeffreys, 1: flat
     b: float|Tensor = 0.      # its rate
-    # 'marginal'; or 'laplace' for many photons, or 'profile' (the W statistic): one for all samples, never mixed
+    # 'marginal'; or 'laplace' for many photons, 'plug_in' for negligible backgrounds, 'profile' (the W statistic):
+    # one for all samples, never mixed
     form: str = 'marginal'
     each: tuple = ()          # fields that have a value for each signal; found by `shaped`
 
@@ -201,8 +202,8 @@ def log_prob(self:Counts, y:Tensor, mu:Tensor)->Tensor:
     s = torch.where(use, (e*mu).double(), 1.)
     if self.form == 'marginal': each = log_marginal(y, s, B, r, a, b)
     else:
-        more = (a, b) if self.form == 'laplace' else ()
-        each = (log_laplace if more else log_profile)(y, s.clamp_min(0.), B, r, *more)
+        of = dict(laplace=log_laplace, plug_in=log_plug_in, profile=log_profile)[self.form]
+        each = of(y, s.clamp_min(0.), B, r, *(() if self.form == 'profile' else (a, b)))
         each = torch.where(s < 0, -math.inf, each)
     out = torch.where(use, each, 0.).flatten(1).sum(1)
     return torch.where(torch.isfinite(out), out, -math.inf)

@@ -75,15 +75,16 @@ def _log_red(t, span, rms, slope, quantiles): # (n,) [h]; (B,1), (B,1), (B,2K); 
 
 # %% ../../nbs/50_lightcurve/53b_rates.ipynb #rates09b
 class Rates:
-    "Mean source rates of the bands in each step: theta (B,d) to (B,bands,steps) [ct/s]."
+    "Mean source rates of the bands in each step: theta (B,d) to (B,bands,steps)."
     cond = None
     axis_label, signal_label = 'time [h]', 'rate [ct/s]'
     def __init__(self, model:str, # one of MODELS
                  begin,           # of each step (n,) [s]
                  length,          # of each step (n,) [s]
                  bands=('rate',), # names of the rates
-                 lo:float=1e-3,   # of the rates [ct/s]
+                 lo:float=1e-3,   # of the rates [`unit`]
                  hi:float=1e2,
+                 unit:str='ct/s', # of the rates
                  red:bool=False): # times red noise
         if model not in MODELS: raise ValueError(f"model {model!r}: choose one of {', '.join(MODELS)}")
         begin, length = (np.asarray(v, dtype=np.float64) for v in (begin, length))
@@ -93,7 +94,7 @@ class Rates:
         self.a = torch.from_numpy((begin - self.zero)/3600)
         self.b = self.a + torch.from_numpy(length/3600)
         self.span, self.bands = float(self.b.max()), tuple(bands)
-        rates = {k: Param(lo, hi, 'ct/s', log=True, doc='mean rate without the event' if model in ('flare', 'eclipse')
+        rates = {k: Param(lo, hi, unit, log=True, doc='mean rate without the event' if model in ('flare', 'eclipse')
                           else 'mean rate') for k in self.bands}
         self.own = MODELS[model][1](self.span, self._spacing())
         self.waves = min(WAVES, max(1, len(begin)//2)) if red else 0
@@ -101,7 +102,8 @@ class Rates:
 
     def _spacing(self):
         "Typical time from step to step, which the shortest period shall not fall below [h]."
-        return float(self.a.sort().values.diff().median()) if len(self.a) > 1 else float(self.b[0] - self.a[0])
+        begin = self.a.unique()
+        return float(begin.diff().median()) if len(begin) > 1 else float(self.b[0] - self.a[0])
     def axis(self, theta): return ((self.a + self.b)/2).expand(len(theta), -1)
     def extra_repr(self):
         noise = ' with red noise' if self.waves else ''

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['last_state', 'sampled', 'kl_normal', 'GuideVAE', 'squared_errors', 'guide_divergence', 'guide_loss', 'load_guide',
            'pooled', 'counted', 'step_features', 'LightVAE', 'mean_rate', 'drawn_rate', 'visit_log_prob', 'by_curve',
-           'bound', 'importance_bound', 'active_units']
+           'bound', 'importance_bound', 'active_units', 'RatesOf']
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0003
 import math
@@ -157,7 +157,7 @@ def step_features(batch:dict)->Tensor: # (B,L,4b+2)
     "What the encoder reads of each step."
     use, t = _given(batch), batch['time']
     clean = lambda k: torch.where(use, batch[k], 0.)
-    gap = torch.where(batch['mask'][:,1:], t.diff(dim=1), 0.).clamp_min(0.)
+    gap = torch.where(batch['mask'][:,1:], t[:,1:] - t[:,:-1], 0.).clamp_min(0.)
     gap = torch.cat([torch.zeros_like(t[:,:1]), gap], 1)
     length = torch.where(batch['mask'], batch['length'], 1.)
     level = pooled(batch)[0]
@@ -353,3 +353,31 @@ def active_units(mu:Tensor, # means of latents of many curves (n,k)
                 )->int:
     "Latents that say something (Burda et al. 2016)."
     return int((mu.var(0) > least).sum())
+
+# %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvaeex02
+class RatesOf(nn.Module):
+    "Latents and mean rates of photons, with tensors by position, as other programs call it."
+    names = 'counts', 'back', 'ratio', 'exposure', 'good', 'time', 'length', 'mask'
+    def __init__(self, model:LightVAE):
+        super().__init__()
+        self.model = model
+        self.axes = {k: {1: 'steps'} for k in (*self.names, 'rate')}
+
+    def forward(self, *tensors):
+        batch = dict(zip(self.names, tensors))
+        mu, logvar = self.model.encode(batch)
+        steps, mask = batch['time'].shape[1], batch['mask']
+        time = torch.where(mask, batch['time'] - batch['time'][:,:1], 0.)
+        of = lambda v: v[:,None].expand(-1, steps, *v.shape[1:]).flatten(0, 1)
+        rate = mean_rate(self.model.decode(of(mu), time.flatten(), of(time.amax(1))))
+        return mu, logvar, torch.where(mask[...,None], rate.view_as(batch['counts']), 0.)
+
+@patch
+def for_export(self:LightVAE):
+    "Module, example inputs by name, names of the outputs."
+    shape = 2, 5, self.bands
+    photons = dict(counts=torch.ones(shape), back=torch.ones(shape), ratio=torch.full(shape, .1),
+                   exposure=torch.full(shape, 24.), good=torch.ones(shape, dtype=torch.bool))
+    time = (ERODAY*torch.arange(5, dtype=torch.float64)).expand(2, -1)
+    steps = dict(time=time, length=torch.full((2, 5), 40.), mask=torch.ones(2, 5, dtype=torch.bool))
+    return RatesOf(self), photons | steps, ('mu', 'logvar', 'rate')

@@ -6,7 +6,7 @@
 __all__ = ['RATES', 'STEADY', 'PRESETS', 'BY_COUNTS', 'ALARM', 'rows_of', 'Hidden', 'variables', 'classes_of', 'entropy',
            'classes_dls', 'visits_in', 'nats', 'divergence', 'squares', 'divergence_of_curves', 'LightCurveRecipe',
            'lightcurve_recipe', 'six', 'said_of', 'draw_six', 'averaged', 'hidden_nats', 'constant_nats', 'steady_rate',
-           'judge', 'limits_of', 'cells', 'judge_classes']
+           'judge', 'thresholds_of', 'limits_of', 'cells', 'judge_classes']
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0003
 import math
@@ -143,6 +143,10 @@ class LightCurveRecipe(Recipe):
     val_size: float = .05           # share of the sources for validation
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0010
+# options that some networks alone use
+_USED_BY = {('classifier',): ('longest', 'constants', 'leave_out'), ('guide',): ('KLD_coef', 'dropout'),
+            ('counts',): ('kl_warmup_epochs', 'free_bits'), ('counts', 'guide'): ('latent_size', 'layers', 'hide')}
+
 @patch
 def check(self:LightCurveRecipe):
     "ValueError for options that no training can have."
@@ -158,8 +162,9 @@ def check(self:LightCurveRecipe):
     expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'hide', 'dropout')
     expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'test_size', 'val_size')
     expect(self, '0 or more', lambda v: v >= 0, 'KLD_coef', 'free_bits', 'benchmark_every')
-    if self.leave_out and self.network != 'classifier':
-        raise ValueError(f"leave_out={self.leave_out!r}: only the classifier learns from classes; leave it out")
+    for k in (k for net, names in _USED_BY.items() for k in names if self.network not in net):
+        if getattr(self, k) != getattr(type(self), k):
+            raise ValueError(f"{k}={getattr(self, k)!r} is not used by network {self.network}; leave it out")
     if self.network == 'classifier' and self.bands != 3:
         raise ValueError(f"bands={self.bands}: the classifier learns from simulated sources, in 3 bands")
     if self.state: self._old_network()
@@ -176,6 +181,7 @@ def curves(self:LightCurveRecipe)->LightCurves:
     if Path(self.data).is_file(): return LightCurves.load(self.data)
     found = read_catalogue(self.data)
     for why in found.refused.values(): print(f'not used: {why}')
+    for note in dict.fromkeys(found.notes): print(note)
     return found.curves
 
 @patch
@@ -387,10 +393,16 @@ def fit(self:LightCurveRecipe,
     sorts = self.network == 'classifier'
     run = super(LightCurveRecipe, self).fit(out, resume, start, quiet, evaluate and not sorts)
     if not sorts: return run
-    if not quiet: print(f'  scoring {self.constants} constants')
-    limits_of(run).save(run.path/LIMITS, model=sha256(run.path/'model.safetensors'))
+    thresholds_of(run, print if not quiet else lambda text: None)
     if evaluate: run.evaluate(**(dict(say=lambda *a: None) if quiet else {}))
     return run
+
+def thresholds_of(run, say=print)->Thresholds:
+    "Those of a run, made where an interruption left it without."
+    if not (run.path/LIMITS).exists():
+        say(f'  scoring {run.recipe.constants} constants')
+        limits_of(run).save(run.path/LIMITS, model=sha256(run.path/'model.safetensors'))
+    return Thresholds.load(run.path/LIMITS)
 
 def limits_of(run)->Thresholds:
     "Scores of constants that the training has not seen."
@@ -410,7 +422,7 @@ def judge_classes(run)->Judgement:
     few = min(r.constants, 100_000)
     like = variables(min(r.sources, 20_000), f'{r.seed} rivals', r.survey, r.longest, STEADY)
     rival, where = constant_scores(statistics, like, few, f'{r.seed} rivals', RATES)
-    limits = [Thresholds.load(run.path/LIMITS), *(Thresholds.of(v, where, cells(few)) for v in rival.T)]
+    limits = [thresholds_of(run), *(Thresholds.of(v, where, cells(few)) for v in rival.T)]
     both = lambda batch: torch.cat([score_of(model, batch)[:,None], statistics(batch), about(batch)], 1)
     shares = {}
     for k, name in enumerate(CLASSES):

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..files import FileError, parsing, read_bytes, read_hdf5, write_hdf5
-from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, from_header,
+from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, counts_in,
+                                     from_header,
                                           good_time,
-                                             in_steps, joined_steps, merged, net_rates, overlapping)
+                                             in_steps, joined_steps, merged, net_rates, overlapping, seconds_in, with_dead_time)
 from .xray_text import kind_of, read_columns_of_text, read_ecsv, read_maxi, read_qdp, read_votable
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0006
@@ -23,7 +24,6 @@ _all_ = ['LightCurve', 'joined_steps', 'net_rates', 'overlapping'] # of `xray_cu
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0011
 SCALES = 'TT', 'TDB', 'UTC', 'TAI', 'TCB', 'TCG'
-_DAYS, _SECONDS = ('d', 'day', 'days'), ('s', 'sec', 'second', 'seconds')
 
 def _value(head, *names):
     "The first of these keywords that a header has."
@@ -40,16 +40,21 @@ def _reference(path, head):
     if 'MJDREFI' in head: return _number(path, head, 'MJDREFI') + _number(path, head, 'MJDREFF')
     return _number(path, head, 'MJDREF') if 'MJDREF' in head else None
 
+def _seconds(path, name, unit):
+    "Seconds in the unit of a column."
+    found = seconds_in(unit)
+    if found is None: raise FileError(path, f'{name} in {unit!r}', 'a unit of time, such as s, h or d')
+    return found
+
 def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand; dt None or an array
     "Middle of the steps [s], their length [s], MJD of time 0."
-    said = (unit or _value(head, 'TIMEUNIT') or '').strip().lower()
+    said = (unit or _value(head, 'TIMEUNIT') or '').strip()
     ref, mid = _reference(path, head), float(np.nanmedian(time)) if len(time) else 0.
-    if not said or said not in _DAYS + _SECONDS:
+    if not said:
         said = 'd' if not ref and 3e4 < mid < 8e4 else 's'
         notes.append(f"no unit of time: taken in {'MJD' if said == 'd' and not ref else said}")
-    factor = 86400. if said in _DAYS else 1.
-    own = (dt_unit or '').strip().lower()
-    by = factor if own not in _DAYS + _SECONDS else 86400. if own in _DAYS else 1.
+    factor = 86400. if said.upper() == 'MJD' else _seconds(path, 'TIME', said)
+    by = _seconds(path, 'TIMEDEL', dt_unit) if (dt_unit or '').strip() else factor
     zero = _number(path, head, 'TIMEZERO') + _number(path, head, 'TIMEZERI') + _number(path, head, 'TIMEZERF')
     t = (time + zero)*factor
     if dt is None: dt = np.full(len(t), _number(path, head, 'TIMEDEL', math.nan))
@@ -67,7 +72,7 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
         notes.append(f'TIMESYS {scale!r} is no time scale: MJD on the clock of the file')
     if ref is None:
         ref = 0.
-        if factor == 1.: notes.append('no MJDREF: times are seconds after an instant that the file does not say')
+        if factor < 86400.: notes.append('no MJDREF: times are seconds after an instant that the file does not say')
     return t + (.5 - place)*dt, dt, ref
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0013
@@ -80,6 +85,18 @@ def _column(table, name, b=None):
     null = table.columns[name].null
     if null not in (None, ''): v[np.asarray(table[name]) == null] = np.nan
     return v if b is None else v.reshape(len(v), -1)*np.ones((1, b))
+
+def _timed(path, table, name, b):
+    "A column of times (n,b) [s]."
+    v = _column(table, name, b)
+    unit = '' if name is None else str(table.columns[name].unit or '')
+    return v*_seconds(path, name, unit) if unit.strip() else v
+
+def _rated(table, name, b, usual=''): # unit where the column has none
+    "A column of rates (n,b), in ct/s where its unit is one of counts."
+    v = _column(table, name, b)
+    by = None if name is None else counts_in(table.columns[name].unit or usual)
+    return v if by is None or v is None else v*by
 
 def _channels(head, notes):
     "Edges of the band by its channels, where their energies are known."
@@ -107,6 +124,8 @@ def _edges(path, head, b, notes):
         notes.append(f'band {m[1]} to {m[2]} keV by the name of the file')
     if b == 1 and named[0][0] is None: named = _channels(head, notes) or named
     bands = np.array([[math.nan if v is None else float(v)*unit for v in pair] for pair in named])
+    for lo, hi in bands:
+        if lo >= hi: raise FileError(path, f'a band from {lo:g} to {hi:g} keV', 'the lower edge first', 'header')
     if np.isnan(bands).any(): notes.append('energies of the band are not stated')
     pair = [_value(head, k) for k in ('PHALCUT', 'PHAHCUT')]
     alone = 'band' if None in pair else f'channels {pair[0]}-{pair[1]}'
@@ -115,12 +134,18 @@ def _edges(path, head, b, notes):
     return bands, tuple(name(i, v) for i, v in enumerate(bands))
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0014
+def _unit_of_rates(table, cols):
+    "As the column of rates says it; '' where it does not, or where there is none."
+    name = _find(cols, *_RATES_ONLY)
+    return '' if name is None else str(table.columns[name].unit or '').strip()
+
 def _errors(table, cols, b):
     "Errors below and above (n,b), positive; NaN where they are 0 or unknown."
     low = _find(cols, 'RATE_ERRM', 'RATE_ESTNEGERR', 'ERRM')
     high = _find(cols, 'RATE_ERRP', 'RATE_ESTPOSERR', 'ERRP')
     both = _find(cols, 'ERROR', 'RATE_ERR', 'ERR_RATE', 'COUNT_RATE_ERR', 'STAT_ERR', 'RATE_ERROR')
-    pair = [_column(table, v or both, b) for v in (low, high)]
+    usual = _unit_of_rates(table, cols)
+    pair = [_rated(table, v or both, b, usual) for v in (low, high)]
     pair = [np.full((len(table), b), np.nan) if v is None else np.abs(v) for v in pair]
     return [np.where(np.isfinite(v) & (v > 0), v, np.nan) for v in pair]
 
@@ -144,25 +169,25 @@ def _srctool(path, table, cols, head, dt, b, notes):
     counts = g('COUNTS')
     if 'RATE_ERRM' in cols:
         notes.append('RATE_ERRM: rows joined to visits by another tool, whose rates may hold the background')
-        told = g('RATE'), *_errors(table, cols, b)
+        told = _rated(table, cols.get('RATE'), b), *_errors(table, cols, b)
     else: told = net_rates(counts, back, ratio, exposure)
     return dict(exposure=exposure, counts=counts, back=back, ratio=ratio, **dict(zip(RATES, told)))
 
 def _dmextract(path, table, cols, head, dt, b, notes):
     "Arrays of a Chandra file."
     g = lambda *names: _column(table, _find(cols, *names), b)
-    exposure, counts, back = g('EXPOSURE'), g('COUNTS'), g('BG_COUNTS')
+    exposure, counts, back = _timed(path, table, cols['EXPOSURE'], b), g('COUNTS'), g('BG_COUNTS')
     if back is None: back, ratio = np.zeros_like(counts), np.full_like(counts, 1e-9)     # nothing to subtract
     else:
-        with np.errstate(invalid='ignore', divide='ignore'): ratio = g('AREA')*exposure/(g('BG_AREA')*g('BG_EXPOSURE'))
+        with np.errstate(invalid='ignore', divide='ignore'): ratio = g('AREA')*exposure/(g('BG_AREA')*_timed(path, table, cols['BG_EXPOSURE'], b))
     if 'BG_COUNTS' not in cols: notes.append('no background region')
     told = net_rates(counts, back, ratio, exposure)
     return dict(exposure=exposure, counts=counts, back=back, ratio=ratio, **dict(zip(RATES, told)))
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil014c
-def _exposures(table, cols, dt, b, cover, notes):
+def _exposures(path, table, cols, dt, b, cover, notes):
     "Exposures (n,b) by a column, by FRACEXP or by good times."
-    own, share = (_column(table, _find(cols, k), b) for k in ('EXPOSURE', 'FRACEXP'))
+    own, share = _timed(path, table, cols.get('EXPOSURE'), b), _column(table, cols.get('FRACEXP'), b)
     if own is not None: return own
     if share is not None: return dt[:,None]*share
     if cover is not None: return cover[:,None]*np.ones((1, b))
@@ -189,8 +214,9 @@ def _dead(path, head, photons, notes):
 def _ogip(path, table, cols, head, dt, b, notes, cover=None): # cover: good time of each step (n,) [s]
     "Arrays of any other table of rates or counts."
     g = lambda *names: _column(table, _find(cols, *names), b)
-    exposure = _exposures(table, cols, dt, b, cover, notes)
-    rate, counts, back, ratio = g('RATE', *_RATES[2:]), g('COUNTS'), g('BACK_COUNTS'), g('BACKRATIO')
+    exposure = _exposures(path, table, cols, dt, b, cover, notes)
+    rate = _rated(table, _find(cols, *_RATES_ONLY), b)
+    counts, back, ratio = g('COUNTS'), g('BACK_COUNTS'), g('BACKRATIO')
     below, above = _errors(table, cols, b)
     if back is not None and ratio is None:
         raise FileError(path, 'BACK_COUNTS without BACKRATIO', 'the area of the source region over the other')
@@ -220,7 +246,7 @@ def _good(path, hdus, ref, notes):
     for h, cols in _tables(hdus):
         if not {'START', 'STOP'} <= set(cols) or h.data is None or not len(h.data): continue
         zero = sum(_number(path, h.header, k) for k in ('TIMEZERO', 'TIMEZERI', 'TIMEZERF'))
-        by = 86400. if str(h.columns[cols['START']].unit or 's').lower() in _DAYS else 1.
+        by = _seconds(path, 'START', str(h.columns[cols['START']].unit or 's'))
         own = _reference(path, h.header)
         pair = np.stack([_column(h.data, cols[k]) for k in ('START', 'STOP')], 1)
         out.append((pair + zero)*by + (0. if own is None else (own - ref)*86400))
@@ -236,7 +262,8 @@ def _covered(good, time, dt, seen, notes):
     return None
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0016
-_RATES = ('RATE', 'COUNTS', 'COUNT_RATE', 'NET_RATE', 'FLUX')
+_RATES_ONLY = 'RATE', 'COUNT_RATE', 'NET_RATE', 'FLUX'
+_RATES = ('RATE', 'COUNTS', *_RATES_ONLY[1:])
 
 def _tables(hdus):
     "Tables with their columns by upper-case name."
@@ -270,6 +297,22 @@ def _rows(which, most=5):
     at = (np.flatnonzero(which) + 1).tolist()
     return f"row{'s'*(len(at) > 1)} {', '.join(map(str, at[:most]))}" + f' and {len(at) - most} more'*(len(at) > most)
 
+def _possible(path, got, dt, told, seen): # samples that are used (n,b)
+    "FileError where photons or exposures are such as cannot be."
+    e = got['exposure']
+    if told and (long := seen & (e > 1.1*dt[:,None])).any():
+        at = tuple(np.argwhere(long)[0])
+        raise FileError(path, f'{_rows(long.any(1))}: exposure of {e[at]:.6g} s in a step of {dt[at[0]]:.6g} s',
+                        'no more than the step', remedy='are FRACEXP shares and EXPOSURE in s?')
+    if not np.isfinite(got['counts']).any(): return
+    photons = {'COUNTS': (got['counts'], lambda v: (v < 0) | (np.abs(v - np.round(v)) > 1e-4), 'whole numbers of 0 or more'),
+               'photons of the background': (got['back'], lambda v: ~np.isfinite(v) | (v < 0), 'numbers of 0 or more'),
+               'BACKRATIO': (got['ratio'], lambda v: ~np.isfinite(v) | (v < 0), 'a ratio of areas of 0 or more')}
+    for name, (v, odd, want) in photons.items():
+        if (wrong := seen & np.isfinite(got['counts']) & odd(v)).any():
+            raise FileError(path, f'{_rows(wrong.any(1))}: {name} {v[tuple(np.argwhere(wrong)[0])]:g}', want,
+                            remedy='correct them, or set their exposure to 0')
+
 def _usable(path, got, dt, least, notes, declared, known_exposure): # declared: rows marked as missing (n,)
     "Samples to be used (n,b)."
     e, known = got['exposure'], np.isfinite(got['counts']) | np.isfinite(got['rate'])
@@ -298,6 +341,7 @@ def read_lightcurve(path,        # FITS, ECSV, VOTable, QDP, a table of MAXI or 
                     bands=None,  # edges (b,2) of the bands of a list of events [keV]
                     table=None,  # number of a QDP table, from 0
                     clock=None,  # unit of times that have none, as text: s, d or MJD
+                    dead=None,   # dead time after each photon, where the file is not corrected for it [s]
                    )->LightCurve:
     "A light curve of any of these instruments; FileError in one sentence where it is none."
     data = read_bytes(path, limit)
@@ -313,6 +357,7 @@ def read_lightcurve(path,        # FITS, ECSV, VOTable, QDP, a table of MAXI or 
         lc.notes.append(f'clock {clock}: not used, the file has its own')
     if bands is not None and 'photons' not in lc.meta:
         raise ValueError(f"{path}: is a light curve; energies are chosen of lists of events, of which bands are made")
+    if dead is not None: lc = with_dead_time(lc, dead)             # before steps are joined: of what each has seen
     return lc if step is None or 'photons' in lc.meta else in_steps(lc, step)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017a
@@ -399,6 +444,11 @@ def _own(path, head, table, cols, good):
     arrays = {k: v if k in ('time', 'dt') else v.reshape(len(v), -1) for k, v in arrays.items()}
     return from_header(head, arrays | dict(mask=arrays['mask'] > .5), path, good(float(head['MJDREF'])))
 
+def _overlaps(time, dt):
+    "A sentence on steps that share time."
+    both = (time + dt/2)[:-1] - (time - dt/2)[1:] > .02*np.minimum(dt[1:], dt[:-1])
+    return [f'{both.sum()} steps overlap the next one: their photons may be there twice'] if both.any() else []
+
 def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): # good: intervals by MJD of time 0
     "A light curve of a table with times."
     ours = head.get('CREATOR') == 'physlearn' and {'USE', 'RATE_ERRM'} <= set(cols)
@@ -416,16 +466,18 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     told = bool({'FRACEXP', 'EXPOSURE'} & set(cols)) or intervals is not None
     declared = _declared(table, cols) if declared is None else declared
     mask = _usable(path, got, dt, (.1 if erosita else 0.) if least is None else least, notes, declared, told)
+    _possible(path, got, dt, delta is not None or 'TIMEDEL' in head, mask)
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
     lost = ~np.isfinite(time[order]) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
     if lost.any(): notes.append(f'{lost.sum()} rows without a time left out')
     order = order[~lost]
+    if sort: notes += _overlaps(time[order], dt[order])
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz|csv|txt|dat|ecsv|vot|xml)', '', Path(path).name)
-    said = units.get(_find(cols, 'RATE', 'COUNT_RATE', 'FLUX') or '')
+    said = _unit_of_rates(table, cols)
     if not said and not erosita and not np.isfinite(got['counts']).any(): notes.append('no unit of rates: called ct/s')
-    unit = re.sub('counts?', 'ct', said or 'ct/s')
+    unit = said if said and counts_in(said) is None else 'ct/s'
     meta = {k: head[k] for k in _KEPT if k in head}
     arrays = dict(time=time, dt=dt, mask=mask) | got
     return LightCurve(name, labels, bands, mjdref=ref, timesys=str(_value(head, 'TIMESYS') or ''), unit=unit, meta=meta,

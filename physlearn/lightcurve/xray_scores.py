@@ -426,6 +426,7 @@ class ScoreLightCurves:
         columns, doubts = scored(curves, variability, known, self.alarm, self.found, self.injected)
         got = catalogue_of(curves, columns, doubts, found.refused)
         for line in summary_of(columns, self.alarm, found.refused, len(found) - len(curves)): print(line)
+        for note in dict.fromkeys(found.notes): print(note)
         if known is not None:
             m = len(known.smallest)
             print(f"anomalies are ranked among {m} held-out sources of the run: no chance is below {1/(m + 1):.2g}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
 from ..files import FileError, parsing, read_bytes, read_table, read_text
-from .xray_curve import LightCurve
+from .xray_curve import LightCurve, seconds_in
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0006
 def _curve(path, time, dt, rate, below, above, notes, **more):
@@ -200,6 +200,10 @@ def read_columns_of_text(path, clock=None)->Columns: # clock: unit of the times,
     for k in words:
         dated = k in t and 'MJD' not in arrays and _DATES.fullmatch(t[k][0].strip())
         if dated: arrays['MJD'] = _days(path, t[k], notes)
+        elif _STANDARD.get(k.upper(), k.upper()) in _WORDS:
+            odd = next(str(v) for v in (t[k] if k in t else cells) if not number.fullmatch(str(v).strip()))
+            raise FileError(path, f'{odd!r} in column {k}', 'numbers',
+                            remedy='write an upper limit as its value with an error of 0')
         elif k in t: notes.append(f'not read: {k}')
     units = {k: t.meta.get(f'unit_{k}') for k in arrays}
     head = {k: v for k, v in t.meta.items() if not k.startswith('unit_') and k != 'comment'}
@@ -223,9 +227,7 @@ def timed(path, c:Columns, clock=None)->Columns:
     if unit.upper() in _CALENDARS:
         c.arrays['TIME'] = c.arrays['TIME'] - _CALENDARS[unit.upper()]
         unit, c.head['MJDREF'] = 'd', 0.
-    known = dict(min=60., minutes=60., h=3600., hr=3600., hours=3600., ms=.001, ks=1000.)
-    if unit.lower() in known: c.arrays['TIME'], unit = c.arrays['TIME']*known[unit.lower()], 's'
-    if unit.lower() not in ('s', 'sec', 'second', 'seconds', 'd', 'day', 'days'):
+    if not unit or seconds_in(unit) is None:
         found = f'times in {unit!r}' if unit else 'times without a unit'
         raise FileError(path, found, 's, d or MJD, like time [s]', remedy='or say --clock s, --clock d or --clock MJD')
     c.units['TIME'] = unit

@@ -1,0 +1,172 @@
+"Light curves as strangers brought them: units, impossible values, options that no fit can have."
+from pathlib import Path
+import numpy as np
+import pytest
+from astropy.io import fits
+from physlearn import files
+from physlearn.cli import main
+from physlearn.files import FileError, write_hdf5
+from physlearn.lightcurve.desk import fit_lightcurve, measurement_of
+from physlearn.lightcurve.xray_catalogue import read_catalogue
+from physlearn.lightcurve.xray_curve import in_steps, with_dead_time
+from physlearn.lightcurve.xray_files import by_visits, read_lightcurve
+from physlearn.lightcurve.xray_simulate import simulate
+
+T, D, C = 1e8 + np.arange(50)*1000., np.full(50, 10.), np.full(50, 30)      # 3 ct/s
+
+def table(path, *columns, **head):
+    "A file of (name, format, unit, values)."
+    made = fits.BinTableHDU.from_columns([fits.Column(n, f, u or None, array=v) for n, f, u, v in columns], name='RATE')
+    for k, v in (dict(MJDREF=51544., TIMEPIXR=.5, E_MIN=.2, E_MAX=2.3) | head).items(): made.header[k] = v
+    fits.HDUList([fits.PrimaryHDU(), made]).writeto(path, overwrite=True)
+    return path
+
+def rate_of(lc): return lc.counts.sum()/lc.exposure.sum() if lc.counted else np.average(lc.rate[:,0])
+
+@pytest.mark.parametrize('unit, by', [('s', 1.), ('ms', 1e3), ('min', 1/60), ('h', 1/3600), ('ks', 1e-3), ('d', 1/86400)])
+def test_units_of_steps(tmp_path, unit, by):
+    "Times, steps and exposures in any unit of time are the same light curve."
+    for k, name in enumerate(('TIME', 'TIMEDEL', 'EXPOSURE')):
+        at = [u if i != k else unit for i, u in enumerate('sss')]
+        t, d, e = (v*(by if i == k else 1.) for i, v in enumerate((T, D, D)))
+        lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', at[0], t), ('TIMEDEL', 'D', at[1], d), ('EXPOSURE', 'D', at[2], e),
+                                   ('COUNTS', 'J', '', C)))
+        assert rate_of(lc) == pytest.approx(3., rel=1e-9), name
+        np.testing.assert_allclose([lc.time, lc.dt], [T, D], rtol=1e-9)
+    (tmp_path/'a.csv').write_text(f'time [{unit}],dt [{unit}],exposure [{unit}],counts\n' + ''.join(f'{float(t*by)!r},{10*by!r},{10*by!r},30\n' for t in T[:9]))
+    lc = read_lightcurve(tmp_path/'a.csv')
+    assert rate_of(lc) == pytest.approx(3.) and lc.dt == pytest.approx(10.) and np.diff(lc.time) == pytest.approx(1000.)
+
+def test_a_width_without_unit_is_in_that_of_the_times(tmp_path):
+    (tmp_path/'a.csv').write_text('time [h],dt,counts\n' + ''.join(f'{i},0.01,36\n' for i in range(9)))
+    assert rate_of(read_lightcurve(tmp_path/'a.csv')) == pytest.approx(1.)
+
+@pytest.mark.parametrize('unit, rate', [('ct/s', 3.), ('count/s', 3.), ('count/min', 180.), ('ct/ks', 3000.), ('cps', 3.), ('1/s', 3.)])
+def test_units_of_rates(tmp_path, unit, rate):
+    "Rates of counts become ct/s, their errors with them; a unit that no fit knows is kept."
+    lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('RATE', 'D', unit, np.full(50, rate + .01)),
+                               ('ERROR', 'D', unit, np.full(50, rate/10))))
+    assert lc.unit == 'ct/s' and rate_of(lc) == pytest.approx(3., rel=.01) and lc.err_plus == pytest.approx(.3)
+
+def test_other_units_of_rates_are_kept(tmp_path, capsys):
+    "Fluxes are fitted in their unit, in a range that holds them."
+    for unit, shown, size in (('erg/s/cm2', 'erg / (s cm2)', 3e-12), ('mCrab', '', 30.), ('ph/s/cm2', 'ph / (s cm2)', .02)):
+        path = tmp_path/'a.csv'
+        path.write_text(f'time [s],flux [{unit}],error [{unit}]\n' + ''.join(f'{t},{size*(1 + .01*(-1)**i)},{.02*size}\n' for i, t in enumerate(T)))
+        lc = read_lightcurve(path)
+        got = fit_lightcurve(lc)
+        assert lc.unit == unit and float(got.value[0,0]) == pytest.approx(size, rel=.01) and got.ok.all(), unit
+        assert got.space['rate'].unit == (unit if shown else '')
+
+def test_bright_sources_are_in_the_range(tmp_path):
+    lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', 100*C)))
+    got = fit_lightcurve(lc)
+    assert float(got.value[0,0]) == pytest.approx(300., rel=.01) and float(got.sd[0,0]) == pytest.approx(np.sqrt(300/500), rel=.02) and got.ok.all()
+
+@pytest.mark.parametrize('change, says', [
+    (dict(COUNTS=('J', '', np.where(np.arange(50) == 3, -5, C))), 'net counts, taken as rates'), (dict(EXPOSURE=('D', 's', 50*D)), 'exposure of 500 s in a step of 10 s'),
+    (dict(FRACEXP=('D', '', np.full(50, 60.))), 'shares'), (dict(TIMEDEL=('D', 'furlong', D)), "TIMEDEL in 'furlong'"), (dict(EXPOSURE=('D', 'km', D)), "EXPOSURE in 'km'"),
+    (dict(TIME=('D', 'kg', T)), "TIME in 'kg'"), (dict(E_MAX=.1), 'from 0.2 to 0.1 keV')])
+def test_impossible(tmp_path, change, says):
+    "Named in one sentence, or said."
+    columns = dict(TIME=('D', 's', T), TIMEDEL=('D', 's', D), COUNTS=('J', '', C)) | {k: v for k, v in change.items() if isinstance(v, tuple)}
+    path = table(tmp_path/'a.fits', *((k, *v) for k, v in columns.items()), **{k: v for k, v in change.items() if not isinstance(v, tuple)})
+    try: said = read_lightcurve(path).said
+    except FileError as e: said = str(e)
+    assert says in said
+
+def spoiled(path, out, name, row, value):
+    "A simulated file with one other value."
+    with fits.open(path) as f:
+        f[1].data[name][row] = value
+        f.writeto(out, overwrite=True)
+
+@pytest.mark.parametrize('name, value, says', [('COUNTS', -5, 'COUNTS -5'), ('BACK_COUNTS', -7., 'photons of the background -7'), ('BACK_COUNTS', np.nan, 'photons of the background nan'),
+                                               ('BACKRATIO', -1., 'BACKRATIO -1'), ('BACKRATIO', np.nan, 'BACKRATIO nan'), ('FRACEXP', 60., 'exposure of 600 s in a step of 10 s')])
+def test_one_spoiled_row_refuses_one_file(tmp_path, name, value, says):
+    "With its row; a catalogue goes on without that file, read alone or in the company of others."
+    paths = simulate(6, 1).write(tmp_path)
+    with fits.open(paths[2]) as f: row = int(np.argmax(f[1].data['FRACEXP'][:,1]))
+    spoiled(paths[2], paths[2], name, row, value)
+    with pytest.raises(FileError, match=f'row {row + 1}: {says}'): read_lightcurve(paths[2])
+    found = read_catalogue(tmp_path)
+    assert len(found) == 5 and list(found.refused) == [str(paths[2])] and says in found.refused[str(paths[2])]
+
+def test_overlapping_steps_are_said(tmp_path):
+    lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', 2000 + 0*D), ('COUNTS', 'J', '', C)))
+    assert '49 steps overlap the next one' in lc.said
+
+def test_dead_time_of_what_was_seen(tmp_path):
+    "900 photons in 10 s of a step of 1000 s: the dead time takes its share of 10 s, before and after steps are joined."
+    path = table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', 30*C))
+    for step in (None, 1000.): assert rate_of(read_lightcurve(path, dead=1e-3, step=step)) == pytest.approx(900/(10 - .9))
+    good = fits.BinTableHDU.from_columns([fits.Column(k, 'D', 's', array=np.arange(20)*100. + v) for k, v in (('START', 0.), ('STOP', 10.))], name='GTI')
+    times = np.concatenate([np.linspace(100*i + .01, 100*i + 9.99, 400) for i in range(20)])
+    events = fits.BinTableHDU.from_columns([fits.Column('TIME', 'D', 's', array=times), fits.Column('ENERGY', 'D', 'keV', array=1. + 0*times)], name='EVENTS')
+    for h in (good, events): h.header['MJDREF'] = 51544.
+    fits.HDUList([fits.PrimaryHDU(), events, good]).writeto(tmp_path/'ev.fits')
+    for step in (10., 100.): assert rate_of(read_lightcurve(tmp_path/'ev.fits', step=step, dead=5e-3)) == pytest.approx(400/(10 - 2.), rel=1e-6)
+
+def test_dead_time_counts_a_photon_once(tmp_path):
+    "A band inside of another adds no photons; two that share some cannot be counted."
+    edges = dict(E_MIN1=.2, E_MAX1=2.3, E_MIN2=.2, E_MAX2=5., E_MIN3=5., E_MAX3=8.)
+    both = np.stack([C, 2*C, C], 1)
+    columns = ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', '3J', '', both)
+    lc = with_dead_time(read_lightcurve(table(tmp_path/'a.fits', *columns, **edges)), .01)
+    assert lc.exposure[0] == pytest.approx(10 - 90*.01)
+    lc = read_lightcurve(table(tmp_path/'a.fits', *columns, **edges | dict(E_MIN2=1.)))
+    with pytest.raises(ValueError, match='share some photons'): with_dead_time(lc, .01)
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory):
+    return table(tmp_path_factory.mktemp('plain')/'ok.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', C))
+
+@pytest.mark.parametrize('words, says', [
+    ('fit lightcurve FILE --known rate=0.3ct/s', 'nothing is left to be found'), ('identifiable lightcurve --known rate=0.3ct/s', 'nothing is left to be found'),
+    ('fit lightcurve FILE --range foo=1..2', 'there are rate'), ('identifiable lightcurve --range period=2..20h', 'there are rate'),
+    ('fit lightcurve FILE --range rate=0..1ct/s', 'must begin above 0'), ('identifiable lightcurve --n 0', '1 or more'),
+    ('identifiable lightcurve --cadence -4h', 'exposure above 0'), ('identifiable lightcurve --exposure 100s', 'no longer than the visit'),
+    ('identifiable lightcurve --length 5h', 'no longer than the visit'), ('fit lightcurve FILE --least nan', 'least'), ('fit lightcurve FILE --least 2', 'least'),
+    ('fit lightcurve FILE --energies 2..1keV --bin 10s', 'the lower end first'), ('fit lightcurve FILE OTHER', 'fit them one by one'),
+    ('train lightcurve quick --longest 5 --out OUT', 'longest=5 is not used by network counts'), ('train lightcurve variability --free-bits 1 --out OUT', 'free_bits')])
+def test_options_that_no_command_can_have(plain, tmp_path, capsys, words, says):
+    "One sentence, exit code 2, nothing written."
+    other = tmp_path/'other.fits'
+    table(other, ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', '2J', '', np.stack([C, C], 1)), E_MIN1=.2, E_MAX1=1., E_MIN2=1., E_MAX2=2.)
+    code = main([dict(FILE=str(plain), OTHER=str(other), OUT=str(tmp_path/'out')).get(w, w) for w in words.split()])
+    err = capsys.readouterr().err
+    assert code == 2 and says in err and 'Traceback' not in err and not (tmp_path/'out').exists()
+
+def test_a_word_among_rates_is_named(tmp_path):
+    (tmp_path/'a.csv').write_text('time [s],rate [ct/s],error [ct/s]\n1,<3,1\n2,2,1\n')
+    with pytest.raises(FileError, match="'<3' in column rate.*error of 0"): read_lightcurve(tmp_path/'a.csv')
+
+def test_repeated_times_have_a_spacing(tmp_path):
+    lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', np.repeat(T[:25], 2)), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', C)))
+    assert measurement_of(lc, 'pulse').sim.space['period'].lo == pytest.approx(1000/3600)
+
+def test_a_full_disk_is_an_error_before_hdf5_meets_it(tmp_path, monkeypatch):
+    "HDF5 ends the process where it cannot write: room is looked for first."
+    monkeypatch.setattr(files.shutil, 'disk_usage', lambda path: type('Usage', (), dict(free=10_000)))
+    with pytest.raises(OSError, match='free') as e: write_hdf5(tmp_path/'a.h5', dict(x=np.zeros(10_000)))
+    assert e.value.filename == str(tmp_path/'a.h5') and not list(tmp_path.iterdir())
+
+def test_without_background_the_likelihood_is_that_of_poisson(plain):
+    "The fast form where no background was counted: the same as the exact one."
+    m = measurement_of(read_lightcurve(plain), 'constant')
+    assert m.like.form == 'plug_in'
+    from dataclasses import replace
+    theta = m.space.sample(20, 'forms')
+    exact = replace(m.like, form='marginal').log_prob(m.y.expand(20, -1, -1), m.sim(theta))
+    np.testing.assert_allclose(m.like.log_prob(m.y.expand(20, -1, -1), m.sim(theta)), exact, atol=50*1e-4)
+
+def test_a_million_rows_and_a_pulse_take_seconds(tmp_path):
+    "CPU seconds, generously: 200 rows of 100 photons took minutes."
+    import time
+    rng, t = np.random.default_rng(0), np.arange(200)*1000.
+    photons = rng.poisson(100*(1 + .4*np.sin(2*np.pi*t/3600/7)))
+    lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', t), ('TIMEDEL', 'D', 's', 10 + 0*t), ('COUNTS', 'J', '', photons)))
+    begun = time.process_time()
+    got = fit_lightcurve(lc, 'pulse', draws=256)
+    assert float(got.value[0,1]) == pytest.approx(.4, abs=.06) and float(got.value[0,2]) == pytest.approx(7., rel=.01)
+    assert time.process_time() - begun < 60
