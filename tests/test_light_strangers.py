@@ -1,5 +1,4 @@
 "Light curves as strangers brought them: units, impossible values, options that no fit can have."
-from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -8,8 +7,8 @@ from physlearn.cli import main
 from physlearn.files import FileError, write_hdf5
 from physlearn.lightcurve.desk import fit_lightcurve, measurement_of
 from physlearn.lightcurve.xray_catalogue import read_catalogue
-from physlearn.lightcurve.xray_curve import in_steps, with_dead_time
-from physlearn.lightcurve.xray_files import by_visits, read_lightcurve
+from physlearn.lightcurve.xray_curve import with_dead_time
+from physlearn.lightcurve.xray_files import read_lightcurve
 from physlearn.lightcurve.xray_simulate import simulate
 
 T, D, C = 1e8 + np.arange(50)*1000., np.full(50, 10.), np.full(50, 30)      # 3 ct/s
