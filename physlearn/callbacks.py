@@ -254,7 +254,7 @@ def after_validate(self:EarlyStop):
     if self.learn.lock.locked() or self.epoch < self.begin: return   # get_preds inside of an epoch
     v = self.value()
     if v is None or not math.isfinite(v):
-        self.reason = f'{self.monitor} is {v} in epoch {self.epoch}'
+        self.reason = f'{self.monitor} is {v} in epoch {self.epoch + 1}'
         return
     if self.better(v, self.best):
         self.best, self.best_epoch = v, self.epoch
@@ -278,7 +278,7 @@ def before_epoch(self:EarlyStop):
 @patch
 def after_fit(self:EarlyStop):
     if self.best is None: found = f'{self.monitor} was never finite'
-    else: found = f'best {self.monitor} {self.best:.6f} in epoch {self.best_epoch}'
+    else: found = f'best {self.monitor} {self.best:.6f} in epoch {self.best_epoch + 1}'
     if self.restore_best and self.saved:
         get_model(self.model).load_state_dict(self.saved)
         found += ', its weights are back'
@@ -420,7 +420,7 @@ class Plateau(Watch):
         self.rates = self.rates or [float(h['lr']) for h in self.opt.hypers]
 
     def before_train(self):
-        for h, lr in zip(self.opt.hypers, self.rates): h['lr'] = lr
+        self.opt.set_hyper('lr', self.rates)                 # not opt.hypers, of which a wrapped optimizer gives a copy
 
     def after_validate(self):
         if self.learn.lock.locked(): return

@@ -731,7 +731,7 @@ def _typed(path, name, kind, v):
     what, n = next((w for w in _KINDS if w in kind), 'str'), _number(v)
     if what == 'bool' and isinstance(v, bool): return v
     if what == 'tuple' and isinstance(v, (list, tuple)):
-        return tuple(_typed(path, name, 'str' if 'str' in kind else 'float', x) for x in v)
+        return tuple(_typed(path, name, next(w for w in ('str', 'int', 'float') if w in kind), x) for x in v)
     if what == 'str' and (isinstance(v, str) or isinstance(v, int) and not isinstance(v, bool)): return str(v)
     if what == 'float' and n is not None: return n
     if what == 'int' and n is not None and n == int(n): return int(n)

@@ -224,8 +224,9 @@ def patient(self:Stage, epochs:int)->Stage: # without a better one
     def cbs():
         made = self.callbacks()
         stop = next((cb for cb in made if isinstance(cb, EarlyStop)), None)
-        if stop is None: stop = EarlyStop(self.monitor or 'valid_loss', self.mode, begin=0, min_delta=0.)
-        stop.patience, stop.verbose = epochs, 'end'
+        if stop is None:
+            stop = EarlyStop(self.monitor or 'valid_loss', self.mode, begin=0, min_delta=0., verbose='end')
+        stop.patience, stop.verbose = epochs, stop.verbose or 'end'
         return made if stop in made else [*made, stop]
     return replace(self, cbs=cbs)
 

@@ -370,7 +370,7 @@ def test_refused(tmp_path, monkeypatch, capsys):
     fits.PrimaryHDU(np.zeros((4, 4))).writeto('image.fits', overwrite=True)
     before = set(Path().rglob('*'))
     says = dict(cut='ends before', bomb='unpacks to more', columns='expected a table with TIME', rows='has no rows', dark='no step has any exposure', bands='the same number',
-                days='times without a unit', folder='is a folder', loop='cannot be opened', empty='is empty', binary='damaged', page='', broken='', cells='2 cells', image='no whole table')
+                days='times without a unit', folder='is a folder', loop='cannot be opened', empty='is empty', binary='neither FITS', page='', broken='', cells='2 cells', image='no whole table')
     for path in sorted(before - {Path('good.lc')}):
         code, err = cli('fit', 'lightcurve', path, '--draws', 16, '--out', 'r.json'), capsys.readouterr().err
         assert code == 2 and err.count('\n') == 1 and path.name in err, (path, code, err)

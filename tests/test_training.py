@@ -9,7 +9,7 @@ import torch
 from fastai.basics import Callback, DataLoaders, OptimWrapper
 from torch import nn
 from physlearn import runs, train
-from physlearn.callbacks import EMA, Anneal, EarlyStop, LossTerms, ReLoBRaLo, constant, one_cycle
+from physlearn.callbacks import EMA, Anneal, EarlyStop, LossTerms, Plateau, ReLoBRaLo, constant, one_cycle
 from physlearn.data import FileSource, Rows, SeedDL, White, sim_dls
 from physlearn.files import FileError
 from physlearn.losses import CompositeLoss, param_mse
@@ -534,3 +534,42 @@ def test_history_marks_what_is_sealed(tmp_path):
     assert 'sealed' not in (tmp_path/'history.csv').read_text()
     runs.write_history(tmp_path/'history.csv', rows, 2)
     assert runs.Run(tmp_path, None).history['sealed'].tolist() == [0, 1, 0]
+
+class Rate(Callback):
+    "The rate that the optimizer itself has at the end of each epoch, of each of its groups."
+    def __init__(self): self.seen = []
+    def after_train(self):
+        inner = getattr(self.opt, 'opt', None)
+        self.seen.append([g['lr'] for g in inner.param_groups] if inner is not None else [float(h['lr']) for h in self.opt.hypers])
+
+@pytest.mark.parametrize('name', ['adamw', 'lion', 'fastai'])
+def test_plateau_lowers_the_rate_of_the_optimizer_itself(name):
+    "Wrapped optimizers give copies of their options: the rate has to be set where it is used, in every group."
+    if name == 'lion': pytest.importorskip('lion_pytorch')
+    from fastai.optimizer import Adam
+    two = lambda model: [list(model[0].parameters()), list(model[1].parameters())]
+    dls = data()
+    spy, never = Rate(), Plateau('valid_loss', 'max', patience=1, factor=.5, min_lr=0., min_delta=1e9)
+    model = nn.Sequential(nn.Linear(16, 4), nn.Linear(4, 2))
+    class Dict(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = model
+        def forward(self, batch): return dict(u=self.body(batch['x'][:,0]).sigmoid())
+    learn = PhysLearner(dls, Dict(), loss_func=loss(), opt_func=Adam if name == 'fastai' else optimizer(name), lr=.01, cbs=[never, spy],
+                        splitter=lambda m: two(m.body))
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == 'progress'])
+    learn.logger = lambda row: None
+    learn.fit(5)
+    rates = np.array(spy.seen)
+    assert rates.shape == (5, 2)
+    np.testing.assert_allclose(rates[:,0], .01*np.array([1, 1, .5, .25, .125]))   # the first value is the best, then none is
+    np.testing.assert_allclose(rates[:,1], rates[:,0])
+
+def test_lists_of_whole_numbers_in_a_file_stay_whole(tmp_path):
+    (tmp_path/'a.yaml').write_text('sizes: [3, 5]\n')
+    @dataclass
+    class Options:
+        sizes: tuple[int, ...] = ()
+    got = runs.typed_options(tmp_path/'a.yaml', dict(sizes=[3, 5]), Options, 'a test')
+    assert got == dict(sizes=(3, 5)) and all(type(v) is int for v in got['sizes'])

@@ -63,7 +63,9 @@ def measurement_of(lc:LightCurve,
     "A light curve and a model of its rate; ValueError where bands share photons."
     if pairs := overlapping(lc.bands):
         a, b = (lc.labels[i] for i in pairs[0])
-        raise ValueError(f"{lc.name}: bands {a} and {b} hold the same photons: choose some, for example --bands 2 3")
+        keep = [i + 1 for i in range(len(lc.labels)) if i not in {j for _, j in pairs}]
+        raise ValueError(f"{lc.name}: bands {a} and {b} hold the same photons: choose some, for example "
+                         f"--bands {' '.join(map(str, keep))}")
     steps = lc[lc.mask.any(1)]
     if not len(steps): raise ValueError(f"{lc.name}: no step is to be used")
     sim = Rates(model, steps.time - steps.dt/2, steps.dt, named_bands(lc), *range_of_rates(steps), red)

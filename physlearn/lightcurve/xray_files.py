@@ -346,14 +346,17 @@ def read_lightcurve(path,        # FITS, ECSV, VOTable, QDP, a table of MAXI or 
     "A light curve of any of these instruments; FileError in one sentence where it is none."
     data = read_bytes(path, limit)
     kind = kind_of(data)
-    if kind in ('fits', ''): lc = lightcurve_of(data, path, least, step=step, bands=bands)
+    if not kind:
+        raise FileError(path, 'is neither FITS nor a table of text', 'FITS, CSV, QDP, ECSV or VOTable',
+                        remedy='text has to be UTF-8, and packed once at most')
+    if kind == 'fits': lc = lightcurve_of(data, path, least, step=step, bands=bands)
     elif kind == 'qdp': lc = read_qdp(path, table, unit=clock)
     elif kind == 'maxi': lc = read_maxi(path)
     else:
         c = dict(ecsv=read_ecsv, votable=read_votable, table=read_columns_of_text)[kind](path, clock)
         lc = _of_columns(path, c, least)
     if table is not None and kind != 'qdp': lc.notes.append('there is one table: its number is not used')
-    if clock is not None and kind in ('fits', '', 'maxi'):
+    if clock is not None and kind in ('fits', 'maxi'):
         lc.notes.append(f'clock {clock}: not used, the file has its own')
     if bands is not None and 'photons' not in lc.meta:
         raise ValueError(f"{path}: is a light curve; energies are chosen of lists of events, of which bands are made")
