@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Line', 'tiny_learner', 'Spy', 'InTraining', 'ReLoBRaLo', 'Anneal', 'Watch', 'EarlyStop', 'EMA', 'Schedule',
-           'constant', 'one_cycle', 'cosine_warmup', 'Plateau', 'Column', 'LossTerms']
+           'constant', 'one_cycle', 'cosine_warmup', 'linear_decay', 'step_decay', 'Plateau', 'Column', 'LossTerms']
 
 # %% ../nbs/00_core/05_callbacks.ipynb #ff573a16
 import math
@@ -397,6 +397,33 @@ def cosine_warmup(lr:float,                  # highest learning rate
         return _cos(lr, lr*eta_min_ratio, min(t/period, 1.))
     return Schedule({'lr': f})
 
+# %% ../nbs/00_core/05_callbacks.ipynb #schdecay
+def _warmed(lr, warmup_epochs, after): # after: (epochs since the warm-up, epochs left then) -> share of `lr`
+    "A linear rise, then what follows."
+    if not warmup_epochs >= 0: raise ValueError(f"warmup_epochs={warmup_epochs}: expected 0 or more epochs")
+    def f(at, n):
+        if at < warmup_epochs: return lr*at/warmup_epochs
+        return lr*after(at - warmup_epochs, max(n - warmup_epochs, 1e-9))
+    return Schedule({'lr': f})
+
+def linear_decay(lr:float,              # highest learning rate
+                 warmup_epochs:float=0, # linear rise [epochs]
+                 end:float=0.,          # rate at the end over the highest, 0 .. 1
+                )->Schedule:
+    "Down in a straight line."
+    if not 0 <= end <= 1: raise ValueError(f"end={end:g}: expected a share of the highest rate, 0 to 1")
+    return _warmed(lr, warmup_epochs, lambda t, n: 1 - (1 - end)*min(t/n, 1.))
+
+def step_decay(lr:float,               # highest learning rate
+               size:int=30,            # length of a step [epochs]
+               gamma:float=.1,         # rate of a step over the one before, 0 .. 1
+               warmup_epochs:float=0,  # linear rise [epochs]
+              )->Schedule:
+    "Down in steps."
+    if not (size > 0 and 0 < gamma <= 1):
+        raise ValueError(f"size={size}, gamma={gamma:g}: expected a length above 0 and a factor of 0 to 1")
+    return _warmed(lr, warmup_epochs, lambda t, n: gamma**int(t/size + 1e-9))
+
 # %% ../nbs/00_core/05_callbacks.ipynb #fcd27a5a
 class Plateau(Watch):
     "Multiply the learning rate by `factor` when a value has stopped improving."
@@ -406,11 +433,13 @@ class Plateau(Watch):
                  factor:float=.5,      # the new rate over the old, 0 .. 1
                  patience:int=10,      # epochs without improvement
                  min_lr:float=1e-6,    # the rate is not lowered below this
-                 min_delta:float=0.):  # the least change that counts as improvement [unit of the value]
+                 min_delta:float=0.,   # the least change that counts as improvement [unit of the value]
+                 warmup_epochs:float=0): # linear rise at the beginning, in which nothing counts [epochs]
         super().__init__(monitor, mode, patience, min_delta)
         if not 0 < factor < 1:
             raise ValueError(f"Plateau: factor={factor:g} lies between 0 and 1: the rate is multiplied by it")
         self.factor, self.min_lr, self.mark, self.wait, self.rates = factor, min_lr, None, 0, None
+        self.warmup_epochs = warmup_epochs
 
     def before_fit(self):
         super().before_fit()
@@ -422,8 +451,13 @@ class Plateau(Watch):
     def before_train(self):
         self.opt.set_hyper('lr', self.rates)                 # not opt.hypers, of which a wrapped optimizer gives a copy
 
+    def before_batch(self):
+        at = self.epoch + self.iter/self.n_iter
+        if self.training and at < self.warmup_epochs:
+            self.opt.set_hyper('lr', [lr*at/self.warmup_epochs for lr in self.rates])
+
     def after_validate(self):
-        if self.learn.lock.locked(): return
+        if self.learn.lock.locked() or self.epoch + 1 < self.warmup_epochs: return
         v = self.value()
         if v is not None and math.isfinite(v) and self.better(v, self.mark, self.min_delta): self.mark, self.wait = v, 0
         else: self.wait += 1
