@@ -89,6 +89,8 @@ def oracle(curves, draws=5000): # share found
         found.append((1 + (ratio >= own).sum())/(draws + 1) <= ALARM)
     return np.array(found)
 
+def odds(logits): return logits[:,1:].logsumexp(1) - logits[:,0]       # of an untrained network, without the scatter that it is given
+
 def one_class(k): return np.eye(len(CLASSES))[k].tolist()
 
 class Scores:
@@ -120,7 +122,7 @@ class Scores:
         source = FileSource(Rows(dict(steps=d['steps'], summary=d['summary'], offsets=d['offsets']), ('steps',), 'offsets'), permute=False)
         for rows in torch.from_numpy(np.argsort(np.diff(d['offsets']), kind='stable')).split(2000):
             batch = source(rows, 0)
-            net[rows] = torch.stack([m(batch)['score'] for m in self.models], 1)
+            net[rows] = torch.stack([m(batch)['score'] if i != 1 else odds(m(batch)['logits']) for i, m in enumerate(self.models)], 1)
         log_odds = self.trees.decision_function(self.inputs(d))
         odd = -self.forest.score_samples(self.nine(d))
         noise = np.random.default_rng(seed).normal(size=n)
@@ -141,6 +143,7 @@ def prepare(folder, constants, fresh, vae=None, n=9400):
     def part(name, k):
         d = kept(folder, f'{name}{k}', lambda: computed(curves[name](k)))
         if vae is None: return d
+        if name == 'fresh': return d | dict(vae=np.zeros((len(d['about']), 2)))      # of which the classifier's are asked alone
         said = kept(folder, f'vae-{name}{k}', lambda: by_autoencoder(vae, curves[name](k)))
         return d | dict(vae=said['scores'])
     parts = {name: [lambda k=k, name=name: part(name, k) for k in which[name]] for name in curves}
@@ -164,7 +167,7 @@ def false_alarm_rows(limit, score, where):
         rows.append([name, f'{max(a, 1)} to {b - 1}', m, k/m/ALARM, low/ALARM, high/ALARM, int(p.outside[at].sum())])
     return rows
 
-def main(run, vae=None, folder='variability', constants=1_000_000, fresh=300_000):
+def main(run, vae=None, folder='variability', constants=1_000_000, fresh=640_000):
     torch.set_num_threads(1)
     folder, constants, fresh = Path(folder), int(constants), int(fresh)
     folder.mkdir(exist_ok=True)

@@ -20,8 +20,8 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Anneal, one_cycle
 from ..data import Draws, FileSource, Rows, SeedDL
-from ..files import FileError
-from .classifier import LIMITS, Classifier, prepared, score_of
+from ..files import FileError, read_hdf5
+from .classifier import LIMITS, SCORE, Classifier, prepared, score_of
 from .counting import log_laplace, log_marginal
 from .rnnvae import (GuideVAE, LightVAE, active_units, by_curve, counted, drawn_rate,
                                           guide_divergence, load_guide, pooled, sampled, squared_errors,
@@ -398,11 +398,12 @@ def fit(self:LightCurveRecipe,
     return run
 
 def thresholds_of(run, say=print)->Thresholds:
-    "Those of a run, made where an interruption left it without."
-    if not (run.path/LIMITS).exists():
+    "Those of a run, made where it has none that belong to the score."
+    path = run.path/LIMITS
+    if not path.exists() or read_hdf5(path, ()).meta.get('score') != SCORE:
         say(f'  scoring {run.recipe.constants} constants')
-        limits_of(run).save(run.path/LIMITS, model=sha256(run.path/'model.safetensors'))
-    return Thresholds.load(run.path/LIMITS)
+        limits_of(run).save(path, model=sha256(run.path/'model.safetensors'), score=SCORE)
+    return Thresholds.load(path)
 
 def limits_of(run)->Thresholds:
     "Scores of constants that the training has not seen."
