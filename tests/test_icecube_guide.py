@@ -598,3 +598,28 @@ def test_translation_is_whole(guide):
     code = re.findall(r'config\.data\.(\w+)|set (\w+): 0', guide)
     assert found['yaml'] - {'training', 'model', 'data'} | found['options'] | {a or b for a, b in code} == set(KEYS)
     assert {option for option, _ in KEYS.values()} - {None} - {f.name for f in fields(Recipe)} == OF_EVENTS
+
+def test_its_yaml_is_taken(guide, tmp_path, capsys):
+    "Every configuration in the guide is read as it stands; what is not used is said."
+    import textwrap
+    from physlearn.icecube.train_genesis import EventRecipe, event_recipe
+    from physlearn.runs import read_recipe
+    blocks = re.findall(r'```yaml\n(.*?)```', guide, re.S)
+    assert len(blocks) > 12
+    for i, text in enumerate(blocks):
+        (tmp_path/f'{i}.yaml').write_text(textwrap.dedent(text))
+        recipe = EventRecipe(**read_recipe(tmp_path/f'{i}.yaml', EventRecipe))
+        recipe.check()
+    said = capsys.readouterr().out
+    for word in ('save_interval', 'eval_interval', 'log_interval', 'WANDB_PROJECT=icecube-diffusion', '--out runs/dit_cosine'): assert word in said, word
+
+def test_presets():
+    "The five configurations of the guide: sizes, epochs and batches."
+    from physlearn.icecube.train_genesis import PRESETS as presets
+    told = {k: (r.network, r.hidden, r.depth, r.heads if r.network != 'cnn' else None, r.epochs, r.batch_size) for k, r in presets.items()}
+    assert told['dit'] == ('dit', 512, 8, 8, 100, 8) and told['cnn'] == ('cnn', 256, 6, None, 50, 16)
+    assert told['hybrid'] == ('hybrid', 384, 6, 6, 50, 12) and told['small'] == ('dit', 256, 4, 4, 10, 16) and told['debug'] == ('dit', 128, 2, 2, 2, 2)
+    r = presets['dit']
+    assert (r.lr, r.weight_decay, r.gradient_clip_val, r.warmup_steps, r.warmup_ratio, r.step_size, r.gamma) == (2e-4, .01, 1., 1000, .04, 30, .1)
+    assert (r.plateau_patience, r.plateau_factor, r.plateau_min_lr, r.min_delta, r.baseline) == (10, .5, 1e-6, 1e-4, None)
+    assert (r.train_ratio, r.val_ratio, r.test_ratio, presets['cnn'].kernel_sizes) == (.8, .1, .1, (3, 5, 7, 9))
