@@ -58,7 +58,7 @@ def pieces(label,             # as in Events (N,6)
     k = np.arange(count.max(initial=0) + 1)
     real = k <= count[:,None]
     low, high = (np.broadcast_to(v*length, real.shape).copy() for v in (k - 1, k))
-    low[:,:1], high[:,:1] = .6*shower_depth(energy), 1.4*shower_depth(energy)    # how deep is hidden
+    low[:,:1] = high[:,:1] = shower_depth(energy)
     share = mean_inelasticity(energy)
     light = muon_light((1 - share)*energy, (k - 1).clip(min=0)*length, length)
     light[:,:1] = PHOTONS*TRACK_GEV*energy*np.where(kind[:,None] == 1, .7*share, .85)
@@ -92,7 +92,7 @@ def near_pairs(p:Pieces, geometry:Geometry, ice=SOUTH_POLE)->tuple:
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0013
 def light_pairs(p:Pieces, geometry:Geometry,
                 ice=SOUTH_POLE, # lengths of scattering and absorption
-               )->dict:         # tensors (P,...): piece, sensor, features, light, start, shape, scale
+               )->dict:         # tensors (P,...): piece, sensor, features, light, start, slope, shape, scale
     "All pairs that matter, with what formulas say about them."
     piece, sensor, delta, near, scattering, absorption, mean = near_pairs(p, geometry, ice)
     K, n = p.real.shape[1], len(geometry)
@@ -107,8 +107,9 @@ def light_pairs(p:Pieces, geometry:Geometry,
     shape, scale = pandel(near, scattering, absorption)
     features = [np.log(near/50), near/100, cos, up, direct, cos*direct, up*np.sqrt(direct), np.log(scattering/25),
                 np.log(absorption/100), piece % K == 0, np.log(straight/near), beside/near]
+    slope = np.where(piece % K == 0, (1 - N_GROUP*cos)/C_LIGHT, 0.)       # of the start, by the depth of a shower
     out = dict(features=np.stack(features, 1), light=np.log(mean), start=(path + N_GROUP*straight)/C_LIGHT,
-               shape=np.log(shape), scale=np.log(scale))
+               slope=slope, shape=np.log(shape), scale=np.log(scale))
     out = {k: torch.from_numpy(v.astype(np.float32)) for k, v in out.items()}
     return dict(piece=torch.from_numpy(piece), sensor=torch.from_numpy(event*n + sensor)) | out
 
@@ -154,14 +155,14 @@ CELLS = torch.linspace(-3.2, 3.2, 9)    # edges about a time, in units of the ji
 
 def log_first(n:Tensor,      # photons of each hit sensor (H,)
               cdf:Tensor,    # of one photon at the edges about its time (H,9), rising
-              jitter:Tensor, # deviation, scalar [ns]
+              jitter:Tensor, # deviation (H,), or scalar [ns]
              )->Tensor:      # log-density (H,) [1/ns]
     "First of `n` photons, then the jitter of the clock."
     none = (n[:,None]*torch.log1p(-cdf.clamp(0, 1 - 1e-6))).exp()
     mass = (none[:,:-1] - none[:,1:]).clamp(min=0)
     middle = (CELLS[1:] + CELLS[:-1]).to(mass)/2
-    kernel = (-.5*middle**2).exp()/(math.sqrt(2*math.pi)*jitter)
-    return (mass*kernel).sum(1).clamp(min=1e-12).log()
+    kernel = (-.5*middle**2).exp()/math.sqrt(2*math.pi)
+    return ((mass*kernel).sum(1)/jitter).clamp(min=1e-12).log()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0028
 class Prior(nn.Module):
@@ -252,6 +253,7 @@ class Hits(nn.Module):
         start = lambda v: nn.Parameter(torch.tensor(math.log(v)))
         self.log_noise, self.log_spread, self.log_jitter = start(500.), start(.4), start(3.)  # [Hz], [PE], [ns]
         self.log_odds = nn.Parameter(torch.zeros(()))                                         # of a track
+        self.depth = nn.Parameter(torch.tensor([[0., 0.], [0., 0.]]))  # of showers, by kind: shift [m], log deviation
 
     noise = property(lambda self: self.log_noise.exp()*1e-9*(self.window[1] - self.window[0]), doc="Photons a sensor")
     learnt = property(lambda self: dict(noise=float(self.log_noise.detach().exp()),
@@ -295,11 +297,15 @@ def log_times(self:Hits, b:dict, r, mean, total)->Tensor: # profiles, photons of
     "First times of hit sensors, given their charges."
     some = {k: v[b['of_hit']] for k, v in b['pairs'].items()}
     alpha, beta, tau = (v[:,None] for v in self.delays(some, r.reshape(-1)[some['piece']]))
-    jitter, (low, high) = self.log_jitter.exp(), self.window
-    edges = b['time'][:,None] + jitter*CELLS.to(r)
-    cdf = mean[b['of_hit']][:,None]*delay_cdf(edges[b['hit']] - some['start'][:,None], alpha, beta, tau)
+    hit, (low, high), photons = b['hit'], self.window, mean[b['of_hit']]
+    shift, wide = self.depth[b['kind'].long()][some['piece']//r.shape[1]].unbind(1)
+    start, share = some['start'] + some['slope']*shift, photons/total[hit].float()
+    jitter = torch.zeros_like(b['time']).index_add(0, hit, share*(some['slope']*wide.exp())**2)
+    jitter = (self.log_jitter.exp()**2 + jitter).sqrt()
+    edges = b['time'][:,None] + jitter[:,None]*CELLS.to(r)
+    cdf = photons[:,None]*delay_cdf(edges[hit] - start[:,None], alpha, beta, tau)
     dark = (self.noise*((edges - low)/(high - low)).clamp(0, 1)).double()
-    return log_first(b['charge'].double().clamp(min=1), dark.index_add(0, b['hit'], cdf.double())/total[:,None], jitter)
+    return log_first(b['charge'].double().clamp(min=1), dark.index_add(0, hit, cdf.double())/total[:,None], jitter)
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0036
 @patch
@@ -386,7 +392,7 @@ def draw_profiles(self:Hits, p:Pieces, number, seed)->Tensor: # numbers of the e
 
 @patch
 @torch.no_grad()
-def signal_photons(self:Hits, p:Pieces, r:Tensor, number, geometry:Geometry, seed)->tuple:
+def signal_photons(self:Hits, p:Pieces, r:Tensor, kind, number, geometry:Geometry, seed)->tuple:
     "Event, sensor, first time [ns after t0] and count of each pair with a photon, given profiles (N,K)."
     pairs, n, K = light_pairs(p, geometry, self.ice), len(geometry), p.real.shape[1]
     log_mean, extra = self.transported(pairs)
@@ -405,7 +411,10 @@ def signal_photons(self:Hits, p:Pieces, r:Tensor, number, geometry:Geometry, see
     some, count = {k: w[torch.from_numpy(hit)] for k, w in pairs.items()}, poisson_quantile(u, mean[hit])
     alpha, beta, tau = (w.double().numpy() for w in self.delays(some, r.reshape(-1)[some['piece']]))
     first = delay_quantile(-np.expm1(np.log(v)/count), alpha, beta, tau)
-    return at[hit]//n, at[hit] % n, some['start'].double().numpy() + first, count
+    shift, wide = self.depth.detach().double().numpy()[kind].T
+    deeper = shift + np.exp(wide)*normals(torch.from_numpy(number), 1, seed, 'depth').double().numpy()[:,0]
+    event, (start, slope) = at[hit]//n, (some[k].double().numpy() for k in ('start', 'slope'))
+    return event, at[hit] % n, start + slope*deeper[event] + first, count
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0042
 @patch
@@ -414,7 +423,7 @@ def sample_some(self:Hits, label, kind, geometry, number, seed, t0, observed)->E
     p, n, of = pieces(label, kind, geometry, self.length), len(geometry), self.learnt
     r = self.draw_profiles(p, number, seed)
     sensors = Sensors(noise=of['noise'], window=self.window)
-    parts = self.signal_photons(p, r, number, geometry, seed), noise_photons(number, sensors, n, seed)
+    parts = self.signal_photons(p, r, kind, number, geometry, seed), noise_photons(number, sensors, n, seed)
     event, sensor, time, count = (np.concatenate(v) for v in zip(*parts))
     keep = (time >= self.window[0]) & (time < self.window[1])
     if observed is not None: keep &= observed[event,sensor]
