@@ -353,8 +353,9 @@ def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); Non
     return dict(log_prob=log_prob, log_kind=kind, profile=r)
 
 def hits_nll(out:dict, batch:dict)->Tensor: # scalar [nats]
-    "Term: mean negative bound, and the share of tracks."
-    return -(out['log_prob'] + out['log_kind']).mean()
+    "Term: mean negative bound, and the share of tracks; bright events, by their energy, count less."
+    weight = 10**(-.25*batch['codes'][:,0,0])                    # 1 at 10 TeV
+    return -(weight*out['log_prob'] + out['log_kind']).mean()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0039
 @patch
