@@ -69,8 +69,8 @@ def pieces(label,             # as in Events (N,6)
     return Pieces(place, low, high, light, real, np.stack(codes, -1).astype(np.float32), travel)
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0012
-AREA, LEAST_PHOTONS = Sensors.area, 1e-4   # area of a sensor that formulas start from [m2]; below which a pair is left out [-]
-FEATURES = 12
+AREA = Sensors.area                        # of a sensor, that formulas start from [m2]
+LEAST_PHOTONS, FEATURES = 1e-4, 12         # below which a pair is left out [-], numbers that say what a pair is
 
 @lru_cache(8)
 def array_of(geometry:Geometry)->Array:
@@ -78,7 +78,7 @@ def array_of(geometry:Geometry)->Array:
     return Array(geometry)
 
 def near_pairs(p:Pieces, geometry:Geometry, ice=SOUTH_POLE)->tuple:
-    "Pairs that matter: piece, sensor, vector [m], distance [m], lengths of the ice [m], mean photons before any pattern."
+    "Pairs that matter: piece, sensor, vector [m], distance [m], lengths of the ice [m], photons before any pattern."
     row, K = np.flatnonzero(p.real), p.real.shape[1]
     place, light = p.place.reshape(-1, 3)[row], p.light.ravel()[row]
     i, sensor = array_of(geometry).near(place, reach(light*AREA*5e-4/LEAST_PHOTONS, place[:,2], ice, point_light))
@@ -172,7 +172,7 @@ class Prior(nn.Module):
         self.gru, self.out = nn.GRU(CODES + 1, hidden, batch_first=True), MLP([hidden, hidden, 3*parts])
         with torch.no_grad():
             self.out[-1].weight *= .1
-            self.out[-1].bias.copy_(torch.cat([torch.zeros(parts), torch.linspace(-1, 2, parts), torch.zeros(parts)]))
+            self.out[-1].bias.copy_(torch.cat([torch.zeros(parts), torch.linspace(-1, 1.5, parts), torch.full((parts,), -.5)]))
 
     def parts(self, before, codes, state=None):
         "Log weights, means, log deviations (B,K,M) of pieces, given the piece before each (B,K); the memory."
@@ -235,13 +235,14 @@ class Encoder(nn.Module):
 class Hits(nn.Module):
     "Light profile, its way to the sensors, counts and first times: a generator of events with a likelihood."
     def __init__(self, profile=True,               # False: sensors are independent, given the label
+                 trained_on:str='',                # name of the array whose events train it; sampling says where it differs
                  length:float=25.,                 # of a piece of a track [m]
                  ice=SOUTH_POLE,                   # lengths that the formulas are told
                  window=(-4000., 6000.),           # of the readout about t0 [ns]
                  width:int=24,                     # of the networks of light and delays
                  hidden:int=48, parts:int=6):      # of the prior: features, components of its mixtures
         super().__init__()
-        self.profile, self.length, self.ice, self.window = profile, length, ice, window
+        self.profile, self.trained_on, self.length, self.ice, self.window = profile, trained_on, length, ice, window
         self.transport = MLP([FEATURES, width, width, 2], nn.SiLU)
         self.delay = MLP([FEATURES + 1, width, width, 3], nn.SiLU)
         for net in (self.transport, self.delay):
@@ -465,4 +466,7 @@ def sample(self:Hits,
     geometry = Geometry.hexagonal(37, 60) if geometry is None else geometry
     parts = [slice(i, i + chunk) for i in range(0, max(len(label), 1), chunk)]
     seen = lambda c: None if observed is None else np.asarray(observed)[c]
-    return Events.of([self.sample_some(label[c], kind[c], geometry, number[c], seed, t0, seen(c)) for c in parts])
+    out = Events.of([self.sample_some(label[c], kind[c], geometry, number[c], seed, t0, seen(c)) for c in parts])
+    if self.trained_on not in ('', geometry.name):
+        out.notes.append(f"generated on {geometry.name}, trained on {self.trained_on}: not validated there")
+    return out
