@@ -242,6 +242,7 @@ class Hits(nn.Module):
                  width:int=24,                     # of the networks of light and delays
                  hidden:int=48, parts:int=6):      # of the prior: features, components of its mixtures
         super().__init__()
+        if length < 5: raise ValueError(f"length={length}: expected pieces of 5 m or more")
         self.profile, self.trained_on, self.length, self.ice, self.window = profile, trained_on, length, ice, window
         self.transport = MLP([FEATURES, width, width, 2], nn.SiLU)
         self.delay = MLP([FEATURES + 1, width, width, 3], nn.SiLU)
