@@ -453,7 +453,7 @@ class Judged:
     "What the judge says of two sets."
     auc: float            # mean over the folds; one half: not to be told apart
     error: float          # larger of the scatter over folds and DeLong's, for folds that share events
-    score: np.ndarray     # of each event, higher for generated (N,)
+    score: np.ndarray     # of each event by trees of its fold, higher for generated (N,)
     generated: np.ndarray # 0 real, 1 generated (N,)
     kind: np.ndarray      # 0 cascade, 1 track (N,); 0 where it is unknown
     energy: np.ndarray    # (N,) [GeV]

@@ -100,6 +100,7 @@ def compare(real:Events, generated:Events, weights=(None, None))->list:
                 rows.append([name, unit, *part, statistic, a, b, error, verdict(a, b, error, n)])
     return rows
 
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0012
 def worst_rows(rows)->list: # of `compare`; one for each quantity and kind
     "Of each quantity and kind: rows that are off, rows that were compared, and the row farthest off."
     out = {}
@@ -114,7 +115,7 @@ def worst_rows(rows)->list: # of `compare`; one for each quantity and kind
         table.append([label, unit, f'{off} of {len(group)}', where, *worst[6:9], result])
     return table
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0018
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0019
 SHELLS = np.array([0, 10, 20, 30, 45, 60, 80, 100, 125, 150, 180, 220, 270, 330])      # about the light [m]
 
 def charge_by_distance(events:Events, kind:int, chunk:int=128)->tuple: # charge, error (k,) [PE]
@@ -139,7 +140,7 @@ def charge_by_distance(events:Events, kind:int, chunk:int=128)->tuple: # charge,
         mean = charge.sum(0)/total
         return mean, np.sqrt(((charge - mean*sensors)**2).sum(0))/total
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0019
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0020
 def residual_density(events:Events, kind:int, edges)->tuple: # hits per event and ns, error
     "Hits by residual."
     e = events.seen()[kinds_or_0(events) == kind]
@@ -169,7 +170,7 @@ def hits_by_energy(events:Events, kind:int, edges)->tuple: # medians, 10 % and 9
         out[3,i] = with_error(hits[at == i], .5)[1]
     return tuple(out)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0020
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0021
 EDGES = np.array([-100., -60, -30, -15, -8, -4, 0, 4, 8, 15, 30, 50, 80, 130, 200, 300, 450, 700, 1000]) # [ns]
 
 def draw_curves(fig, real:Events, generated:Events):
@@ -200,7 +201,7 @@ def draw_curves(fig, real:Events, generated:Events):
     axs[1,1].set(xlabel='string', ylabel='hits per event')
     axs[0,0].legend(fontsize=7, title='points real, lines generated', title_fontsize=7)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0024
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0025
 def draw_event(ax,            # of projection '3d'
                events:Events,
                i:int,         # number of the event
@@ -235,7 +236,7 @@ def event_title(events, i):
     energy = f'{e.energy[0]/1e3:.3g} TeV, ' if np.isfinite(e.energy[0]) else ''
     return f'{kind}{energy}{e.hits[0]} hits, {e.charge.sum():.0f} PE'
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0026
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0027
 def interactive(events:Events, i:int): # number of the event; a plotly figure
     "One event that can be turned; requires plotly."
     try: import plotly.graph_objects as go
@@ -258,7 +259,7 @@ def interactive(events:Events, i:int): # number of the event; a plotly figure
     axes = dict(xaxis_title='x [m]', yaxis_title='y [m]', zaxis_title='z [m]', aspectmode='data')
     return go.Figure(parts, layout=dict(title=event_title(events, i), scene=axes))
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0030
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0033
 def judge_table(real, generated, weights, known, seed)->tuple: # of a Judgement, Judged
     "The judge beside its baselines."
     a, b = known
@@ -284,7 +285,7 @@ def judge_table(real, generated, weights, known, seed)->tuple: # of a Judgement,
     caption = 'Judge: boosted trees, area under the curve'
     return dict(caption=caption, head=['events', 'AUC', 'error', 'result'], rows=rows), main
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0032
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0035
 def distance_table(real, generated, known, seed)->tuple: # of a Judgement, numbers
     "Distances of physics features, with real against real."
     table = [np.stack([f.column(k) for k in PHYSICS], 1) for f in known]
@@ -299,7 +300,7 @@ def distance_table(real, generated, known, seed)->tuple: # of a Judgement, numbe
     head = ['events', 'Fréchet', 'floor', 'kernel [1e-3]', 'scatter', 'p']
     return dict(caption=f'Distances of {a.shape[1]} physics features', head=head, rows=rows), numbers['generated']
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0033
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0036
 def early_table(real, generated, weights)->dict: # of a Judgement
     "Hits before the front, by kind and energy: within 3 errors, or off."
     values = [quantities(e)['early hits', 'n'] for e in (real, generated)]
@@ -338,7 +339,7 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     head = ['read', 'events', 'bias', 'error', 'ratio', 'error', 'result']
     return dict(caption=caption, head=head, rows=rows)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0034
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0037
 def summary_table(first, lines, early, reading, copies=None)->dict: # tables of a Judgement; rows of `compare`
     "What each part of the report comes to."
     _, area, error, said = first['rows'][0]
@@ -356,7 +357,7 @@ def summary_table(first, lines, early, reading, copies=None)->dict: # tables of 
         rows.append(['copies', f'{share:.3f} ± {error:.3f}, without copies 0.5', said])
     return dict(caption='In short', head=['part', 'found', 'verdict'], rows=rows)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0036
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0039
 def report(real:Events,       # not used in training
            generated:Events,
            train:Events=None, # the generator's training events, for copies and for reading energies
@@ -396,7 +397,7 @@ def copies_table(real, generated, train, known)->dict: # of a Judgement
     caption = 'Copies: share nearer to training than to real events'
     return dict(caption=caption, head=['events', 'share', 'error', 'result'], rows=rows)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0037
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0040
 def pictures(real, generated, judged)->dict: # rows of the judge's table; Pictures by name
     "Curves, areas, and an event of each."
     def areas(fig):
@@ -418,7 +419,7 @@ def pictures(real, generated, judged)->dict: # rows of the judge's table; Pictur
                 curves=Picture(lambda fig: draw_curves(fig, real, generated), 'Real: points; generated: lines', (9, 6)),
                 events=Picture(pair, 'A real event, and the generated one with the nearest energy', (9, 4)))
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0038
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0041
 def report_page(title:str, judgement:Judgement)->str: # self-contained HTML
     "A report as a page of its own, for events that no run has made."
     shown = ''.join(img(png(p.draw, p.size), p.caption) for p in judgement.figures.values())
