@@ -492,6 +492,7 @@ def judge(real:Events, generated:Events,
           weights=(None, None),  # of the real and of the generated events
           shuffle:bool=False,    # mix the two classes first: what chance gives
           known=None,            # Features of both, if they are there
+          scorer=None,           # instead of trees: function of Events of both, classes, folds, seed, weights
          )->Judged:
     "Boosted trees between real and generated events."
     if not same_places(real.geometry, generated.geometry):
@@ -500,7 +501,8 @@ def judge(real:Events, generated:Events,
     x, y = np.concatenate([a.only(*groups), b.only(*groups)]), np.repeat([0, 1], [len(real), len(generated)])
     fold, weight = folds_of(groups_of(sets), folds, seed), joint_weight(sets, weights)
     if shuffle: y = np.random.default_rng([seed, 1]).permutation(y)
-    score = tree_scores(x, y, fold, seed, weight)
+    if scorer is None: score = tree_scores(x, y, fold, seed, weight)
+    else: score = scorer(Events.of(sets), y, fold, seed, weight)
     part = lambda use: auc(score[use], y[use], None if weight is None else weight[use])
     areas = np.array([part(fold == k)[0] for k in range(folds)])
     shared = np.sqrt(1 + folds/(folds - 1))                          # folds share training events
