@@ -6,7 +6,8 @@
 __all__ = ['STATISTICS', 'ZENITHS', 'SHELLS', 'EDGES', 'quantities', 'with_error', 'verdict', 'decade_name', 'classes', 'chosen',
            'compare', 'worst_rows', 'charge_by_distance', 'residual_density', 'string_profile', 'hits_by_energy',
            'draw_curves', 'draw_event', 'event_title', 'interactive', 'judge_table', 'distance_table', 'early_table',
-           'without_labels_of', 'reading_table', 'summary_table', 'report', 'copies_table', 'pictures', 'report_page']
+           'string_table', 'without_labels_of', 'reading_table', 'summary_table', 'report', 'copies_table', 'pictures',
+           'report_page']
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0004
 import numpy as np
@@ -316,6 +317,17 @@ def early_table(real, generated, weights)->dict: # of a Judgement
     caption = 'Hits more than 15 ns before the front, an event'
     return dict(caption=caption, head=['events', 'real', 'generated', 'error', 'result'], rows=rows)
 
+def string_table(real, generated, most=8)->tuple: # of a Judgement with the strings farthest off; off, all
+    "Hits of each string."
+    (strings, a, ea), (_, b, eb) = string_profile(real), string_profile(generated)
+    error, n = np.hypot(ea, eb), min(len(real), len(generated))
+    rows = [[int(s), *map(float, v), verdict(*v, n)] for s, *v in zip(strings, a, b, error)]
+    order = np.argsort(-np.abs(b - a)/np.maximum(np.maximum(.1*a, 3*error), 1e-12))
+    head = ['string', 'real', 'generated', 'error', 'result']
+    caption = 'Hits of a string, an event: those farthest off'
+    return dict(caption=caption, head=head, rows=[rows[i] for i in order[:most]]), (
+        sum(r[-1] == 'OFF' for r in rows), len(rows))
+
 def without_labels_of(events, *others)->Events:
     "Events with labels that none of the others have: the same label would be known by heart."
     taken = {row.tobytes() for e in others for row in e.label}
@@ -340,13 +352,14 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     return dict(caption=caption, head=head, rows=rows)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0037
-def summary_table(first, lines, early, reading, copies=None)->dict: # tables of a Judgement; rows of `compare`
+def summary_table(first, lines, strings, early, reading, copies=None)->dict: # tables; rows of `compare`; off, all
     "What each part of the report comes to."
     _, area, error, said = first['rows'][0]
     off, n = sum(r[-1] == 'OFF' for r in lines), sum(r[-1] != 'too few' for r in lines)
     chance = .003*n + 3*np.sqrt(.003*n) + 1            # rows beyond 3 errors by chance
     rows = [['judge', f'AUC {area:.3f} ± {error:.3f}', said],
-            ['curves', f'{off} of {n} rows are off', 'agree' if off <= chance else 'OFF']]
+            ['curves', f'{off} of {n} rows are off', 'agree' if off <= chance else 'OFF'],
+            ['strings', f'{strings[0]} of {strings[1]} are off', 'OFF' if strings[0] else 'agree']]
     for name, table in (('early hits', early), ('energies and directions', reading)):
         bad = [r[0] for r in table['rows'] if r[-1] == 'OFF']
         shown = '; '.join(bad[:3]) + ('; ...' if len(bad) > 3 else '')
@@ -376,12 +389,13 @@ def report(real:Events,       # not used in training
     by_energy = dict(caption='AUC by kind and energy', head=['kind', 'energy', 'events', 'AUC', 'error'], rows=by)
     early, reading = early_table(real, generated, weights), reading_table(real, generated, train, known, seed)
     copies = [] if train is None else [copies_table(real, generated, train, known)]
-    tables = [summary_table(first, lines, early, reading, *copies), first, by_energy, distances,
+    profile, strings = string_table(real, generated)
+    tables = [summary_table(first, lines, strings, early, reading, *copies), first, by_energy, distances,
               dict(caption='Features that differ most, each alone', head=['feature', 'unit', 'what', 'AUC'],
                    rows=strongest),
               dict(caption='Curves: means, medians, 90 % quantiles by energy and zenith', head=head,
                    rows=worst_rows(lines)),
-              early, reading, *copies]
+              profile, early, reading, *copies]
     off = [r for r in lines if r[-1] == 'OFF']
     numbers |= dict(auc=main.auc, auc_error=main.error, rows_off=len(off), rows=len(lines), labels_differ=main.differ)
     note = f'{len(generated)} generated events beside {len(real)} real ones of {real.geometry.name}'
