@@ -328,6 +328,7 @@ def string_table(real, generated, most=8)->tuple: # of a Judgement with the stri
     return dict(caption=caption, head=head, rows=[rows[i] for i in order[:most]]), (
         sum(r[-1] == 'OFF' for r in rows), len(rows))
 
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0037
 def without_labels_of(events, *others)->Events:
     "Events with labels that none of the others have: the same label would be known by heart."
     taken = {row.tobytes() for e in others for row in e.label}
@@ -351,7 +352,7 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     head = ['read', 'events', 'bias', 'error', 'ratio', 'error', 'result']
     return dict(caption=caption, head=head, rows=rows)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0037
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0038
 def summary_table(first, lines, strings, early, reading, copies=None)->dict: # tables; rows of `compare`; off, all
     "What each part of the report comes to."
     _, area, error, said = first['rows'][0]
@@ -370,7 +371,7 @@ def summary_table(first, lines, strings, early, reading, copies=None)->dict: # t
         rows.append(['copies', f'{share:.3f} ± {error:.3f}, without copies 0.5', said])
     return dict(caption='In short', head=['part', 'found', 'verdict'], rows=rows)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0039
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0040
 def report(real:Events,       # not used in training
            generated:Events,
            train:Events=None, # the generator's training events, for copies and for reading energies
@@ -411,7 +412,7 @@ def copies_table(real, generated, train, known)->dict: # of a Judgement
     caption = 'Copies: share nearer to training than to real events'
     return dict(caption=caption, head=['events', 'share', 'error', 'result'], rows=rows)
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0040
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0041
 def pictures(real, generated, judged)->dict: # rows of the judge's table; Pictures by name
     "Curves, areas, and an event of each."
     def areas(fig):
@@ -433,7 +434,7 @@ def pictures(real, generated, judged)->dict: # rows of the judge's table; Pictur
                 curves=Picture(lambda fig: draw_curves(fig, real, generated), 'Real: points; generated: lines', (9, 6)),
                 events=Picture(pair, 'A real event, and the generated one with the nearest energy', (9, 4)))
 
-# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0041
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0042
 def report_page(title:str, judgement:Judgement)->str: # self-contained HTML
     "A report as a page of its own, for events that no run has made."
     shown = ''.join(img(png(p.draw, p.size), p.caption) for p in judgement.figures.values())
