@@ -602,7 +602,7 @@ def test_translation_is_whole(guide):
 def test_its_yaml_is_taken(guide, tmp_path, capsys):
     "Every configuration in the guide is read as it stands; what is not used is said."
     import textwrap
-    from physlearn.icecube.train_genesis import EventRecipe, event_recipe
+    from physlearn.icecube.train_genesis import EventRecipe
     from physlearn.runs import read_recipe
     blocks = re.findall(r'```yaml\n(.*?)```', guide, re.S)
     assert len(blocks) > 12
