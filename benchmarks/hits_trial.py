@@ -119,7 +119,7 @@ def off_axis(e, edges):
     "Mean charge of an event by distance to the axis [PE]."
     delta = e.geometry.xyz[e.sensor] - e.vertex[e.event]
     along = (delta*e.travel[e.event]).sum(1)
-    return np.histogram(np.sqrt(((delta - along[:,None]*e.travel[e.event])**2).sum(1)), edges, weights=e.charge)[0]/len(e)
+    return np.histogram(np.sqrt(((delta - along[:,None]*e.travel[e.event])**2).sum(1)), edges, weights=e.charge.astype(float))[0]/len(e)
 
 def judge(folder):
     "All figures, by kind."

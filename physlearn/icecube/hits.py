@@ -70,7 +70,7 @@ def pieces(label,             # as in Events (N,6)
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0012
 AREA = Sensors.area                        # of a sensor, that formulas start from [m2]
-LEAST_PHOTONS, FEATURES = 1e-4, 12         # below which a pair is left out [-], numbers that say what a pair is
+LEAST_PHOTONS, FEATURES = 1e-4, 13         # below which a pair is left out [-], numbers that say what a pair is
 
 @lru_cache(8)
 def array_of(geometry:Geometry)->Array:
@@ -105,8 +105,9 @@ def light_pairs(p:Pieces, geometry:Geometry,
     straight = np.hypot(along - path, beside)
     mean = mean*shower_pattern(cos, near, scattering, absorption)
     shape, scale = pandel(near, scattering, absorption)
+    bare = (1.2*PHOTONS*(high - low)/p.light.ravel()[piece]).clip(max=1)    # share of a track without losses
     features = [np.log(near/50), near/100, cos, up, direct, cos*direct, up*np.sqrt(direct), np.log(scattering/25),
-                np.log(absorption/100), piece % K == 0, np.log(straight/near), beside/near]
+                np.log(absorption/100), piece % K == 0, np.log(straight/near), beside/near, bare]
     slope = np.where(piece % K == 0, (1 - N_GROUP*cos)/C_LIGHT, 0.)       # of the start, by the depth of a shower
     out = dict(features=np.stack(features, 1), light=np.log(mean), start=(path + N_GROUP*straight)/C_LIGHT,
                slope=slope, shape=np.log(shape), scale=np.log(scale))
