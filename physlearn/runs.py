@@ -399,6 +399,7 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
                     _processes(recipe, learn, out, device, n, resume, quiet))
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
 
+# %% ../nbs/00_core/07_runs.ipynb #trainsay
 def _train_or_say(recipe, learn, out, resume, quiet):
     "Train in this process; where parts of the recipe do not fit each other, say which."
     try: return _train(recipe, learn, out, resume, quiet)

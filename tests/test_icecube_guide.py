@@ -573,23 +573,23 @@ KEYS = dict(
     architecture=('network', 'the same words'), hidden=('hidden', ''), depth=('depth', ''), heads=('heads', ''),
     fusion=('fusion', 'FiLM or SUM'), mlp_ratio=('mlp_ratio', ''), kernel_sizes=('kernel_sizes', 'a list'),
     kernel_size=('kernel_sizes', 'one of them'), train_ratio=('train_ratio', ''), val_ratio=('val_ratio', ''),
-    test_ratio=('test_ratio', ''), replace_time_inf_with=('no_hit_time', '[ns]'), h5_path=('data', 'beside the file that names it'),
+    test_ratio=('test_ratio', ''), replace_time_inf_with=(None, 'a sensor without a hit has no time here'), h5_path=('data', 'beside the file that names it'),
     num_epochs=('epochs', 'times the pieces of a pass'), learning_rate=('lr', ''), batch_size=('batch_size', ''),
     weight_decay=('weight_decay', ''), grad_clip_norm=('gradient_clip_val', ''), optimizer=('optimizer', 'AdamW: adamw'),
     use_amp=('precision', "true: '16', false: '32'"), scheduler=('lr_scheduler', 'the same words; null: constant'),
     warmup_steps=('warmup_steps', 'batches'), warmup_ratio=('warmup_ratio', 'above 0: of all batches, and warmup_steps does not count'),
     plateau_patience=('plateau_patience', 'epochs'), plateau_factor=('plateau_factor', ''), plateau_min_lr=('plateau_min_lr', ''),
     step_size=('step_size', 'epochs'), gamma=('gamma', ''), early_stopping=('patience', 'false: none'),
-    early_stopping_patience=('patience', ''), early_stopping_min_delta=('min_delta', ''), early_stopping_mode=('stop_mode', ''),
+    early_stopping_patience=('patience', ''), early_stopping_min_delta=('min_delta', ''), early_stopping_mode=(None, 'min'),
     early_stopping_baseline=('baseline', ''), early_stopping_restore_best=('weights', 'false: last'),
     early_stopping_verbose=('stop_verbose', ''), log_interval=(None, 'a point for each epoch'),
-    save_interval=('piece', 'times batch_size: a state after so many events'), eval_interval=(None, 'after each epoch, or piece of one'),
+    save_interval=(None, 'a state after each epoch'), eval_interval=(None, 'after each epoch, or piece of one'),
     use_wandb=('track', 'true: wandb'), wandb_project=(None, 'the variable WANDB_PROJECT'),
     wandb_entity=(None, 'the variable WANDB_ENTITY'), experiment_name=(None, 'the name of the run: --out runs/NAME'))
 # options that the recipe of events has to bring; the others are those of every recipe
 OF_EVENTS = {'data', 'network', 'hidden', 'depth', 'heads', 'fusion', 'mlp_ratio', 'kernel_sizes', 'train_ratio', 'val_ratio',
-             'test_ratio', 'no_hit_time', 'lr_scheduler', 'warmup_steps', 'warmup_ratio', 'plateau_patience', 'plateau_factor',
-             'plateau_min_lr', 'step_size', 'gamma', 'min_delta', 'stop_mode', 'baseline', 'stop_verbose', 'piece'}
+             'test_ratio', 'lr_scheduler', 'warmup_steps', 'warmup_ratio', 'plateau_patience', 'plateau_factor',
+             'plateau_min_lr', 'step_size', 'gamma', 'min_delta', 'baseline', 'stop_verbose'}
 
 def test_translation_is_whole(guide):
     "Each flag and key of the guide has its word; each option named for it is that of every recipe, or one that events bring."
@@ -598,6 +598,8 @@ def test_translation_is_whole(guide):
     code = re.findall(r'config\.data\.(\w+)|set (\w+): 0', guide)
     assert found['yaml'] - {'training', 'model', 'data'} | found['options'] | {a or b for a, b in code} == set(KEYS)
     assert {option for option, _ in KEYS.values()} - {None} - {f.name for f in fields(Recipe)} == OF_EVENTS
+    from physlearn.icecube.train_genesis import EventRecipe
+    assert OF_EVENTS <= {f.name for f in fields(EventRecipe)}
 
 def test_its_yaml_is_taken(guide, tmp_path, capsys):
     "Every configuration in the guide is read as it stands; what is not used is said."

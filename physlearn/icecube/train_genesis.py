@@ -19,7 +19,8 @@ from fastcore.basics import patch
 from torch import nn
 from ..callbacks import EarlyStop, Plateau, constant, cosine_warmup, linear_decay, step_decay
 from ..data import Draws, SeedDL
-from ..diffusion import Karras, Preconditioned, RowNoise, Schedule, Straight, ddim, diffusion_loss, drop_labels, guided, heun
+from ..diffusion import (Karras, Preconditioned, RowNoise, Schedule, Straight, ddim, diffusion_loss,
+                                 drop_labels, guided, heun)
 from ..files import FileError
 from .backbones import backbone, time_scale
 from .detector import Geometry
@@ -55,8 +56,8 @@ def events_of(x,                # codes (N,2,sensors)
     begin = front(geometry.xyz, none.vertex, none.travel)[event,sensor]
     time = decode_time(x[event,1,sensor]) + begin + np.asarray(t0)[event]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=len(x)))])
-    return Events(geometry, offsets, sensor, decode_charge(x[event,0,sensor]), time, label, t0=np.asarray(t0), t0_how='file',
-                  about=about)
+    return Events(geometry, offsets, sensor, decode_charge(x[event,0,sensor]), time, label, t0=np.asarray(t0),
+                  t0_how='file', about=about)
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0009
 class Signals:
@@ -137,7 +138,7 @@ class EventRecipe(Recipe):
     epochs: int = 100               # epochs
     lr: float = 2e-4                # peak learning rate
     batch_size: int = 8             # events per step
-    data: str|None = None           # events, HDF5: the guide's layout or a set that was saved; not given: simulated ones
+    data: str|None = None           # events, HDF5 in the guide's layout; not given: simulated ones
     geometry: str|None = None       # table of sensors, CSV, for simulated events; not given: a hexagonal array
     events: int = 2000              # simulated events, where no data are given
     network: str = 'dit'            # dit, cnn, mlp, hybrid or resnet
@@ -153,7 +154,6 @@ class EventRecipe(Recipe):
     betas: str = 'linear'           # noise of the steps of ddpm: linear or cosine
     T: int = 1000                   # steps of ddpm
     lose_labels: float = .1         # share of the labels that are forgotten in training, for guidance
-    no_hit_time: float = 0.         # what stands in the file for the time of a sensor without a hit [ns]; infinite ones as well
     train_ratio: float = .8         # share of the events for training
     val_ratio: float = .1           # share for validation
     test_ratio: float = .1          # share that no training sees
@@ -182,7 +182,8 @@ def check(self:EventRecipe):
     expect(self, *one_of('linear', 'cosine'), 'betas')
     expect(self, 'eps or x0', lambda v: v in (None, 'eps', 'x0'), 'predicts')
     expect(self, *one_of('cosine', 'plateau', 'linear', 'step', 'constant'), 'lr_scheduler')
-    expect(self, '1 or more', lambda v: v >= 1, 'hidden', 'depth', 'heads', 'events', 'plateau_patience', 'step_size', 'T')
+    expect(self, '1 or more', lambda v: v >= 1, 'hidden', 'depth', 'heads', 'events', 'plateau_patience',
+           'step_size', 'T')
     expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'dropout', 'lose_labels', 'warmup_ratio')
     expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'train_ratio', 'val_ratio', 'test_ratio', 'plateau_factor')
     expect(self, '0 or more', lambda v: v >= 0, 'warmup_steps', 'min_delta', 'plateau_min_lr')
@@ -190,9 +191,11 @@ def check(self:EventRecipe):
         raise ValueError(f"train_ratio={self.train_ratio}, val_ratio={self.val_ratio}, test_ratio={self.test_ratio}: "
                          "expected a sum of at most 1")
     if self.predicts and self.path != 'ddpm':
-        raise ValueError(f"predicts={self.predicts!r}: on the path {self.path} the network says what that path needs; leave it out")
+        raise ValueError(f"predicts={self.predicts!r}: on the path {self.path} the network says what that path needs; "
+                         "leave it out")
     for k in ('data', 'geometry'):
-        if getattr(self, k) and not Path(getattr(self, k)).exists(): raise FileError(getattr(self, k), 'is not there', 'a file')
+        path = getattr(self, k)
+        if path and not Path(path).exists(): raise FileError(path, 'is not there', 'a file')
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0017
 @patch
@@ -229,7 +232,8 @@ def model(self:EventRecipe, sim)->Diffused:
     options = dict(hidden=self.hidden, depth=self.depth, dropout=self.dropout, checkpointing=self.checkpointing,
                    t_scale=time_scale(path))
     more = dict(cnn=dict(kernel_sizes=self.kernel_sizes), resnet=dict(kernel_size=self.kernel_sizes[0]),
-                mlp=dict(mlp_ratio=self.mlp_ratio), dit=dict(heads=self.heads, mlp_ratio=self.mlp_ratio, fusion=self.fusion),
+                mlp=dict(mlp_ratio=self.mlp_ratio),
+                dit=dict(heads=self.heads, mlp_ratio=self.mlp_ratio, fusion=self.fusion),
                 hybrid=dict(heads=self.heads, mlp_ratio=self.mlp_ratio, kernel_size=self.kernel_sizes[0]))
     return Diffused(backbone(self.network, geometry, **options, **more[self.network]), path, geometry, self.lose_labels)
 
@@ -279,20 +283,28 @@ def event_recipe(name:str, **kw)->EventRecipe:
 SECTIONS = 'model', 'diffusion', 'data', 'training'
 OUTSIDE = 'use_wandb', 'wandb_project', 'wandb_entity', 'experiment_name'      # of the sections
 SAME = dict(hidden='hidden', depth='depth', heads='heads', dropout='dropout', fusion='fusion', mlp_ratio='mlp_ratio',
-            kernel_sizes='kernel_sizes', timesteps='T', train_ratio='train_ratio', val_ratio='val_ratio', test_ratio='test_ratio',
-            replace_time_inf_with='no_hit_time', num_epochs='epochs', learning_rate='lr', batch_size='batch_size',
-            weight_decay='weight_decay', grad_clip_norm='gradient_clip_val', warmup_steps='warmup_steps', warmup_ratio='warmup_ratio',
-            plateau_patience='plateau_patience', plateau_factor='plateau_factor', plateau_min_lr='plateau_min_lr',
-            step_size='step_size', gamma='gamma', early_stopping_min_delta='min_delta',
-            early_stopping_baseline='baseline', early_stopping_verbose='stop_verbose', num_workers='num_workers', seed='seed')
+            kernel_sizes='kernel_sizes', timesteps='T', train_ratio='train_ratio', val_ratio='val_ratio',
+            test_ratio='test_ratio', num_epochs='epochs', learning_rate='lr', batch_size='batch_size',
+            weight_decay='weight_decay', grad_clip_norm='gradient_clip_val', warmup_steps='warmup_steps',
+            warmup_ratio='warmup_ratio', plateau_patience='plateau_patience', plateau_factor='plateau_factor',
+            plateau_min_lr='plateau_min_lr', step_size='step_size', gamma='gamma',
+            early_stopping_min_delta='min_delta', early_stopping_baseline='baseline',
+            early_stopping_verbose='stop_verbose', num_workers='num_workers', seed='seed')
 WORDS = dict(architecture=('network', ('dit', 'cnn', 'mlp', 'hybrid', 'resnet')), objective=('predicts', ('eps', 'x0')),
              schedule=('betas', ('linear', 'cosine')), optimizer=('optimizer', ('adamw',)),
              scheduler=('lr_scheduler', ('cosine', 'plateau', 'linear', 'step')))
-SAID = {'save_interval': 'a state is saved after each epoch', 'experiment_name': 'name the run: --out runs/{v}', 'wandb_project': 'set the variable WANDB_PROJECT={v}',
-        'wandb_entity': 'set the variable WANDB_ENTITY={v}', 'eval_interval': 'each epoch is validated', 'log_interval': 'history.csv has a row for each epoch',
-        'resume_from_checkpoint': 'physlearn resume RUN goes on', 'debug_mode': 'train icecube debug',
-        'detect_anomaly': 'a value that is not finite ends every training, and its place is named',
-        'cfg_scale': 'physlearn sample RUN --guidance {v}'}
+SAID = {
+    'replace_time_inf_with': 'a sensor without a hit has no time here',
+    'save_interval': 'a state is saved after each epoch',
+    'experiment_name': 'name the run: --out runs/{v}',
+    'wandb_project': 'set the variable WANDB_PROJECT={v}',
+    'wandb_entity': 'set the variable WANDB_ENTITY={v}',
+    'eval_interval': 'each epoch is validated',
+    'log_interval': 'history.csv has a row for each epoch',
+    'resume_from_checkpoint': 'physlearn resume RUN goes on',
+    'debug_mode': 'train icecube debug',
+    'detect_anomaly': 'a value that is not finite ends every training, and its place is named',
+    'cfg_scale': 'physlearn sample RUN --guidance {v}'}
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0027
 def leaves(d): # a file's mapping
@@ -328,7 +340,8 @@ def guide_options(path, d:dict)->tuple: # what a file says; options, sentences o
     if at('early_stopping'): out['patience'] = at('early_stopping_patience', 20)
     if at('use_cfg') is False: out['lose_labels'] = 0.
     if at('early_stopping_mode', 'min') != 'min':
-        raise FileError(path, repr(at('early_stopping_mode')), 'min: the validation loss is what is watched', 'early_stopping_mode')
+        raise FileError(path, repr(at('early_stopping_mode')), 'min: the validation loss is what is watched',
+                        'early_stopping_mode')
     return out, notes
 
 @patch(cls_method=True)

@@ -49,8 +49,8 @@ def summary_of(batch:dict)->Tensor: # (n,2b+13)
     parts = [level/3, counts.log1p()/4, about(batch).log1p()/3, s.clamp(-10, 40)/10, s.sign()*s.abs().log1p()]
     return torch.cat(parts, 1).float()
 
-# %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0008
-# nats by which the likeliest scatter of rates has to be ahead of a constant to count as much as the classes that are known
+# %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla008o
+# nats by which the likeliest scatter has to be ahead of a constant to count as much as the known classes
 OTHER = 2.
 SCORE = f'log-odds of the classes, or of scatter less {OTHER}'    # what thresholds belong to
 
@@ -59,6 +59,7 @@ def _scatter_in(summary):
     v = summary[:,list(STATISTICS).index('scatter') - len(STATISTICS)]
     return v.sign()*torch.expm1(v.abs())
 
+# %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0008
 class Classifier(nn.Module):
     "Log-odds of the classes of a curve; class 0 is a constant."
     def __init__(self, bands:int=3, hidden:int=64, classes:int=7, width:int=128):
@@ -124,10 +125,12 @@ def variability_of(run,               # of the preset `variability`
     if len(curves.labels) != run.model.bands:
         raise ValueError(f"these curves have {len(curves.labels)} bands; the run was trained on {run.model.bands}")
     if not (run.path/LIMITS).exists():
-        raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants', remedy=f'physlearn evaluate {run.path} makes them')
+        raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants',
+                        remedy=f'physlearn evaluate {run.path} makes them')
     limits = read_hdf5(run.path/LIMITS)
     if limits.meta.get('score') != SCORE:
-        raise FileError(run.path/LIMITS, f"belongs to another score ({limits.meta.get('score', 'an earlier one')})", SCORE,
+        other = limits.meta.get('score', 'an earlier one')
+        raise FileError(run.path/LIMITS, f'belongs to another score ({other})', SCORE,
                         remedy=f'physlearn evaluate {run.path} makes it anew')
     model = run.model.eval()
     both = over_curves(lambda batch: torch.cat([score_of(model, batch)[:,None], about(batch)], 1), curves)

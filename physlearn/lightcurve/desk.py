@@ -127,8 +127,8 @@ def fit_lightcurve(lc:LightCurve,
     limits = torch.tensor([[is_limit(k, p, a) for (k, p), a in zip(space.items(), low[0].tolist())]])
     told = '; '.join([*why, *lc.notes, *upper_limits(space, low[0], high[0], level)])
     found = dict(file=[Path(lc.path or lc.name).name], steps=[int(m.points[0])], nats_over_constant=gain, read=[told])
-    return Results(space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model, red), tuple(m.knowledge.known),
-                   found, doubts=said, limits=limits)
+    return Results(space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model, red),
+                   tuple(m.knowledge.known), found, doubts=said, limits=limits)
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk008b
 SIZES = 'fraction', 'depth', 'rms'
@@ -209,6 +209,7 @@ def shaped(self:FitLightCurve, lc:LightCurve, file)->LightCurve:
         lc = lc.of_bands([b - 1 for b in self.bands])
     return by_visits(lc) if self.steps == 'visits' and lc.counted and self.bin is None else lc
 
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk012c
 @patch
 def run(self:FitLightCurve):
     "Read, fit, print, write."
@@ -257,7 +258,8 @@ class IdentifiableLightCurve(Varying):
         cadence, length, exposure = (measured(v, 's', k)[0] for k, v in times.items())
         if not 0 < exposure <= length <= cadence:
             said = ', '.join(f'{k}={v!r}' for k, v in times.items())
-            raise ValueError(f"{said}: expected an exposure above 0, no longer than the visit, which ends before the next")
+            raise ValueError(f"{said}: expected an exposure above 0, no longer than the visit, which ends before the "
+                             "next begins")
         sim = Rates(self.model, cadence*np.arange(self.visits), np.full(self.visits, length), red=self.red_noise)
         sim.space = sim.space.replace(**read_ranges(self.range, sim.space, new=False))
         like = Poisson(exposure=exposure, background=self.background)

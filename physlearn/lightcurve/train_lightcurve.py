@@ -137,16 +137,17 @@ class LightCurveRecipe(Recipe):
     free_bits: float = .25          # nats that each latent of the shape may say of a curve for nothing, like 0.25
     KLD_coef: float = .001          # of the guide's divergence: 0.001 as coded, 0.0035 as configured
     longest: int = 64               # visits at most, of what the classifier learns from
-    leave_out: str|None = None      # class that the classifier does not learn from, like eclipse, to try it on what is new
+    leave_out: str|None = None      # class that the classifier does not see, like eclipse, to try it on what is new
     constants: int = 1_000_000      # simulated constants that give the classifier's false-alarm probabilities
     test_size: float = .1           # share of the sources for the test
     val_size: float = .05           # share of the sources for validation
 
-# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0010
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc010u
 # options that some networks alone use
 _USED_BY = {('classifier',): ('longest', 'constants', 'leave_out'), ('guide',): ('KLD_coef', 'dropout'),
             ('counts',): ('kl_warmup_epochs', 'free_bits'), ('counts', 'guide'): ('latent_size', 'layers', 'hide')}
 
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0010
 @patch
 def check(self:LightCurveRecipe):
     "ValueError for options that no training can have."

@@ -83,7 +83,8 @@ def times(self:LightCurve):
     return Time(np.full(len(self), self.mjdref), self.time/86400, format='mjd', scale=self.timesys.lower())
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcurun02
-_SPELLED = dict(s='s', d='d', day='d', sec='s', secs='s', days='d', hours='h', hrs='h', minutes='min', mins='min', seconds='s', msec='ms')
+_SPELLED = dict(s='s', sec='s', secs='s', seconds='s', msec='ms', mins='min', minutes='min', hours='h', hrs='h',
+                d='d', day='d', days='d')
 
 def seconds_in(unit:str)->float: # None where it is no unit of time
     "Seconds in a unit of time."

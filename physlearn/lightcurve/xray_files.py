@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..files import FileError, parsing, read_bytes, read_hdf5, write_hdf5
-from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, counts_in,
-                                     from_header,
-                                          good_time,
-                                             in_steps, joined_steps, merged, net_rates, overlapping, seconds_in, with_dead_time)
+from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy,
+                                             counts_in, from_header, good_time, in_steps, joined_steps, merged,
+                                             net_rates, overlapping, seconds_in, with_dead_time)
 from .xray_text import kind_of, read_columns_of_text, read_ecsv, read_maxi, read_qdp, read_votable
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0006
@@ -46,6 +45,7 @@ def _seconds(path, name, unit):
     if found is None: raise FileError(path, f'{name} in {unit!r}', 'a unit of time, such as s, h or d')
     return found
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil011b
 def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand; dt None or an array
     "Middle of the steps [s], their length [s], MJD of time 0."
     said = (unit or _value(head, 'TIMEUNIT') or '').strip()
@@ -114,6 +114,7 @@ def _channels(head, notes):
     notes.append(f'{said} of PI')
     return [tuple(edges)]
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil013b
 def _edges(path, head, b, notes):
     "Edges of b bands [keV] and their names."
     unit = 1. if str(_value(head, 'EUNIT') or 'keV').lower() == 'kev' else math.nan
@@ -179,7 +180,8 @@ def _dmextract(path, table, cols, head, dt, b, notes):
     exposure, counts, back = _timed(path, table, cols['EXPOSURE'], b), g('COUNTS'), g('BG_COUNTS')
     if back is None: back, ratio = np.zeros_like(counts), np.full_like(counts, 1e-9)     # nothing to subtract
     else:
-        with np.errstate(invalid='ignore', divide='ignore'): ratio = g('AREA')*exposure/(g('BG_AREA')*_timed(path, table, cols['BG_EXPOSURE'], b))
+        behind = g('BG_AREA')*_timed(path, table, cols['BG_EXPOSURE'], b)
+        with np.errstate(invalid='ignore', divide='ignore'): ratio = g('AREA')*exposure/behind
     if 'BG_COUNTS' not in cols: notes.append('no background region')
     told = net_rates(counts, back, ratio, exposure)
     return dict(exposure=exposure, counts=counts, back=back, ratio=ratio, **dict(zip(RATES, told)))
@@ -305,9 +307,11 @@ def _possible(path, got, dt, told, seen): # samples that are used (n,b)
         raise FileError(path, f'{_rows(long.any(1))}: exposure of {e[at]:.6g} s in a step of {dt[at[0]]:.6g} s',
                         'no more than the step', remedy='are FRACEXP shares and EXPOSURE in s?')
     if not np.isfinite(got['counts']).any(): return
-    photons = {'COUNTS': (got['counts'], lambda v: (v < 0) | (np.abs(v - np.round(v)) > 1e-4), 'whole numbers of 0 or more'),
-               'photons of the background': (got['back'], lambda v: ~np.isfinite(v) | (v < 0), 'numbers of 0 or more'),
-               'BACKRATIO': (got['ratio'], lambda v: ~np.isfinite(v) | (v < 0), 'a ratio of areas of 0 or more')}
+    odd_count = lambda v: (v < 0) | (np.abs(v - np.round(v)) > 1e-4)
+    below_zero = lambda v: ~np.isfinite(v) | (v < 0)
+    photons = {'COUNTS': (got['counts'], odd_count, 'whole numbers of 0 or more'),
+               'photons of the background': (got['back'], below_zero, 'numbers of 0 or more'),
+               'BACKRATIO': (got['ratio'], below_zero, 'a ratio of areas of 0 or more')}
     for name, (v, odd, want) in photons.items():
         if (wrong := seen & np.isfinite(got['counts']) & odd(v)).any():
             raise FileError(path, f'{_rows(wrong.any(1))}: {name} {v[tuple(np.argwhere(wrong)[0])]:g}', want,
