@@ -169,3 +169,11 @@ def test_a_million_rows_and_a_pulse_take_seconds(tmp_path):
     got = fit_lightcurve(lc, 'pulse', draws=256)
     assert float(got.value[0,1]) == pytest.approx(.4, abs=.06) and float(got.value[0,2]) == pytest.approx(7., rel=.01)
     assert time.process_time() - begun < 60
+
+def test_a_second_table_of_rates_is_named(tmp_path, plain):
+    with fits.open(plain) as f:
+        second = f[1].copy()
+        second.name = 'RATE2'
+        fits.HDUList([*f, second]).writeto(tmp_path/'two.fits')
+    assert 'not read: 1 further table of rates (RATE2)' in read_lightcurve(tmp_path/'two.fits').said
+    assert 'further' not in read_lightcurve(plain).said

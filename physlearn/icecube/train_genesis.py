@@ -348,5 +348,5 @@ def guide_options(path, d:dict)->tuple: # what a file says; options, sentences o
 def from_file(cls:EventRecipe, path, d):
     "Options of a file; what is not used is said."
     options, notes = guide_options(path, d)
-    for note in notes: print(f'{path}: {note}')
+    for note in notes: print(f'{Path(path).name}: {note}')
     return options

@@ -57,7 +57,7 @@ SCORE = f'log-odds of the classes, or of scatter less {OTHER}'    # what thresho
 def _scatter_in(summary):
     "The statistic `scatter` as `summary_of` holds it (n,) [nat]."
     v = summary[:,list(STATISTICS).index('scatter') - len(STATISTICS)]
-    return v.sign()*torch.expm1(v.abs())
+    return v.sign()*(v.abs().exp() - 1)                    # ONNX has no expm1
 
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0008
 class Classifier(nn.Module):

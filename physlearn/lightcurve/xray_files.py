@@ -293,6 +293,13 @@ def _dwells(table, cols, time, dt, notes):
     return dict(exposure=dt[:,None]*np.ones((1, 3)), counts=unknown, back=unknown, ratio=unknown, rate=rate,
                 err_minus=error, err_plus=error)
 
+def _others(hdus, chosen):
+    "A sentence on further tables of rates."
+    rates = [h for h, cols in _tables(hdus) if h is not chosen and 'TIME' in cols and set(_RATES) & set(cols)]
+    if not rates: return []
+    names = ', '.join(h.name or 'one without a name' for h in rates)
+    return [f"not read: {len(rates)} further table{'s'*(len(rates) > 1)} of rates ({names})"]
+
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil016b
 def _rows(which, most=5):
     "Numbers of rows, from 1, in words."
@@ -386,6 +393,7 @@ def lightcurve_of(data:bytes,   # of a FITS file, unpacked
             head, table = dict(hdus[0].header) | dict(h.header), h.data
             if table is None or not len(table): raise FileError(path, 'has no rows', 'at least one step', h.name)
             events = not set(cols) & ({'ABANDINTENSITY'} | set(_RATES))
+            notes += _others(hdus, h)
             good = lambda ref: _good(path, hdus, ref, notes)
             if events: return _events(path, head, h, cols, good, step, bands, notes)
             return _read(path, head, table, cols, h, notes, least, sort, good)
