@@ -82,7 +82,8 @@ class Classifier(nn.Module):
         ends = torch.where(mask, out, -1.).amax(1), torch.where(mask, out, 1.).amin(1)
         logits = self.head(torch.cat([mean, *ends, summary], 1))
         known = logits[:,1:].logsumexp(1) - logits[:,0]
-        return dict(logits=logits, score=torch.logaddexp(known, _scatter_in(summary) - OTHER))
+        both = torch.stack([known, _scatter_in(summary) - OTHER], 1)
+        return dict(logits=logits, score=both.logsumexp(1))
 
 def prepared(curves:LightCurves)->dict: # steps (R,c), summary (S,k), offsets (S+1,)
     "What the network reads of many curves, computed once."
