@@ -10,7 +10,8 @@ __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 're
            'write_text', 'write_json', 'write_table', 'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
-import contextlib, csv, errno, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time, zipfile, zlib
+import contextlib, csv, errno, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time
+import zipfile, zlib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path

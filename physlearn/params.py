@@ -137,7 +137,8 @@ def read_ranges(items, space,
     "`NAME=LO..HI UNIT` words as Params; scale and prior stay as in the preset."
     out = {}
     for k, v in pairs(items, 'range').items():
-        if not new and k not in space: raise ValueError(f"range {k}: there is no parameter {k}; there are {', '.join(space)}")
+        if not new and k not in space:
+            raise ValueError(f"range {k}: there is no parameter {k}; there are {', '.join(space)}")
         p = space[k] if k in space else Param(0., 1., '1/cm')
         lo, hi = read_range(k, v, p.unit)
         if p.log and lo <= 0:

@@ -157,7 +157,8 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
         rows.append(dict(name=k, before=before, alone=bounds['alone'][i], joint=bounds['joint'][i],
                          after=bounds['range'][i], ratio=ratio,
                          verdict='derivatives cannot tell' if k in blind else verdict(ratio, sd is not None)))
-    return Identifiability(space, [r for r in rows if r['name'] in shown], (*_notes(works, blind), *getattr(sim, 'notes', ())))
+    rows = [r for r in rows if r['name'] in shown]
+    return Identifiability(space, rows, (*_notes(works, blind), *getattr(sim, 'notes', ())))
 
 # %% ../nbs/00_core/08a_posterior.ipynb #lka00002
 def _blind(sim, theta, like, known, F, works, told):

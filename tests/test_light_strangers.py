@@ -55,7 +55,7 @@ def test_other_units_of_rates_are_kept(tmp_path, capsys):
         lc = read_lightcurve(path)
         got = fit_lightcurve(lc)
         assert lc.unit == unit and float(got.value[0,0]) == pytest.approx(size, rel=.01) and got.ok.all(), unit
-        assert got.space['rate'].unit == (unit if shown else '')
+        assert got.space['rate'].unit == (unit if shown else '') and unit in got.method
 
 def test_bright_sources_are_in_the_range(tmp_path):
     lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', 100*C)))
@@ -159,16 +159,14 @@ def test_without_background_the_likelihood_is_that_of_poisson(plain):
     exact = replace(m.like, form='marginal').log_prob(m.y.expand(20, -1, -1), m.sim(theta))
     np.testing.assert_allclose(m.like.log_prob(m.y.expand(20, -1, -1), m.sim(theta)), exact, atol=50*1e-4)
 
-def test_a_million_rows_and_a_pulse_take_seconds(tmp_path):
-    "CPU seconds, generously: 200 rows of 100 photons took minutes."
-    import time
+def test_a_pulse_of_a_bright_source(tmp_path):
+    "200 rows of 100 photons without a background: Poisson's form, and the pulse that was put in."
     rng, t = np.random.default_rng(0), np.arange(200)*1000.
     photons = rng.poisson(100*(1 + .4*np.sin(2*np.pi*t/3600/7)))
     lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', t), ('TIMEDEL', 'D', 's', 10 + 0*t), ('COUNTS', 'J', '', photons)))
-    begun = time.process_time()
+    assert measurement_of(lc, 'pulse').like.form == 'plug_in'
     got = fit_lightcurve(lc, 'pulse', draws=256)
     assert float(got.value[0,1]) == pytest.approx(.4, abs=.06) and float(got.value[0,2]) == pytest.approx(7., rel=.01)
-    assert time.process_time() - begun < 60
 
 def test_a_second_table_of_rates_is_named(tmp_path, plain):
     with fits.open(plain) as f:

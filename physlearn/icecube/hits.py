@@ -173,7 +173,8 @@ class Prior(nn.Module):
         self.gru, self.out = nn.GRU(CODES + 1, hidden, batch_first=True), MLP([hidden, hidden, 3*parts])
         with torch.no_grad():
             self.out[-1].weight *= .1
-            self.out[-1].bias.copy_(torch.cat([torch.zeros(parts), torch.linspace(-1, 1.5, parts), torch.full((parts,), -.5)]))
+            means, widths = torch.linspace(-1, 1.5, parts), torch.full((parts,), -.5)
+            self.out[-1].bias.copy_(torch.cat([torch.zeros(parts), means, widths]))
 
     def parts(self, before, codes, state=None):
         "Log weights, means, log deviations (B,K,M) of pieces, given the piece before each (B,K); the memory."
@@ -236,7 +237,7 @@ class Encoder(nn.Module):
 class Hits(nn.Module):
     "Light profile, its way to the sensors, counts and first times: a generator of events with a likelihood."
     def __init__(self, profile=True,               # False: sensors are independent, given the label
-                 trained_on:str='',                # name of the array whose events train it; sampling says where it differs
+                 trained_on:str='',                # name of the array whose events train it; other ones are said
                  length:float=25.,                 # of a piece of a track [m]
                  ice=SOUTH_POLE,                   # lengths that the formulas are told
                  window=(-4000., 6000.),           # of the readout about t0 [ns]

@@ -41,7 +41,7 @@ def named_bands(lc:LightCurve)->tuple:
     return ('rate',) if n == 1 else tuple(f'rate_{i + 1}' for i in range(n))
 
 def range_of_rates(lc:LightCurve)->tuple: # lowest, highest, unit
-    "0.001 to 100 ct/s, or as far as the light curve reaches; of other units a thousandth to ten times its rates."
+    "0.001 to 100 ct/s, or as far as the light curve reaches; of other units 0.0001 to ten times its largest."
     rate = np.abs(np.where(lc.mask, lc.rate, 0.))
     top = float(np.nanmax(rate))
     if lc.unit == 'ct/s': return 1e-3, max(1e2, 10*top), lc.unit
@@ -147,6 +147,7 @@ def how_fitted(lc, model, red=False):
     "The model, and what the numbered rates are."
     bands = [] if len(lc.labels) == 1 else [', '.join(f'{k} is {v}' for k, v in zip(named_bands(lc), lc.labels))]
     errors = [] if lc.counted else ['rates alone, their errors as halves of normal ones']
+    errors += [] if lc.unit == 'ct/s' else [f'rates in {lc.unit}']
     return '; '.join([f'{model} with red noise' if red else model, *bands, *errors])
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0012
@@ -266,6 +267,7 @@ class IdentifiableLightCurve(Varying):
         shown = without_waves(sim.space)[0]
         print(identifiable(sim.space, sim, like, known_values(sim.space, self.known), self.n, shown))
 
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk013b
 @dataclass(kw_only=True)
 class SimulateLightCurves:
     "Write simulated sources as eROSITA's pipeline would, a FITS file each, with photons, background and gaps."

@@ -73,6 +73,12 @@ def _log_red(t, span, rms, slope, quantiles): # (n,) [h]; (B,1), (B,1), (B,2K); 
     angle = math.pi/span*k[:,None]*t.flatten()
     return (a @ angle.cos() + b @ angle.sin() - rms.square()/2).unflatten(1, t.shape)
 
+def _flicker(red, a, b, span): # parameters of the noise (B,2+2K); steps (n,), [h]; (B,n)
+    "Mean over steps of what red noise multiplies with, by three nodes of Gauss and Legendre."
+    x, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(3))
+    t = (a + b)[:,None]/2 + (b - a)[:,None]/2*x
+    return _log_red(t, span, red[:,:1], red[:,1:2], red[:,2:]).exp() @ (w/2)
+
 # %% ../../nbs/50_lightcurve/53b_rates.ipynb #rates09b
 class Rates:
     "Mean source rates of the bands in each step: theta (B,d) to (B,bands,steps)."
@@ -118,13 +124,7 @@ class Rates:
         more = (self.span,) if self.model == 'trend' else ()
         D = lambda t: MODELS[self.model][0](t, *own[...,None].unbind(1), *more)
         mean = (1 + (D(b) - D(a))/(b - a)).expand(len(theta), -1)
-        return mean*self._flicker(red, a, b) if self.waves else mean
-
-    def _flicker(self, red, a, b):
-        "Mean over steps of what red noise multiplies with, by three nodes of Gauss and Legendre."
-        x, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(3))
-        t = (a + b)[:,None]/2 + (b - a)[:,None]/2*x
-        return _log_red(t, self.span, red[:,:1], red[:,1:2], red[:,2:]).exp() @ (w/2)
+        return mean*_flicker(red, a, b, self.span) if self.waves else mean
 
     def __call__(self, theta:Tensor)->Tensor:
         return theta[:,:len(self.bands),None].double()*self.shape(theta)[:,None]

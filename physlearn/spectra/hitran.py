@@ -545,8 +545,8 @@ def mixed(self:LineList, name:str)->np.ndarray: # gamma or delta; (L,) [cm⁻¹/
     return sum(share*v for share, v in self.around(name))
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #guid0002
-_GUIDE = dict(mid='molec_id', lid='local_iso_id', center='nu', amplitude='sw', gamma_air='gamma_air', gamma_self='gamma_self',
-              e0='elower', n_air='n_air', shift_air='delta_air', abundance='', gDicke='gamma_dicke', nDicke='n_dicke',
+_GUIDE = dict(mid='molec_id', lid='local_iso_id', center='nu', amplitude='sw', gamma_air='gamma_air',
+              gamma_self='gamma_self', e0='elower', n_air='n_air', shift_air='delta_air', abundance='', gDicke='gamma_dicke', nDicke='n_dicke',
               lmf='line_mixing', nlmf='n_line_mixing')
 
 def read_transitions(path)->LineList: # YAML, or numbers between semicolons
