@@ -13,6 +13,7 @@ VERBS = dict(fit='fit measured data by physics alone', simulate='draw states and
              identifiable='say what data can tell, before there are any', train='train a network')
 ON_RUNS = dict(evaluate='measure a run again, beside its rivals; writes its report', report='draw its report again',
                card='show what it is, in Markdown', retrieve='estimate parameters of measured data with it',
+               sample='draw new signals with it, where it is a generator', compare='set it beside other runs',
                resume='go on with an interrupted training', export='write its network as ONNX')
 
 # %% ../nbs/90_cli.ipynb #349791ad
@@ -38,8 +39,8 @@ def _help_of(verb):
     doc = {**VERBS, **ON_RUNS}.get(verb) or next(verbs[verb] for verbs in OWN.values() if verb in verbs)
     doc, names = f'{doc[0].upper()}{doc[1:]}.', [k for k, verbs in EXAMPLES.items() if verb in verbs]
     if verb in ON_RUNS:
-        more = verb in ('retrieve', 'export')
-        usage = f"physlearn {verb} RUN{' FILE ...' if verb == 'retrieve' else ''}{' [options]' if more else ''}"
+        more = verb in ('retrieve', 'export', 'sample', 'compare')
+        usage = f"physlearn {verb} RUN{dict(retrieve=' FILE ...', compare=' RUN ...').get(verb, '')}{' [options]'*more}"
         rest = f'physlearn {verb} RUN --help lists the options.' if more else f'example:\n  physlearn {verb} runs/first'
     else: usage, rest = f'physlearn {verb} INSTRUMENT [options]', '\n'.join(
         f'physlearn {verb} {k} --help lists the options for {k}.' for k in names)
@@ -153,9 +154,9 @@ def keep_memory():
 # %% ../nbs/90_cli.ipynb #6f9a8361
 def _work(verb, instrument, words, prog):
     "Read the words into the command of a verb, and run it."
-    from physlearn.desk import Export, command_of
+    from physlearn.desk import Compare, Export, command_of
     from physlearn.pages import said_if_slow
-    cls = Export if verb == 'export' else command_of(verb, instrument)
+    cls = dict(export=Export, compare=Compare).get(verb) or command_of(verb, instrument)
     default, asked = None, {'-h', '--help'} & set(words)
     given = [w for w in words if w not in ('-h', '--help')]
     if hasattr(cls, 'defaults'): default, given = cls.defaults(given)
@@ -177,7 +178,7 @@ def _on_run(verb, words):
     from physlearn import desk
     from physlearn.instruments import find
     if not words or words[0].startswith('-'): raise ValueError(f"{verb} needs the folder of a run")
-    if verb in desk.ON_RUNS:
+    if verb in desk.ON_RUNS and not (len(words) > 1 and verb in find(desk.open_recipe(words[0]).system).own):
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
     else: _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')

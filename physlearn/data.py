@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
+from fastai.torch_core import to_device
 from fastcore.basics import patch
 from torch import Tensor, nn
 from .files import FileError, check_hdf5, hdf5_dataset, hdf5_names, parsing, regular_file
@@ -529,6 +530,8 @@ def batch(self:SeedDL, b:int)->dict:
     "Batch number `b` of this epoch."
     if not 0 <= b < len(self): raise IndexError(f"batch {b}: there are {len(self)}")
     lo, hi = self.share(b)
+    if getattr(self.source, 'whole', False):              # a batch is more than its rows side by side
+        return to_device(self.source(torch.arange(lo, hi), self.seed, self.split, self.epoch), self.device)
     parts = []
     for k in range(lo//self.block, (hi - 1)//self.block + 1):
         i, j = max(lo - k*self.block, 0), min(hi - k*self.block, self.block)

@@ -6,8 +6,8 @@
 __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of',
            'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
            'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'meanings', 'write_setup', 'read_setup', 'Described',
-           'Train', 'options_in', 'train_command', 'Export', 'evaluate', 'report', 'card', 'resume', 'command_of',
-           'Untrained', 'Fit']
+           'Train', 'options_in', 'train_command', 'Export', 'side_by_side', 'Compare', 'evaluate', 'report', 'card',
+           'resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import math, re, sys
@@ -24,7 +24,7 @@ from .draws import box_posterior
 from .instruments import find, register
 from .likelihood import Measurement, known_pairs, read_noise, real_tensor
 from .misfit import WIDTHS, misfit
-from .pages import Judgement, Picture, bar, plot_truth
+from .pages import Judgement, Picture, bar, plot_truth, text_table
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results, verdict
@@ -145,11 +145,13 @@ def _noises(parts):
     return replace(first, each=(), **rows)
 
 # %% ../nbs/80_desk.ipynb #b9005a86
+def _kept(folder): return open_recipe(folder).kept if (Path(folder)/'recipe.json').exists() else ()
+
 def read_by(command)->list: # a command, or options
     "Files that its options name, apart from those that it writes, and what its run consists of."
     options = {k: v for k, v in vars(command).items() if k not in ('out', 'corner')}
     folder = options.get('folder')
-    return named_files(options) + ([Path(folder)/f for f in PARTS] if folder else [])
+    return named_files(options) + ([Path(folder)/f for f in (*PARTS, *_kept(folder))] if folder else [])
 
 @dataclass(kw_only=True)
 class Setup:
@@ -556,6 +558,46 @@ class Export:
         ready_to_write(out, ('.onnx',), self.overwrite)
         print('wrote', run.export_onnx(out))
 
+# %% ../nbs/80_desk.ipynb #dskcmp02
+def side_by_side(runs)->dict: # of one instrument; a table
+    "What runs differ in, and what they reach: a column for each."
+    systems = list(dict.fromkeys(r.recipe.system for r in runs))
+    if len(systems) > 1:
+        raise ValueError(f"runs of {' and '.join(systems)}: expected runs of one instrument, whose numbers can be compared")
+    options = [asdict(r.recipe) for r in runs]
+    differ = [k for k in options[0] if len({str(o[k]) for o in options}) > 1]
+    numbers = [{k: v for k, v in r.metrics.items() if isinstance(v, (int, float))} for r in runs]
+    names = list(dict.fromkeys(k for n in numbers for k in n))
+    size = lambda r: sum(p.numel() for p in r.model.parameters())/1e6
+    shown = lambda v: ' '.join(map(str, v)) if isinstance(v, tuple) else '-' if v is None else v
+    rows = [[k, *(shown(o[k]) for o in options)] for k in differ]
+    rows.append(['parameters [M]', *map(size, runs)])
+    rows.append([f"{runs[0].sealed.get('monitor') or 'loss'}, of the weights", *(r.sealed.get('value') for r in runs)])
+    rows += [[k, *(n.get(k) for n in numbers)] for k in names]
+    return dict(caption=f'Runs of {systems[0]}', head=['', *(r.name for r in runs)], rows=rows)
+
+@dataclass(kw_only=True)
+class Compare:
+    "Set runs of one instrument side by side: options in which they differ, and the numbers of their evaluations."
+    folders: tyro.conf.Positional[tuple[str, ...]] # runs, like runs/a runs/b
+    out: str|None = None            # table to write, .csv, a row for each run; none if not given
+    overwrite: bool = False         # replace a table that is there
+
+    def run(self):
+        "Load, print, write."
+        if len(self.folders) < 2: raise ValueError("compare needs two runs or more")
+        if self.out: ready_to_write(self.out, ('.csv',), self.overwrite)
+        runs = [Run.load(f) for f in self.folders]
+        table = side_by_side(runs)
+        print(f"{table['caption']}\n{text_table(table)}")
+        for r in runs:
+            if not r.metrics: print(f'{r.name} is not evaluated: physlearn evaluate {r.path}')
+        if not self.out: return
+        text = lambda v: '' if v is None else str(v)
+        write_table(self.out, dict(run=[r.name for r in runs]) | {k: list(map(text, v)) for k, *v in table['rows']})
+        print('wrote', self.out)
+
+# %% ../nbs/80_desk.ipynb #dskcmp03
 def evaluate(folder): # of a run
     "Measure a run again."
     run = Run.load(folder)

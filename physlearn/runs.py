@@ -85,6 +85,9 @@ class Recipe:
         return d
     @classmethod
     def earlier(cls, options): return options # those of a recipe.json, which an earlier version may have written
+    kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
+    home: ClassVar[Path|None] = None        # the run that it is of, once there is one
+    def write_kept(self, out): pass # what a run needs, besides, where its data are not at hand
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
     def continued(self, said):   # what else changes when the command line says this: options as text, by name
         return self
@@ -292,7 +295,9 @@ def open_recipe(path)->Recipe: # folder of a run
     if not path.is_dir():
         raise FileError(path, 'is a file' if path.exists() else 'there is no such folder', 'the folder of a run')
     if not (path/'recipe.json').exists(): raise FileError(path, 'holds no recipe.json', 'the folder of a run')
-    return recipe_from_dict(read_json(path/'recipe.json'), path/'recipe.json')
+    recipe = recipe_from_dict(read_json(path/'recipe.json'), path/'recipe.json')
+    recipe.home = path
+    return recipe
 
 def _verify(path):
     "Compare every sealed file with the manifest."
@@ -301,7 +306,7 @@ def _verify(path):
                         remedy=f"go on with `physlearn resume {path}`")
     sums = read_json(path/'manifest.json')
     if not isinstance(sums, dict): raise FileError(path/'manifest.json', 'holds no sums', 'a SHA-256 for each file')
-    for f in _SEALED:
+    for f in (*_SEALED, *(k for k in sums if k not in _SEALED and k != 'sealed')):
         if not (path/f).exists(): raise FileError(path/f, 'is missing', 'a file of this run')
         if sums.get(f) != sha256(path/f):
             raise FileError(path/f, 'was changed after the run', f"SHA-256 {str(sums.get(f))[:12]}...",
@@ -379,6 +384,7 @@ def _told_to_resume(out):
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):
     "Train in n processes, and write the run."
     say = (lambda *a: None) if quiet else print
+    recipe.home = out if resume else None
     sim = recipe.simulator()
     learn = recipe.learner(sim, device=device if n == 1 else 'cpu')
     if start is not None: recipe.begin(learn.model, start)
@@ -531,6 +537,8 @@ def _start(recipe, out, sim):
     out.mkdir(parents=True, exist_ok=True)
     write_json(out/'space.json', space_of(sim).to_dict())
     write_json(out/'recipe.json', recipe.to_dict())
+    recipe.write_kept(out)
+    recipe.home = out
 
 # %% ../nbs/00_core/07_runs.ipynb #42ffdac1
 def _seal(recipe, out, sim, model, rows, evaluate, say):
@@ -541,7 +549,7 @@ def _seal(recipe, out, sim, model, rows, evaluate, say):
     sealed = last_state(out/'state')[1]['sealed']
     write_history(out/'history.csv', rows, sealed['row'])
     run = Run(out, recipe, sim, model)
-    write_json(out/'manifest.json', {f: sha256(out/f) for f in _SEALED} | dict(sealed=sealed))
+    write_json(out/'manifest.json', {f: sha256(out/f) for f in (*_SEALED, *recipe.kept)} | dict(sealed=sealed))
     say(f"  sealed with {_sealed_as(sealed)}")
     if evaluate: run.evaluate(say=say)
     return run
@@ -606,7 +614,7 @@ def card(self:Run)->str:
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
     parts = lambda t: (f"**{t['caption']}**", t.get('note'), _markdown(t['head'], t['rows']))
     tables = ['\n\n'.join(filter(None, parts(t))) for t in self.metrics.get('tables', [])]
-    files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in _SEALED if (self.path/f).exists())
+    files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in (*_SEALED, *self.recipe.kept) if (self.path/f).exists())
     what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
     epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
     return '\n\n'.join([f"# {self.name}", what, f"Options that differ from the defaults: {options}.",

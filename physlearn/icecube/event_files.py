@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['USUAL', 'NEEDED', 'UNDECLARED', 'TRUTH', 'GuideFile', 'of_file', 'runs', 'EventFiles', 'read_guide', 'narrow',
            'told_of', 'write_guide', 'GuideItems', 'whole_batch', 'make_dataloader', 'write_graphnet', 'sensors_at',
-           'read_graphnet', 'read_prometheus', 'read_geo']
+           'read_graphnet', 'read_prometheus', 'read_geo', 'read_events', 'read_sensors']
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0004
 import contextlib, json, os
@@ -603,3 +603,51 @@ def read_geo(path,             # Prometheus' file of sensors: x, y, z, string, m
     out = of_file(path, make)
     of_file(path, check_frame, out)
     return out
+
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0061
+def read_events(paths,          # a file or folder, or several
+                geometry=None,  # Geometry, or its file: CSV, or Prometheus' .geo; Parquet needs it
+                direction=None, # 'origin' or 'travel', where the file does not say
+                pad=None,       # value of a label that means unknown
+                t0_info=None,   # column of `info` with the time at the vertex, from 0
+               )->Events:
+    "Events of any of our files."
+    paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if isinstance(geometry, (str, Path)): geometry = read_sensors(geometry)
+    given = dict(direction=direction, pad=pad, t0_info=t0_info)
+    if len(paths) > 1 and all(_layout(p) == 'guide' for p in paths): return read_guide(paths, geometry=geometry, **given)
+    sets = [_read_one(p, geometry, **given) for p in paths]
+    return sets[0] if len(sets) == 1 else Events.of(sets)
+
+def read_sensors(path)->Geometry:
+    "Sensors of a table, or of a .geo file, in the frame of the array's centre."
+    if not str(path).endswith('.geo'): return Geometry.load(path)
+    return _shifted(lambda z: read_geo(path, z))
+
+def _shifted(read): # z added [m] -> what is read
+    "As it stands, or from the frame of the surface, where the error says that it is that."
+    try: return read(0.)
+    except FileError as e:
+        if 'shift_z' not in str(e): raise
+        return read(SURFACE)
+
+def _layout(path):
+    "Which of our readers takes a path."
+    if Path(path).is_dir(): return 'graphnet'
+    if str(path).endswith('.parquet'): return 'prometheus'
+    import h5py
+    with parsing(regular_file(path), 'HDF5'), h5py.File(path) as f: own = 'offsets' in f and 'geometry' in f
+    return 'events' if own else 'guide'
+
+def _read_one(path, geometry, direction, pad, t0_info):
+    kind = _layout(path)
+    if kind == 'guide': return read_guide(path, geometry=geometry, direction=direction, pad=pad, t0_info=t0_info)
+    if t0_info is not None: raise FileError(path, 'has no info', "HDF5 in the guide's layout, where t0_info is given")
+    if kind == 'events':
+        if direction or pad is not None:
+            raise FileError(path, 'says its directions itself', remedy='leave out direction and pad')
+        return Events.load(path)
+    if geometry is None:
+        raise FileError(path, 'says nothing of the sensors', 'a table of them', remedy='give geometry, a CSV or .geo file')
+    if kind == 'graphnet': return _shifted(lambda z: read_graphnet(path, geometry, None, direction, None, pad, z))
+    return _shifted(lambda z: read_prometheus(path, geometry, direction, z))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CODES', 'AREA', 'LEAST_PHOTONS', 'FEATURES', 'COUNTS', 'CELLS', 'Pieces', 'muon_light', 'pieces', 'array_of',
            'near_pairs', 'light_pairs', 'delay_cdf', 'delay_quantile', 'log_count', 'log_gamma', 'log_charge',
-           'log_first', 'Prior', 'unfolded', 'Encoder', 'Hits', 'hits_nll']
+           'log_first', 'Prior', 'unfolded', 'Encoder', 'Hits', 'hits_batch', 'hits_nll']
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0004
 import math
@@ -276,16 +276,16 @@ class Hits(nn.Module):
         return alpha, (.5*b).exp(), (pairs['scale'] + torch.lgamma(alpha + 1)/alpha + c - .1).exp()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0035
-@patch
-def batch(self:Hits, events:Events, # label, kind and t0 known
-          kind=None,                # 0 cascade, 1 track (N,); None: that of the events
-         )->dict:                   # tensors
+def hits_batch(events:Events,     # label, kind and t0 known
+               kind=None,         # 0 cascade, 1 track (N,); None: that of the events
+               length:float=25., ice=SOUTH_POLE, # as of `Hits`
+              )->dict:            # tensors
     "What the model reads of events."
     events = events.seen()
     label, t0, n = events.conditions(), events.conditions('t0')[:,0], len(events.geometry)
     kind = events.conditions('kind')[:,0] if kind is None else np.asarray(kind)
-    p = pieces(label, kind, events.geometry, self.length)
-    pairs = light_pairs(p, events.geometry, self.ice)
+    p = pieces(label, kind, events.geometry, length)
+    pairs = light_pairs(p, events.geometry, ice)
     at = torch.from_numpy(events.event*n + events.sensor)
     number = torch.full((len(events)*n,), -1)
     number[at] = torch.arange(len(at))
@@ -295,6 +295,11 @@ def batch(self:Hits, events:Events, # label, kind and t0 known
     return dict(codes=single(p.codes), real=torch.from_numpy(p.real), kind=single(kind), pairs=pairs, at=at,
                 charge=single(events.charge), time=single(events.time - t0[events.event]), of_hit=of_hit,
                 hit=hit[of_hit], observed=torch.from_numpy(events.observed()))
+
+@patch
+def batch(self:Hits, events, kind=None)->dict: # as of `hits_batch`
+    "What this model reads of events."
+    return hits_batch(events, kind, self.length, self.ice)
 
 @patch
 def log_times(self:Hits, b:dict, r, mean, total)->Tensor: # profiles, photons of pairs (P,), of hits (H,); (H,)
@@ -342,7 +347,7 @@ def posterior(self:Hits, b:dict, light)->tuple: # a batch, what `transported` sa
     return self.encoder(*shaped, b['codes'], b['real'])
 
 @patch
-def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); None: fresh ones
+def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); None: the batch's `z`, or fresh ones
     "Bound on the log-density of the events (B,) [nats], profiles (B,K)."
     light, real = self.transported(b['pairs']), b['real']
     kind = F.logsigmoid(self.log_odds*(2*b['kind'] - 1))
@@ -350,7 +355,7 @@ def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); Non
         r = self.mean(b['codes'])[:,:,0]
         return dict(log_prob=self.log_given(b, r, light), log_kind=kind, profile=r)
     m, s = self.posterior(b, light)
-    z = torch.randn_like(m) if z is None else z
+    if z is None: z = b['z'] if 'z' in b else torch.randn_like(m)
     r = torch.where(real, m + s.exp()*z, 0.)
     q = ((-.5*z*z - s - .5*math.log(2*math.pi))*real).sum(1)
     log_prob = self.log_given(b, r, light) + self.prior.log_prob(r, b['codes'], real) - q
@@ -359,7 +364,7 @@ def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); Non
 def hits_nll(out:dict, batch:dict)->Tensor: # scalar [nats]
     "Term: mean negative bound, and the share of tracks; bright events, by their energy, count less."
     weight = 10**(-.25*batch['codes'][:,0,0])                    # 1 at 10 TeV
-    return -(weight*out['log_prob'] + out['log_kind']).mean()
+    return -(weight*out['log_prob'] + out['log_kind']).mean().float()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0039
 @patch
