@@ -5,7 +5,7 @@ that checks it; `page: words` is a place in the docs that says what is otherwise
 yet. The clauses of the guide are taken from it mechanically: none goes without a row."""
 import json, os, re, shlex, textwrap
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 import torch
 from physlearn.callbacks import EarlyStop, LossTerms, Plateau, tiny_learner
 from physlearn.cli import from_words
-from physlearn.desk import train_command
+from physlearn.desk import ON_RUNS, Compare, command_of, train_command
 from physlearn.files import FileError
 from physlearn.icecube.detector import Geometry
 from physlearn.icecube.event_files import make_dataloader, write_guide
@@ -45,8 +45,8 @@ GPUS, TAGS, SENT = (f'tests/test_distributed.py::{name}' for name in ('test_weig
 PAGE = 'nbs/tutorials/training_events.ipynb'
 def said(words): return f'{PAGE}: {words}'
 ASKED, YAML, DIRECTION, EXAMPLES = (OWN + k for k in ('test_commands', 'test_its_yaml_is_taken', 'test_direction', 'test_examples_of_stopping'))
-STOP_TABLE, STOPPED, RATES, WARM, FITS, LOOP, OWN_LOSS = (f'{PAGE}#evg000{n}' for n in (25, 29, 32, 33, 72, 81, 84))
-SIZES, LIKE_TORCH = OWN + 'test_presets', f'{CALLBACKS}#schdec02'
+STOP_TABLE, STOPPED, RATES, FITS, LOOP, OWN_LOSS = (f'{PAGE}#evg000{n}' for n in (25, 29, 32, 72, 81, 84))
+SIZES, LIKE_TORCH, WARM, PLATEAU = (OWN + k for k in ('test_presets', 'test_schedules', 'test_warm_up', 'test_plateau_is_as_asked'))
 INTERVALS = said('after each one the validation loss is computed, a row is logged and a state is saved')
 PROJECT = said('WANDB_PROJECT=icecube-diffusion WANDB_ENTITY=your_username')
 CHOICE = said('DiT for research, CNN for speed, Hybrid between them, says the guide')
@@ -156,7 +156,7 @@ PROMISES = [
     ('Plateau (Reduce on Plateau)', 'plateau_patience: 10', YAML),
     ('Plateau (Reduce on Plateau)', 'plateau_factor: 0.5', YAML),
     ('Plateau (Reduce on Plateau)', 'plateau_min_lr: 1e-6', YAML),
-    ('Plateau (Reduce on Plateau)', '# Automatically uses ReduceLROnPlateau', LIKE_TORCH),
+    ('Plateau (Reduce on Plateau)', '# Automatically uses ReduceLROnPlateau', PLATEAU),
     ('Linear Decay', 'scheduler: "linear"', YAML),
     ('Linear Decay', 'warmup_steps: 1000', YAML),
     ('Linear Decay', '# Automatically uses LinearLR', LIKE_TORCH),
@@ -690,6 +690,45 @@ def test_examples_of_stopping(guide):
         plateau = [cb.patience for cb in stage.callbacks() if isinstance(cb, Plateau)]
         assert plateau == ([int(told['plateau_patience'])] if 'plateau_patience' in told else [])
 
+# ------------------------------------------------------------------------------------------------ schedules
+
+def by_torch(make, epochs):
+    "Rates of a scheduler of torch, epoch by epoch."
+    opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    sched, out = make(opt), []
+    for _ in range(epochs):
+        out.append(opt.param_groups[0]['lr'])
+        opt.step()
+        sched.step()
+    return out
+
+def steered(**options):
+    "The schedule of a training of 24 epochs without warm-up."
+    recipe = replace(PRESETS['dit'], **dict(dict(events=40, epochs=24, lr=1e-3, warmup_ratio=0., warmup_steps=0), **options))
+    (stage,) = recipe.stages()
+    return stage.sched(stage.lr).scheds['lr'] if stage.sched else stage.callbacks()[0]
+
+TORCH = dict(cosine=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 24), step=lambda o: torch.optim.lr_scheduler.StepLR(o, 7, .3),
+             linear=lambda o: torch.optim.lr_scheduler.LinearLR(o, 1., 0., total_iters=24))
+
+@pytest.mark.parametrize('name', TORCH)
+def test_schedules(name):
+    "Rates are those of torch's scheduler that the guide names, with options that are not the usual ones."
+    rate = steered(lr_scheduler=name, step_size=7, gamma=.3)
+    np.testing.assert_allclose([rate(e, 24) for e in range(24)], by_torch(TORCH[name], 24), rtol=1e-9)
+
+def test_plateau_is_as_asked():
+    "So is what lowers the rate on a plateau."
+    cb = steered(lr_scheduler='plateau', plateau_patience=3, plateau_factor=.2, plateau_min_lr=1e-5)
+    assert (cb.patience, cb.factor, cb.min_lr, cb.monitor, cb.mode) == (3, .2, 1e-5, 'valid_loss', 'min')
+
+@pytest.mark.parametrize('ratio, steps, rises', [(.25, 8, 6), (.25, 0, 6), (0., 8, 2), (0., 0, 0)])
+def test_warm_up(ratio, steps, rises):
+    "The ratio counts before the steps: 32 events in batches of 8 are 4 batches an epoch."
+    rate = steered(lr_scheduler='linear', warmup_ratio=ratio, warmup_steps=steps)
+    if rises: assert rate(0, 24) == 0 and rate(rises/2, 24) == pytest.approx(5e-4)
+    assert rate(rises, 24) == pytest.approx(1e-3) and rate((rises + 24)/2, 24) == pytest.approx(5e-4)
+
 # ------------------------------------------------------------------------------------------------ commands
 
 def configurations(guide):
@@ -743,7 +782,7 @@ def ours(command):
         run = Path(given['--checkpoint']).stem.removesuffix('_best')
         return f"physlearn sample runs/{run} --n {given['--num-events']} --out {given['--output']}"
     if program == 'evaluate.py':
-        out = f" --out {Path(given['--output']).stem}.html" if '--output' in given else ''
+        out = f" --out {Path(given.get('--output', 'judged')).stem}.html"
         return f"physlearn judge icecube {given['--real-data']} {given['--generated-data']}{out}"
     if program == 'compare_architectures.py': return ' '.join(['physlearn compare', *(f'runs/{k}_experiment' for k in given['--architectures'])])
     config = Path(given.get('--config', 'default.yaml')).stem
@@ -784,6 +823,22 @@ def on_page(line):
     text = '\n'.join(''.join(c['source']) for c in json.loads((HOME/PAGE).read_text())['cells'])
     return re.search(re.escape(line) + r'( --out [\w./]+)?( *#.*)?(\n|`)', text) is not None
 
+def of_program(command, verb, words):
+    "One of ours for a program of the guide that is not its training: what it is given arrives."
+    _, given = given_in(command)
+    if verb == 'judge': words = words[1:]
+    made = parsed(f'physlearn {verb}', Compare if verb == 'compare' else command_of(verb, find('icecube')), words)
+    if verb == 'compare': assert made.folders == tuple(f'runs/{k}_experiment' for k in given['--architectures'])
+    elif verb == 'sample': assert (made.folder, made.n, made.out) == ('runs/cnn', int(given['--num-events']), given['--output'])
+    else:
+        assert (made.real, made.generated) == (given['--real-data'], given['--generated-data'])
+        assert made.out == f"{Path(given.get('--output', 'judged.png')).stem}.html"
+
+def test_number_of_events():
+    "Its word for how many events to generate is one of ours."
+    for word in ('--n', '--num-events'):
+        assert parsed('physlearn sample', command_of('sample', find('icecube')), ['runs/cnn', word, '1000']).n == 1000
+
 def test_commands(guide):
     "Each command of the guide has one of ours, which stands on the page and asks for the same options."
     configs, lines = configurations(guide), commands_of(guide)
@@ -793,6 +848,8 @@ def test_commands(guide):
         line = ours(command)
         assert on_page(line), (command, line)
         _, verb, *words = shlex.split(line)
+        if verb in ON_RUNS: assert words == ['runs/icecube-dit']
+        elif verb != 'train': of_program(command, verb, words)
         if verb != 'train' or '--from' in words: continue
         made, asked = options_of(words[1:]), asked_in(command, configs)
         assert {k: getattr(made, k) for k in asked} == asked, command
@@ -802,15 +859,23 @@ def test_commands(guide):
         trained += 1
     assert trained == 23
 
+def takes(cls, words):
+    "Whether a command takes these words."
+    default, words = cls.defaults(words) if hasattr(cls, 'defaults') else (None, words)
+    return from_words(cls, words, 'x', default)[1] is None
+
 def test_options_on_the_page():
-    "Every option that the page names in front of a value, and every preset, is one of the command."
-    text = prose(PAGE)
-    known = {f.name.replace('_', '-') for f in fields(EventRecipe)} | {'out', 'from', 'recipe', 'no-stop-verbose', 'real', 'n', 'help', 'logdir'}
+    "Every option that the page names, with its value where there is one, and every preset, is one of the commands."
+    text, instrument = prose(PAGE), find('icecube')
+    train, sample = train_command(instrument), command_of('sample', instrument)
+    others = [sample, *(command_of(verb, instrument) for verb in ('evaluate', 'judge', 'simulate'))]
+    known = {f.name.replace('_', '-') for cls in (train, *others) for f in fields(cls)} | {'from', 'no-stop-verbose', 'help', 'logdir'}
     named = set(re.findall(r'`--([a-z][a-z-]+)', text)) | {w for line in re.findall(r'physlearn [^`\n#]*', text) for w in re.findall(r' --([a-z][a-z-]+)', line)}
     assert sorted(named - known - {flag[2:] for flag in FLAGS}) == []
     for line in re.findall(r'`(--[a-z][^`|]* [^`|]*)`', text):
-        if line.split()[0] in FLAGS and line.split()[0][2:] not in known or re.search('[A-Z]{3}', line): continue        # the guide's; a file of the reader's
-        options_of(['dit', *shlex.split(line)])
+        first, *_ = words = shlex.split(line)
+        if first in FLAGS and first[2:] not in known or re.search('[A-Z]{3}', line): continue        # the guide's; a file of the reader's
+        assert takes(train, ['dit', *words]) or takes(sample, ['runs/cnn', *words]), line
     presets = set(re.findall(r'physlearn train icecube ([a-z]\w*)', text))
     assert presets <= set(PRESETS) and presets >= {'dit', 'cnn', 'hybrid', 'small', 'debug'}
 
