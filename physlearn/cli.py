@@ -56,7 +56,8 @@ WANTED = dict(files='FILE', lines='FILE', partition_sums='FILE', setup='FILE', r
               plot='FILE', corner='FILE', folder='RUN', known='NAME=VALUE', set='NAME=VALUE', range='NAME=LO..HI',
               gas='GAS=LO..HI', without='GAS', window='LO..HI', crop='LO..HI', drop='LO..HI', want='NAME', x='COLUMN',
               y='COLUMN', columns='COLUMN,...', bands='BAND', path='LENGTH',
-              data='FOLDER', cache='FILE', anomaly='RUN')
+              data='FOLDER', cache='FILE', anomaly='RUN', real='FILE', generated='FILE', labels='FILE', train='FILE',
+              geometry='FILE', energy='LO..HI', folders='RUN')
 
 def _leaves(hint):
     "The plain types within a type."

@@ -182,7 +182,7 @@ def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
     recipe = instrument.presets.get('default')
-    if recipe is None or recipe.simulator() is None: raise ValueError(f"{instrument.name} has no simulator")
+    if recipe is None or recipe.simulator() is None: raise ValueError(f"{instrument.name} has no simulator{_others(instrument)}")
     class FromRecipe(Setup):
         def simulator(self): return recipe.simulator()
         def likelihood(self, noise): return recipe.likelihood(noise)
@@ -190,7 +190,7 @@ def setup_of(instrument:Instrument)->type:
 
 def reader_of(instrument:Instrument)->type:
     "Its Reader, also where it is a plain function."
-    if instrument.read is None: raise ValueError(f"{instrument.name} has no reader for files")
+    if instrument.read is None: raise ValueError(f"{instrument.name} has no reader for files{_others(instrument)}")
     if isinstance(instrument.read, type): return instrument.read
     class Plain(Reader):
         def read(self, file, run): return instrument.read(file, run)
@@ -585,7 +585,8 @@ class Compare:
 
     def run(self):
         "Load, print, write."
-        if len(self.folders) < 2: raise ValueError("compare needs two runs or more")
+        if len({str(Path(f).resolve()) for f in self.folders}) < max(2, len(self.folders)):
+            raise ValueError(f"compare {' '.join(self.folders)}: expected two runs or more, each once")
         if self.out: ready_to_write(self.out, ('.csv',), self.overwrite)
         runs = [Run.load(f) for f in self.folders]
         table = side_by_side(runs)
@@ -593,8 +594,9 @@ class Compare:
         for r in runs:
             if not r.metrics: print(f'{r.name} is not evaluated: physlearn evaluate {r.path}')
         if not self.out: return
-        text = lambda v: '' if v is None else str(v)
-        write_table(self.out, dict(run=[r.name for r in runs]) | {k: list(map(text, v)) for k, *v in table['rows']})
+        plain = lambda v: all(x is None or isinstance(x, (int, float)) for x in v)
+        column = lambda v: [math.nan if x is None else x for x in v] if plain(v) else list(map(str, v))
+        write_table(self.out, dict(run=[r.name for r in runs]) | {k: column(v) for k, *v in table['rows']})
         print('wrote', self.out)
 
 # %% ../nbs/80_desk.ipynb #dskcmp03
@@ -631,7 +633,11 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'fit': return command(Fit, instrument, reader_of(instrument), setup_of(instrument))
     if verb == 'retrieve': return command(Retrieve, instrument, reader_of(instrument))
     if verb == 'train': return train_command(instrument)
-    raise ValueError(f"{instrument.name} has no verb {verb!r}")
+    raise ValueError(f"{instrument.name} has no verb {verb!r}{_others(instrument)}")
+
+def _others(instrument):
+    "The verbs that an instrument has, where it has some of its own."
+    return f": it has {', '.join(['train', *instrument.own])}" if instrument.own else ''
 
 # %% ../nbs/80_desk.ipynb #68d91b51
 @dataclass(eq=False)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 # %% ../nbs/00_core/00b_instruments.ipynb #eea95920
 INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk',
-                   lightcurve='physlearn.lightcurve.desk')
+                   lightcurve='physlearn.lightcurve.desk', icecube='physlearn.icecube.desk')
 OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonline',
                         setup='print options as a set-up file, for --setup',
                         windows='say where an instrument should look to tell what is wanted',
                         demo='the main job on an example, with a report'),
-           lightcurve=dict(score='score every source of a folder: variable, odd, and how many by chance'))
+           lightcurve=dict(score='score every source of a folder: variable, odd, and how many by chance'),
+           icecube=dict(judge='judge generated events by real ones, from any two files'))
 
 _imported = {}
 
@@ -55,7 +56,14 @@ EXAMPLES = dict(
         identifiable=['--model pulse --visits 20 --known period=8h'],
         train=['quick --data survey --out runs/xray', 'variability --out runs/variable'],
         score=['runs/variable survey --anomaly runs/xray --out scores.csv --pages 3',
-               'runs/xray survey --out odd.csv']))
+               'runs/xray survey --out odd.csv']),
+    icecube=dict(
+        simulate=['events.h5 --n 1000 --energy 1..100TeV', 'others.h5 --n 200 --energy 1..100TeV --seed 1'],
+        train=['quick --data events.h5 --out runs/ice', 'quick --data events.h5 --no-profile --out runs/independent'],
+        sample=['runs/ice --n 200 --out generated.h5', 'runs/ice --energy 10..50TeV --kind track --n 50 --out tracks.h5'],
+        judge=['events.h5 generated.h5 --out judged.html'],
+        evaluate=['runs/ice --real others.h5 --n 200'],
+        compare=['runs/ice runs/independent --out runs.csv']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002
 _OURS = str(Path(__file__).resolve().parent) if '__file__' in globals() else os.getcwd()

@@ -92,6 +92,7 @@ _MEASURED = re.compile(rf'\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*({_NUMBER}))?\s*
 def measured(text:str,     # like '305±0.5K', '500 mbar', '1.8+-0.1ppm', '7'
              to:str,       # unit of the answer
              name:str='value', # what it is, for the error message
+             bare:bool=True,   # a number alone is taken in `to`; no: it is refused
             )->tuple:      # (value, standard deviation) [to]; raises ValueError
     "Read a value, its standard deviation (0 if not given) and its unit."
     m = _MEASURED.fullmatch(str(text))
@@ -99,6 +100,7 @@ def measured(text:str,     # like '305±0.5K', '500 mbar', '1.8+-0.1ppm', '7'
         raise ValueError(f"{name}={text!r}: write the decimal mark as a point, for example "
                          f"{str(text).replace(',', '.')}")
     if not m: raise ValueError(f"{name}={text!r} is not a number with a unit: write it like '500mbar' or '305±0.5K'")
+    if not (bare or m[3]): raise ValueError(f"{name}={text!r} has no unit: write it like '{text}{to}'")
     if float(m[2] or 0) < 0: raise ValueError(f"{name}={text!r}: an uncertainty is not negative")
     if not math.isfinite(float(m[1])): raise ValueError(f"{name}={text!r} is not finite")
     try: a, b = affine(m[3] or to, to)
@@ -122,13 +124,14 @@ def pairs(items, # words like 'T=305±0.5K'
 def read_range(name:str,
                text:str,   # like '400..600mbar' or '1mbar..2atm'
                unit:str,   # of the answer
+               bare:bool=True, # numbers alone are taken in `unit`; no: they are refused
               )->tuple:    # lower and upper end [unit]; ValueError names what is wrong
     "A range as people write it; a unit behind the upper end is that of both."
     lo, dots, hi = text.partition('..')
     if not (dots and lo and hi):
         raise ValueError(f"range {name}={text!r} is not of the form {name}=LO..HI, for example P=400..600mbar")
     if lo[-1:].isdigit() or lo[-1:] == '.': lo += hi.lstrip('+-.0123456789eE ')
-    try: return measured(lo, unit, name)[0], measured(hi, unit, name)[0]
+    try: return measured(lo, unit, name, bare)[0], measured(hi, unit, name, bare)[0]
     except ValueError as e: raise ValueError(f"range {name}: {e}") from None
 
 def read_ranges(items, space,

@@ -582,9 +582,9 @@ def judged(self:Run)->Judgement:
     with said_if_slow(f'measuring {self.name} beside its rivals'): return judge(self)
 
 @patch
-def evaluate(self:Run, say=print)->dict: # what metrics.json holds
+def evaluate(self:Run, say=print, found:Judgement=None)->dict: # judged anew if None; what metrics.json holds
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
-    found = self.judged()
+    found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     write_json(self.path/'metrics.json', found.numbers | dict(tables=found.tables))
     self.report(found)

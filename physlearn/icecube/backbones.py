@@ -114,7 +114,8 @@ class SelfAttention(nn.Module):
         self.drop, self.gate = nn.Dropout(dropout), nn.Parameter(torch.ones(width))
 
     def forward(self, h, c, observed=None):
-        q, k, v = self.qkv(self.norm(h, c)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B,heads,L,.)
+        parts = self.qkv(self.norm(h, c)).view(*h.shape[:2], 3, self.heads, -1)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)                             # (B,heads,L,.)
         if observed is not None:
             observed = observed | ~observed.any(1, keepdim=True)    # none observed: no mask, rather than 0/0
             observed = observed[:,None,None,:,0].expand(-1, -1, q.shape[2], -1)
@@ -164,7 +165,7 @@ class JoinedEntry(nn.Module):
     def __init__(self, sizes): # of an MLP, channels + 3 first
         super().__init__()
         self.net = MLP(sizes)
-    def forward(self, x, xyz, told): return self.net(torch.cat([x, xyz.expand(len(x), -1, -1)], -1))
+    def forward(self, x, xyz, told): return self.net(torch.cat([x, xyz.expand(x.shape[0], -1, -1)], -1))
 
 FUSIONS = 'SUM', 'FiLM'
 

@@ -10,6 +10,7 @@ __all__ = ['STATISTICS', 'ZENITHS', 'SHELLS', 'EDGES', 'quantities', 'with_error
            'report_page']
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0004
+from dataclasses import replace
 import numpy as np
 from ..pages import Judgement, Picture, html_table, img, page, png, sentences, verdicts
 from .event_judge import (DISTANCES, FREE, PHYSICS, Reader, between, conditioning, copied_share,
@@ -261,7 +262,7 @@ def interactive(events:Events, i:int): # number of the event; a plotly figure
     return go.Figure(parts, layout=dict(title=event_title(events, i), scene=axes))
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0033
-def judge_table(real, generated, weights, known, seed)->tuple: # of a Judgement, Judged
+def judge_table(real, generated, weights, known, seed, rivals=())->tuple: # of a Judgement, Judged
     "The judge beside its baselines."
     a, b = known
     half = np.random.default_rng(seed).permutation(len(real)) < len(real)//2
@@ -272,6 +273,7 @@ def judge_table(real, generated, weights, known, seed)->tuple: # of a Judgement,
              'real against real, halves': judge(real[half], real[~half], seed=seed, known=(x(a, half), x(a, ~half))),
              'classes mixed': judge(real, generated, known=known, shuffle=True, **given),
              'labels alone': judge(real, generated, known=known, groups=('label',), **given)}
+    found |= {k: judge(real, e, seed=seed, known=(a, features(e))) for k, e in dict(rivals).items()}
     one, two = real[half], real[~half]
     baselines = {'labels of other events': shuffled_labels, 'charges of like hits exchanged': scrambled_charges,
                  'noise alone': noise_alone}
@@ -338,9 +340,15 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     "Errors of energy, direction and vertex, generated beside real."
     if train is None:
         half = np.random.default_rng(seed + 1).permutation(len(real)) < len(real)//2
-        train, real, known = real[half], real[~half], (None, known[1])
+        train, real = real[half], real[~half]
+        taken = {row.tobytes() for row in train.label}
+        use = np.array([row.tobytes() not in taken for row in generated.label], dtype=bool)
+        generated, known = generated[use], (None, replace(known[1], x=known[1].x[use]))
     train = without_labels_of(train, real, generated)
-    rows, words = [], (KINDS if kinds_told(real) is not None else ('', ''))
+    caption = 'Energy, direction and vertex read from hits: bias in units of the real scatter, ratio of scatters'
+    head, rows = ['read', 'events', 'bias', 'error', 'ratio', 'error', 'result'], []
+    if not len(train): return dict(caption=caption, head=head, rows=rows, note='no event is left to learn reading from')
+    words = KINDS if kinds_told(real) is not None else ('', '')
     for name, kind, d, n, bias, e1, ratio, e2 in conditioning(Reader(train, seed), real, generated, known):
         few = e1 > .15 or e2 > .15
         good = abs(bias) <= max(.15, 3*e1) and abs(ratio - 1) <= max(.15, 3*e2)
@@ -348,8 +356,6 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
         energy = 'all' if d is None else decade_name(d)
         row = ', '.join(v for v in (name, words[kind], energy) if v not in ('', 'all'))
         rows.append([row, n, bias, e1, ratio, e2, 'too few' if few and good else said])
-    caption = 'Energy, direction and vertex read from hits: bias in units of the real scatter, ratio of scatters'
-    head = ['read', 'events', 'bias', 'error', 'ratio', 'error', 'result']
     return dict(caption=caption, head=head, rows=rows)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0038
@@ -376,10 +382,12 @@ def report(real:Events,       # not used in training
            generated:Events,
            train:Events=None, # the generator's training events, for copies and for reading energies
            weights=(None, None), # of the real and of the generated events
-           seed:int=0)->Judgement:
+           seed:int=0,
+           rivals=(),         # further generated events by name, for the judge
+          )->Judgement:
     "All tables and pictures of a set of generated events."
     known = features(real), features(generated)
-    first, main = judge_table(real, generated, weights, known, seed)
+    first, main = judge_table(real, generated, weights, known, seed, rivals)
     distances, numbers = distance_table(real, generated, known, seed)
     lines = compare(real, generated, weights)
     what = dict(zip(known[0].names, zip(known[0].units, known[0].what)))
@@ -404,8 +412,13 @@ def report(real:Events,       # not used in training
     return Judgement(tables, pictures(real, generated, first['rows']), numbers, note)
 
 def copies_table(real, generated, train, known)->dict: # of a Judgement
-    "Whether generated events lie nearer to training events than to real ones."
-    x = [f.only(*FREE, 'neighbours') for f in (known[1], features(train), known[0])]
+    "Whether generated events lie nearer to training events than to real ones; a real one with the same label is no witness."
+    names = lambda e: np.array([row.tobytes() for row in e.label])
+    theirs = names(generated)
+    mine = np.arange(len(generated))[::2 if np.isin(theirs, names(real)).any() else 1]
+    apart = lambda e: ~np.isin(names(e), theirs[mine])
+    kept = (known[1], mine), (features(train), slice(None)), (known[0], apart(real))
+    x = [replace(f, x=f.x[rows]).only(*FREE, 'neighbours') for f, rows in kept]
     share, error = copied_share(*x)
     said = 'copies' if share > .5 + 3*error else 'no copies seen'
     rows = [['generated', share, error, said], ['without copies', .5, error, '']]

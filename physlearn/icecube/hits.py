@@ -366,6 +366,12 @@ def hits_nll(out:dict, batch:dict)->Tensor: # scalar [nats]
     weight = 10**(-.25*batch['codes'][:,0,0])                    # 1 at 10 TeV
     return -(weight*out['log_prob'] + out['log_kind']).mean().float()
 
+@patch
+def for_export(self:Hits):
+    "ValueError: most of this generator is formulas and draws."
+    raise ValueError("the generator of hits is formulas and draws around small networks, which ONNX does not hold: use "
+                     "`physlearn sample`, or Hits.sample")
+
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0039
 @patch
 @torch.no_grad()

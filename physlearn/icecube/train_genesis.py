@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['NO_HIT', 'LEAST', 'LOWEST', 'HIGHEST', 'PATHS', 'DENSE', 'KEPT', 'MOST_KEPT', 'PRESETS', 'SECTIONS', 'OUTSIDE',
            'SAME', 'WORDS', 'SAID', 'signals_of', 'events_of', 'SignalRows', 'Noised', 'signal_source', 'HitRows',
-           'path_of', 'Diffused', 'denoising', 'EventRecipe', 'ranges_of', 'event_recipe', 'leaves', 'one_word',
-           'guide_options']
+           'path_of', 'Diffused', 'denoising', 'OneStep', 'EventRecipe', 'ranges_of', 'event_recipe', 'leaves',
+           'one_word', 'guide_options']
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0003
 import json, math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 import numpy as np
 import torch
+import tyro
 from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import nn
@@ -127,6 +128,21 @@ class Diffused(nn.Module):
 
 def denoising(out, batch): return out['error']
 
+# %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen012a
+class OneStep(nn.Module):
+    "What a denoiser says of noisy codes x (B,2,sensors) at t (B,) for label (B,6), in float32, all labels known."
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+    def forward(self, x, t, label): return self.net(x, t, label=label)
+
+@patch
+def for_export(self:Diffused)->tuple: # module, example inputs by name, names of the outputs
+    "One step of the denoiser; a sampler such as DDIM stands around it."
+    n = len(self.geometry)
+    label = torch.tensor([[1e4, 1., 2., 0., 0., 0.]]).expand(2, 6).clone()
+    return OneStep(self.net), dict(x=torch.zeros(2, 2, n), t=torch.full((2,), 5.), label=label), ['said']
+
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0013
 @patch
 @torch.no_grad()
@@ -176,7 +192,7 @@ class EventRecipe(Recipe):
     dropout: float = .1             # share of the features that are left out in training
     fusion: str = 'FiLM'            # of label and signals: FiLM or SUM
     kernel_sizes: tuple[int, ...] = (3, 5, 7, 9) # of convolutions along strings, in turn
-    path: str = 'ddpm'              # from data to noise: ddpm, karras or straight
+    path: Annotated[str, tyro.conf.arg(metavar='TEXT')] = 'ddpm' # from data to noise: ddpm, karras or straight
     predicts: str|None = None       # what the network says on the path ddpm: eps or x0; not given: eps
     betas: str = 'linear'           # noise of the steps of ddpm: linear or cosine
     T: int = 1000                   # steps of ddpm
@@ -238,6 +254,8 @@ def used(self:EventRecipe):
     "ValueError for an option that would be ignored."
     hits = self.network == 'hits'
     told = 'network hits' if hits else f'network {self.network}'
+    if hits and self.precision != '32':
+        raise ValueError(f"precision={self.precision!r}: network hits adds up nats of many sensors and needs 32")
     refused = [(k, told) for k in (DENSE if hits else ('piece', 'profile'))]
     refused += [] if self.data else [(k, 'simulated events') for k in _FOR_DATA]
     for k, what in refused:
@@ -378,7 +396,7 @@ def stages(self:EventRecipe)->list:
     return [Stage('train', self.epochs, self.lr, sched=scheds.get(self.lr_scheduler), cbs=cbs)]
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0020
-_HITS = EventRecipe(network='hits', epochs=10, lr=3e-3, batch_size=16, events=10_000, weight_decay=0., warmup_ratio=.01,
+_HITS = EventRecipe(network='hits', gpus=0, epochs=10, lr=3e-3, batch_size=16, events=10_000, weight_decay=0., warmup_ratio=.01,
                     gradient_clip_val=500.) # of nats
 PRESETS = dict(
     default=_HITS, hits=_HITS, quick=replace(_HITS, epochs=3, events=600),

@@ -195,8 +195,7 @@ def length(self:FitLightCurve, name):
     "A time among the options [s]; None where it is not given."
     text = getattr(self, name)
     if text is None: return None
-    if not text.strip()[-1:].isalpha(): raise ValueError(f"{name}={text!r} has no unit: write it like '{text}s'")
-    value = measured(text, 's', name)[0]
+    value = measured(text, 's', name, bare=False)[0]
     if not value > 0: raise ValueError(f"{name}={text!r}: expected a positive length")
     return value
 
@@ -254,9 +253,7 @@ class IdentifiableLightCurve(Varying):
         expect(self, '1 or more', lambda v: v >= 1, 'n')
         expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'background')
         times = {k: getattr(self, k) for k in ('cadence', 'length', 'exposure')}
-        for k, v in times.items():
-            if not v.strip()[-1:].isalpha(): raise ValueError(f"{k}={v!r} has no unit: write it like '{v}s' or '{v}h'")
-        cadence, length, exposure = (measured(v, 's', k)[0] for k, v in times.items())
+        cadence, length, exposure = (measured(v, 's', k, bare=False)[0] for k, v in times.items())
         if not 0 < exposure <= length <= cadence:
             said = ', '.join(f'{k}={v!r}' for k, v in times.items())
             raise ValueError(f"{said}: expected an exposure above 0, no longer than the visit, which ends before the "
