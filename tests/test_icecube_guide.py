@@ -3,31 +3,29 @@
 A row: section of the guide, by its heading; its words; what keeps them. `file::test` is a test, `notebook.ipynb#cell` a cell
 that checks it; `page: words` is a place in the docs that says what is otherwise; `open: group` is a promise that nothing keeps
 yet. The clauses of the guide are taken from it mechanically: none goes without a row."""
-import json, os, re
+import json, os, re, shlex, textwrap
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
 import numpy as np
 import pytest
 import torch
 from physlearn.callbacks import EarlyStop, LossTerms, Plateau, tiny_learner
+from physlearn.cli import from_words
+from physlearn.desk import ON_RUNS, Compare, command_of, train_command
+from physlearn.files import FileError
 from physlearn.icecube.detector import Geometry
 from physlearn.icecube.event_files import make_dataloader, write_guide
 from physlearn.icecube.events import Events
-from physlearn.runs import Recipe, Tell
+from physlearn.icecube.train_genesis import PRESETS, EventRecipe, guide_options
+from physlearn.instruments import find
+from physlearn.runs import Recipe, Tell, read_recipe, stages_of
 from physlearn.train import PhysLearner, Stage, fit_stages, optimizer, read_state
 
 HOME = Path(__file__).parent.parent
 OPEN = 'open: '
-COMMANDS, PRESETS, STOPPING, SCHEDULES, NETWORKS, LOGGING, STATES, TRAINING, DEBUG, SAMPLE, EVALUATE, COMPARE, ADVICE = (
-    OPEN + k for k in ('commands and configuration files', 'presets', 'early stopping', 'schedules', 'networks', 'logging',
-                       'checkpoints', 'training', 'debug', 'sample', 'evaluate', 'compare', 'advice'))
-# nothing keeps these yet. Who keeps one takes it from its group and lowers the number
-STILL_OPEN = {
-    'commands and configuration files': 50, 'networks': 36, 'schedules': 32, 'presets': 25,
-    'early stopping': 25, 'logging': 20, 'training': 17, 'checkpoints': 9, 'evaluate': 9, 'debug': 5,
-    'sample': 5, 'advice': 4, 'compare': 4}
+STILL_OPEN = {}          # group: how many promises nothing keeps yet
 
 OWN = 'tests/test_icecube_guide.py::'
 DEFAULTS, HELD, TUPLES, LINES = (OWN + k for k in ('test_defaults', 'test_what_a_state_holds', 'test_batches', 'test_lines'))
@@ -44,139 +42,148 @@ OPTIM, FEWER, LAST, FINITE = (f'tests/test_training.py::{name}' for name in
 ENDS, KILLED = 'tests/test_first_day.py::test_patience_ends_every_training', 'tests/test_resume.py::test_killed_after_the_last_epoch'
 GPUS, TAGS, SENT = (f'tests/test_distributed.py::{name}' for name in ('test_weights', 'test_tensorboard', 'test_wandb'))
 
+PAGE = 'nbs/tutorials/training_events.ipynb'
+def said(words): return f'{PAGE}: {words}'
+ASKED, YAML, DIRECTION, EXAMPLES = (OWN + k for k in ('test_commands', 'test_its_yaml_is_taken', 'test_direction', 'test_examples_of_stopping'))
+STOP_TABLE, STOPPED, RATES, FITS, LOOP, OWN_LOSS = (f'{PAGE}#evg000{n}' for n in (25, 29, 32, 72, 81, 84))
+SIZES, LIKE_TORCH, WARM, PLATEAU = (OWN + k for k in ('test_presets', 'test_schedules', 'test_warm_up', 'test_plateau_is_as_asked'))
+INTERVALS = said('after each one the validation loss is computed, a row is logged and a state is saved')
+PROJECT = said('WANDB_PROJECT=icecube-diffusion WANDB_ENTITY=your_username')
+CHOICE = said('DiT for research, CNN for speed, Hybrid between them, says the guide')
+
 PROMISES = [
-    ('Basic Training', '# Train with default DiT architecture', COMMANDS),
-    ('Basic Training', 'python scripts/train.py --config configs/default.yaml --data-path /path/to/your/data.h5', COMMANDS),
-    ('Basic Training', '# Train with CNN architecture (faster)', NETWORKS),
-    ('Basic Training', 'python scripts/train.py --config configs/cnn.yaml --data-path /path/to/your/data.h5', COMMANDS),
-    ('Basic Training', '# Train with hybrid architecture (balanced)', NETWORKS),
-    ('Basic Training', 'python scripts/train.py --config configs/hybrid.yaml --data-path /path/to/your/data.h5', COMMANDS),
-    ('Basic Training', '--config configs/default.yaml', COMMANDS),
-    ('Basic Training', '--data-path data.h5', COMMANDS),
-    ('Basic Training', 'python scripts/train.py --config configs/default.yaml --data-path data.h5', COMMANDS),
-    ('Training with Custom Parameters', '# Override specific parameters', COMMANDS),
+    ('Basic Training', '# Train with default DiT architecture', ASKED),
+    ('Basic Training', 'python scripts/train.py --config configs/default.yaml --data-path /path/to/your/data.h5', ASKED),
+    ('Basic Training', '# Train with CNN architecture (faster)', said('# faster')),
+    ('Basic Training', 'python scripts/train.py --config configs/cnn.yaml --data-path /path/to/your/data.h5', ASKED),
+    ('Basic Training', '# Train with hybrid architecture (balanced)', said('# between the two')),
+    ('Basic Training', 'python scripts/train.py --config configs/hybrid.yaml --data-path /path/to/your/data.h5', ASKED),
+    ('Basic Training', '--config configs/default.yaml', ASKED),
+    ('Basic Training', '--data-path data.h5', ASKED),
+    ('Basic Training', 'python scripts/train.py --config configs/default.yaml --data-path data.h5', ASKED),
+    ('Training with Custom Parameters', '# Override specific parameters', ASKED),
     ('Training with Custom Parameters',
      'python scripts/train.py --config configs/default.yaml --data-path /path/to/data.h5 --epochs 200 '
-     '--batch-size 16 --lr 1e-4 --experiment-name "my_experiment"', COMMANDS),
+     '--batch-size 16 --lr 1e-4 --experiment-name "my_experiment"', ASKED),
     ('Training with Custom Parameters',
      'python scripts/train.py --config configs/default.yaml --data-path data.h5 --epochs 200 '
-     '--batch-size 16 --lr 1e-4 --scheduler cosine --experiment-name "my_experiment"', COMMANDS),
-    ('Training with Custom Parameters', '--epochs 200', COMMANDS),
-    ('Training with Custom Parameters', '--batch-size 16', COMMANDS),
-    ('Training with Custom Parameters', '--lr 1e-4', COMMANDS),
-    ('Training with Custom Parameters', '--scheduler cosine', SCHEDULES),
-    ('Training with Custom Parameters', '--experiment-name "my_experiment"', LOGGING),
-    ('Available Configurations', 'The repository includes several pre-configured training setups', PRESETS),
-    ('Default Configuration (`configs/default.yaml`)', 'Architecture: DiT (Diffusion Transformer)', PRESETS),
-    ('Default Configuration (`configs/default.yaml`)', 'Use Case: High-quality generation, research', NETWORKS),
-    ('Default Configuration (`configs/default.yaml`)', 'Parameters: 512 hidden, 8 layers, 8 heads', PRESETS),
-    ('Default Configuration (`configs/default.yaml`)', 'Training: 100 epochs, batch size 8', PRESETS),
-    ('CNN Configuration (`configs/cnn.yaml`)', 'Architecture: CNN-based', PRESETS),
-    ('CNN Configuration (`configs/cnn.yaml`)', 'Use Case: Fast inference, production', NETWORKS),
-    ('CNN Configuration (`configs/cnn.yaml`)', 'Parameters: 256 hidden, 6 layers', PRESETS),
-    ('CNN Configuration (`configs/cnn.yaml`)', 'Training: 50 epochs, batch size 16', PRESETS),
-    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Architecture: CNN + Transformer hybrid', PRESETS),
-    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Use Case: Balanced speed/quality', NETWORKS),
-    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Parameters: 384 hidden, 6 layers, 6 heads', PRESETS),
-    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Training: 50 epochs, batch size 12', PRESETS),
-    ('Small Model Configuration (`configs/small_model.yaml`)', 'Architecture: DiT (smaller)', PRESETS),
-    ('Small Model Configuration (`configs/small_model.yaml`)', 'Use Case: Quick testing, limited resources', NETWORKS),
-    ('Small Model Configuration (`configs/small_model.yaml`)', 'Parameters: 256 hidden, 4 layers, 4 heads', PRESETS),
-    ('Small Model Configuration (`configs/small_model.yaml`)', 'Training: 10 epochs, batch size 16', PRESETS),
-    ('Debug Configuration (`configs/debug.yaml`)', 'Architecture: DiT (minimal)', PRESETS),
-    ('Debug Configuration (`configs/debug.yaml`)', 'Use Case: Debugging, development', PRESETS),
-    ('Debug Configuration (`configs/debug.yaml`)', 'Parameters: 128 hidden, 2 layers, 2 heads', PRESETS),
-    ('Debug Configuration (`configs/debug.yaml`)', 'Training: 2 epochs, batch size 2', PRESETS),
+     '--batch-size 16 --lr 1e-4 --scheduler cosine --experiment-name "my_experiment"', ASKED),
+    ('Training with Custom Parameters', '--epochs 200', ASKED),
+    ('Training with Custom Parameters', '--batch-size 16', ASKED),
+    ('Training with Custom Parameters', '--lr 1e-4', ASKED),
+    ('Training with Custom Parameters', '--scheduler cosine', ASKED),
+    ('Training with Custom Parameters', '--experiment-name "my_experiment"', ASKED),
+    ('Available Configurations', 'The repository includes several pre-configured training setups', SIZES),
+    ('Default Configuration (`configs/default.yaml`)', 'Architecture: DiT (Diffusion Transformer)', SIZES),
+    ('Default Configuration (`configs/default.yaml`)', 'Use Case: High-quality generation, research', said('high-quality generation, research')),
+    ('Default Configuration (`configs/default.yaml`)', 'Parameters: 512 hidden, 8 layers, 8 heads', SIZES),
+    ('Default Configuration (`configs/default.yaml`)', 'Training: 100 epochs, batch size 8', SIZES),
+    ('CNN Configuration (`configs/cnn.yaml`)', 'Architecture: CNN-based', SIZES),
+    ('CNN Configuration (`configs/cnn.yaml`)', 'Use Case: Fast inference, production', said('fast inference, production')),
+    ('CNN Configuration (`configs/cnn.yaml`)', 'Parameters: 256 hidden, 6 layers', SIZES),
+    ('CNN Configuration (`configs/cnn.yaml`)', 'Training: 50 epochs, batch size 16', SIZES),
+    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Architecture: CNN + Transformer hybrid', SIZES),
+    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Use Case: Balanced speed/quality', said('balanced speed and quality')),
+    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Parameters: 384 hidden, 6 layers, 6 heads', SIZES),
+    ('Hybrid Configuration (`configs/hybrid.yaml`)', 'Training: 50 epochs, batch size 12', SIZES),
+    ('Small Model Configuration (`configs/small_model.yaml`)', 'Architecture: DiT (smaller)', SIZES),
+    ('Small Model Configuration (`configs/small_model.yaml`)', 'Use Case: Quick testing, limited resources', said('quick testing, limited resources')),
+    ('Small Model Configuration (`configs/small_model.yaml`)', 'Parameters: 256 hidden, 4 layers, 4 heads', SIZES),
+    ('Small Model Configuration (`configs/small_model.yaml`)', 'Training: 10 epochs, batch size 16', SIZES),
+    ('Debug Configuration (`configs/debug.yaml`)', 'Architecture: DiT (minimal)', SIZES),
+    ('Debug Configuration (`configs/debug.yaml`)', 'Use Case: Debugging, development', said('debugging, development')),
+    ('Debug Configuration (`configs/debug.yaml`)', 'Parameters: 128 hidden, 2 layers, 2 heads', SIZES),
+    ('Debug Configuration (`configs/debug.yaml`)', 'Training: 2 epochs, batch size 2', SIZES),
     ('Early Stopping',
      'Early stopping monitors a metric (e.g., validation loss) and stops training when it stops '
      'improving', ENDS),
-    ('Early Stopping', 'GENESIS supports early stopping to prevent overfitting and save training time', STOPPING),
-    ('Basic Usage', 'python scripts/train.py --data-path data.h5 --early-stopping --early-stopping-patience 20', STOPPING),
-    ('Basic Usage', '--early-stopping', STOPPING),
-    ('Basic Usage', '--early-stopping-patience 20', STOPPING),
-    ('Basic Usage', 'early_stopping: true', STOPPING),
-    ('Basic Usage', 'early_stopping_patience: 20 # Stop after 20 epochs without improvement', STOPPING),
-    ('Basic Usage', 'early_stopping_min_delta: 1e-4 # Minimum change to qualify as improvement', STOPPING),
-    ('Basic Usage', 'early_stopping_mode: "min" # "min" for loss, "max" for accuracy', STOPPING),
-    ('Basic Usage', 'early_stopping_restore_best: true # Restore best weights when stopping', STOPPING),
-    ('Basic Usage', 'early_stopping_verbose: true # Print early stopping messages', STOPPING),
-    ('Early Stopping Parameters', '`early_stopping` | bool | `false` | Enable/disable early stopping', STOPPING),
+    ('Early Stopping', 'GENESIS supports early stopping to prevent overfitting and save training time', STOPPED),
+    ('Basic Usage', 'python scripts/train.py --data-path data.h5 --early-stopping --early-stopping-patience 20', ASKED),
+    ('Basic Usage', '--early-stopping', ASKED),
+    ('Basic Usage', '--early-stopping-patience 20', ASKED),
+    ('Basic Usage', 'early_stopping: true', YAML),
+    ('Basic Usage', 'early_stopping_patience: 20 # Stop after 20 epochs without improvement', YAML),
+    ('Basic Usage', 'early_stopping_min_delta: 1e-4 # Minimum change to qualify as improvement', YAML),
+    ('Basic Usage', 'early_stopping_mode: "min" # "min" for loss, "max" for accuracy', YAML),
+    ('Basic Usage', 'early_stopping_restore_best: true # Restore best weights when stopping', YAML),
+    ('Basic Usage', 'early_stopping_verbose: true # Print early stopping messages', YAML),
+    ('Early Stopping Parameters', '`early_stopping` | bool | `false` | Enable/disable early stopping', STOP_TABLE),
     ('Early Stopping Parameters', '`early_stopping_patience` | int | `20` | Epochs to wait without improvement', DEFAULTS),
     ('Early Stopping Parameters',
      '`early_stopping_min_delta` | float | `1e-4` | Minimum change to qualify as improvement', DEFAULTS),
     ('Early Stopping Parameters',
-     '`early_stopping_mode` | str | `"min"` | `"min"` or `"max"` for metric direction', STOPPING),
+     '`early_stopping_mode` | str | `"min"` | `"min"` or `"max"` for metric direction', DIRECTION),
     ('Early Stopping Parameters', '`early_stopping_baseline` | float | `null` | Baseline value for the metric', DEFAULTS),
     ('Early Stopping Parameters', '`early_stopping_restore_best` | bool | `true` | Restore best weights on stop', DEFAULTS),
     ('Early Stopping Parameters', '`early_stopping_verbose` | bool | `true` | Print early stopping status', DEFAULTS),
-    ('Example Configurations', 'Conservative Early Stopping (Long Patience)', STOPPING),
-    ('Example Configurations', 'num_epochs: 200', COMMANDS),
-    ('Example Configurations', 'scheduler: "cosine"', SCHEDULES),
-    ('Example Configurations', 'early_stopping: true', STOPPING),
-    ('Example Configurations', 'early_stopping_patience: 30 # Wait longer before stopping', STOPPING),
-    ('Example Configurations', 'early_stopping_min_delta: 1e-5', STOPPING),
-    ('Example Configurations', 'Aggressive Early Stopping (Short Patience)', STOPPING),
-    ('Example Configurations', 'num_epochs: 100', COMMANDS),
-    ('Example Configurations', 'early_stopping_patience: 10 # Stop quickly', STOPPING),
-    ('Example Configurations', 'early_stopping_min_delta: 1e-3 # Larger improvement threshold', STOPPING),
-    ('Example Configurations', 'Early Stopping with Plateau Scheduler', STOPPING),
-    ('Example Configurations', 'num_epochs: 300', COMMANDS),
-    ('Example Configurations', 'scheduler: "plateau"', SCHEDULES),
-    ('Example Configurations', 'plateau_patience: 15', SCHEDULES),
-    ('Example Configurations', 'early_stopping_patience: 30 # 2x plateau patience', STOPPING),
+    ('Example Configurations', 'Conservative Early Stopping (Long Patience)', EXAMPLES),
+    ('Example Configurations', 'num_epochs: 200', YAML),
+    ('Example Configurations', 'scheduler: "cosine"', YAML),
+    ('Example Configurations', 'early_stopping: true', YAML),
+    ('Example Configurations', 'early_stopping_patience: 30 # Wait longer before stopping', YAML),
+    ('Example Configurations', 'early_stopping_min_delta: 1e-5', YAML),
+    ('Example Configurations', 'Aggressive Early Stopping (Short Patience)', EXAMPLES),
+    ('Example Configurations', 'num_epochs: 100', YAML),
+    ('Example Configurations', 'early_stopping_patience: 10 # Stop quickly', YAML),
+    ('Example Configurations', 'early_stopping_min_delta: 1e-3 # Larger improvement threshold', YAML),
+    ('Example Configurations', 'Early Stopping with Plateau Scheduler', EXAMPLES),
+    ('Example Configurations', 'num_epochs: 300', YAML),
+    ('Example Configurations', 'scheduler: "plateau"', YAML),
+    ('Example Configurations', 'plateau_patience: 15', YAML),
+    ('Example Configurations', 'early_stopping_patience: 30 # 2x plateau patience', EXAMPLES),
     ('Example Configurations', 'Disable Best Weight Restoration', LAST),
     ('Example Configurations',
      'python scripts/train.py --early-stopping --early-stopping-patience 15 --no-restore-best-weights '
-     '# Keep final weights instead of best', STOPPING),
-    ('Example Configurations', '--no-restore-best-weights # Keep final weights instead of best', STOPPING),
+     '# Keep final weights instead of best', ASKED),
+    ('Example Configurations', '--no-restore-best-weights # Keep final weights instead of best', ASKED),
     ('Training Output with Early Stopping', 'Epoch 45 completed: loss=0.0123', LINES),
     ('Training Output with Early Stopping', 'EarlyStopping: No improvement for 1/20 epochs', STOPS),
     ('Training Output with Early Stopping', 'Epoch 46 completed: loss=0.0121', LINES),
     ('Training Output with Early Stopping', 'EarlyStopping: Metric improved to 0.012100', STOPS),
     ('Training Output with Early Stopping', 'Epoch 65 completed: loss=0.0118', LINES),
     ('Training Output with Early Stopping', 'EarlyStopping: No improvement for 20/20 epochs', STOPS),
-    ('Training Output with Early Stopping', '🛑 Early stopping triggered at epoch 65', STOPPING),
-    ('Training Output with Early Stopping', 'Best score: 0.011500 at epoch 45', STOPPING),
+    ('Training Output with Early Stopping', '🛑 Early stopping triggered at epoch 65', STOPPED),
+    ('Training Output with Early Stopping', 'Best score: 0.011500 at epoch 45', STOPPED),
     ('Training Output with Early Stopping', '✅ Restored best model weights', STOPS),
-    ('Learning Rate Schedulers', 'The repository supports multiple learning rate schedulers', SCHEDULES),
-    ('Cosine Annealing', 'scheduler: "cosine"', SCHEDULES),
-    ('Cosine Annealing', '# - warmup_ratio > 0 이면: total_steps × warmup_ratio 사용', SCHEDULES),
-    ('Cosine Annealing', '# - 그 외: warmup_steps 사용', SCHEDULES),
-    ('Cosine Annealing', 'warmup_steps: 1000', SCHEDULES),
-    ('Cosine Annealing', 'warmup_ratio: 0.04', SCHEDULES),
+    ('Learning Rate Schedulers', 'The repository supports multiple learning rate schedulers', RATES),
+    ('Cosine Annealing', 'scheduler: "cosine"', YAML),
+    ('Cosine Annealing', '# - warmup_ratio > 0 이면: total_steps × warmup_ratio 사용', WARM),
+    ('Cosine Annealing', '# - 그 외: warmup_steps 사용', WARM),
+    ('Cosine Annealing', 'warmup_steps: 1000', YAML),
+    ('Cosine Annealing', 'warmup_ratio: 0.04', YAML),
     ('Cosine Annealing', '# Automatically uses CosineAnnealingLR', COSINE),
-    ('Plateau (Reduce on Plateau)', 'scheduler: "plateau"', SCHEDULES),
-    ('Plateau (Reduce on Plateau)', 'plateau_patience: 10', SCHEDULES),
-    ('Plateau (Reduce on Plateau)', 'plateau_factor: 0.5', SCHEDULES),
-    ('Plateau (Reduce on Plateau)', 'plateau_min_lr: 1e-6', SCHEDULES),
-    ('Plateau (Reduce on Plateau)', '# Automatically uses ReduceLROnPlateau', SCHEDULES),
-    ('Linear Decay', 'scheduler: "linear"', SCHEDULES),
-    ('Linear Decay', 'warmup_steps: 1000', SCHEDULES),
-    ('Linear Decay', '# Automatically uses LinearLR', SCHEDULES),
-    ('Step Decay', 'scheduler: "step"', SCHEDULES),
-    ('Step Decay', 'step_size: 30', SCHEDULES),
-    ('Step Decay', 'gamma: 0.1', SCHEDULES),
-    ('Step Decay', '# Automatically uses StepLR', SCHEDULES),
-    ('Architecture Selection', 'Use DiT for research and high quality', NETWORKS),
-    ('Architecture Selection', 'Use CNN for production and speed', NETWORKS),
-    ('Architecture Selection', 'Use Hybrid for balanced applications', NETWORKS),
+    ('Plateau (Reduce on Plateau)', 'scheduler: "plateau"', YAML),
+    ('Plateau (Reduce on Plateau)', 'plateau_patience: 10', YAML),
+    ('Plateau (Reduce on Plateau)', 'plateau_factor: 0.5', YAML),
+    ('Plateau (Reduce on Plateau)', 'plateau_min_lr: 1e-6', YAML),
+    ('Plateau (Reduce on Plateau)', '# Automatically uses ReduceLROnPlateau', PLATEAU),
+    ('Linear Decay', 'scheduler: "linear"', YAML),
+    ('Linear Decay', 'warmup_steps: 1000', YAML),
+    ('Linear Decay', '# Automatically uses LinearLR', LIKE_TORCH),
+    ('Step Decay', 'scheduler: "step"', YAML),
+    ('Step Decay', 'step_size: 30', YAML),
+    ('Step Decay', 'gamma: 0.1', YAML),
+    ('Step Decay', '# Automatically uses StepLR', LIKE_TORCH),
+    ('Architecture Selection', 'Use DiT for research and high quality', CHOICE),
+    ('Architecture Selection', 'Use CNN for production and speed', CHOICE),
+    ('Architecture Selection', 'Use Hybrid for balanced applications', CHOICE),
     ('Choosing the Right Architecture',
      'DiT | Research, high quality | Long-range dependencies, flexible | High memory, slow | High | '
-     'Slow', NETWORKS),
+     'Slow', said('`dit` | high, slow | all with all | 10 s, 0.62 GB | 65 s, 5.4 GB')),
     ('Choosing the Right Architecture',
-     'CNN | Production, fast inference | Fast, memory efficient | Limited long-range | Low | Fast', NETWORKS),
+     'CNN | Production, fast inference | Fast, memory efficient | Limited long-range | Low | Fast', said('`cnn` | low, fast | neighbours on a string | 0.49 s, 0.32 GB | 3.5 s, 0.92 GB')),
     ('Choosing the Right Architecture',
-     'MLP | Prototyping, baselines | Simple, fast training | Limited expressiveness | Low | Fast', NETWORKS),
+     'MLP | Prototyping, baselines | Simple, fast training | Limited expressiveness | Low | Fast', said('It is wrong about the MLP')),
     ('Choosing the Right Architecture',
-     'Hybrid | Balanced applications | Local + global features | Complex | Medium | Medium', NETWORKS),
+     'Hybrid | Balanced applications | Local + global features | Complex | Medium | Medium', said('`hybrid` | medium, medium | neighbours, then all')),
     ('Choosing the Right Architecture',
-     'ResNet | Stable training | Stable gradients, deep | Limited features | Medium | Medium', NETWORKS),
-    ('For Research Applications', '# Use DiT with cosine annealing', PRESETS),
-    ('For Research Applications', 'python scripts/train.py --config configs/default.yaml --data-path data.h5', COMMANDS),
-    ('For Production Deployment', '# Use CNN with plateau scheduler', PRESETS),
-    ('For Production Deployment', 'python scripts/train.py --config configs/cnn.yaml --data-path data.h5', COMMANDS),
-    ('For Limited Resources', '# Use small model', PRESETS),
-    ('For Limited Resources', 'python scripts/train.py --config configs/small_model.yaml --data-path data.h5', COMMANDS),
+     'ResNet | Stable training | Stable gradients, deep | Limited features | Medium | Medium', said('`resnet` | medium, medium | neighbours on a string | 1.5 s, 0.41 GB | 12 s, 2.0 GB')),
+    ('For Research Applications', '# Use DiT with cosine annealing', said('for research: DiT with cosine annealing')),
+    ('For Research Applications', 'python scripts/train.py --config configs/default.yaml --data-path data.h5', ASKED),
+    ('For Production Deployment', '# Use CNN with plateau scheduler', said('the preset alone has `cosine`')),
+    ('For Production Deployment', 'python scripts/train.py --config configs/cnn.yaml --data-path data.h5', ASKED),
+    ('For Limited Resources', '# Use small model', said('for limited resources: the small model')),
+    ('For Limited Resources', 'python scripts/train.py --config configs/small_model.yaml --data-path data.h5', ASKED),
     ('Data Format Requirements', 'Your HDF5 data file should contain', REFUSED),
     ('Data Format Requirements', '# Required datasets', REFUSED),
     ('Data Format Requirements', 'input: (N, 2, 5160) # PMT signals [npe, time]', REAL),
@@ -190,7 +197,7 @@ PROMISES = [
     ('Data Preprocessing', 'Memory Management: Efficient loading with SWMR support', LOCKS),
     ('Data Preprocessing', 'Batch Processing: Proper batching with geometry expansion', LOADER),
     ('Data Preprocessing', 'Data Types: Automatic conversion to float32', TUPLES),
-    ('Data Splitting', 'Configure train/validation/test splits in your config', COMMANDS),
+    ('Data Splitting', 'Configure train/validation/test splits in your config', YAML),
     ('Data Splitting', 'train_ratio: 0.8', LOADS),
     ('Data Splitting', 'val_ratio: 0.1', LOADS),
     ('Data Splitting', 'test_ratio: 0.1', LOADS),
@@ -200,39 +207,39 @@ PROMISES = [
     ('Training Loop Overview', 'Backward Pass: Compute gradients', OPTIM),
     ('Training Loop Overview', 'Optimization: Update model parameters', OPTIM),
     ('Training Loop Overview', 'Logging: Record metrics and save checkpoints', HELD),
-    ('Essential Parameters', 'num_epochs: 100 # Number of training epochs', COMMANDS),
-    ('Essential Parameters', 'learning_rate: 2e-4 # Initial learning rate', COMMANDS),
-    ('Essential Parameters', 'batch_size: 8 # Batch size', COMMANDS),
-    ('Essential Parameters', 'weight_decay: 0.01 # L2 regularization', COMMANDS),
-    ('Essential Parameters', 'grad_clip_norm: 1.0 # Gradient clipping', COMMANDS),
-    ('Advanced Parameters', 'optimizer: "AdamW" # Optimizer type', COMMANDS),
-    ('Advanced Parameters', 'scheduler: "cosine" # Learning rate scheduler', SCHEDULES),
-    ('Advanced Parameters', '# Warmup 설정 (둘 다 제공되며 ratio가 우선)', SCHEDULES),
-    ('Advanced Parameters', 'warmup_steps: 1000 # 절대 스텝 수 (ratio가 0이거나 미설정일 때 사용)', SCHEDULES),
-    ('Advanced Parameters', 'warmup_ratio: 0.04 # 전체 스텝 대비 비율 (설정되면 이 값이 우선)', SCHEDULES),
-    ('Advanced Parameters', 'use_amp: true # Mixed precision training', COMMANDS),
-    ('Advanced Parameters', 'log_interval: 50 # Logging frequency', LOGGING),
-    ('Advanced Parameters', 'save_interval: 1000 # Checkpoint frequency', STATES),
-    ('Advanced Parameters', 'eval_interval: 500 # Evaluation frequency', STATES),
+    ('Essential Parameters', 'num_epochs: 100 # Number of training epochs', YAML),
+    ('Essential Parameters', 'learning_rate: 2e-4 # Initial learning rate', YAML),
+    ('Essential Parameters', 'batch_size: 8 # Batch size', YAML),
+    ('Essential Parameters', 'weight_decay: 0.01 # L2 regularization', YAML),
+    ('Essential Parameters', 'grad_clip_norm: 1.0 # Gradient clipping', YAML),
+    ('Advanced Parameters', 'optimizer: "AdamW" # Optimizer type', YAML),
+    ('Advanced Parameters', 'scheduler: "cosine" # Learning rate scheduler', YAML),
+    ('Advanced Parameters', '# Warmup 설정 (둘 다 제공되며 ratio가 우선)', WARM),
+    ('Advanced Parameters', 'warmup_steps: 1000 # 절대 스텝 수 (ratio가 0이거나 미설정일 때 사용)', YAML),
+    ('Advanced Parameters', 'warmup_ratio: 0.04 # 전체 스텝 대비 비율 (설정되면 이 값이 우선)', YAML),
+    ('Advanced Parameters', 'use_amp: true # Mixed precision training', YAML),
+    ('Advanced Parameters', 'log_interval: 50 # Logging frequency', INTERVALS),
+    ('Advanced Parameters', 'save_interval: 1000 # Checkpoint frequency', INTERVALS),
+    ('Advanced Parameters', 'eval_interval: 500 # Evaluation frequency', INTERVALS),
     ('Resume Training',
      'python scripts/train.py --config configs/default.yaml --data-path data.h5 '
-     '--resume-from-checkpoint checkpoints/model_epoch_50.pt', STATES),
-    ('Resume Training', '--resume-from-checkpoint checkpoints/model_epoch_50.pt', STATES),
-    ('TensorBoard Logging', 'TensorBoard logs are automatically saved to `./logs/experiment_name/`', LOGGING),
-    ('TensorBoard Logging', 'tensorboard --logdir ./logs', LOGGING),
-    ('TensorBoard Logging', '# View at http://localhost:6006', LOGGING),
+     '--resume-from-checkpoint checkpoints/model_epoch_50.pt', ASKED),
+    ('Resume Training', '--resume-from-checkpoint checkpoints/model_epoch_50.pt', ASKED),
+    ('TensorBoard Logging', 'TensorBoard logs are automatically saved to `./logs/experiment_name/`', said('the guide\'s is `./logs/experiment_name/`')),
+    ('TensorBoard Logging', 'tensorboard --logdir ./logs', said('tensorboard --logdir runs # then open http://localhost:6006')),
+    ('TensorBoard Logging', '# View at http://localhost:6006', said('tensorboard --logdir runs # then open http://localhost:6006')),
     ('TensorBoard Logging', 'Available Metrics', TAGS),
-    ('TensorBoard Logging', '`train/loss`: Training loss', LOGGING),
-    ('TensorBoard Logging', '`train/learning_rate`: Current learning rate', LOGGING),
-    ('TensorBoard Logging', '`train/epoch`: Current epoch', LOGGING),
-    ('TensorBoard Logging', '`eval/loss`: Validation loss (if evaluation enabled)', LOGGING),
-    ('Weights & Biases Integration', 'use_wandb: true', LOGGING),
-    ('Weights & Biases Integration', 'wandb_project: "icecube-diffusion"', LOGGING),
-    ('Weights & Biases Integration', 'wandb_entity: "your_username"', LOGGING),
-    ('Console Logging', 'Current epoch and step', LOGGING),
+    ('TensorBoard Logging', '`train/loss`: Training loss', said('`train/loss` | `train_loss`')),
+    ('TensorBoard Logging', '`train/learning_rate`: Current learning rate', said('`train/learning_rate` | `lr`')),
+    ('TensorBoard Logging', '`train/epoch`: Current epoch', said('`train/epoch` | the horizontal axis')),
+    ('TensorBoard Logging', '`eval/loss`: Validation loss (if evaluation enabled)', said('`eval/loss` | `valid_loss`')),
+    ('Weights & Biases Integration', 'use_wandb: true', YAML),
+    ('Weights & Biases Integration', 'wandb_project: "icecube-diffusion"', PROJECT),
+    ('Weights & Biases Integration', 'wandb_entity: "your_username"', PROJECT),
+    ('Console Logging', 'Current epoch and step', said('number of the epoch, how many of all are done')),
     ('Console Logging', 'Training loss', LINES),
     ('Console Logging', 'Learning rate', LINES),
-    ('Console Logging', 'Progress percentage', LOGGING),
+    ('Console Logging', 'Progress percentage', said('the progress within the epoch in per cent')),
     ('Automatic Checkpointing', 'Regular checkpoints: Every `save_interval` steps', WHOLE),
     ('Automatic Checkpointing', 'Best model: When validation loss improves', FEWER),
     ('Automatic Checkpointing', 'Final checkpoint: At the end of training', KILLED),
@@ -243,156 +250,156 @@ PROMISES = [
     ('Checkpoint Contents', "'scheduler_state_dict': scheduler_state, # if applicable", HELD),
     ('Checkpoint Contents', "'best_loss': best_validation_loss", HELD),
     ('Checkpoint Contents', "'config': experiment_configuration", HELD),
-    ('Resuming Training', '# Resume from specific checkpoint', STATES),
-    ('Resuming Training', '--resume-from-checkpoint checkpoints/model_epoch_50.pt', STATES),
+    ('Resuming Training', '# Resume from specific checkpoint', said('There is no choice of another epoch')),
+    ('Resuming Training', '--resume-from-checkpoint checkpoints/model_epoch_50.pt', ASKED),
     ('Resuming Training',
      'python scripts/train.py --config configs/default.yaml --data-path data.h5 '
-     '--resume-from-checkpoint checkpoints/model_epoch_50.pt', STATES),
-    ('Resuming Training', '# Resume from best checkpoint', STATES),
+     '--resume-from-checkpoint checkpoints/model_epoch_50.pt', ASKED),
+    ('Resuming Training', '# Resume from best checkpoint', said('resume from the best checkpoint')),
     ('Resuming Training',
      'python scripts/train.py --config configs/default.yaml --data-path data.h5 '
-     '--resume-from-checkpoint checkpoints/model_best.pt', STATES),
-    ('Hyperparameter Tuning', 'Start with default learning rates', ADVICE),
-    ('Hyperparameter Tuning', 'Use cosine annealing for stable training', ADVICE),
-    ('Hyperparameter Tuning', 'Tune batch size based on hardware', NETWORKS),
-    ('Cosine Annealing (Recommended)', 'scheduler: "cosine"', SCHEDULES),
-    ('Cosine Annealing (Recommended)', 'learning_rate: 2e-4', COMMANDS),
-    ('Cosine Annealing (Recommended)', 'warmup_steps: 1000', SCHEDULES),
-    ('Plateau Scheduler', 'scheduler: "plateau"', SCHEDULES),
-    ('Plateau Scheduler', 'learning_rate: 2e-4', COMMANDS),
-    ('Plateau Scheduler', 'plateau_patience: 10', SCHEDULES),
-    ('Plateau Scheduler', 'plateau_factor: 0.5', SCHEDULES),
-    ('Plateau Scheduler', 'plateau_min_lr: 1e-6', SCHEDULES),
-    ('DiT Architecture', 'architecture: "dit"', NETWORKS),
-    ('DiT Architecture', 'hidden: 512', NETWORKS),
-    ('DiT Architecture', 'depth: 8', NETWORKS),
-    ('DiT Architecture', 'heads: 8', NETWORKS),
-    ('DiT Architecture', 'fusion: "FiLM"', NETWORKS),
-    ('DiT Architecture', 'mlp_ratio: 4.0', NETWORKS),
-    ('CNN Architecture', 'architecture: "cnn"', NETWORKS),
-    ('CNN Architecture', 'hidden: 256', NETWORKS),
-    ('CNN Architecture', 'depth: 6', NETWORKS),
-    ('CNN Architecture', 'kernel_sizes: [3, 5, 7, 9]', NETWORKS),
-    ('Hybrid Architecture', 'architecture: "hybrid"', NETWORKS),
-    ('Hybrid Architecture', 'hidden: 384', NETWORKS),
-    ('Hybrid Architecture', 'depth: 6', NETWORKS),
-    ('Hybrid Architecture', 'heads: 6', NETWORKS),
-    ('Hybrid Architecture', 'kernel_size: 3', NETWORKS),
-    ('Batch Size Optimization', '8GB | 4-8', NETWORKS),
-    ('Batch Size Optimization', '16GB | 8-16', NETWORKS),
-    ('Batch Size Optimization', '24GB | 16-32', NETWORKS),
-    ('Batch Size Optimization', '32GB+ | 32-64', NETWORKS),
-    ('Out of Memory (OOM)', '# Reduce batch size', COMMANDS),
-    ('Out of Memory (OOM)', 'python scripts/train.py --config configs/default.yaml --batch-size 4', COMMANDS),
-    ('Out of Memory (OOM)', '# Use smaller model', PRESETS),
-    ('Out of Memory (OOM)', 'python scripts/train.py --config configs/small_model.yaml', COMMANDS),
-    ('Out of Memory (OOM)', '# Enable gradient checkpointing (if available)', NETWORKS),
-    ('Training Loss Not Decreasing', '# Check learning rate', ADVICE),
-    ('Training Loss Not Decreasing', 'python scripts/train.py --config configs/default.yaml --lr 1e-4', COMMANDS),
-    ('Training Loss Not Decreasing', '# Enable debug mode', DEBUG),
-    ('Training Loss Not Decreasing', 'python scripts/train.py --config configs/debug.yaml --debug', DEBUG),
+     '--resume-from-checkpoint checkpoints/model_best.pt', ASKED),
+    ('Hyperparameter Tuning', 'Start with default learning rates', said('Start with the default rate, 2e-4, and with `cosine`')),
+    ('Hyperparameter Tuning', 'Use cosine annealing for stable training', said('Start with the default rate, 2e-4, and with `cosine`')),
+    ('Hyperparameter Tuning', 'Tune batch size based on hardware', FITS),
+    ('Cosine Annealing (Recommended)', 'scheduler: "cosine"', YAML),
+    ('Cosine Annealing (Recommended)', 'learning_rate: 2e-4', YAML),
+    ('Cosine Annealing (Recommended)', 'warmup_steps: 1000', YAML),
+    ('Plateau Scheduler', 'scheduler: "plateau"', YAML),
+    ('Plateau Scheduler', 'learning_rate: 2e-4', YAML),
+    ('Plateau Scheduler', 'plateau_patience: 10', YAML),
+    ('Plateau Scheduler', 'plateau_factor: 0.5', YAML),
+    ('Plateau Scheduler', 'plateau_min_lr: 1e-6', YAML),
+    ('DiT Architecture', 'architecture: "dit"', YAML),
+    ('DiT Architecture', 'hidden: 512', YAML),
+    ('DiT Architecture', 'depth: 8', YAML),
+    ('DiT Architecture', 'heads: 8', YAML),
+    ('DiT Architecture', 'fusion: "FiLM"', YAML),
+    ('DiT Architecture', 'mlp_ratio: 4.0', YAML),
+    ('CNN Architecture', 'architecture: "cnn"', YAML),
+    ('CNN Architecture', 'hidden: 256', YAML),
+    ('CNN Architecture', 'depth: 6', YAML),
+    ('CNN Architecture', 'kernel_sizes: [3, 5, 7, 9]', YAML),
+    ('Hybrid Architecture', 'architecture: "hybrid"', YAML),
+    ('Hybrid Architecture', 'hidden: 384', YAML),
+    ('Hybrid Architecture', 'depth: 6', YAML),
+    ('Hybrid Architecture', 'heads: 6', YAML),
+    ('Hybrid Architecture', 'kernel_size: 3', YAML),
+    ('Batch Size Optimization', '8GB | 4-8', FITS),
+    ('Batch Size Optimization', '16GB | 8-16', FITS),
+    ('Batch Size Optimization', '24GB | 16-32', FITS),
+    ('Batch Size Optimization', '32GB+ | 32-64', FITS),
+    ('Out of Memory (OOM)', '# Reduce batch size', said('a smaller batch: `physlearn train icecube dit --batch-size 4`')),
+    ('Out of Memory (OOM)', 'python scripts/train.py --config configs/default.yaml --batch-size 4', ASKED),
+    ('Out of Memory (OOM)', '# Use smaller model', said('a smaller network: `physlearn train icecube small`')),
+    ('Out of Memory (OOM)', 'python scripts/train.py --config configs/small_model.yaml', ASKED),
+    ('Out of Memory (OOM)', '# Enable gradient checkpointing (if available)', said('`--checkpointing`: branches are computed again')),
+    ('Training Loss Not Decreasing', '# Check learning rate', said('a lower rate: `physlearn train icecube dit --lr 1e-4`')),
+    ('Training Loss Not Decreasing', 'python scripts/train.py --config configs/default.yaml --lr 1e-4', ASKED),
+    ('Training Loss Not Decreasing', '# Enable debug mode', said('`physlearn train icecube debug`: compare with 1')),
+    ('Training Loss Not Decreasing', 'python scripts/train.py --config configs/debug.yaml --debug', ASKED),
     ('Training Loss Not Decreasing', '# Check data quality', TUPLES),
     ('Training Loss Not Decreasing',
      'python -c "from dataloader.pmt_dataloader import make_dataloader; loader = '
      'make_dataloader(\'data.h5\'); print(next(iter(loader)))"', OURS),
-    ('Slow Training', '# Use CNN architecture', NETWORKS),
-    ('Slow Training', 'python scripts/train.py --config configs/cnn.yaml', COMMANDS),
-    ('Slow Training', '# Increase batch size', ADVICE),
-    ('Slow Training', 'python scripts/train.py --config configs/default.yaml --batch-size 16', COMMANDS),
+    ('Slow Training', '# Use CNN architecture', said('**slow** | `physlearn train icecube cnn`')),
+    ('Slow Training', 'python scripts/train.py --config configs/cnn.yaml', ASKED),
+    ('Slow Training', '# Increase batch size', said('a larger batch: `physlearn train icecube dit --batch-size 16`')),
+    ('Slow Training', 'python scripts/train.py --config configs/default.yaml --batch-size 16', ASKED),
     ('Slow Training', '# Enable mixed precision', PRECISE),
-    ('Slow Training', '# (set use_amp: true in config)', COMMANDS),
+    ('Slow Training', '# (set use_amp: true in config)', YAML),
     ('NaN/Inf Values', '# Enable anomaly detection', FINITE),
-    ('NaN/Inf Values', 'python scripts/train.py --config configs/debug.yaml --debug', DEBUG),
+    ('NaN/Inf Values', 'python scripts/train.py --config configs/debug.yaml --debug', ASKED),
     ('NaN/Inf Values', '# Check data preprocessing', REFUSED),
-    ('NaN/Inf Values', '# (set replace_time_inf_with: 0.0 in config)', COMMANDS),
-    ('Debug Mode', 'python scripts/train.py --config configs/debug.yaml --debug', DEBUG),
-    ('Debug Mode', '--debug', DEBUG),
+    ('NaN/Inf Values', '# (set replace_time_inf_with: 0.0 in config)', said('`replace_time_inf_with` is not used in training')),
+    ('Debug Mode', 'python scripts/train.py --config configs/debug.yaml --debug', ASKED),
+    ('Debug Mode', '--debug', ASKED),
     ('Debug Mode', 'Anomaly detection', FINITE),
     ('Debug Mode', 'Detailed error messages', FINITE),
-    ('Debug Mode', 'Reduced model size', PRESETS),
-    ('Debug Mode', 'Frequent logging', LOGGING),
-    ('Custom Training Loop', 'For advanced users, you can create custom training loops', TRAINING),
-    ('Custom Training Loop', 'from models.factory import ModelFactory', TRAINING),
+    ('Debug Mode', 'Reduced model size', SIZES),
+    ('Debug Mode', 'Frequent logging', INTERVALS),
+    ('Custom Training Loop', 'For advanced users, you can create custom training loops', LOOP),
+    ('Custom Training Loop', 'from models.factory import ModelFactory', said('`recipe.model(None)`: the network inside of its diffusion')),
     ('Custom Training Loop', 'from dataloader.pmt_dataloader import make_dataloader', OURS),
-    ('Custom Training Loop', 'from config import load_config_from_file', TRAINING),
-    ('Custom Training Loop', 'config = load_config_from_file("configs/default.yaml")', TRAINING),
-    ('Custom Training Loop', 'model, diffusion = ModelFactory.create_model_and_diffusion(', TRAINING),
-    ('Custom Training Loop', 'config.model, config.diffusion, device="cuda"', TRAINING),
+    ('Custom Training Loop', 'from config import load_config_from_file', said('`load_config_from_file("configs/default.yaml")` | `event_recipe(\'dit\')`')),
+    ('Custom Training Loop', 'config = load_config_from_file("configs/default.yaml")', said('`load_config_from_file("configs/default.yaml")` | `event_recipe(\'dit\')`')),
+    ('Custom Training Loop', 'model, diffusion = ModelFactory.create_model_and_diffusion(', said('`recipe.model(None)`: the network inside of its diffusion')),
+    ('Custom Training Loop', 'config.model, config.diffusion, device="cuda"', said('`device="cuda"`')),
     ('Custom Training Loop', 'loader = make_dataloader(config.data.h5_path, batch_size=config.data.batch_size)', TUPLES),
-    ('Custom Training Loop', 'for epoch in range(config.training.num_epochs)', TRAINING),
+    ('Custom Training Loop', 'for epoch in range(config.training.num_epochs)', LOOP),
     ('Custom Training Loop', 'for batch in loader', TUPLES),
     ('Custom Training Loop', 'x_sig, geom, label, idx = batch', TUPLES),
     ('Multi-GPU Training', 'For multi-GPU training', GPUS),
-    ('Multi-GPU Training', "use PyTorch's DataParallel or DistributedDataParallel", TRAINING),
-    ('Multi-GPU Training', '# DataParallel (single node, multiple GPUs)', TRAINING),
-    ('Multi-GPU Training', 'model = torch.nn.DataParallel(model)', TRAINING),
-    ('Multi-GPU Training', '# DistributedDataParallel (multiple nodes)', TRAINING),
-    ('Multi-GPU Training', 'model = torch.nn.parallel.DistributedDataParallel(model)', TRAINING),
-    ('Custom Loss Functions', 'You can implement custom loss functions by modifying the diffusion wrapper', TRAINING),
-    ('Custom Loss Functions', 'class CustomDiffusion(GaussianDiffusion)', TRAINING),
-    ('Custom Loss Functions', 'def loss(self, x0_sig, geom, label)', TRAINING),
-    ('Custom Loss Functions', 'return custom_loss', TRAINING),
-    ('Experiment Tracking', '# Enable all logging', LOGGING),
-    ('Experiment Tracking', 'use_wandb: true', LOGGING),
-    ('Experiment Tracking', 'wandb_project: "icecube-diffusion"', LOGGING),
-    ('Experiment Tracking', 'wandb_entity: "your_username"', LOGGING),
-    ('Experiment Tracking', 'experiment_name: "dit_cosine_annealing_v1"', LOGGING),
-    ('Start Small', 'Begin with debug configuration', PRESETS),
-    ('Start Small', 'Use small model for initial testing', PRESETS),
+    ('Multi-GPU Training', "use PyTorch's DataParallel or DistributedDataParallel", said('`DistributedDataParallel` by way of accelerate')),
+    ('Multi-GPU Training', '# DataParallel (single node, multiple GPUs)', said('`DataParallel` is not offered')),
+    ('Multi-GPU Training', 'model = torch.nn.DataParallel(model)', said('`DataParallel` is not offered')),
+    ('Multi-GPU Training', '# DistributedDataParallel (multiple nodes)', said('`DistributedDataParallel` by way of accelerate')),
+    ('Multi-GPU Training', 'model = torch.nn.parallel.DistributedDataParallel(model)', said('`DistributedDataParallel` by way of accelerate')),
+    ('Custom Loss Functions', 'You can implement custom loss functions by modifying the diffusion wrapper', OWN_LOSS),
+    ('Custom Loss Functions', 'class CustomDiffusion(GaussianDiffusion)', OWN_LOSS),
+    ('Custom Loss Functions', 'def loss(self, x0_sig, geom, label)', OWN_LOSS),
+    ('Custom Loss Functions', 'return custom_loss', OWN_LOSS),
+    ('Experiment Tracking', '# Enable all logging', said('--track wandb --out runs/dit_cosine_annealing_v1')),
+    ('Experiment Tracking', 'use_wandb: true', YAML),
+    ('Experiment Tracking', 'wandb_project: "icecube-diffusion"', PROJECT),
+    ('Experiment Tracking', 'wandb_entity: "your_username"', PROJECT),
+    ('Experiment Tracking', 'experiment_name: "dit_cosine_annealing_v1"', YAML),
+    ('Start Small', 'Begin with debug configuration', said('start small | `physlearn train icecube debug`, then `small`')),
+    ('Start Small', 'Use small model for initial testing', said('start small | `physlearn train icecube debug`, then `small`')),
     ('Start Small', 'Verify data loading and preprocessing', REFUSED),
     ('Monitor Training', 'Use TensorBoard for real-time monitoring', TAGS),
     ('Monitor Training', 'Set up Wandb for experiment tracking', SENT),
     ('Monitor Training', 'Save checkpoints frequently', WHOLE),
     ('Data Quality', 'Check for infinite values in time data', REFUSED),
-    ('Data Quality', 'Normalize geometry coordinates', TRAINING),
+    ('Data Quality', 'Normalize geometry coordinates', said('there are no geometry coordinates to normalize')),
     ('Data Quality', 'Verify event condition ranges', REFUSED),
-    ('Research Workflow', '# 1. Start with debug configuration', COMMANDS),
-    ('Research Workflow', 'python scripts/train.py --config configs/debug.yaml --data-path data.h5', COMMANDS),
-    ('Research Workflow', '# 2. Move to small model', COMMANDS),
-    ('Research Workflow', 'python scripts/train.py --config configs/small_model.yaml --data-path data.h5', COMMANDS),
-    ('Research Workflow', '# 3. Full training with DiT', COMMANDS),
+    ('Research Workflow', '# 1. Start with debug configuration', ASKED),
+    ('Research Workflow', 'python scripts/train.py --config configs/debug.yaml --data-path data.h5', ASKED),
+    ('Research Workflow', '# 2. Move to small model', ASKED),
+    ('Research Workflow', 'python scripts/train.py --config configs/small_model.yaml --data-path data.h5', ASKED),
+    ('Research Workflow', '# 3. Full training with DiT', ASKED),
     ('Research Workflow',
-     'python scripts/train.py --config configs/default.yaml --data-path data.h5 --epochs 200', COMMANDS),
-    ('Research Workflow', '# 4. Evaluate results', EVALUATE),
-    ('Research Workflow', 'python evaluate.py --real-data data.h5 --generated-data generated.h5', EVALUATE),
-    ('Research Workflow', '--real-data data.h5', EVALUATE),
-    ('Research Workflow', '--generated-data generated.h5', EVALUATE),
-    ('Production Workflow', '# 1. Quick test with CNN', COMMANDS),
-    ('Production Workflow', 'python scripts/train.py --config configs/cnn.yaml --data-path data.h5 --epochs 10', COMMANDS),
-    ('Production Workflow', '# 2. Full CNN training', COMMANDS),
-    ('Production Workflow', 'python scripts/train.py --config configs/cnn.yaml --data-path data.h5 --epochs 100', COMMANDS),
-    ('Production Workflow', '# 3. Generate samples', SAMPLE),
+     'python scripts/train.py --config configs/default.yaml --data-path data.h5 --epochs 200', ASKED),
+    ('Research Workflow', '# 4. Evaluate results', said('compares two files, real and generated; that is `judge`')),
+    ('Research Workflow', 'python evaluate.py --real-data data.h5 --generated-data generated.h5', ASKED),
+    ('Research Workflow', '--real-data data.h5', ASKED),
+    ('Research Workflow', '--generated-data generated.h5', ASKED),
+    ('Production Workflow', '# 1. Quick test with CNN', ASKED),
+    ('Production Workflow', 'python scripts/train.py --config configs/cnn.yaml --data-path data.h5 --epochs 10', ASKED),
+    ('Production Workflow', '# 2. Full CNN training', ASKED),
+    ('Production Workflow', 'python scripts/train.py --config configs/cnn.yaml --data-path data.h5 --epochs 100', ASKED),
+    ('Production Workflow', '# 3. Generate samples', said('The checkpoint of the guide\'s `sample.py` is the run')),
     ('Production Workflow',
      'python sample.py --checkpoint checkpoints/cnn_best.pt --num-events 1000 --output '
-     'production_samples.h5', SAMPLE),
-    ('Production Workflow', '--checkpoint checkpoints/cnn_best.pt', SAMPLE),
-    ('Production Workflow', '--num-events 1000', SAMPLE),
-    ('Production Workflow', '--output production_samples.h5', SAMPLE),
-    ('Comparison Workflow', '# 1. Train multiple architectures', COMPARE),
-    ('Comparison Workflow', '--config configs/dit.yaml', PRESETS),
+     'production_samples.h5', ASKED),
+    ('Production Workflow', '--checkpoint checkpoints/cnn_best.pt', ASKED),
+    ('Production Workflow', '--num-events 1000', ASKED),
+    ('Production Workflow', '--output production_samples.h5', ASKED),
+    ('Comparison Workflow', '# 1. Train multiple architectures', ASKED),
+    ('Comparison Workflow', '--config configs/dit.yaml', ASKED),
     ('Comparison Workflow',
      'python scripts/train.py --config configs/dit.yaml --data-path data.h5 --experiment-name '
-     '"dit_experiment"', COMMANDS),
+     '"dit_experiment"', ASKED),
     ('Comparison Workflow',
      'python scripts/train.py --config configs/cnn.yaml --data-path data.h5 --experiment-name '
-     '"cnn_experiment"', COMMANDS),
+     '"cnn_experiment"', ASKED),
     ('Comparison Workflow',
      'python scripts/train.py --config configs/hybrid.yaml --data-path data.h5 --experiment-name '
-     '"hybrid_experiment"', COMMANDS),
-    ('Comparison Workflow', '# 2. Compare architectures', COMPARE),
-    ('Comparison Workflow', 'python compare_architectures.py --architectures dit cnn hybrid', COMPARE),
-    ('Comparison Workflow', '--architectures dit cnn hybrid', COMPARE),
-    ('Comparison Workflow', '# 3. Evaluate all models', EVALUATE),
+     '"hybrid_experiment"', ASKED),
+    ('Comparison Workflow', '# 2. Compare architectures', said('here runs are compared')),
+    ('Comparison Workflow', 'python compare_architectures.py --architectures dit cnn hybrid', ASKED),
+    ('Comparison Workflow', '--architectures dit cnn hybrid', ASKED),
+    ('Comparison Workflow', '# 3. Evaluate all models', ASKED),
     ('Comparison Workflow',
      'python evaluate.py --real-data data.h5 --generated-data dit_samples.h5 --output '
-     'dit_evaluation.png', EVALUATE),
+     'dit_evaluation.png', ASKED),
     ('Comparison Workflow',
      'python evaluate.py --real-data data.h5 --generated-data cnn_samples.h5 --output '
-     'cnn_evaluation.png', EVALUATE),
+     'cnn_evaluation.png', ASKED),
     ('Comparison Workflow',
      'python evaluate.py --real-data data.h5 --generated-data hybrid_samples.h5 --output '
-     'hybrid_evaluation.png', EVALUATE),
-    ('Comparison Workflow', '--output dit_evaluation.png', EVALUATE),
+     'hybrid_evaluation.png', ASKED),
+    ('Comparison Workflow', '--output dit_evaluation.png', said('the guide\'s is one picture')),
 ]
 
 # lines of the guide that introduce, or show how: they promise nothing of their own
@@ -564,17 +571,17 @@ FLAGS = {
     '--epochs': '--epochs', '--batch-size': '--batch-size', '--lr': '--lr', '--scheduler': '--lr-scheduler',
     '--experiment-name': '--out runs/NAME', '--early-stopping': '--patience', '--early-stopping-patience': '--patience',
     '--no-restore-best-weights': '--weights last', '--resume-from-checkpoint': 'physlearn resume RUN; from the best: train --from RUN',
-    '--debug': 'train debug', '--logdir': 'tensorboard --logdir runs', '--checkpoint': 'physlearn sample icecube RUN',
+    '--debug': 'train debug', '--logdir': 'tensorboard --logdir runs', '--checkpoint': 'physlearn sample RUN',
     '--num-events': '--n', '--output': '--out', '--real-data': 'physlearn judge icecube REAL GENERATED',
-    '--generated-data': 'physlearn judge icecube REAL GENERATED', '--architectures': 'physlearn compare icecube RUN RUN ...'}
+    '--generated-data': 'physlearn judge icecube REAL GENERATED', '--architectures': 'physlearn compare RUN RUN ...'}
 
 # key of its YAML files, or parameter of its tables: option of the recipe, and what becomes of the value
 KEYS = dict(
     architecture=('network', 'the same words'), hidden=('hidden', ''), depth=('depth', ''), heads=('heads', ''),
     fusion=('fusion', 'FiLM or SUM'), mlp_ratio=('mlp_ratio', ''), kernel_sizes=('kernel_sizes', 'a list'),
     kernel_size=('kernel_sizes', 'one of them'), train_ratio=('train_ratio', ''), val_ratio=('val_ratio', ''),
-    test_ratio=('test_ratio', ''), replace_time_inf_with=(None, 'a sensor without a hit has no time here'), h5_path=('data', 'beside the file that names it'),
-    num_epochs=('epochs', 'times the pieces of a pass'), learning_rate=('lr', ''), batch_size=('batch_size', ''),
+    test_ratio=('test_ratio', ''), replace_time_inf_with=(None, 'a sensor without a hit has no time here'), h5_path=('data', 'as it stands'),
+    num_epochs=('epochs', ''), learning_rate=('lr', ''), batch_size=('batch_size', ''),
     weight_decay=('weight_decay', ''), grad_clip_norm=('gradient_clip_val', ''), optimizer=('optimizer', 'AdamW: adamw'),
     use_amp=('precision', "true: '16', false: '32'"), scheduler=('lr_scheduler', 'the same words; null: constant'),
     warmup_steps=('warmup_steps', 'batches'), warmup_ratio=('warmup_ratio', 'above 0: of all batches, and warmup_steps does not count'),
@@ -583,7 +590,7 @@ KEYS = dict(
     early_stopping_patience=('patience', ''), early_stopping_min_delta=('min_delta', ''), early_stopping_mode=(None, 'min'),
     early_stopping_baseline=('baseline', ''), early_stopping_restore_best=('weights', 'false: last'),
     early_stopping_verbose=('stop_verbose', ''), log_interval=(None, 'a point for each epoch'),
-    save_interval=(None, 'a state after each epoch'), eval_interval=(None, 'after each epoch, or piece of one'),
+    save_interval=(None, 'a state after each epoch'), eval_interval=(None, 'after each epoch'),
     use_wandb=('track', 'true: wandb'), wandb_project=(None, 'the variable WANDB_PROJECT'),
     wandb_entity=(None, 'the variable WANDB_ENTITY'), experiment_name=(None, 'the name of the run: --out runs/NAME'))
 # options that the recipe of events has to bring; the others are those of every recipe
@@ -598,30 +605,295 @@ def test_translation_is_whole(guide):
     code = re.findall(r'config\.data\.(\w+)|set (\w+): 0', guide)
     assert found['yaml'] - {'training', 'model', 'data'} | found['options'] | {a or b for a, b in code} == set(KEYS)
     assert {option for option, _ in KEYS.values()} - {None} - {f.name for f in fields(Recipe)} == OF_EVENTS
-    from physlearn.icecube.train_genesis import EventRecipe
     assert OF_EVENTS <= {f.name for f in fields(EventRecipe)}
 
-def test_its_yaml_is_taken(guide, tmp_path, capsys):
-    "Every configuration in the guide is read as it stands; what is not used is said."
-    import textwrap
-    from physlearn.icecube.train_genesis import EventRecipe
-    from physlearn.runs import read_recipe
-    blocks = re.findall(r'```yaml\n(.*?)```', guide, re.S)
-    assert len(blocks) > 12
-    for i, text in enumerate(blocks):
-        (tmp_path/f'{i}.yaml').write_text(textwrap.dedent(text))
-        recipe = EventRecipe(**read_recipe(tmp_path/f'{i}.yaml', EventRecipe))
-        recipe.check()
-    said = capsys.readouterr().out
-    for word in ('save_interval', 'eval_interval', 'log_interval', 'WANDB_PROJECT=icecube-diffusion', 'runs/dit_cosine'): assert word in said, word
+# ------------------------------------------------------------------------------------------------ files
 
-def test_presets():
-    "The five configurations of the guide: sizes, epochs and batches."
-    from physlearn.icecube.train_genesis import PRESETS as presets
-    told = {k: (r.network, r.hidden, r.depth, r.heads if r.network != 'cnn' else None, r.epochs, r.batch_size) for k, r in presets.items()}
-    assert told['dit'] == ('dit', 512, 8, 8, 100, 8) and told['cnn'] == ('cnn', 256, 6, None, 50, 16)
-    assert told['hybrid'] == ('hybrid', 384, 6, 6, 50, 12) and told['small'] == ('dit', 256, 4, 4, 10, 16) and told['debug'] == ('dit', 128, 2, 2, 2, 2)
-    r = presets['dit']
+def number(v):
+    "A number of a YAML file; it takes 1e-4 for a word."
+    try: return float(v)
+    except (TypeError, ValueError): return v
+
+def asked_in_file(told):
+    "Options that a file of the guide asks for, by KEYS."
+    out = {}
+    for k, v in told.items():
+        option = KEYS[k][0]
+        if k == 'early_stopping': v = told.get('early_stopping_patience', 20) if v else None
+        if k == 'early_stopping_patience' or option is None: continue
+        if k in ('kernel_size', 'kernel_sizes'): v = tuple(v) if isinstance(v, list) else (v,)
+        if k == 'optimizer': v = v.lower()
+        if k == 'use_amp': v = '16' if v else '32'
+        if k == 'use_wandb': v = 'wandb' if v else None
+        if k == 'early_stopping_restore_best': v = 'best' if v else 'last'
+        out[option] = v if option == 'precision' else number(v)
+    return out
+
+def files_of(guide): return [textwrap.dedent(t) for t in re.findall(r'```yaml\n(.*?)```', guide, re.S)]
+
+def test_its_yaml_is_taken(guide, tmp_path, capsys):
+    "Every configuration in the guide is read as it stands; each key sets the option that it should, and no other; what is not used is said."
+    import yaml
+    assert len(files_of(guide)) > 12
+    seen = set()
+    for i, text in enumerate(files_of(guide)):
+        (tmp_path/f'{i}.yaml').write_text(text)
+        read = yaml.safe_load(text)
+        told = {k: v for part, values in read.items() for k, v in (values.items() if isinstance(values, dict) else [(part, values)])}
+        options = read_recipe(tmp_path/f'{i}.yaml', EventRecipe)
+        assert options == asked_in_file(told), text
+        EventRecipe(**options).check()
+        seen |= set(told)
+    assert seen == of_guide(guide)['yaml'] - {'training', 'model', 'data'}
+    out = capsys.readouterr().out
+    for word in ('save_interval', 'eval_interval', 'log_interval', 'WANDB_PROJECT=icecube-diffusion', 'WANDB_ENTITY=your_username',
+                 'runs/dit_cosine'): assert word in out, word
+
+@pytest.mark.parametrize('more, option, value', [
+    ('training: {early_stopping: true}', 'patience', 20), ('training: {early_stopping: false, early_stopping_patience: 5}', 'patience', None),
+    ('training: {early_stopping_restore_best: false}', 'weights', 'last'), ('training: {early_stopping_baseline: 0.4}', 'baseline', .4),
+    ('training: {scheduler: null}', 'lr_scheduler', 'constant'), ('training: {use_amp: false}', 'precision', '32'),
+    ('use_wandb: false', 'track', None), ('data: {h5_path: data.h5}', 'data', ('data.h5',))])
+def test_other_values_of_a_file(tmp_path, more, option, value):
+    "What its blocks do not say, but its tables do."
+    (tmp_path/'a.yaml').write_text(more)
+    assert getattr(EventRecipe(**read_recipe(tmp_path/'a.yaml', EventRecipe)), option) == value
+
+def test_direction(tmp_path):
+    "A loss falls: the other direction is refused in a file; the callback has both, checked where it is made."
+    (tmp_path/'a.yaml').write_text('training: {early_stopping_mode: max}')
+    with pytest.raises(FileError, match='validation loss is what is watched'): read_recipe(tmp_path/'a.yaml', EventRecipe)
+    assert 'early_stopping_mode: "max"` is refused' in prose(PAGE) and "'r2', 'max'" in cell(*STOPS.split('#'))
+
+def test_defaults_of_its_table(guide):
+    "Its table of early stopping: our defaults, and how long a training waits that only says true."
+    table = dict(re.findall(r'^\| `(early\w+)` \| \w+ \| `(.*?)` \|', guide, re.M))
+    word = dict(false=None, true=True, null=None)
+    asked = {k: word.get(v, number(v.strip('"'))) for k, v in table.items()}
+    assert len(asked) == 7 and asked.pop('early_stopping_mode') == 'min'
+    assert asked.pop('early_stopping_patience') == guide_options('a.yaml', dict(training=dict(early_stopping=True)))[0]['patience']
+    assert asked.pop('early_stopping_restore_best') == (EventRecipe.weights == 'best')
+    assert all(getattr(EventRecipe, KEYS[k][0]) == v for k, v in asked.items()), asked
+
+def test_examples_of_stopping(guide):
+    "Each of its examples reaches the callbacks of the training."
+    text = guide.split('#### Example Configurations')[1].split('#### Training Output')[0]
+    for words in re.findall(r'```yaml\n(.*?)```', text, re.S):
+        told = dict(re.findall(r'(\w+): "?([^"\s]+)', words))
+        line = next(w for w in re.findall(r'`(--epochs [^`]+)`', prose(PAGE)) if f"--patience {told['early_stopping_patience']}" in w
+                    and f"--epochs {told['num_epochs']} " in w)
+        recipe = options_of(['dit', *shlex.split(line)])
+        (stage,) = stages_of(recipe)
+        stop = next(cb for cb in stage.callbacks() if isinstance(cb, EarlyStop))
+        wanted = int(told['early_stopping_patience']), float(told['early_stopping_min_delta']), int(told['num_epochs'])
+        assert (stop.patience, stop.min_delta, stage.epochs) == wanted and stop.restore_best and stop.monitor == 'valid_loss'
+        plateau = [cb.patience for cb in stage.callbacks() if isinstance(cb, Plateau)]
+        assert plateau == ([int(told['plateau_patience'])] if 'plateau_patience' in told else [])
+
+# ------------------------------------------------------------------------------------------------ schedules
+
+def by_torch(make, epochs):
+    "Rates of a scheduler of torch, epoch by epoch."
+    opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    sched, out = make(opt), []
+    for _ in range(epochs):
+        out.append(opt.param_groups[0]['lr'])
+        opt.step()
+        sched.step()
+    return out
+
+def steered(**options):
+    "The schedule of a training of 24 epochs without warm-up."
+    recipe = replace(PRESETS['dit'], **dict(dict(events=40, epochs=24, lr=1e-3, warmup_ratio=0., warmup_steps=0), **options))
+    (stage,) = recipe.stages()
+    return stage.sched(stage.lr).scheds['lr'] if stage.sched else stage.callbacks()[0]
+
+TORCH = dict(cosine=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 24), step=lambda o: torch.optim.lr_scheduler.StepLR(o, 7, .3),
+             linear=lambda o: torch.optim.lr_scheduler.LinearLR(o, 1., 0., total_iters=24))
+
+@pytest.mark.parametrize('name', TORCH)
+def test_schedules(name):
+    "Rates are those of torch's scheduler that the guide names, with options that are not the usual ones."
+    rate = steered(lr_scheduler=name, step_size=7, gamma=.3)
+    np.testing.assert_allclose([rate(e, 24) for e in range(24)], by_torch(TORCH[name], 24), rtol=1e-9)
+
+def test_plateau_is_as_asked():
+    "So is what lowers the rate on a plateau."
+    cb = steered(lr_scheduler='plateau', plateau_patience=3, plateau_factor=.2, plateau_min_lr=1e-5)
+    assert (cb.patience, cb.factor, cb.min_lr, cb.monitor, cb.mode) == (3, .2, 1e-5, 'valid_loss', 'min')
+
+@pytest.mark.parametrize('ratio, steps, rises', [(.25, 8, 6), (.25, 0, 6), (0., 8, 2), (0., 0, 0)])
+def test_warm_up(ratio, steps, rises):
+    "The ratio counts before the steps: 32 events in batches of 8 are 4 batches an epoch."
+    rate = steered(lr_scheduler='linear', warmup_ratio=ratio, warmup_steps=steps)
+    if rises: assert rate(0, 24) == 0 and rate(rises/2, 24) == pytest.approx(5e-4)
+    assert rate(rises, 24) == pytest.approx(1e-3) and rate((rises + 24)/2, 24) == pytest.approx(5e-4)
+
+# ------------------------------------------------------------------------------------------------ commands
+
+def configurations(guide):
+    "Options of its five configurations, from its words: by the name of the file."
+    out, word = {}, r'\*\*: (.*)'
+    for name, text in re.findall(r'^#### \d\. [^\n]* \(`configs/(\w+)\.yaml`\)\n(.*?)(?=^#)', guide, re.M | re.S):
+        network, sizes, training = (re.search(rf'\*\*{k}{word}', text)[1] for k in ('Architecture', 'Parameters', 'Training'))
+        numbers = {k: int(re.search(w, sizes + ', ' + training)[1]) for k, w in
+                   dict(hidden=r'(\d+) hidden', depth=r'(\d+) layers', epochs=r'(\d+) epochs', batch_size=r'batch size (\d+)').items()}
+        heads = re.search(r'(\d+) heads', sizes)
+        kind = 'hybrid' if '+' in network else network.split()[0].split('-')[0].lower()
+        out[name] = numbers | dict(network=kind) | (dict(heads=int(heads[1])) if heads else {})
+    return out | dict(dit=out['default'])
+
+def test_presets(guide):
+    "The five configurations of the guide, number by number; and what its other sections say of the default."
+    asked = configurations(guide)
+    assert len(asked) == 6
+    for name, options in asked.items():
+        recipe = PRESETS[OF_CONFIG.get(name, name)]
+        assert {k: getattr(recipe, k) for k in options} == options, name
+    r = PRESETS['dit']
     assert (r.lr, r.weight_decay, r.gradient_clip_val, r.warmup_steps, r.warmup_ratio, r.step_size, r.gamma) == (2e-4, .01, 1., 1000, .04, 30, .1)
     assert (r.plateau_patience, r.plateau_factor, r.plateau_min_lr, r.min_delta, r.baseline) == (10, .5, 1e-6, 1e-4, None)
-    assert (r.train_ratio, r.val_ratio, r.test_ratio, presets['cnn'].kernel_sizes) == (.8, .1, .1, (3, 5, 7, 9))
+    assert (r.train_ratio, r.val_ratio, r.test_ratio, PRESETS['cnn'].kernel_sizes, r.lr_scheduler) == (.8, .1, .1, (3, 5, 7, 9), 'cosine')
+    assert (PRESETS['hybrid'].kernel_sizes, r.fusion, r.mlp_ratio) == ((3,), 'FiLM', 4.)
+
+def commands_of(guide):
+    "Its command lines, each once, without what is not its own program."
+    blocks = '\n'.join(re.findall(r'```bash\n(.*?)```', guide, re.S)).replace('\\\n', ' ')
+    lines = [line.split('  #')[0] for line in blocks.splitlines() if line.startswith('python ') and not line.startswith('python -c')]
+    return list(dict.fromkeys(' '.join(line.split()) for line in lines))
+
+OF_CONFIG = dict(default='dit', small_model='small')
+FLAG_OF = {'--data-path': 'data', '--epochs': 'epochs', '--batch-size': 'batch_size', '--lr': 'lr', '--scheduler': 'lr_scheduler'}
+
+def given_in(command):
+    "Program of a command of the guide, and what it is given by flag; several values as a list, none as True."
+    _, script, *words = shlex.split(command)
+    given, flag = {}, None
+    for w in words:
+        if w.startswith('--'): given[flag := w] = True
+        elif given[flag] is True: given[flag] = w
+        else: given[flag] = [*([given[flag]] if isinstance(given[flag], str) else given[flag]), w]
+    return Path(script).name, given
+
+def ours(command):
+    "The same command in our words."
+    program, given = given_in(command)
+    if program == 'sample.py':
+        run = Path(given['--checkpoint']).stem.removesuffix('_best')
+        return f"physlearn sample runs/{run} --n {given['--num-events']} --out {given['--output']}"
+    if program == 'evaluate.py':
+        out = f" --out {Path(given.get('--output', 'judged')).stem}.html"
+        return f"physlearn judge icecube {given['--real-data']} {given['--generated-data']}{out}"
+    if program == 'compare_architectures.py': return ' '.join(['physlearn compare', *(f'runs/{k}_experiment' for k in given['--architectures'])])
+    config = Path(given.get('--config', 'default.yaml')).stem
+    preset, checkpoint = OF_CONFIG.get(config, config), given.get('--resume-from-checkpoint')
+    if checkpoint: return f'physlearn train icecube --from runs/icecube-{preset}' if 'best' in checkpoint else f'physlearn resume runs/icecube-{preset}'
+    words = ['physlearn train icecube', preset]
+    for flag, value in given.items():
+        if flag == '--data-path': words.append(f'--data {Path(value).name}')
+        elif flag in FLAG_OF: words.append(f"--{FLAG_OF[flag].replace('_', '-')} {value}")
+        elif flag == '--early-stopping-patience': words.append(f'--patience {value}')
+        elif flag == '--early-stopping' and '--early-stopping-patience' not in given: words.append('--patience 20')
+        elif flag == '--no-restore-best-weights': words.append('--weights last')
+        elif flag == '--experiment-name': words.append(f'--out runs/{value}')
+    return ' '.join(words)
+
+def asked_in(command, configs):
+    "Options that a command of the guide asks for: those of its configuration, and those that it names."
+    _, given = given_in(command)
+    options = dict(configs[Path(given.get('--config', 'default.yaml')).stem])
+    options |= {option: number(given[flag]) for flag, option in FLAG_OF.items() if flag in given}
+    if '--data-path' in given: options['data'] = (Path(given['--data-path']).name,)
+    if '--early-stopping' in given: options['patience'] = int(given.get('--early-stopping-patience', 20))
+    if '--no-restore-best-weights' in given: options['weights'] = 'last'
+    if '--experiment-name' in given: options['out'] = f"runs/{given['--experiment-name']}"
+    return options
+
+def parsed(command, cls, words):
+    "A command as the command line reads it."
+    default, words = cls.defaults(words) if hasattr(cls, 'defaults') else (None, words)
+    made, wrong = from_words(cls, words, command, default)
+    assert not wrong, (command, words, wrong)
+    return made
+
+def options_of(words): return parsed('physlearn train icecube', train_command(find('icecube')), words)
+
+def on_page(line):
+    "Whether a command stands on the page, as it is or with where it writes to."
+    text = '\n'.join(''.join(c['source']) for c in json.loads((HOME/PAGE).read_text())['cells'])
+    return re.search(re.escape(line) + r'( --out [\w./]+)?( *#.*)?(\n|`)', text) is not None
+
+def of_program(command, verb, words):
+    "One of ours for a program of the guide that is not its training: what it is given arrives."
+    _, given = given_in(command)
+    if verb == 'judge': words = words[1:]
+    made = parsed(f'physlearn {verb}', Compare if verb == 'compare' else command_of(verb, find('icecube')), words)
+    if verb == 'compare': assert made.folders == tuple(f'runs/{k}_experiment' for k in given['--architectures'])
+    elif verb == 'sample': assert (made.folder, made.n, made.out) == ('runs/cnn', int(given['--num-events']), given['--output'])
+    else:
+        assert (made.real, made.generated) == (given['--real-data'], given['--generated-data'])
+        assert made.out == f"{Path(given.get('--output', 'judged.png')).stem}.html"
+
+def test_number_of_events():
+    "Its word for how many events to generate is one of ours."
+    for word in ('--n', '--num-events'):
+        assert parsed('physlearn sample', command_of('sample', find('icecube')), ['runs/cnn', word, '1000']).n == 1000
+
+def test_commands(guide):
+    "Each command of the guide has one of ours, which stands on the page and asks for the same options."
+    configs, lines = configurations(guide), commands_of(guide)
+    assert len(lines) == 31, lines
+    trained = 0
+    for command in lines:
+        line = ours(command)
+        assert on_page(line), (command, line)
+        _, verb, *words = shlex.split(line)
+        if verb in ON_RUNS: assert words == ['runs/icecube-dit']
+        elif verb != 'train': of_program(command, verb, words)
+        if verb != 'train' or '--from' in words: continue
+        made, asked = options_of(words[1:]), asked_in(command, configs)
+        assert {k: getattr(made, k) for k in asked} == asked, command
+        said_of = {k for k in asked if k not in ('network', 'hidden', 'depth', 'heads')} | {'out'}
+        usual = PRESETS[words[1]]
+        assert [f.name for f in fields(EventRecipe) if f.name not in said_of and getattr(made, f.name) != getattr(usual, f.name)] == []
+        trained += 1
+    assert trained == 23
+
+def takes(cls, words):
+    "Whether a command takes these words."
+    default, words = cls.defaults(words) if hasattr(cls, 'defaults') else (None, words)
+    return from_words(cls, words, 'x', default)[1] is None
+
+def test_options_on_the_page():
+    "Every option that the page names, with its value where there is one, and every preset, is one of the commands."
+    text, instrument = prose(PAGE), find('icecube')
+    train, sample = train_command(instrument), command_of('sample', instrument)
+    others = [sample, *(command_of(verb, instrument) for verb in ('evaluate', 'judge', 'simulate'))]
+    known = {f.name.replace('_', '-') for cls in (train, *others) for f in fields(cls)} | {'from', 'no-stop-verbose', 'help', 'logdir'}
+    named = set(re.findall(r'`--([a-z][a-z-]+)', text)) | {w for line in re.findall(r'physlearn [^`\n#]*', text) for w in re.findall(r' --([a-z][a-z-]+)', line)}
+    assert sorted(named - known - {flag[2:] for flag in FLAGS}) == []
+    for line in re.findall(r'`(--[a-z][^`|]* [^`|]*)`', text):
+        first, *_ = words = shlex.split(line)
+        if first in FLAGS and first[2:] not in known or re.search('[A-Z]{3}', line): continue        # the guide's; a file of the reader's
+        assert takes(train, ['dit', *words]) or takes(sample, ['runs/cnn', *words]), line
+    presets = set(re.findall(r'physlearn train icecube ([a-z]\w*)', text))
+    assert presets <= set(PRESETS) and presets >= {'dit', 'cnn', 'hybrid', 'small', 'debug'}
+
+# ------------------------------------------------------------------------------------------------ figures
+
+def test_costs_are_those_measured():
+    "Seconds and memory of the page are those of the benchmark, to two digits."
+    found = json.loads((HOME/'benchmarks/results/backbones.json').read_text())['raw']['found']
+    text, two = prose(PAGE), lambda v: float(f'{v:.2g}')
+    for name in ('dit', 'hybrid', 'mlp', 'resnet', 'cnn', 'small', 'debug'):
+        row = re.search(rf'\| `{name}` \|([^|]*\|){{2}} ([\d.]+) s, ([\d.]+) GB \|.*? ([\d.]+) s, ([\d.]+) GB \|', text)
+        step = found[f"{name} training step, batch 2, dropout 0.1{', depth 1' if name == 'hybrid' else ''}"]
+        forward = found[f'{name} forward, batch 1']
+        measured = [two(v) for v in (forward['cpu_s'], forward['gb'], step['cpu_s'], step['gb'])]
+        assert [float(v) for v in row.groups()[1:]] == measured, name
+    again = {k: found[f'{k} training step, batch 2, dropout 0.1, checkpointing'] for k in ('small', 'mlp', 'cnn', 'resnet')}
+    more = [again[k]['cpu_s']/found[f'{k} training step, batch 2, dropout 0.1']['cpu_s'] for k in again]
+    assert .35 < min(more) - 1 and max(more) - 1 < .65 and '40 to 60 % more time' in text
+    assert [two(again[k]['gb']) for k in ('small', 'mlp')] == [1.1, 1.7] and '`small` 1.1 instead of 1.6 GB, `mlp` 1.7 instead of 3.3' in text
+    former, now = (found[f'{k} training step, batch 2, dropout 0.1, depth 1']['gb'] for k in ('control: dit with dropout on attention weights', 'dit'))
+    assert (two(former), two(now)) == (7.8, 1.2) and '7.8 instead of 1.2 GB' in text
