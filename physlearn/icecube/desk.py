@@ -151,6 +151,7 @@ def conditions(self:SampleEvents, run, geometry)->tuple: # numbers (N,), labels 
         if len(number) > len(again := np.unique(again)): said += f', {len(number)/len(again):.3g} events of each'
     return number, label, self.kinds(number, kind), said
 
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk010k
 @patch
 def kinds(self:SampleEvents, number, known)->np.ndarray: # (N,), kinds of the labels; (N,), NaN: the run draws it
     "Cascades or tracks, as the command says."
@@ -238,6 +239,7 @@ def never_seen(real, train)->tuple: # Events, Events or None; those that can jud
     gone = len(real) - len(fresh)
     return fresh, [f"{gone} of {len(real)} events were trained on: left out"]*(gone > 0)
 
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk013e
 @dataclass(kw_only=True)
 class EvaluateEvents:
     "Judge events of a run by real ones: report.html, metrics.json and the card are written."
