@@ -65,7 +65,9 @@ def test_labels_of_files(here, capsys):
 
 def test_labels_outside_are_marked(here, capsys):
     "Energies, kinds and vertices that the run has not learned from: said, and marked in the file."
-    far = sampled('far.h5', '--energy', '1..10PeV', '--kind', 'track', '--n', '5')
+    assert main('sample hits --energy 1..10PeV --kind track --n 5 --out far.h5'.split()) == 2
+    assert '5 of 5 events lie outside' in (said := capsys.readouterr().err) and '--beyond' in said and not os.path.exists('far.h5')
+    far = sampled('far.h5', '--energy', '1..10PeV', '--kind', 'track', '--n', '5', '--beyond')
     assert '5 of 5 events lie outside' in capsys.readouterr().out and far.more['outside'].all()
     assert any('5 of 5' in n for n in far.notes)
     near = sampled('near.h5', '--n', '30')
