@@ -4,7 +4,7 @@
     PHYSLEARN_DATA=folder python benchmarks/hits.py judge cascade|track|quiet|reader|decade|cost|all [folder]
     PHYSLEARN_DATA=folder python benchmarks/hits.py report [folder]
 
-IceCube's geometry, 0.1-1000 TeV, 500 dark counts a second in 10 us, no cleaning; 10,000 simulated events to learn
+IceCube's geometry, 0.1-1000 TeV, 500 dark counts a second in 10 us, no cleaning; 40,000 simulated events to learn
 from, half of them tracks. Generated events have the labels of simulated ones that nobody trained on. `independent` has
 sensors that are independent given the label, trained alike; `untrained` is the generator before it has learnt;
 `simulated` are other simulated events with the same labels: what a perfect generator would have. The judge is that of
@@ -30,7 +30,7 @@ from physlearn.icecube.event_report import compare, decade_name, quantities
 from physlearn.icecube.event_simulate import KINDS, simulate
 from physlearn.icecube.hits import Hits, hits_nll
 
-TRAIN, BATCH, RATE = 10_000, 16, 3e-3
+TRAIN, BATCH, RATE = 40_000, 16, 3e-3
 EVENTS, EARLY, LIKELY, READ, COSTS = 10_000, 5000, 500, 16_000, 512     # of each part
 RANGE, DECADES = (1e2, 1e6), (2, 3, 4, 5)                               # [GeV], log10 of their lower ends
 NAMES = 'profile', 'independent'
