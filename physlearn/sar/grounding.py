@@ -92,6 +92,7 @@ class Grounder(nn.Module):
         with torch.no_grad():
             self.net.exit[-1].conv.weight *= .1
             self.net.exit[-1].conv.bias.zero_()
+        self.to(memory_format=torch.channels_last)
 
     def shown(self, batch)->Tensor: # (B,8,H,W)
         "What the network sees: radar and whether it is there, the picture, the holes."
@@ -100,7 +101,8 @@ class Grounder(nn.Module):
         if self.training and 'lose' in batch: there = there*(batch['lose'] >= self.lose_sar).to(there)[:,None,None,None]
         if 'sar' in batch: there = there*batch['sar'].to(there)[:,None,None,None]
         there = there.expand(-1, 1, *s1.shape[2:])
-        return torch.cat([s1*there, there, (given - MIDDLE)/SCALE, hole.to(s1)], 1)
+        seen = torch.cat([s1*there, there, (given - MIDDLE)/SCALE, hole.to(s1)], 1)
+        return seen.contiguous(memory_format=torch.channels_last)             # a quarter faster on a CPU
 
     def forward(self, batch:dict)->dict: # s1 (B,2,H,W) encoded, given (B,4,H,W) [-], hole (B,1,H,W); lose (B,) draws
         "mean (B,4,H,W) [-] and logvar (B,4,H,W); of a flow the error (scalar) of what it says of the noise."
