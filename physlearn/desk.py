@@ -499,7 +499,8 @@ class Train:
     def defaults(cls, words): # the words of the command line
         "What the options are where they are not given, and the words that are left."
         instrument, named = cls.instrument, bool(words) and not words[0].startswith('-')
-        name, said = words[0] if named else 'default', options_in(words)
+        said = options_in(words)
+        name = words[0] if named else cls.preset_of(said)
         if name not in instrument.presets:
             raise ValueError(f"there is no recipe {name!r}: there are {', '.join(instrument.presets)}")
         begun = open_recipe(said['from']) if 'from' in said else instrument.presets[name]

@@ -84,6 +84,8 @@ class Recipe:
     def from_file(cls, path, d):
         return d
     @classmethod
+    def preset_of(cls, said): return 'default' # where none is named: options of the command line, as text
+    @classmethod
     def earlier(cls, options): return options # those of a recipe.json, which an earlier version may have written
     kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
     home: ClassVar[Path|None] = None        # the run that it is of, once there is one

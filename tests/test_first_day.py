@@ -7,7 +7,7 @@ import pytest
 import torch
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.cli import ON_RUNS, for_help, from_words, main
-from physlearn.desk import Export, command_of, known_values
+from physlearn.desk import Compare, Export, command_of, known_values
 from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
 from physlearn.results import Results
@@ -174,10 +174,11 @@ def test_printed_commands_are_understood():
         _, verb, *words = shlex.split(line.replace('FILE...', 'FILE'))
         on_run = verb in ON_RUNS
         if on_run and (verb in ('evaluate', 'report', 'card', 'resume') or '--help' in words): continue
-        name = ('canopy' if any(w in line for w in ('wood', 'forest')) else 'spectra') if on_run else words.pop(0)
+        name = words.pop(0) if not on_run else 'icecube' if verb == 'sample' else 'canopy' if 'wood' in line or 'forest' in line else 'spectra'
         if name not in INSTRUMENTS: continue                     # the reader's own
-        cls, default = Export if verb == 'export' else command_of(verb, find(name)), None
-        for option in ('--from', '--recipe', '--setup'):         # files that the reader has
+        cls, default = dict(export=Export, compare=Compare).get(verb) or command_of(verb, find(name)), None
+        files = '--from', '--recipe', '--setup', *['--data']*(name == 'icecube')
+        for option in files:                                     # that the reader has
             if option in words: del words[(at := words.index(option)):at+2]
         if hasattr(cls, 'defaults'): default, words = cls.defaults(words)
         made, wrong = from_words(cls, words, 'x', default)

@@ -181,3 +181,30 @@ def test_as_others_name_it(here, capsys):
     assert all(tuple(np.round(v, 3)) in same for v in back.label[:,3:])
     row = next(i for i in range(len(e)) if np.allclose(e.label[i,3:], back.label[0,3:], atol=1e-2))
     assert np.isclose(back.label[0,1], np.pi - e.label[row,1], atol=1e-5)
+
+@pytest.mark.parametrize('words, network', [('', 'hits'), ('--network cnn', 'cnn'), ('--recipe own.yaml', 'cnn'), ('--recipe theirs.yaml', 'dit'),
+                                            ('--recipe named.yaml', 'mlp'), ('small --recipe theirs.yaml', 'dit')])
+def test_the_rest_is_that_of_the_network(tmp_path, monkeypatch, words, network):
+    "What neither the command nor a file says is that of the network that they name."
+    from physlearn.desk import train_command
+    from physlearn.icecube.desk import icecube
+    from physlearn.icecube.train_genesis import PRESETS
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'own.yaml').write_text('network: cnn\nepochs: 3\n')
+    (tmp_path/'theirs.yaml').write_text('training: {num_epochs: 3}\n')
+    (tmp_path/'named.yaml').write_text('model: {architecture: mlp}\ntraining: {num_epochs: 3}\n')
+    made, _ = train_command(icecube).defaults(words.split())
+    preset = PRESETS['small' if words.startswith('small') else network]
+    assert (made.lr, made.weight_decay, made.gradient_clip_val, made.depth, made.batch_size) == (
+        preset.lr, preset.weight_decay, preset.gradient_clip_val, preset.depth, preset.batch_size)
+    assert preset.network == network and made.epochs == (3 if 'yaml' in words else preset.epochs)
+
+def test_what_takes_hours_is_not_begun(lab, capsys):
+    "A training ends without events of a network that would take long; asked for, they are drawn."
+    from physlearn.icecube import desk
+    run, usual = Run.load(lab/'cnn'), desk.MOST_WORK
+    assert 0 < desk.work_of(run, 50) == 2*desk.work_of(run, 25)
+    desk.MOST_WORK = 1.
+    try: assert 'ask for it by `physlearn evaluate RUN --n 40`' in judged(run).note
+    finally: desk.MOST_WORK = usual
+    assert judged(run, n=40, steps=2).numbers['auc'] > .6

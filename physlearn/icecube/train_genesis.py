@@ -35,7 +35,7 @@ from .light_front import (decode_charge, decode_time, encode_charge, encode_time
                                            residuals)
 from ..losses import CompositeLoss
 from ..params import normals
-from ..runs import Recipe, expect
+from ..runs import Recipe, expect, read_mapping
 from ..train import Stage
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0006
@@ -54,7 +54,7 @@ def signals_of(events:Events)->np.ndarray: # (N,2,sensors) float32: codes of cha
 
 def events_of(x,                # codes (N,2,sensors)
               label, t0,        # (N,6), (N,) [ns]
-              geometry:Geometry, about='')->Events:
+              geometry:Geometry, about=())->Events: # text by name
     "Events that these codes mean."
     x, label = np.asarray(x, dtype=np.float64), np.asarray(label, dtype=np.float64)
     event, sensor = np.nonzero(x[:,0] > LEAST)
@@ -63,7 +63,7 @@ def events_of(x,                # codes (N,2,sensors)
     time = decode_time(x[event,1,sensor]) + begin + np.asarray(t0)[event]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(event, minlength=len(x)))])
     return Events(geometry, offsets, sensor, decode_charge(x[event,0,sensor]), time, label, t0=np.asarray(t0),
-                  t0_how='file', about=about)
+                  t0_how='file', about=dict(about))
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0009
 class SignalRows:
@@ -182,6 +182,7 @@ class EventRecipe(Recipe):
     kind: str|None = None           # cascade or track, of events whose file does not say; not given: they must say it
     known_only: bool = False        # leave out events with a label, kind or t0 that is unknown
     events: int = 2000              # simulated events, where no data are given
+    epoch_events: int|None = None   # events of an epoch, others in each; all of them if not given
     network: str = 'dit'            # hits, dit, cnn, mlp, hybrid or resnet
     piece: float = 25.              # length of a piece of a track, in which `hits` learns its light [m]
     profile: bool = True            # `hits` learns how light varies from piece to piece; no: sensors are independent
@@ -239,6 +240,7 @@ def check(self:EventRecipe):
     expect(self, 'origin or travel', lambda v: v in (None, 'origin', 'travel'), 'direction')
     expect(self, 'cascade or track', lambda v: v in (None, *KINDS), 'kind')
     expect(self, '5 or more', lambda v: 5 <= v < math.inf, 'piece')
+    expect(self, '1 or more', lambda v: v is None or v >= 1, 'epoch_events')
     self.used()
     for path in (*self.files(), *filter(None, [self.geometry])):
         if not Path(path).exists(): raise FileError(path, 'is not there', 'a file')
@@ -313,12 +315,20 @@ def sides(self:EventRecipe)->tuple: # Events of training, validation and test
     return tuple(e[p] for p in parts)
 
 @patch
+def batches(self:EventRecipe)->tuple: # batches, events
+    "Of an epoch of training."
+    n = len(self.sides()[0])
+    n = min(n, self.epoch_events or n)
+    return -(-n//self.batch_size), n
+
+@patch
 def dls(self:EventRecipe, sim, device='cpu')->DataLoaders:
     "Events of training and validation."
     def loader(k, events):
         bs, moves = min(self.batch_size, len(events)), k == 'train'
         source = HitRows(events, moves, self.piece) if self.network == 'hits' else signal_source(events, moves)
-        return SeedDL(source, bs, None, self.seed, k, device, block=bs)
+        n = self.batches()[1] if moves else None
+        return SeedDL(source, bs, n, self.seed, k, device, block=bs)
     train, valid, _ = self.sides()
     return DataLoaders(loader('train', train), loader('valid', valid), device=torch.device(device))
 
@@ -370,7 +380,7 @@ def loss(self:EventRecipe, sim)->CompositeLoss:
 def warmup_epochs(self:EventRecipe)->float:
     "Epochs in which the rate rises: a share of all, where one is given; otherwise so many batches."
     if self.warmup_ratio: return self.warmup_ratio*self.epochs
-    batches = -(-len(self.sides()[0])//self.batch_size)
+    batches = self.batches()[0]
     if self.warmup_steps >= batches*self.epochs > 0:
         raise ValueError(f"warmup_steps={self.warmup_steps}: the training has {batches*self.epochs} batches; give fewer, "
                          "or a warmup_ratio")
@@ -401,7 +411,7 @@ _HITS = EventRecipe(network='hits', gpus=0, epochs=10, lr=3e-3, batch_size=16, e
 PRESETS = dict(
     default=_HITS, hits=_HITS, quick=replace(_HITS, epochs=3, events=600),
     dit=EventRecipe(),
-    cnn=EventRecipe(network='cnn', hidden=256, depth=6, epochs=50, batch_size=16),
+    cnn=EventRecipe(network='cnn', hidden=256, depth=6, epochs=50, batch_size=16, lr_scheduler='plateau'),
     hybrid=EventRecipe(network='hybrid', hidden=384, depth=6, heads=6, kernel_sizes=(3,), epochs=50, batch_size=12),
     small=EventRecipe(hidden=256, depth=4, heads=4, epochs=10, batch_size=16),
     debug=EventRecipe(hidden=128, depth=2, heads=2, epochs=2, batch_size=2, warmup_ratio=0., warmup_steps=0),
@@ -428,16 +438,16 @@ WORDS = dict(architecture=('network', ('hits', 'dit', 'cnn', 'mlp', 'hybrid', 'r
              scheduler=('lr_scheduler', ('cosine', 'plateau', 'linear', 'step')))
 SAID = {
     'replace_time_inf_with': 'a sensor without a hit has no time here',
-    'save_interval': 'a state is saved after each epoch',
-    'experiment_name': 'name the run: fit("runs/{v}")',
+    'save_interval': 'a state is saved after each epoch, which --epoch-events shortens',
+    'experiment_name': 'name the run: --out runs/{v}',
     'wandb_project': 'set the variable WANDB_PROJECT={v}',
     'wandb_entity': 'set the variable WANDB_ENTITY={v}',
-    'eval_interval': 'each epoch is validated',
+    'eval_interval': 'each epoch is validated; --epoch-events shortens it',
     'log_interval': 'history.csv has a row for each epoch',
-    'resume_from_checkpoint': 'Run.resume(RUN) goes on',
+    'resume_from_checkpoint': 'physlearn resume RUN goes on',
     'debug_mode': 'the preset debug is small',
     'detect_anomaly': 'a value that is not finite ends every training, and its place is named',
-    'cfg_scale': 'generate(guidance={v})'}
+    'cfg_scale': 'physlearn sample RUN --guidance {v}'}
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0027
 def leaves(d): # a file's mapping
@@ -483,3 +493,13 @@ def from_file(cls:EventRecipe, path, d):
     options, notes = guide_options(path, d)
     for note in notes: print(f'{Path(path).name}: {note}')
     return options
+
+@patch(cls_method=True)
+def preset_of(cls:EventRecipe, said):
+    "The preset of the network that is asked for, by an option or in a file; the guide's files mean its default network."
+    network = said.get('network')
+    if network is None and 'recipe' in said:
+        given = read_mapping(said['recipe'])
+        if {*SECTIONS, *OUTSIDE} & set(given): network = str((given.get('model') or {}).get('architecture', 'dit')).lower()
+        else: network = given.get('network')
+    return network if network in PRESETS else 'default'
