@@ -337,7 +337,7 @@ class SimulateEvents:
     energy: str = '1..1000TeV'      # range of energies, log-uniform, like 0.1..100TeV
     geometry: str|None = None       # sensors, CSV or .geo; not given: 37 strings of 20
     noise: str = '500Hz'            # dark counts of a sensor, like 500Hz
-    jitter: str = '3ns'             # deviation of the times, like 3ns
+    jitter: str = '2ns'             # deviation of the times, like 2ns
     t0: str = '10us'                # when the particle is at its vertex, like 10us
     triggered: bool = False         # keep events that trigger: eight hits with a neighbour within 5 us
     seed: int = 0                   # like 1

@@ -284,7 +284,7 @@ def judge_table(real, generated, weights, known, seed, rivals=())->tuple: # of a
         found[name] = judge(one, fault, seed=seed, known=(x(a, half), features(fault)))
     def said(name, j):
         if name != 'generated': return ''
-        if j.differ: return 'not valid: labels differ'
+        if j.differ: return 'not valid: labels differ; generate with the same ones'
         if np.isnan(j.auc): return NOTHING
         return 'told apart' if abs(j.auc - .5) > 3*j.error else 'not told apart'
     rows = [[k, j.auc, j.error, said(k, j)] for k, j in found.items()]
