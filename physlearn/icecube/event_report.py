@@ -409,7 +409,8 @@ def report(real:Events,       # not used in training
                    rows=worst_rows(lines)),
               profile, early, reading, *copies]
     off = [r for r in lines if r[-1] == 'OFF']
-    numbers |= dict(auc=main.auc, auc_error=main.error, rows_off=len(off), rows=len(lines), labels_differ=main.differ)
+    first_numbers = dict(auc=main.auc, auc_error=main.error, rows_off=len(off), rows=len(lines))
+    numbers = first_numbers | numbers | dict(labels_differ=main.differ)
     note = f'{len(generated)} generated events beside {len(real)} real ones of {real.geometry.name}'
     if main.differ: note += f". The labels differ in {', '.join(main.differ)}: figures of the judge are not valid"
     return Judgement(tables, pictures(real, generated, first['rows']), numbers, note)
