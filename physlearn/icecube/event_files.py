@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, output_folder,
                              parsing, read_json, read_text, regular_file, write_json)
 from .detector import SURFACE, Geometry, check_frame, same_places
-from .events import (Events, Pulses, Unobserved, hits_of_dense, kind_of, labels_of, parents_of,
+from .events import (Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of, parents_of,
                                       split_events)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0007
@@ -79,6 +79,9 @@ def _check(self:GuideFile, pulses):
         raise FileError(self.path, f"no {self.names['info']!r}", f"the data set that t0_info={self.t0_info} refers to")
     check_hdf5(self.path, sorted(set(self.have.values())))
     with parsing(self.path, 'HDF5'): self.told = dict(json.loads(str(self._all('told')))) if 'told' in self.have else {}
+    for k, kind in dict(notes=list, about=dict, more=list).items():
+        if not isinstance(self.told.get(k, kind()), kind):
+            raise FileError(self.path, f"{k} is {self.told[k]!r}", 'JSON as write_guide makes it', self.names['told'])
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0009
 @patch
@@ -228,7 +231,12 @@ def read(self:GuideFile,
 def _hits(self:GuideFile, a, b):
     "Hits of the rows from a to b."
     with parsing(self.path, 'HDF5'): signal = self._set('input')[a:b]
-    return of_file(self.path, hits_of_dense, signal, a)
+    hits = of_file(self.path, hits_of_dense, signal, a)
+    latest = np.abs(hits[3]).max() if len(hits[3]) else 0.
+    if (step := np.spacing(latest)) > .1:
+        note = f"times up to {latest:.4g} ns in {signal.dtype} have steps of {step:.3g} ns: choose a zero nearer to the events"
+        if note not in self.notes: self.notes.append(note)
+    return hits
 
 @patch
 def _pulses(self:GuideFile, order):
@@ -615,9 +623,16 @@ def read_events(paths,          # a file or folder, or several
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if isinstance(geometry, (str, Path)): geometry = read_sensors(geometry)
     given = dict(direction=direction, pad=pad, t0_info=t0_info)
-    if len(paths) > 1 and all(_layout(p) == 'guide' for p in paths): return read_guide(paths, geometry=geometry, **given)
-    sets = [_read_one(p, geometry, **given) for p in paths]
-    return sets[0] if len(sets) == 1 else Events.of(sets)
+    if not paths: raise ValueError('no files: expected one path or more')
+    places = [Path(p).resolve() for p in paths]
+    if twice := [str(p) for p, place in zip(paths, places) if places.count(place) > 1]:
+        raise FileError(twice[-1], 'is given twice', 'each file once', remedy='its events would be on several sides')
+    if len(paths) > 1 and all(_layout(p) == 'guide' for p in paths): e = read_guide(paths, geometry=geometry, **given)
+    else:
+        sets = [_read_one(p, geometry, **given) for p in paths]
+        e = sets[0] if len(sets) == 1 else Events.of(sets)
+    e.notes[:] = dict.fromkeys([*e.notes, *doubts(e)])
+    return e
 
 def read_sensors(path)->Geometry:
     "Sensors of a table, or of a .geo file, in the frame of the array's centre."
@@ -636,7 +651,9 @@ def _layout(path):
     if Path(path).is_dir(): return 'graphnet'
     if str(path).endswith('.parquet'): return 'prometheus'
     import h5py
-    with parsing(regular_file(path), 'HDF5'), h5py.File(path) as f: own = 'offsets' in f and 'geometry' in f
+    if not h5py.is_hdf5(regular_file(path)):
+        raise FileError(path, 'is no HDF5 file', 'events: HDF5, or a folder of tables of Parquet')
+    with parsing(path, 'HDF5'), h5py.File(path) as f: own = 'offsets' in f and 'geometry' in f
     return 'events' if own else 'guide'
 
 def _read_one(path, geometry, direction, pad, t0_info):
