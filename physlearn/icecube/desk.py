@@ -119,6 +119,8 @@ def checked(self:SampleEvents):
     if self.labels and self.energy: raise ValueError("--labels and --energy: labels are read or drawn; give one of them")
     new_output(self.out, self.overwrite, read_by(self))
     run = Run.load(self.folder, system='icecube')
+    if run.recipe.network != 'hits' and self.kind:
+        raise ValueError(f"kind={self.kind}: network {run.recipe.network} does not know cascades from tracks; leave it out")
     if run.recipe.network == 'hits':
         for k in ('steps', 'guidance', 'gpus'):
             if getattr(self, k) != getattr(type(self), k):
@@ -186,7 +188,10 @@ def run(self:SampleEvents):
     geometry = read_sensors(self.geometry) if self.geometry else run.recipe.held_out().geometry
     t0 = time_zero(self.t0)
     number, label, kind, said = self.conditions(run, geometry)
-    if self.gpus: run.model.to(pick_device(self.gpus)[0])
+    if self.gpus:
+        device, said_of_device = pick_device(self.gpus)[:2]
+        run.model.to(device)
+        print(said_of_device)
     size = 1000 if run.recipe.network == 'hits' else 64
     draw = lambda rows: generated(run, label[rows], kind[rows], geometry, self.seed, number[rows], t0, self.steps,
                                   self.guidance)
@@ -221,16 +226,18 @@ def judged(run:Run,
     else:
         where = 'events that were named'
         real, told = never_seen(real, train)
-    real = real[real.known() | np.isnan(real.energy) & real.known(LABELS[1:])]
-    real = real[:n or usual(run.recipe.network)]
-    if len(real) < LEAST:
-        few = f"{len(real)} {where}: a judge needs {LEAST}; give others by `physlearn evaluate RUN --real FILE`"
+    known = real.known(LABELS[1:])
+    if not known.all(): told.append(f'label unknown in {(~known).sum()} of {len(real)} {where}: left out')
+    real = real[known][:n or usual(run.recipe.network)]
+    if (some := (real.hits > 0).sum()) < LEAST:
+        few = f"{some} {where} have hits and a label: a judge needs {LEAST}; give others by `physlearn evaluate RUN --real FILE`"
         return Judgement(note='. '.join([few, *told]))
     kind = real.more.get('kind')
     draw = lambda r: generated(r, real.label, kind, real.geometry, seed, steps=steps)
     made, rival = draw(run), draw(Run(run.path, run.recipe, None, run.recipe.model(None).eval()))
     (real, made, rival), alike = comparable((where, 'generated', 'untrained'), (real, made, rival))
-    some = None if train is None else train[:5000]
+    elsewhere = train is not None and not same_places(train.geometry, real.geometry)
+    some = None if train is None or elsewhere else train[:5000]
     found = report(real, made, some, seed=seed, rivals={'untrained': rival})
     return replace(found, note='. '.join([f'{found.note}, {where}', *told, *alike, *(n for n in made.notes if 'outside' in n)]))
 
@@ -274,6 +281,8 @@ def event_weight(e:Events, name)->np.ndarray: # of `more`; (N,)
         i = int(wrong.argmax())
         raise ValueError(f"{name}: event {i} has weight {weight[i]:g} (and {wrong.sum() - 1} others): expected 0 or more")
     if not weight.any(): raise ValueError(f"{name}: all weights are 0: expected positive ones")
+    if (alike := weight.sum()**2/(weight**2).sum()) < 10:
+        raise ValueError(f"{name}: weights are those of {alike:.1f} events: expected 10 or more; give more events")
     return weight
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk013e
@@ -295,6 +304,7 @@ class EvaluateEvents:
         run = Run.load(self.folder, system='icecube')
         real = read_events(self.real, self.geometry) if self.real else None
         found = judged(run, real, self.n, self.seed, self.steps)
+        if self.real and not found.tables: raise FileError(self.real, found.note)
         run.evaluate(found=found)
         print(found.note)
         print(f"the run is {run.path}, its report {run.path/'report.html'}")
@@ -328,6 +338,8 @@ class JudgeEvents:
         real, made = real[:self.n], made[:self.n]
         weight = None if self.weight is None else event_weight(real, self.weight)
         train = read_events(self.train, self.geometry) if self.train else None
+        if train is not None and not same_places(train.geometry, real.geometry):
+            raise FileError(self.train, f'{train.geometry}', f'the sensors of {self.real}, {real.geometry}')
         found = report(real, made, train, (weight, None), self.seed)
         found = replace(found, note='. '.join([found.note, *told]))
         print(found.note)

@@ -350,7 +350,8 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     train = without_labels_of(train, real, generated)
     caption = 'Energy, direction and vertex read from hits: bias in units of the real scatter, ratio of scatters'
     head, rows = ['read', 'events', 'bias', 'error', 'ratio', 'error', 'result'], []
-    if not len(train): return dict(caption=caption, head=head, rows=rows, note='no event is left to learn reading from')
+    if not min(len(train), len(real), len(generated)):
+        return dict(caption=caption, head=head, rows=rows, note='no event is left to learn reading from, or to be read')
     words = KINDS if kinds_told(real) is not None else ('', '')
     for name, kind, d, n, bias, e1, ratio, e2 in conditioning(Reader(train, seed), real, generated, known):
         few = e1 > .15 or e2 > .15

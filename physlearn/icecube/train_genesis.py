@@ -247,8 +247,7 @@ def check(self:EventRecipe):
 # options that some networks alone use
 DENSE = ('hidden', 'depth', 'heads', 'mlp_ratio', 'dropout', 'fusion', 'kernel_sizes', 'path', 'predicts', 'betas', 'T',
          'lose_labels', 'checkpointing')
-_OWN = dict(heads=('dit', 'hybrid'), mlp_ratio=('dit', 'hybrid', 'mlp'), fusion=('dit',),
-            kernel_sizes=('cnn', 'hybrid', 'resnet'))                 # dense networks that use them
+_OWN = dict(mlp_ratio=('dit', 'hybrid', 'mlp'), fusion=('dit',)) # dense networks that use them
 _FOR_DATA = 'direction', 'pad', 't0_info', 'kind', 'known_only'
 
 @patch
