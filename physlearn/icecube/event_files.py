@@ -8,7 +8,7 @@ __all__ = ['USUAL', 'NEEDED', 'UNDECLARED', 'TRUTH', 'GuideFile', 'check_told', 
            'sensors_at', 'read_graphnet', 'read_prometheus', 'read_geo', 'read_events', 'read_sensors']
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0004
-import contextlib, json, os
+import contextlib, json, os, tempfile
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader, Dataset
 from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, output_folder,
-                             parsing, read_json, read_text, regular_file, write_json)
+                             parsing, read_json, read_text, regular_file, room_for, write_json)
 from .detector import SURFACE, Geometry, check_frame, same_places
 from .events import (Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of, parents_of,
                                       split_events)
@@ -337,14 +337,16 @@ def write_guide(e:Events,
     "Write events in the guide's layout; `read_guide` reads them back exactly."
     import h5py
     if not len(e): raise ValueError("no events to write: expected one or more")
-    kind = narrow(e.time).dtype
+    kind, beside = narrow(e.time).dtype, _beside(e)
+    size = sum(np.asarray(v).nbytes for v in beside.values())
+    room_for(path, size + 10*len(e.sensor) + len(e)*(.004*8*len(e.geometry) + 200) + 2**15)  # a full disk ends HDF5's process
     with atomic_write(path) as tmp, h5py.File(tmp, 'w') as f:
         f['told'] = np.bytes_(json.dumps(told_of(e)).encode())
         f.attrs['label_columns'] = np.bytes_(b'energy_GeV,zenith_rad,azimuth_rad,x_m,y_m,z_m; angles of the origin')
         shape = 2, len(e.geometry)
         d = f.create_dataset('input', (len(e), *shape), kind, chunks=(1, *shape), compression='gzip', shuffle=True)
         for i in range(0, len(e), block): d[i:i + block] = e.dense(slice(i, i + block), dtype=kind)
-        for k, v in _beside(e).items(): f.create_dataset(k, data=v)
+        for k, v in beside.items(): f.create_dataset(k, data=v)
     return path
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0035
@@ -419,11 +421,18 @@ def write_graphnet(e:Events,
     if p.hlc is not None: rows['hlc'] = np.asarray(p.hlc, dtype=bool)
     tables = {pulsemap: rows, 'truth': {k: v[some] for k, v in truth.items()}}
     if not some.all(): tables['empty'] = {k: v[~some] for k, v in truth.items()}
-    folder.mkdir(exist_ok=True)
-    for name, columns in tables.items():
-        (folder/name).mkdir()
-        with atomic_write(folder/name/f'{name}_0.parquet') as tmp: pq.write_table(pa.table(columns), tmp)
-    write_json(folder/'physlearn.json', dict(told_of(e), pulsemap=pulsemap, pulses=e.pulses is not None))
+    told = dict(told_of(e), pulsemap=pulsemap, pulses=e.pulses is not None)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix='.tmp-') as tmp:
+        made = Path(tmp)/folder.name
+        made.mkdir()
+        for name, columns in tables.items():
+            (made/name).mkdir()
+            try: pq.write_table(pa.table(columns), made/name/f'{name}_0.parquet')
+            except OSError as error:
+                raise FileError(folder, 'cannot be written', remedy=os.strerror(error.errno or 5)) from None
+        write_json(made/'physlearn.json', told)
+        if folder.exists(): folder.rmdir()
+        made.rename(folder)
     return folder
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0044
