@@ -170,6 +170,7 @@ def _header(path, rows, names, rename):
         told = [_WITH_UNIT.fullmatch(n) for n in names]
         names = [m[1] if m else n for n, m in zip(names, told)]
         units = {f'unit_{m[1]}': m[2] for m in told if m}
+        if rename: units |= {f'unit_{rename(m[1])}': m[2] for m in told if m}
         if all(_NUMBER.fullmatch(c) for c in names):
             raise FileError(path, 'the first row holds numbers', 'column names', f"line {i}", 'add a row of names')
     if rename: names = [rename(n) for n in names]
