@@ -118,7 +118,10 @@ def test_judged_by_what_was_not_trained_on(here, capsys):
     assert not main('evaluate hits --real events.h5 --n 60'.split())
     said = capsys.readouterr().out
     assert '400 of 500 events were trained on: left out' in said and 'untrained' in said and 'AUC' in said
-    assert json.load(open('hits/metrics.json'))['auc'] > 0
+    found = json.load(open('hits/metrics.json'))
+    assert found['auc'] > 0 and found['judged by'] == '60 events of events.h5'
+    assert not main(['report', 'hits'])                                 # by the same events
+    assert f"{found['auc']:.3f}" in open('hits/report.html').read()
     shutil.copytree('hits', 'moved', dirs_exist_ok=True)
     recipe = json.load(open('moved/recipe.json'))
     run = Run.load('hits')
@@ -168,8 +171,8 @@ HOSTILE = [('sample hits --kind tracks', 'cascade, track, mix'), ('sample hits -
            ('sample hits --first -1', 'first=-1'), ('judge icecube others.h5', 'Missing'), ('judge icecube others.h5 gone.h5', 'gone.h5'),
            ('judge icecube others.h5 others.h5 --out x.png', '.html'), ('judge icecube others.h5 others.h5 --n 5', '40 or more'),
            ('judge icecube others.h5 others.h5 --weight mass', "no column 'mass'"), ('evaluate hits --real gone.h5', 'gone.h5'),
-           ('evaluate cnn --steps 0', 'steps=0'), ('export hits', 'formulas and draws'), ('retrieve hits others.h5', 'has no reader'),
-           ('fit icecube others.h5', 'it has train, simulate'), ('identifiable icecube', 'has no simulator'), ('simulate icecube x.h5 --n -3', 'n=-3'),
+           ('evaluate cnn --steps 0', 'steps=0'), ('export hits', 'formulas and draws'), ('retrieve hits others.h5', "no verb 'retrieve'"),
+           ('fit icecube others.h5', 'it has train, simulate'), ('identifiable icecube', "no verb 'identifiable'"), ('simulate icecube x.h5 --n -3', 'n=-3'),
            ('simulate icecube x.h5 --energy 1TeV', 'LO..HI'), ('simulate icecube x.csv', 'NAME.h5'), ('simulate icecube x.h5 --noise 5', 'has no unit'), ('sample hits --energy 5..10', 'has no unit'), ('sample hits --t0 5', 'has no unit'),
            ('train icecube hits --precision 16', 'needs 32'), ('train icecube dit --no-profile', 'not used by network dit'),
            ('train icecube hits --data gone.h5', 'is not there'), ('train icecube huge', 'no recipe'), ('compare hits nowhere', 'no such folder')]

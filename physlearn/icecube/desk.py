@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UNITS', 'TABLES', 'LEAST', 'MOST_WORK', 'icecube', 'read_labels', 'outside', 'told_outside', 'refuse_outside',
            'ranges_kept', 'generated', 'SampleEvents', 'time_zero', 'new_output', 'write_events', 'usual', 'work_of',
-           'judged', 'learned_from', 'never_seen', 'comparable', 'event_weight', 'EvaluateEvents', 'JudgeEvents',
-           'SimulateEvents']
+           'learned_from', 'never_seen', 'judged', 'comparable', 'event_weight', 'EvaluateEvents', 'ReportEvents',
+           'JudgeEvents', 'SimulateEvents']
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0003
 import json, math
@@ -240,17 +240,31 @@ def work_of(run:Run, steps)->float:
         net(torch.zeros(1, 2, n), torch.ones(1), label=torch.tensor([[1e4, 1., 1., 0., 0., 0.]]))
     return steps*counted.get_total_flops()/2
 
+def learned_from(run):
+    "Training events of a run; None where its data are not at hand."
+    if not all(Path(f).exists() for f in run.recipe.files()): return None
+    return run.recipe.sides()[0]
+
+def never_seen(real, train)->tuple: # Events, Events or None; those that can judge, sentences
+    "Events without those of the training."
+    if train is None: return real, ["The run's data are not at hand: that none of these events was trained on is not known"]
+    fresh = without_labels_of(real, train)
+    gone = len(real) - len(fresh)
+    return fresh, [f"{gone} of {len(real)} events were trained on: left out"]*(gone > 0)
+
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk013j
 def judged(run:Run,
            real:Events=None,    # None: the events of the test that the run keeps
            n:int=None,          # how many of them; None: up to 2000, 200 of dense networks
            seed:int=0,
            steps:int=50,        # noise levels of dense networks
+           named='',            # where the real ones are from
           )->Judgement:
     "Events of a run beside real ones with the same labels."
     train, where, told = learned_from(run), 'events of its test', []
     if real is None: real = run.recipe.held_out()
     else:
-        where = 'events that were named'
+        where = f'events of {named}' if named else 'events that were named'
         real, told = never_seen(real, train)
     known = real.known(LABELS[1:])
     if not known.all(): told.append(f'label unknown in {(~known).sum()} of {len(real)} {where}: left out')
@@ -269,19 +283,9 @@ def judged(run:Run,
     elsewhere = train is not None and not same_places(train.geometry, real.geometry)
     some = None if train is None or elsewhere else train[:5000]
     found = report(real, made, some, seed=seed, rivals={'untrained': rival})
-    return replace(found, note='. '.join([f'{found.note}, {where}', *told, *alike, *(n for n in made.notes if 'outside' in n)]))
-
-def learned_from(run):
-    "Training events of a run; None where its data are not at hand."
-    if not all(Path(f).exists() for f in run.recipe.files()): return None
-    return run.recipe.sides()[0]
-
-def never_seen(real, train)->tuple: # Events, Events or None; those that can judge, sentences
-    "Events without those of the training."
-    if train is None: return real, ["The run's data are not at hand: that none of these events was trained on is not known"]
-    fresh = without_labels_of(real, train)
-    gone = len(real) - len(fresh)
-    return fresh, [f"{gone} of {len(real)} events were trained on: left out"]*(gone > 0)
+    note = '. '.join([f'{found.note}, {where}', *told, *alike, *(n for n in made.notes if 'outside' in n)])
+    asked = dict(real=named, n=n, seed=seed, steps=steps)
+    return replace(found, note=note, numbers={'judged by': f'{len(real)} {where}'} | found.numbers | dict(asked=asked))
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk013c
 def comparable(names, sets)->tuple: # of the files, Events; Events of which the same is known, sentences
@@ -322,6 +326,8 @@ class EvaluateEvents:
     folder: tyro.conf.Positional[str] # the run
     real: str|None = None           # events that nobody trained on, like other.h5; those of the run's test if not given
     geometry: str|None = None       # sensors of tables of Parquet, CSV or .geo; none if not given
+    pad: float|None = None          # value of a label that means unknown, like -1; none if not given [-]
+    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3; not given: `t0`, or from hits
     # events of each side, like 2000; up to 2000 if not given, 200 of dense networks
     n: int|None = None
     seed: int = 0                   # of the generated events, like 1
@@ -332,11 +338,26 @@ class EvaluateEvents:
         expect(self, f'{LEAST} or more', lambda v: v is None or v >= LEAST, 'n')
         expect(self, '1 or more', lambda v: v >= 1, 'steps')
         run = Run.load(self.folder, system='icecube')
-        real = read_events(self.real, self.geometry) if self.real else None
-        found = judged(run, real, self.n, self.seed, self.steps)
+        real = read_events(self.real, self.geometry, None, self.pad, self.t0_info) if self.real else None
+        found = judged(run, real, self.n, self.seed, self.steps, self.real or '')
         if self.real and not found.tables: raise FileError(self.real, found.note)
         run.evaluate(found=found)
         print(found.note)
+        print(f"the run is {run.path}, its report {run.path/'report.html'}")
+
+@dataclass(kw_only=True)
+class ReportEvents:
+    "Draw the report of a run again, by the events that its last evaluation was asked for."
+    folder: tyro.conf.Positional[str] # the run
+
+    def run(self):
+        "Load, judge as before, draw."
+        run = Run.load(self.folder, system='icecube')
+        asked = dict(run.metrics.get('asked') or {})
+        real = asked.pop('real', '')
+        if real and not Path(real).exists():
+            raise FileError(real, 'is not there', 'the events of the last evaluation', remedy=f'evaluate {run.path} again')
+        run.report(judged(run, read_events(real) if real else None, named=real, **asked))
         print(f"the run is {run.path}, its report {run.path/'report.html'}")
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0014
@@ -346,9 +367,12 @@ class JudgeEvents:
     real: tyro.conf.Positional[str]      # events that are taken as true
     generated: tyro.conf.Positional[str] # events to be judged
     out: str|None = None            # page like judged.html, or a .json; only printed if not given
-    train: str|None = None          # the generator's training events, to see whether they were copied; like train.h5; not looked for if not given
+    # the generator's training events, to see whether they were copied, like train.h5; not looked for if not given
+    train: str|None = None
     geometry: str|None = None       # sensors of tables of Parquet, CSV or .geo; none if not given
     direction: str|None = None      # of angles in the real file: origin or travel; as it says if not given
+    pad: float|None = None          # value of a real label that means unknown, like -1; none if not given [-]
+    t0_info: int|None = None        # column of `info` of the real file with the time at the vertex, like 3; not given: `t0`
     weight: str|None = None         # column with the weight of each real event, like OneWeight; all alike if not given
     n: int|None = None              # events of each side, like 2000; all if not given
     seed: int = 0                   # of folds and halves, like 1
@@ -359,7 +383,8 @@ class JudgeEvents:
         expect(self, f'{LEAST} or more', lambda v: v is None or v >= LEAST, 'n')
         expect(self, 'origin or travel', lambda v: v in (None, 'origin', 'travel'), 'direction')
         if self.out: ready_to_write(self.out, ('.html', '.json'), self.overwrite, read_by(self))
-        real, made = read_events(self.real, self.geometry, self.direction), read_events(self.generated, self.geometry)
+        real = read_events(self.real, self.geometry, self.direction, self.pad, self.t0_info)
+        made = read_events(self.generated, self.geometry)
         if not same_places(real.geometry, made.geometry):
             raise FileError(self.generated, f'{made.geometry}', f'the sensors of {self.real}, {real.geometry}')
         (real, made), told = comparable((self.real, self.generated), (real, made))
@@ -416,4 +441,4 @@ class SimulateEvents:
         for note in array.notes: print(note)
 
 icecube = Instrument('icecube', EventRecipe, PRESETS, judge=judged, own=dict(
-    simulate=SimulateEvents, sample=SampleEvents, evaluate=EvaluateEvents, judge=JudgeEvents))
+    simulate=SimulateEvents, sample=SampleEvents, evaluate=EvaluateEvents, report=ReportEvents, judge=JudgeEvents))

@@ -380,7 +380,7 @@ def summary_table(first, lines, strings, early, reading, copies=None)->dict: # t
         shown = '; '.join(bad[:3]) + ('; ...' if len(bad) > 3 else '')
         n = sum(r[-1] != 'too few' for r in table['rows'])
         found = f'{len(bad)} of {n} rows are off'
-        rows.append([name, f'{found}: {shown}' if bad else found, agree(not bad, n)])
+        rows.append([name, f'{found}: {shown}' if bad else found, agree(not bad, n) if n or not table['rows'] else 'too few'])
     if copies is not None:
         _, share, error, said = copies['rows'][0]
         rows.append(['copies', f'{share:.3f} ± {error:.3f}, without copies 0.5', said])
