@@ -32,7 +32,8 @@ def open_image(path): # GeoTIFF, JPEG 2000 or VRT
     rasterio = import_rasterio(path)
     if not is_image(path): raise FileError(path, f'ending {Path(path).suffix!r}', f"one of {', '.join(DRIVERS)}")
     what, driver = regular_file(path), DRIVERS[Path(path).suffix.lower()]
-    with parsing(path, 'image'), warnings.catch_warnings(action='ignore'), rasterio.open(what, driver=driver) as src: yield src
+    with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'),
+          rasterio.open(what, driver=driver) as src): yield src
 
 def all_blocks(path, src, bands): # the file, the same as open GeoTIFF, numbers of its bands from 1 on
     "FileError where blocks of an image are not in the file: they would be read as 0."

@@ -20,7 +20,8 @@ def log_edges(x,        # channels (C,H,W), finite
               sigma=SIGMA,
              ):         # (H,W)
     "Logarithm of the length of the gradient, root of the sum of squares over channels."
-    slope = [ndimage.gaussian_filter(x, (0, sigma, sigma), order=order, mode='reflect') for order in ((0, 1, 0), (0, 0, 1))]
+    along = ((0, 1, 0), (0, 0, 1))
+    slope = [ndimage.gaussian_filter(x, (0, sigma, sigma), order=order, mode='reflect') for order in along]
     return np.log(floor + np.sqrt(np.square(slope).sum((0, 1))))
 
 def radar_edges(s1, valid): # (2,H,W) [dB], (H,W)
@@ -93,6 +94,7 @@ def _peak(r):
     dx = _vertex(*r[i,j - 1:j + 2]) if 0 < j < 2*reach else 0.
     return i - reach + dy, j - reach + dx, r[i,j]
 
+# %% ../../nbs/40_sar/41b_registration.ipynb #regi010b
 def _jackknife(a, b, mask, reach, blocks=3):
     "Standard error of the peak's place, leaving out one block after the other."
     places = []
@@ -104,7 +106,6 @@ def _jackknife(a, b, mask, reach, blocks=3):
     n = len(places)
     return float(np.sqrt((n - 1)*np.var(places, axis=0).sum())) if n > 2 else np.inf
 
-# %% ../../nbs/40_sar/41b_registration.ipynb #regi0011
 def offset(s1,         # VV and VH (2,H,W) [dB]
            optical,    # blue, green, red, near infrared (4,H,W) [-]
            valid=None, # where both were measured (H,W), bool; None: where they are finite
@@ -114,7 +115,8 @@ def offset(s1,         # VV and VH (2,H,W) [dB]
     if valid is None: valid = np.isfinite(s1).all(0) & np.isfinite(optical).all(0)
     mask = judged(valid)
     if mask.sum() < 400:
-        raise ValueError(f'{mask.sum()} of {mask.size} pixels are {RIM} px from the frame and from what is missing; expected 400 or more')
+        raise ValueError(f'{mask.sum()} of {mask.size} pixels lie off the frame ({RIM} px) and off what is missing; '
+                         'expected 400 or more')
     a, b = radar_edges(s1, valid), picture_edges(optical, valid)
     r = shift_correlation(a, b, mask, reach)
     chance = 0.
@@ -130,7 +132,8 @@ def shifted(tile:Tile,
     "Radar moved onto the picture: by minus its offset, in whole pixels."
     dy, dx = (by.dy, by.dx) if isinstance(by, Offset) else by
     dy, dx = round(dy), round(dx)
-    if max(abs(dy), abs(dx)) >= min(tile.shape): raise ValueError(f'{tile.name}: offset ({dy}, {dx}) px exceeds the tile')
+    if max(abs(dy), abs(dx)) >= min(tile.shape):
+        raise ValueError(f'{tile.name}: offset ({dy}, {dx}) px exceeds the tile')
     height, width = tile.shape
     s1 = np.full_like(tile.s1, np.nan)
     to = np.s_[max(0, -dy):height - max(0, dy), max(0, -dx):width - max(0, dx)]
