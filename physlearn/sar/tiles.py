@@ -6,9 +6,9 @@
 __all__ = ['S1_UNITS', 'NOTHING', 'DARKEST', 'OPTICAL_UNITS', 'BRIGHTEST', 'DULLEST', 'SPLITS', 'CONVENTIONS', 'S1_KEYS',
            'S2_KEYS', 'S1_MEAN', 'S1_SD', 'S1_LIMITS', 'OPTICAL_MEAN', 'OPTICAL_SD', 'Tile', 'filled', 'crop',
            's1_unit_of', 'decibels', 'optical_unit_of', 'reflectances', 'split_of', 'scene_of', 'read_arrays', 'proxy',
-           'with_stage2', 'read_tile', 'write_tile', 'Tiles', 'pixels_hash', 'ground', 'overlaps', 'check_tiles',
-           'read_tiles', 'split_tiles', 'rgb', 'encode_s1', 'decode_s1', 'encode_optical', 'decode_optical',
-           'to_gamma0']
+           'with_stage2', 'clear_bias', 'read_tile', 'write_tile', 'Tiles', 'pixels_hash', 'ground', 'overlaps',
+           'check_tiles', 'read_tiles', 'split_tiles', 'rgb', 'encode_s1', 'decode_s1', 'encode_optical',
+           'decode_optical', 'to_gamma0']
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0004
 import re
@@ -393,9 +393,22 @@ def with_stage2(tile:Tile,
         raise FileError(path, 'opt_v2 equals the truth', 'the output of stage 2',
                         remedy='it would teach and judge nothing')
     about = tile.about | dict(given=f'stage 2: {path.name}')
-    return replace(tile, given=given, notes=(*tile.notes, *notes), about=about)
+    return _said_of_bias(replace(tile, given=given, notes=(*tile.notes, *notes), about=about))
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile028c
+def clear_bias(tile:Tile)->float:
+    "Mean of the clear pixels of the picture over that of the truth, less 1; NaN where one of them is not there."
+    clear = tile.valid & ~tile.hole
+    if tile.given is None or tile.optical is None or not clear.any(): return np.nan
+    return float(tile.given[:,clear].mean(dtype=float)/tile.optical[:,clear].mean(dtype=float) - 1)
+
+def _said_of_bias(tile, most=.05):
+    "With a note where clear pixels are not what the truth says they are."
+    bias = clear_bias(tile)
+    if not (tile.hole.any() and abs(bias) > most): return tile
+    note = f'clear pixels of the picture are {100*bias:+.0f} % from the truth: another day, or another processing'
+    return replace(tile, notes=(*tile.notes, note))
+
 _FEW_DAYS = 3                     # within which fields mostly stay what they are [d]
 
 def _apart(path, about):
@@ -433,7 +446,8 @@ def read_tile(path,              # NPZ of the reference layout, with its JSON be
     if stage2 is not None: return with_stage2(tile, stage2, root, unit)
     if 'opt_v2' in arrays:
         given, more = _stage2(path, arrays, 'opt_v2', tile.valid, tile.hole, unit)
-        return replace(tile, given=given, notes=(*tile.notes, *more), about=about | dict(given='opt_v2 of the tile'))
+        about = about | dict(given='opt_v2 of the tile')
+        return _said_of_bias(replace(tile, given=given, notes=(*tile.notes, *more), about=about))
     return proxy(tile, seed) if as_proxy else tile
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0031
