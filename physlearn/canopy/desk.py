@@ -16,11 +16,12 @@ from .crop import Stand
 from .inform import ANGLES, said_of_held
 from .judge import judge
 from .retrieve import HOW, ByWindows
-from .reflectance import complete, is_image, is_raster, read_reflectance, within, write_image
+from .reflectance import complete, is_raster, read_reflectance, within, write_image
 from .traits import fit_traits, network_traits, posterior_over_prior
 from .train_physvae import PRESETS, CanopyRecipe
 from ..desk import Fit, Instrument, Reader, Setup, Signals, known_values
 from ..files import FileError, write_table
+from ..images import is_image
 from ..likelihood import read_noise
 from ..pages import bar, text_table
 from ..params import Param, ParamSpace, uniforms

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BANDS', 'LIMITS', 'ANGLES', 'is_landsat', 'is_sentinel', 'band_of', 'Reflectance', 'relative_azimuth', 'within',
-           'overpass', 'opened_image', 'is_image', 'is_raster', 'image', 'write_image', 'read_reflectance', 'complete',
+           'overpass', 'opened_image', 'is_raster', 'image', 'write_image', 'read_reflectance', 'complete',
            'read_canopy', 'difference_index', 'ndvi', 'ndre']
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #22168601
@@ -15,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..files import FileError, atomic_write, parsing, read_bytes, read_table, regular_file, validate
+from ..files import FileError, atomic_write, parsing, read_bytes, read_table, validate
+from ..images import all_blocks, import_rasterio, is_image, open_image
 from .inform import ANGLES as SIMULATED, responses, sun_zenith
 from .prospect import NM
 from .scenes import scene_folder
@@ -466,18 +467,6 @@ def _described(path, src, given, limit, usual, window):
                         remedy='name them in their order, - for one to leave out (--bands - B02 B03 ...)')
     return list(bands)
 
-def _whole(path, src, wanted):
-    "FileError where blocks of the bands `wanted` are not in the file."
-    lost = total = 0
-    for band in wanted:
-        h, w = src.block_shapes[band - 1]
-        places = [(i, j) for j in range(-(-src.height//h)) for i in range(-(-src.width//w))]
-        total += len(places)
-        lost += sum(src.get_tag_item(f'BLOCK_SIZE_{i}_{j}', 'TIFF', bidx=band) is None for i, j in places)
-    if lost:
-        raise FileError(path, f"{lost} of {total} blocks are missing", 'all of them',
-                        remedy='was its download or copy interrupted? Of a sparse file, write a full copy')
-
 def _decimal(v):
     "The short decimal number that was rounded to float32."
     return float(str(np.float32(v))) if float(np.float32(v)) == v else v
@@ -500,7 +489,7 @@ def _image_meta(path, src, window):
 def _opened(path, limit, window):
     "An open image: a GeoTIFF's bytes are taken whole, unless a window of it is asked for."
     if window is None and Path(path).suffix.lower() in ('.tif', '.tiff'):
-        rasterio = _rasterio(path)
+        rasterio = import_rasterio(path)
         with rasterio.MemoryFile(read_bytes(path, limit)) as memory, memory.open(driver='GTiff') as src: yield src
     else:
         with opened_image(path) as src: yield src
@@ -509,19 +498,18 @@ def _opened(path, limit, window):
 def opened_image(path): # GeoTIFF, JPEG 2000 or VRT, or a folder with a file for each band
     "An image, open for reading parts of it."
     import warnings
-    rasterio = _rasterio(path)
-    if Path(path).is_dir(): what, driver = scene_folder(path).vrt, 'VRT'
-    else: what, driver = regular_file(path), _DRIVERS[Path(path).suffix.lower()]
+    rasterio = import_rasterio(path)
+    if not Path(path).is_dir():
+        with open_image(path) as src: yield src
+        return
     with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'),
-          rasterio.open(what, driver=driver) as src): yield src
-
-_DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG', '.vrt': 'VRT'}
+          rasterio.open(scene_folder(path).vrt, driver='VRT') as src): yield src
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #opnimgcd
 def _image(path, bands, nodata, mask, limit, sensor, window):
     "An image, or a window of it, as `_table`; and its grid."
     import warnings
-    rasterio, usual = _rasterio(path), responses(sensor).names
+    rasterio, usual = import_rasterio(path), responses(sensor).names
     with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'), rasterio.Env(GDAL_NUM_THREADS=1),
           _opened(path, limit, window) as src):
         names = _described(path, src, bands, limit, usual, window)
@@ -535,7 +523,7 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
         angle = {_angle_of(n): i for n, i in index.items() if _angle_of(n)}
         for n in mask or {}: _mask_is_there(path, n, index)
         kept = {n: index[n] for n in mask or {}}
-        if window is None and src.driver == 'GTiff': _whole(path, src, [*wanted, *angle.values(), *kept.values()])
+        if window is None and src.driver == 'GTiff': all_blocks(path, src, [*wanted, *angle.values(), *kept.values()])
         part = None if window is None else rasterio.windows.Window(*window[1::-1], *window[:1:-1])
         small = all(np.dtype(src.dtypes[i - 1]).itemsize <= 2 for i in wanted)           # exact in single precision
         v = src.read(wanted, window=part, out_dtype='float32' if small else 'float64').reshape(len(wanted), -1).T
@@ -576,13 +564,6 @@ def _quietly(name):
     try: return band_of(name)
     except ValueError: return None
 
-def _rasterio(path):
-    try: import rasterio
-    except ImportError:
-        raise ImportError(f"{path}: GeoTIFF requires the extra package rasterio: pip install rasterio") from None
-    return rasterio
-
-def is_image(path): return Path(path).suffix.lower() in _DRIVERS
 def is_raster(path): return is_image(path) or Path(path).is_dir()      # a folder of images, too
 
 def _centre(src):
@@ -613,7 +594,7 @@ def write_image(path,         # GeoTIFF to write
                ):
     "Layers (n,) in the places of their rows: float32, NaN where the image had no data."
     import warnings
-    rasterio, (h, w), crs = _rasterio(path), r.grid['shape'], r.grid['crs']
+    rasterio, (h, w), crs = import_rasterio(path), r.grid['shape'], r.grid['crs']
     v = image(r, np.stack([np.asarray(x, dtype=float) for x in layers.values()], 1)).astype(np.float32)
     how = dict(driver='GTiff', height=h, width=w, count=len(layers), dtype='float32', nodata=np.nan, compress='deflate',
                transform=rasterio.Affine(*r.grid['transform']))

@@ -177,7 +177,8 @@ def holes(tile:Tile,
     "Part of the picture hidden by smooth blobs, which are declared."
     lo, hi = share
     if not 0 < lo <= hi < 1: raise ValueError(f'share={share}: expected two shares between 0 and 1')
-    if isinstance(fill, str) and fill != 'clear mean': raise ValueError(f"fill={fill!r}: expected 'clear mean' or a reflectance")
+    if isinstance(fill, str) and fill != 'clear mean':
+        raise ValueError(f"fill={fill!r}: expected 'clear mean' or a reflectance")
     u = uniforms(1, 1 + 8*3, 'holes', seed, _key(tile, number)).numpy()[0]
     height, width = tile.shape
     waves = smooth_field(u[1:].reshape(8, 3), max(height, width), size, 3*size)[:height,:width]
@@ -189,8 +190,10 @@ def holes(tile:Tile,
     given = np.where(hole, stands[:,None,None], before).astype(np.float32)
     note = f'holes of {hole.mean():.0%}, filled with {fill}'
     given = np.where(tile.valid, given, np.nan)
-    return replace(tile, given=given, hole=hole | tile.hole, about=tile.about | dict(given=note), notes=(*tile.notes, note))
+    return replace(tile, given=given, hole=hole | tile.hole, about=tile.about | dict(given=note),
+                   notes=(*tile.notes, note))
 
+# %% ../../nbs/40_sar/41d_synthetic.ipynb #synt023b
 def noise(tile:Tile,
           sd=.05,         # [-]
           seed=42, number=None, # what the noise depends on; the tile's name if there is no number
