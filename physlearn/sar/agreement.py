@@ -227,12 +227,11 @@ class Agreement:
         return f'score {self.score:.3f} ({chance}): {verdict}{moved}'
 
 # %% ../../nbs/40_sar/42_agreement.ipynb #sagr024
-def _edge_maps(s1, optical, at):
-    "Edges of radar and picture within the frame (h,w), and their mask as numbers."
-    s1, optical = (torch.where(at[:,None], v, x) for v, x in ((s1, -15.), (optical, .1)))
-    w = _inside(at, *s1.shape[2:])
-    maps = [torch.where(w, e, 0.) for e in (radar_edges(s1), picture_edges(optical))]
-    return [m[0,CUT:-CUT,CUT:-CUT].double() for m in (*maps, w)]
+def _edge_map(edges, x, at, fill):
+    "Edges of an image within the frame, 0 where they are not those of valid pixels, and the mask as numbers (h,w)."
+    w = _inside(at, *x.shape[2:])
+    e = torch.where(w, edges(torch.where(at[:,None], x, fill)), 0.)
+    return (m[0,CUT:-CUT,CUT:-CUT].double() for m in (e, w))
 
 def _offset(a, b, w, most):
     "Where within `most` px the maps fit best, and the score there."
@@ -249,7 +248,7 @@ def _others_null(a, w, others):
         other = torch.as_tensor(np.asarray(getattr(other, 'optical', other)), dtype=torch.float64)
         at = other.isfinite().all(0)
         other, at = _image('other picture', other, 4, at, 'reflectance')
-        _, b, wb = _edge_maps(torch.full((1, 2, *other.shape[2:]), -15., dtype=other.dtype), other, at)
+        b, wb = _edge_map(picture_edges, other, at, .1)
         h, wide = (min(k, l) for k, l in zip(a.shape, b.shape))
         (a_, w_), (b, wb) = _centre(h, wide, a, w), _centre(h, wide, b, wb)
         for turned, weights in _orientations(b, wb):
@@ -272,7 +271,8 @@ def agreement(s1,           # backscatter (2,H,W) [dB], or a tile with s1, optic
         if optical is None: optical = tile.optical
         elif truth is None: truth = tile.optical
     if optical is None: raise ValueError("there is no picture to compare: give optical (4,H,W) [reflectance]")
-    a, b, w = _edge_maps(*_pair(s1, optical, valid))
+    radar, picture, at = _pair(s1, optical, valid)
+    (a, w), (b, _) = _edge_map(radar_edges, radar, at, -15.), _edge_map(picture_edges, picture, at, .1)
     score = _pearson(a.flatten()[None], b.flatten()[None], w.flatten()[None]).item()
     offset, peak = _offset(a, b, w, search)
     return Agreement(score, Null.of(score, own_null(a, w, b, w)), Null.of(score, _others_null(a, w, others)),
