@@ -368,14 +368,19 @@ def sam(out, truth, where=None)->float: # as `psnr`; [deg]
     if not a.numel(): return float('nan')
     return torch.rad2deg(_torchmetrics().spectral_angle_mapper(a, b, reduction='none')).mean().item()
 
+def _similarity(out, truth, valid):
+    "Mean over channels of the map, and where its windows are valid (B,H,W); float32, which is enough for a range of 1."
+    a, b, known = _selected(out, truth, valid)
+    a, b = (torch.where(known[:,None], v, 0.).float() for v in (a, b))
+    return ssim_map(a, b).mean(1).double(), whole_windows(known)
+
 def ssim(out, truth, where=None, # as `psnr`
          valid=None,             # pixels that may enter a window (H,W) or (B,H,W); None: all
         )->float:                # mean over windows whose middle is selected; NaN where there are none [-]
     "Structural similarity."
-    a, b, at = _selected(out, truth, where)
-    *_, known = _selected(out, truth, valid)
-    a, b = (torch.where(known[:,None], v, 0.) for v in (a, b))
-    values = ssim_map(a, b).mean(1)[at & whole_windows(known)]
+    values, whole = _similarity(out, truth, valid)
+    *_, at = _selected(out, truth, where)
+    values = values[at & whole]
     return values.mean().item() if len(values) else float('nan')
 
 # %% ../../nbs/40_sar/42_agreement.ipynb #sagr045
@@ -390,5 +395,7 @@ def picture_scores(out,        # picture (4,H,W) or (B,4,H,W) [-]
     if hole is not None:
         *_, cloud = _selected(out, truth, hole)
         parts |= dict(inside=known & cloud, outside=known & ~cloud)
-    return {k: dict(psnr=psnr(out, truth, at), ssim=ssim(out, truth, at, known), sam=sam(out, truth, at),
-                    mae=mae(out, truth, at), pixels=int(at.sum())) for k, at in parts.items()}
+    values, whole = _similarity(out, truth, valid)
+    def similar(at): return values[at & whole].mean().item()           # NaN where there is no window
+    return {k: dict(psnr=psnr(out, truth, at), ssim=similar(at), sam=sam(out, truth, at), mae=mae(out, truth, at),
+                    pixels=int(at.sum())) for k, at in parts.items()}
