@@ -218,7 +218,8 @@ class Agreement:
 
     def __repr__(self):
         if not self.null: return f'score {self.score:.3f}: too few valid pixels ({self.pixels}) to compare with chance'
-        chance = f'chance {self.null_mean:.2f} ± {self.null_sd:.2f}, z {self.z:.1f}, p {self.p:.2g}, AUC {self.auc:.3f}'
+        chance = (f'chance {self.null_mean:.2f} ± {self.null_sd:.2f}, z {self.z:.1f}, p {self.p:.2g}, '
+                  f'AUC {self.auc:.3f}')
         verdict = 'radar and picture share edges' if self.paired else 'no more than chance'
         if self.painted:
             known = 'a pair has' if self.truth is None else f'the truth has ({self.truth:.3f})'
@@ -321,7 +322,8 @@ def _selected(out, truth, where):
     "Both pictures as float64 (B,C,H,W), and the mask (B,H,W)."
     out, truth = (torch.as_tensor(v).detach().double() for v in (out, truth))
     if out.shape != truth.shape or out.ndim not in (3, 4):
-        raise ValueError(f"picture {tuple(out.shape)} and truth {tuple(truth.shape)}: expected one shape (C,H,W) or (B,C,H,W)")
+        raise ValueError(f"picture {tuple(out.shape)} and truth {tuple(truth.shape)}: expected one shape, "
+                         "(C,H,W) or (B,C,H,W)")
     if out.ndim == 3: out, truth = out[None], truth[None]
     shape = out[:,0].shape
     if where is None: return out, truth, torch.ones(shape, dtype=torch.bool, device=out.device)
