@@ -80,7 +80,8 @@ def main(draws=20):
           ('What scores how much: mean, and tiles in which it is above the truth (means over draws)',
            ['offer', 'guide', 'above', 'guide, frame cut', 'above', 'structure', 'above'],
            [[what, *(v for k in scores for v in (float(mean[k][what].mean()), above[k][what]))] for what in mean['guide']]),
-          ('Smaller windows', ['side [px]', 'above 95 % of other tiles', 'windows'], [[k, *windows(radars, pictures, k)] for k in (128, 64, 32)]),
+          ('Smaller windows', ['side [px]', 'left within the frame [px]', 'above 95 % of other tiles', 'windows'],
+           [[k, k - 24, *windows(radars, pictures, k)] for k in (128, 64, 32)], 'Each window is read alone: its own frame of 12 px is left out.'),
           ("The guide's terms on the truth", ['', 'least', 'median', 'most'],
            [[k, *map(float, np.quantile(v, (0, .5, 1)))] for k, v in zip(
                ('edge weight of the brightest 1 % of pixels', 'SAR loss of the truth', 'texture term, truth', 'texture term, noise'), terms.T)])],
