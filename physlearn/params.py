@@ -130,7 +130,8 @@ def read_range(name:str,
     lo, dots, hi = text.partition('..')
     if not (dots and lo and hi):
         raise ValueError(f"range {name}={text!r} is not of the form {name}=LO..HI, for example P=400..600mbar")
-    if lo[-1:].isdigit() or lo[-1:] == '.': lo += hi.lstrip('+-.0123456789eE ')
+    end = _MEASURED.fullmatch(hi)
+    if end and (lo[-1:].isdigit() or lo[-1:] == '.'): lo += end[3]
     try: return measured(lo, unit, name, bare)[0], measured(hi, unit, name, bare)[0]
     except ValueError as e: raise ValueError(f"range {name}: {e}") from None
 

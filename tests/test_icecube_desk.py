@@ -8,7 +8,7 @@ from physlearn.desk import side_by_side
 from physlearn.icecube.desk import generated, judged, outside, read_labels
 from physlearn.icecube.detector import Geometry
 from physlearn.icecube.event_files import read_events, write_guide
-from physlearn.icecube.event_simulate import simulate
+from physlearn.icecube.event_simulate import Sensors, simulate
 from physlearn.icecube.train_genesis import event_recipe
 from physlearn.runs import Run
 
@@ -82,7 +82,25 @@ def test_parquet(here, capsys):
     assert not main('sample hits --n 12 --out tables'.split())
     back = read_events('tables', ARRAY)
     assert len(back) == 12
+    again = read_events('tables')                # the folder says its sensors itself
+    assert np.array_equal(again.geometry.xyz, ARRAY.xyz) and np.array_equal(again.sensor, back.sensor)
+    assert again.geometry.name == ARRAY.name
     assert main('sample hits --n 12 --out tables'.split()) == 2 and 'is not empty' in capsys.readouterr().err
+
+def test_the_command_simulates_as_python_does(here):
+    "Without options the same detector: events of both cannot be told apart by their jitter or noise."
+    assert not main('simulate icecube made.h5 --n 30 --energy 1..10TeV --seed 5'.split())
+    made = read_events('made.h5')
+    same = simulate(30, 5, geometry=made.geometry, energy=(1e3, 1e4*(1 + 1e-9)))
+    assert np.array_equal(made.sensor, same.sensor) and np.allclose(made.time, same.time, atol=.01)
+    wider = simulate(30, 5, geometry=made.geometry, energy=(1e3, 1e4*(1 + 1e-9)), jitter=1.5*Sensors().jitter)
+    assert not np.allclose(made.time, wider.time, atol=.01)
+
+def test_labels_that_differ_have_a_remedy(here, capsys):
+    "Events of other labels cannot be judged: the sentence says what can be done."
+    assert not main('sample hits --n 60 --energy 50..100TeV --out high.h5 --overwrite'.split())
+    assert not main('judge icecube others.h5 high.h5'.split())
+    assert 'labels differ; generate with the same ones' in capsys.readouterr().out
 
 def test_a_run_moves(lab, tmp_path):
     "A copied run, without its data, in a new process."
