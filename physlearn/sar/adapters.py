@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 from ..files import FileError, atomic_write, parsing, regular_file
-from .grounding import MIDDLE, SCALE, Grounder, UNet, padded
+from .grounding import UNet, padded
+from .tiles import OPTICAL_SD, encode_optical
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0006
 def _peft():
@@ -163,7 +164,7 @@ class OnEncoder(nn.Module):
         told = self.tokens(tokens).transpose(1, 2).unflatten(2, (rows, columns))
         told = F.interpolate(told, scale_factor=float(PATCH), mode='bilinear')[:,:,:H,:W]
         there = torch.ones_like(batch['s1'][:,:1])
-        seen = torch.cat([told, batch['s1'], there, (batch['given'] - MIDDLE)/SCALE, batch['hole'].float()], 1)
+        seen = torch.cat([told, batch['s1'], there, encode_optical(batch['given']), batch['hole'].float()], 1)
         step, logvar = self.net(seen).chunk(2, 1)
-        mean = torch.where(batch['hole'].bool(), batch['given'] + SCALE*step, batch['given'])
+        mean = torch.where(batch['hole'].bool(), batch['given'] + torch.tensor(OPTICAL_SD)[:,None,None]*step, batch['given'])
         return dict(mean=mean, logvar=(logvar - 6).clamp(-14, 2))
