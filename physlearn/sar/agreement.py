@@ -348,7 +348,7 @@ def whole_windows(valid:Tensor,  # (B,H,W), True: valid
 def psnr(out,        # picture (C,H,W) or (B,C,H,W) [-]
          truth,      # the same
          where=None, # pixels that count (H,W) or (B,H,W); None: all
-        )->float:    # of all selected pixels together, for a range of 1; inf if all are equal, NaN if there are none [dB]
+        )->float:    # of the selected pixels together, for a range of 1; inf if all are equal, NaN if none [dB]
     "Peak signal-to-noise ratio."
     a, b, at = _selected(out, truth, where)
     a, b = (v.movedim(1, -1)[at] for v in (a, b))
