@@ -22,6 +22,8 @@ def tiles(size=128):
         y, x = ((n - size)//2 for n in s1.shape[1:])
         yield file.stem, s1[:,y:y+size,x:x+size], optical[:,y:y+size,x:x+size]
 
+def in_db(s1): return s1
+
 def copied(s1): return np.exp(.1*s1[[0, 1, 0, 1]].clip(-30, 5))
 
 def offers(i, radars, pictures, rng, draws):
@@ -68,10 +70,10 @@ def main(draws=20):
     for s, o in zip(radars, pictures):
         batch = dict(s1=torch.from_numpy(s)[None])
         w = batch['s1'].mean(1).sigmoid().flatten().sort(descending=True).values
-        out = dict(optical=torch.from_numpy(o)[None])
-        chance = dict(optical=torch.from_numpy(rng.random(o.shape))[None])
-        terms.append([(w[:len(w)//100].sum()/w.sum()).item(), guide_sar()(out, batch).item(), guide_texture()(out, batch).item(),
-                      guide_texture()(chance, batch).item()])
+        out = dict(mean=torch.from_numpy(o)[None])
+        chance = dict(mean=torch.from_numpy(rng.random(o.shape))[None])
+        terms.append([(w[:len(w)//100].sum()/w.sum()).item(), guide_sar(in_db)(out, batch).item(), guide_texture(in_db)(out, batch).item(),
+                      guide_texture(in_db)(chance, batch).item()])
     terms = np.array(terms)
     both, auc = sum(a.paired for a in found), {k: float(np.mean([getattr(a, k).auc for a in found])) for k in ('own', 'others')}
     save('sar_agreement', 'Agreement of radar and picture', __doc__.split('\n\n')[2].replace('\n', ' ') + f' {draws} draws of noise a tile.',

@@ -142,13 +142,13 @@ def _centre(h, w, *maps):
     return [m[(m.shape[0] - h)//2:,(m.shape[1] - w)//2:][:h,:w] for m in maps]
 
 def own_null(a, wa, b, wb,  # edge maps and masks (h,w), the mask as 0 and 1
-             apart:int=24,  # least shift [px]
+             apart:int=24,  # least shift [px], or two fifths of the shorter side where that is less
              step:int=8,    # every so many pixels
             )->Tensor:      # (n,) [-]
     "Scores of the picture turned, mirrored and shifted."
     h, w = a.shape
     y, x = (torch.arange(0, k, step) for k in (h, w))
-    far = torch.maximum(torch.minimum(y, h - y)[:,None], torch.minimum(x, w - x)) >= apart
+    far = torch.maximum(torch.minimum(y, h - y)[:,None], torch.minimum(x, w - x)) >= min(apart, .4*min(h, w))
     out = []
     for i, (turned, weights) in enumerate(_orientations(b, wb)):
         r, n = _shift_scores(a, wa, turned, weights)
@@ -348,7 +348,7 @@ def whole_windows(valid:Tensor,  # (B,H,W), True: valid
 def psnr(out,        # picture (C,H,W) or (B,C,H,W) [-]
          truth,      # the same
          where=None, # pixels that count (H,W) or (B,H,W); None: all
-        )->float:    # of all selected pixels together, for a range of 1; NaN where there are none [dB]
+        )->float:    # of the selected pixels together, for a range of 1; inf if all are equal, NaN if none [dB]
     "Peak signal-to-noise ratio."
     a, b, at = _selected(out, truth, where)
     a, b = (v.movedim(1, -1)[at] for v in (a, b))

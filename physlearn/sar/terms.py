@@ -199,7 +199,7 @@ def guide_loss(weights:dict=None, # of sar, cycle, identity, lpips, spectral; th
     if distance: terms['lpips'] = distance
     return CompositeLoss({k: v for k, v in w.items() if k != 'lpips' or distance}, **terms)
 
-def grounding_loss(weights:dict=None, # of sar, cycle, identity, perceptual, spectral, nll; not given: of `DEFAULT_WEIGHTS`
+def grounding_loss(weights:dict=None, # of sar, cycle, identity, perceptual, spectral, nll; others: `DEFAULT_WEIGHTS`
                    radar=decode_s1,   # function: s1 of the batch to [dB]
                    where:str='all',   # pixels of spectral and nll: 'all', 'inside' or 'outside' of holes
                   )->CompositeLoss:
