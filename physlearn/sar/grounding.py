@@ -109,9 +109,9 @@ class Grounder(nn.Module):
         if self.flow: return dict(error=self._step(x, batch))
         step, logvar = self.net(x).chunk(2, 1)
         mean = batch['given'] + torch.tensor(OPTICAL_SD, device=step.device)[:,None,None]*step
-        return dict(mean=self.kept(mean, batch), logvar=(2*math.log(.05) + logvar).clamp(-14, 2))
+        return dict(mean=self.composed(mean, batch), logvar=(2*math.log(.05) + logvar).clamp(-14, 2))
 
-    def kept(self, v, batch):
+    def composed(self, v, batch):
         "What was measured stays as it is."
         return torch.where(batch['hole'].bool(), v, batch['given'])
 
@@ -137,7 +137,7 @@ def drawn(self:Grounder, batch, draws=8, steps=4, seed=0)->Tensor: # (draws,B,4,
     for k in range(draws):
         noise = RowNoise(rows, batch['given'].shape[1:], seed, 'picture', k)
         x = heun(lambda x, t, **kw: self._said(x, t, shown), path.levels(steps), noise)
-        out.append(self.kept(decode_optical(x.to(batch['given'])), batch))
+        out.append(self.composed(decode_optical(x.to(batch['given'])), batch))
     return torch.stack(out)
 
 @patch
