@@ -282,10 +282,12 @@ def said_of_tiles(run:Run, tiles)->dict: # tensors of all tiles
     return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014j
-def judge(run:Run)->Judgement:
+def judge(run:Run, tiles=None, named='')->Judgement: # Tiles; None: those of the run's test; where they are from
     "Errors inside of holes and of whole pictures, agreement beside the truth's, and whether intervals hold."
-    sides = run.recipe.sides()
-    tiles, name = (sides['test'], 'test') if sides['test'] else (sides['val'], 'validation')
+    name = named
+    if tiles is None:
+        sides = run.recipe.sides()
+        tiles, name = (sides['test'], 'the test') if sides['test'] else (sides['val'], 'the validation')
     s = said_of_tiles(run, tiles[:200])
     valid, inside = s['valid'][:,0].bool(), (s['valid'] * s['hole'])[:,0].bool()
     truth, radar = s['truth'], decode_s1(s['s1'])
@@ -300,8 +302,8 @@ def judge(run:Run)->Judgement:
     held = [] if run.model.flow else [_coverage(s, inside)]
     picture = Picture(lambda fig: draw_tiles(fig, s), 'Truth, given, refined, what radar has changed in the near infrared, '
                       'standard deviation', (9, 6))
-    caption = f'{len(truth)} tiles of the {name}'
-    numbers = dict(psnr=rows[1][1], psnr_holes=rows[1][2], psnr_holes_without_radar=rows[2][2])
+    caption = f'{len(truth)} tiles of {name}'
+    numbers = {'judged by': caption} | dict(psnr=rows[1][1], psnr_holes=rows[1][2], psnr_holes_without_radar=rows[2][2])
     return Judgement([dict(caption=caption, head=head, rows=rows), *held], dict(tiles=picture), numbers, caption)
 
 def _coverage(s, inside):
