@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIGMA', 'RIM', 'log_edges', 'radar_edges', 'picture_edges', 'judged', 'shift_correlation', 'Offset', 'offset',
-           'shifted']
+           'offset_notes', 'shifted']
 
 # %% ../../nbs/40_sar/41b_registration.ipynb #regi0004
 from dataclasses import dataclass, replace
@@ -124,6 +124,22 @@ def offset(s1,         # VV and VH (2,H,W) [dB]
         chance = max(chance, shift_correlation(a[turn], b, mask & mask[turn], reach).max())
     dy, dx, peak = _peak(r)
     return Offset(dy, dx, float(peak), float(r[reach,reach]), float(chance), _jackknife(a, b, mask, reach), reach)
+
+# %% ../../nbs/40_sar/41b_registration.ipynb #regi0023
+def offset_notes(tiles,     # Tile each, with a picture
+                 most=1.,   # what is not worth a word [px]
+                 reach=8,   # largest shift that is looked at [px]
+                )->list:    # sentences; nothing is moved
+    "Tiles whose radar lies off the picture, and how many could not be told."
+    out, unsure = [], 0
+    for t in tiles:
+        picture = t.given if t.optical is None else t.optical
+        if picture is None or judged(t.valid & ~t.hole if t.optical is None else t.valid).sum() < 400: continue
+        o = offset(t.s1, picture, t.valid & ~t.hole if t.optical is None else t.valid, reach)
+        unsure += not o.sure
+        if o.sure and max(abs(o.dy), abs(o.dx)) > most: out.append(f'{t.name}: {o}')
+    if unsure: out.append(f'{unsure} of {len(tiles)} tiles: the offset of radar could not be told')
+    return out
 
 # %% ../../nbs/40_sar/41b_registration.ipynb #regi0018
 def shifted(tile:Tile,

@@ -8,7 +8,7 @@ __all__ = ['S1_UNITS', 'NOTHING', 'DARKEST', 'OPTICAL_UNITS', 'BRIGHTEST', 'DULL
            's1_unit_of', 'decibels', 'optical_unit_of', 'reflectances', 'split_of', 'scene_of', 'read_arrays', 'proxy',
            'with_stage2', 'clear_bias', 'read_tile', 'write_tile', 'Tiles', 'pixels_hash', 'ground', 'overlaps',
            'check_tiles', 'read_tiles', 'split_tiles', 'rgb', 'encode_s1', 'decode_s1', 'encode_optical',
-           'decode_optical', 'to_gamma0']
+           'decode_optical', 'to_gamma0', 'drawn_crop', 'batch_of']
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0004
 import re
@@ -528,8 +528,8 @@ def check_tiles(tiles)->list: # sentences
     for scene, some in scenes.items():
         sides = sorted({t.split for t in some if t.split})
         if len(sides) > 1:
-            notes.append(f"the {len(some)} tiles of scene {scene} are in {' and '.join(sides)}: scores there do not show "
-                         'what happens at another place')
+            notes.append(f"the {len(some)} tiles of scene {scene} are in {' and '.join(sides)}: "
+                         'scores there do not show what happens at another place')
     kinds = sorted({t.about.get('convention') or 'unknown' for t in tiles})
     if len(kinds) > 1:
         notes.append(f"backscatter is {' and '.join(kinds)}: the conventions differ by a decibel or more")
@@ -625,3 +625,37 @@ def decode_optical(z): # as `encode_optical` gives it
 def to_gamma0(db, incidence): # sigma0 [dB], angle of incidence on the ellipsoid [deg]
     "Backscatter per area across the beam: gamma0 = sigma0/cos(incidence)."
     return db - 10*np.log10(np.cos(np.deg2rad(incidence)))
+
+# %% ../../nbs/40_sar/41_tiles.ipynb #tile0048
+def drawn_crop(tile:Tile,
+               size:int, # height and width [px]
+               *key,     # what the place depends on: integers and strings, such as (seed, epoch, number)
+              )->Tile:
+    "A square of a tile, at a place that is a function of the key."
+    height, width = tile.shape
+    if size > min(height, width):
+        raise ValueError(f'{tile.name}: {height} x {width} px; expected {size} or more for a crop')
+    u = uniforms(1, 2, 'crop', *key)[0].tolist()
+    return crop(tile, int(u[0]*(height - size + 1)), int(u[1]*(width - size + 1)), size)
+
+def _padded(x, height, width, mode):
+    "Rows and columns added below and to the right of (C,h,w)."
+    return np.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2])), mode=mode)
+
+def batch_of(tiles,       # with one set of layers
+             multiple=1,  # that height and width are brought to [px]
+            )->dict:      # s1 (B,2,H,W) encoded; given, truth (B,4,H,W) [-]; hole, valid (B,1,H,W); float32 tensors
+    "Tiles as a network takes them; what is padded is not valid, and tiles keep their upper left corner."
+    height, width = (-(-max(t.shape[k] for t in tiles)//multiple)*multiple for k in (0, 1))
+    images = dict(s1=lambda t: encode_s1(filled(t.s1, t.valid)), given=lambda t: filled(t.given, t.valid),
+                  truth=lambda t: filled(t.optical, t.valid))
+    masks = dict(hole=lambda t: t.hole[None], valid=lambda t: t.valid[None])
+    has = dict(s1=[True], given=[t.given is not None for t in tiles], truth=[t.optical is not None for t in tiles])
+    for k, there in has.items():
+        if any(there) and not all(there): raise ValueError(f'{k} is there for some of the tiles; expected all or none')
+    out = {}
+    for k, of in (images | masks).items():
+        if not all(has.get(k, ())): continue
+        mode = 'edge' if k in images else 'constant'
+        out[k] = torch.from_numpy(np.stack([_padded(of(t), height, width, mode) for t in tiles]).astype(np.float32))
+    return out
