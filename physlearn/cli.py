@@ -174,12 +174,19 @@ def _show_help(cls, default, prog, examples):
     try: from_words(cls, ['--help'], prog, default)
     except SystemExit: print(f'\n{examples}' if examples else '')
 
+def _own(verb, run):
+    "Has the instrument of a run a command of its own for this?"
+    from physlearn.desk import open_recipe
+    from physlearn.instruments import find
+    try: return verb in find(open_recipe(run).system).own
+    except ValueError: return False                              # the recipe of a notebook, or no run
+
 def _on_run(verb, words):
     "A verb and a run: the run names its instrument."
     from physlearn import desk
     from physlearn.instruments import find
     if not words or words[0].startswith('-'): raise ValueError(f"{verb} needs the folder of a run")
-    if verb in desk.ON_RUNS and not (len(words) > 1 and verb in find(desk.open_recipe(words[0]).system).own):
+    if verb in desk.ON_RUNS and not _own(verb, words[0]):
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
     else: _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')

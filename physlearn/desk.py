@@ -182,7 +182,7 @@ def setup_of(instrument:Instrument)->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
     recipe = instrument.presets.get('default')
-    if recipe is None or recipe.simulator() is None: raise ValueError(f"{instrument.name} has no simulator{_others(instrument)}")
+    if recipe is None or recipe.simulator() is None: raise ValueError(f"{instrument.name} has no simulator")
     class FromRecipe(Setup):
         def simulator(self): return recipe.simulator()
         def likelihood(self, noise): return recipe.likelihood(noise)
@@ -190,7 +190,7 @@ def setup_of(instrument:Instrument)->type:
 
 def reader_of(instrument:Instrument)->type:
     "Its Reader, also where it is a plain function."
-    if instrument.read is None: raise ValueError(f"{instrument.name} has no reader for files{_others(instrument)}")
+    if instrument.read is None: raise ValueError(f"{instrument.name} has no reader for files")
     if isinstance(instrument.read, type): return instrument.read
     class Plain(Reader):
         def read(self, file, run): return instrument.read(file, run)
@@ -567,13 +567,14 @@ def side_by_side(runs)->dict: # of one instrument; a table
         raise ValueError(f"runs of {' and '.join(systems)}: expected runs of one instrument, whose numbers can be compared")
     options = [asdict(r.recipe) for r in runs]
     differ = [k for k in options[0] if len({str(o[k]) for o in options}) > 1]
-    numbers = [{k: v for k, v in r.metrics.items() if isinstance(v, (int, float))} for r in runs]
+    numbers = [{k: v for k, v in r.metrics.items() if isinstance(v, (int, float, str))} for r in runs]
     names = list(dict.fromkeys(k for n in numbers for k in n))
     size = lambda r: sum(p.numel() for p in r.model.parameters())/1e6
     shown = lambda v: ' '.join(map(str, v)) if isinstance(v, tuple) else '-' if v is None else v
     rows = [[k, *(shown(o[k]) for o in options)] for k in differ]
     rows.append(['parameters [M]', *map(size, runs)])
-    rows.append([f"{runs[0].sealed.get('monitor') or 'loss'}, of the weights", *(r.sealed.get('value') for r in runs)])
+    if not {'network', 'loss'} & set(differ):                      # losses of one kind
+        rows.append([f"{runs[0].sealed.get('monitor') or 'loss'}, of the weights", *(r.sealed.get('value') for r in runs)])
     rows += [[k, *(n.get(k) for n in numbers)] for k in names]
     return dict(caption=f'Runs of {systems[0]}', head=['', *(r.name for r in runs)], rows=rows)
 
@@ -629,16 +630,19 @@ ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
+    needs = dict(fit=instrument.read, retrieve=instrument.read, simulate=instrument.setup, identifiable=instrument.setup)
+    if instrument.own and verb in needs and needs[verb] is None: raise ValueError(_without(verb, instrument))
     if verb == 'simulate': return command(Simulate, instrument, setup_of(instrument))
     if verb == 'identifiable': return command(Identifiable, instrument, setup_of(instrument))
     if verb == 'fit': return command(Fit, instrument, reader_of(instrument), setup_of(instrument))
     if verb == 'retrieve': return command(Retrieve, instrument, reader_of(instrument))
     if verb == 'train': return train_command(instrument)
-    raise ValueError(f"{instrument.name} has no verb {verb!r}{_others(instrument)}")
+    raise ValueError(_without(verb, instrument))
 
-def _others(instrument):
-    "The verbs that an instrument has, where it has some of its own."
-    return f": it has {', '.join(['train', *instrument.own])}" if instrument.own else ''
+def _without(verb, instrument):
+    "That an instrument has no such verb, and those that it has, where some are its own."
+    has = f": it has {', '.join(['train', *instrument.own])}" if instrument.own else ''
+    return f"{instrument.name} has no verb {verb!r}{has}"
 
 # %% ../nbs/80_desk.ipynb #68d91b51
 @dataclass(eq=False)

@@ -7,7 +7,7 @@ __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 're
            'check_unit', 'parsing', 'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here',
            'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json',
            'atomic_write', 'ready_to_write', 'named_files', 'output_folder', 'result_name', 'result_paths',
-           'write_text', 'write_json', 'write_table', 'write_hdf5']
+           'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, errno, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time
@@ -170,6 +170,7 @@ def _header(path, rows, names, rename):
         told = [_WITH_UNIT.fullmatch(n) for n in names]
         names = [m[1] if m else n for n, m in zip(names, told)]
         units = {f'unit_{m[1]}': m[2] for m in told if m}
+        if rename: units |= {f'unit_{rename(m[1])}': m[2] for m in told if m}
         if all(_NUMBER.fullmatch(c) for c in names):
             raise FileError(path, 'the first row holds numbers', 'column names', f"line {i}", 'add a row of names')
     if rename: names = [rename(n) for n in names]
@@ -914,7 +915,7 @@ def write_table(path,         # CSV file to write
     write_text(path, out.getvalue())
 
 # %% ../nbs/00_core/01_files.ipynb #7d23cc01
-def _fits(path, size, compress=False):
+def room_for(path, size, compress=False):
     "OSError where a disk has no room for so many bytes; what is compressed may need a tenth of them."
     folder = Path(path).resolve().parent
     free = shutil.disk_usage(folder).free if folder.is_dir() else math.inf
@@ -929,7 +930,7 @@ def write_hdf5(path,             # HDF5 file to write
     "Write an HDF5 file that `read_hdf5` reads back exactly; text becomes fixed-length UTF-8."
     import h5py
     arrays = {k: np.asarray(v) for k, v in arrays.items()}
-    _fits(path, sum(v.nbytes for v in arrays.values()), compress)   # HDF5 ends the process where a disk is full
+    room_for(path, sum(v.nbytes for v in arrays.values()), compress)   # HDF5 ends the process where a disk is full
     with atomic_write(path) as tmp, h5py.File(tmp, 'w') as f:
         for k, v in dict(attrs).items(): f.attrs[k] = np.bytes_(v.encode()) if isinstance(v, str) else v
         for k, v in arrays.items():

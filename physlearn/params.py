@@ -129,8 +129,9 @@ def read_range(name:str,
     "A range as people write it; a unit behind the upper end is that of both."
     lo, dots, hi = text.partition('..')
     if not (dots and lo and hi):
-        raise ValueError(f"range {name}={text!r} is not of the form {name}=LO..HI, for example P=400..600mbar")
-    if lo[-1:].isdigit() or lo[-1:] == '.': lo += hi.lstrip('+-.0123456789eE ')
+        raise ValueError(f"range {name}={text!r} is not of the form {name}=LO..HI, for example {name}=1..2{unit}")
+    end = _MEASURED.fullmatch(hi)
+    if end and (lo[-1:].isdigit() or lo[-1:] == '.'): lo += end[3]
     try: return measured(lo, unit, name, bare)[0], measured(hi, unit, name, bare)[0]
     except ValueError as e: raise ValueError(f"range {name}: {e}") from None
 

@@ -588,6 +588,7 @@ def evaluate(self:Run, say=print, found:Judgement=None)->dict: # judged anew if 
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
     found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
+    if not found.tables and found.note: say(found.note)
     write_json(self.path/'metrics.json', found.numbers | dict(tables=found.tables))
     self.report(found)
     return self.metrics

@@ -8,7 +8,7 @@ from physlearn.desk import side_by_side
 from physlearn.icecube.desk import generated, judged, outside, read_labels
 from physlearn.icecube.detector import Geometry
 from physlearn.icecube.event_files import read_events, write_guide
-from physlearn.icecube.event_simulate import simulate
+from physlearn.icecube.event_simulate import Sensors, simulate
 from physlearn.icecube.train_genesis import event_recipe
 from physlearn.runs import Run
 
@@ -82,7 +82,25 @@ def test_parquet(here, capsys):
     assert not main('sample hits --n 12 --out tables'.split())
     back = read_events('tables', ARRAY)
     assert len(back) == 12
+    again = read_events('tables')                # the folder says its sensors itself
+    assert np.array_equal(again.geometry.xyz, ARRAY.xyz) and np.array_equal(again.sensor, back.sensor)
+    assert again.geometry.name == ARRAY.name
     assert main('sample hits --n 12 --out tables'.split()) == 2 and 'is not empty' in capsys.readouterr().err
+
+def test_the_command_simulates_as_python_does(here):
+    "Without options the same detector: events of both cannot be told apart by their jitter or noise."
+    assert not main('simulate icecube made.h5 --n 30 --energy 1..10TeV --seed 5'.split())
+    made = read_events('made.h5')
+    same = simulate(30, 5, geometry=made.geometry, energy=(1e3, 1e4*(1 + 1e-9)))
+    assert np.array_equal(made.sensor, same.sensor) and np.allclose(made.time, same.time, atol=.01)
+    wider = simulate(30, 5, geometry=made.geometry, energy=(1e3, 1e4*(1 + 1e-9)), jitter=1.5*Sensors().jitter)
+    assert not np.allclose(made.time, wider.time, atol=.01)
+
+def test_labels_that_differ_have_a_remedy(here, capsys):
+    "Events of other labels cannot be judged: the sentence says what can be done."
+    assert not main('sample hits --n 60 --energy 50..100TeV --out high.h5 --overwrite'.split())
+    assert not main('judge icecube others.h5 high.h5'.split())
+    assert 'labels differ; generate with the same ones' in capsys.readouterr().out
 
 def test_a_run_moves(lab, tmp_path):
     "A copied run, without its data, in a new process."
@@ -100,7 +118,10 @@ def test_judged_by_what_was_not_trained_on(here, capsys):
     assert not main('evaluate hits --real events.h5 --n 60'.split())
     said = capsys.readouterr().out
     assert '400 of 500 events were trained on: left out' in said and 'untrained' in said and 'AUC' in said
-    assert json.load(open('hits/metrics.json'))['auc'] > 0
+    found = json.load(open('hits/metrics.json'))
+    assert found['auc'] > 0 and found['judged by'] == '60 events of events.h5'
+    assert not main(['report', 'hits'])                                 # by the same events
+    assert f"{found['auc']:.3f}" in open('hits/report.html').read()
     shutil.copytree('hits', 'moved', dirs_exist_ok=True)
     recipe = json.load(open('moved/recipe.json'))
     run = Run.load('hits')
@@ -150,8 +171,8 @@ HOSTILE = [('sample hits --kind tracks', 'cascade, track, mix'), ('sample hits -
            ('sample hits --first -1', 'first=-1'), ('judge icecube others.h5', 'Missing'), ('judge icecube others.h5 gone.h5', 'gone.h5'),
            ('judge icecube others.h5 others.h5 --out x.png', '.html'), ('judge icecube others.h5 others.h5 --n 5', '40 or more'),
            ('judge icecube others.h5 others.h5 --weight mass', "no column 'mass'"), ('evaluate hits --real gone.h5', 'gone.h5'),
-           ('evaluate cnn --steps 0', 'steps=0'), ('export hits', 'formulas and draws'), ('retrieve hits others.h5', 'has no reader'),
-           ('fit icecube others.h5', 'it has train, simulate'), ('identifiable icecube', 'has no simulator'), ('simulate icecube x.h5 --n -3', 'n=-3'),
+           ('evaluate cnn --steps 0', 'steps=0'), ('export hits', 'formulas and draws'), ('retrieve hits others.h5', "no verb 'retrieve'"),
+           ('fit icecube others.h5', 'it has train, simulate'), ('identifiable icecube', "no verb 'identifiable'"), ('simulate icecube x.h5 --n -3', 'n=-3'),
            ('simulate icecube x.h5 --energy 1TeV', 'LO..HI'), ('simulate icecube x.csv', 'NAME.h5'), ('simulate icecube x.h5 --noise 5', 'has no unit'), ('sample hits --energy 5..10', 'has no unit'), ('sample hits --t0 5', 'has no unit'),
            ('train icecube hits --precision 16', 'needs 32'), ('train icecube dit --no-profile', 'not used by network dit'),
            ('train icecube hits --data gone.h5', 'is not there'), ('train icecube huge', 'no recipe'), ('compare hits nowhere', 'no such folder')]

@@ -6,8 +6,8 @@
 __all__ = ['STATISTICS', 'ZENITHS', 'SHELLS', 'EDGES', 'NOTHING', 'quantities', 'with_error', 'verdict', 'decade_name', 'classes',
            'chosen', 'compare', 'worst_rows', 'charge_by_distance', 'residual_density', 'string_profile',
            'hits_by_energy', 'draw_curves', 'draw_event', 'event_title', 'interactive', 'judge_table', 'distance_table',
-           'early_table', 'string_table', 'without_labels_of', 'reading_table', 'summary_table', 'report',
-           'copies_table', 'pictures', 'report_page']
+           'early_table', 'string_table', 'without_labels_of', 'reading_table', 'summary_table', 'finite_table',
+           'report', 'copies_table', 'pictures', 'report_page']
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0004
 from dataclasses import replace
@@ -284,12 +284,15 @@ def judge_table(real, generated, weights, known, seed, rivals=())->tuple: # of a
         found[name] = judge(one, fault, seed=seed, known=(x(a, half), features(fault)))
     def said(name, j):
         if name != 'generated': return ''
-        if j.differ: return 'not valid: labels differ'
+        if j.differ: return 'not valid: labels differ; generate with the same ones'
         if np.isnan(j.auc): return NOTHING
         return 'told apart' if abs(j.auc - .5) > 3*j.error else 'not told apart'
-    rows = [[k, j.auc, j.error, said(k, j)] for k, j in found.items()]
+    there = {k: j for k, j in found.items() if k == 'generated' or np.isfinite(j.auc)}
+    rows = [[k, j.auc, j.error, said(k, j)] for k, j in there.items()]
+    few = [k for k in found if k not in there]
+    note = f"too few events for: {', '.join(few)}" if few else ''
     caption = 'Judge: boosted trees, area under the curve'
-    return dict(caption=caption, head=['events', 'AUC', 'error', 'result'], rows=rows), main
+    return dict(caption=caption, note=note, head=['events', 'AUC', 'error', 'result'], rows=rows), main
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0035
 def distance_table(real, generated, known, seed)->tuple: # of a Judgement, numbers
@@ -350,7 +353,8 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     train = without_labels_of(train, real, generated)
     caption = 'Energy, direction and vertex read from hits: bias in units of the real scatter, ratio of scatters'
     head, rows = ['read', 'events', 'bias', 'error', 'ratio', 'error', 'result'], []
-    if not len(train): return dict(caption=caption, head=head, rows=rows, note='no event is left to learn reading from')
+    if not min(len(train), len(real), len(generated)):
+        return dict(caption=caption, head=head, rows=rows, note='no event is left to learn reading from, or to be read')
     words = KINDS if kinds_told(real) is not None else ('', '')
     for name, kind, d, n, bias, e1, ratio, e2 in conditioning(Reader(train, seed), real, generated, known):
         few = e1 > .15 or e2 > .15
@@ -367,20 +371,27 @@ def summary_table(first, lines, strings, early, reading, copies=None)->dict: # t
     _, area, error, said = first['rows'][0]
     off, n = sum(r[-1] == 'OFF' for r in lines), sum(r[-1] != 'too few' for r in lines)
     chance = .003*n + 3*np.sqrt(.003*n) + 1            # rows beyond 3 errors by chance
+    agree = lambda good, n: NOTHING if not n else 'agree' if good else 'OFF'
     rows = [['judge', f'AUC {area:.3f} ± {error:.3f}', said],
-            ['curves', f'{off} of {n} rows are off', ('agree' if off <= chance else 'OFF') if n else NOTHING],
-            ['strings', f'{strings[0]} of {strings[1]} are off', 'OFF' if strings[0] else 'agree' if strings[1] else NOTHING]]
+            ['curves', f'{off} of {n} rows are off', agree(off <= chance, n)],
+            ['strings', f'{strings[0]} of {strings[1]} are off', agree(not strings[0], strings[1])]]
     for name, table in (('early hits', early), ('energies and directions', reading)):
         bad = [r[0] for r in table['rows'] if r[-1] == 'OFF']
         shown = '; '.join(bad[:3]) + ('; ...' if len(bad) > 3 else '')
-        found = f"{len(bad)} of {len(table['rows'])} rows are off"
-        rows.append([name, f'{found}: {shown}' if bad else found, 'OFF' if bad else 'agree' if table['rows'] else NOTHING])
+        n = sum(r[-1] != 'too few' for r in table['rows'])
+        found = f'{len(bad)} of {n} rows are off'
+        rows.append([name, f'{found}: {shown}' if bad else found, agree(not bad, n) if n or not table['rows'] else 'too few'])
     if copies is not None:
         _, share, error, said = copies['rows'][0]
         rows.append(['copies', f'{share:.3f} ± {error:.3f}, without copies 0.5', said])
     return dict(caption='In short', head=['part', 'found', 'verdict'], rows=rows)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0040
+def finite_table(table)->dict: # of a Judgement
+    "The table with nothing where a number could not be had: NaN is not JSON."
+    gap = lambda v: isinstance(v, float) and not np.isfinite(v)
+    return table | dict(rows=[['' if gap(v) else v for v in row] for row in table['rows']])
+
 def report(real:Events,       # not used in training
            generated:Events,
            train:Events=None, # the generator's training events, for copies and for reading energies
@@ -409,10 +420,12 @@ def report(real:Events,       # not used in training
                    rows=worst_rows(lines)),
               profile, early, reading, *copies]
     off = [r for r in lines if r[-1] == 'OFF']
-    numbers |= dict(auc=main.auc, auc_error=main.error, rows_off=len(off), rows=len(lines), labels_differ=main.differ)
+    first_numbers = dict(auc=main.auc, auc_error=main.error, rows_off=len(off), rows=len(lines))
+    numbers = first_numbers | numbers | dict(labels_differ=main.differ)
+    numbers = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in numbers.items()}
     note = f'{len(generated)} generated events beside {len(real)} real ones of {real.geometry.name}'
     if main.differ: note += f". The labels differ in {', '.join(main.differ)}: figures of the judge are not valid"
-    return Judgement(tables, pictures(real, generated, first['rows']), numbers, note)
+    return Judgement(list(map(finite_table, tables)), pictures(real, generated, first['rows']), numbers, note)
 
 def copies_table(real, generated, train, known)->dict: # of a Judgement
     "Whether generated events lie nearer to training events than to real ones; a real one with the same label is no witness."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NO_HIT', 'LEAST', 'LOWEST', 'HIGHEST', 'PATHS', 'DENSE', 'KEPT', 'MOST_KEPT', 'PRESETS', 'SECTIONS', 'OUTSIDE',
            'SAME', 'WORDS', 'SAID', 'signals_of', 'events_of', 'SignalRows', 'Noised', 'signal_source', 'HitRows',
-           'path_of', 'Diffused', 'denoising', 'OneStep', 'EventRecipe', 'ranges_of', 'event_recipe', 'leaves',
+           'path_of', 'Diffused', 'denoising', 'OneStep', 'EventRecipe', 'once', 'ranges_of', 'event_recipe', 'leaves',
            'one_word', 'guide_options']
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0003
@@ -249,6 +249,7 @@ def check(self:EventRecipe):
 # options that some networks alone use
 DENSE = ('hidden', 'depth', 'heads', 'mlp_ratio', 'dropout', 'fusion', 'kernel_sizes', 'path', 'predicts', 'betas', 'T',
          'lose_labels', 'checkpointing')
+_OWN = dict(mlp_ratio=('dit', 'hybrid', 'mlp'), fusion=('dit',)) # dense networks that use them
 _FOR_DATA = 'direction', 'pad', 't0_info', 'kind', 'known_only'
 
 @patch
@@ -259,6 +260,8 @@ def used(self:EventRecipe):
     if hits and self.precision != '32':
         raise ValueError(f"precision={self.precision!r}: network hits adds up nats of many sensors and needs 32")
     refused = [(k, told) for k in (DENSE if hits else ('piece', 'profile'))]
+    refused += [] if hits else [(k, told) for k, networks in _OWN.items() if self.network not in networks]
+    refused += [(k, f'the path {self.path}') for k in ('betas', 'T') if not hits and self.path != 'ddpm']
     refused += [] if self.data else [(k, 'simulated events') for k in _FOR_DATA]
     for k, what in refused:
         if getattr(self, k) != getattr(type(self), k):
@@ -275,6 +278,14 @@ def _events(data, changed, geometry, n, seed, *how):
     if data: return _told(read_events(data, geometry, *how[:3]), *how[3:])
     array = Geometry.hexagonal(37, 20) if geometry is None else read_sensors(geometry)
     return simulate(n, seed, geometry=array, energy=(1e3, 1e6))
+
+def once(e:Events)->Events:
+    "Events that differ; of those with the same hits and label the first is kept, and that is said."
+    ends = zip(e.offsets[:-1], e.offsets[1:])
+    seen = [(e.label[i].tobytes(), e.sensor[a:b].tobytes(), e.charge[a:b].tobytes()) for i, (a, b) in enumerate(ends)]
+    first = np.sort(list({v: i for i, v in reversed(list(enumerate(seen)))}.values()))
+    if len(first) < len(e): print(f'{len(e) - len(first)} of {len(e)} events are there twice, label and hits: one of each is kept')
+    return e if len(first) == len(e) else e[first]
 
 def _told(e:Events, kind, needed, known_only)->Events: # word for all, names of columns, whether others are left out
     "Events with what has to be known of them; what was assumed is said."
@@ -293,7 +304,7 @@ def _told(e:Events, kind, needed, known_only)->Events: # word for all, names of 
         if not known_only: raise ValueError(f"{found}: --known-only leaves them out")
         print(f'{found}: left out')
     for note in dict.fromkeys(e.notes): print(note)
-    return e[~lacking]
+    return once(e[~lacking])
 
 @patch
 def whole(self:EventRecipe)->Events:
