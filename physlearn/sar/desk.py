@@ -11,17 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from fastcore.basics import patch
-from matplotlib.figure import Figure
 from ..desk import Instrument, read_by
-from ..files import FileError, atomic_write, output_folder, read_table, ready_to_write, write_json, write_table
+from ..files import FileError, atomic_write, output_folder, ready_to_write, write_json, write_table
 from ..pages import bar, png
 from ..runs import Run, expect
 from .agreement import agreement, psnr
 from .grounding import by_windows
 from .scene_files import write_picture
 from .synthetic import holes, synthetic
-from .tiles import decode_s1, read_tiles, write_tile
+from .tiles import read_tiles, write_tile
 from .train_grounding import DAMAGES, PRESETS, GroundingRecipe, arrays_of, damaged, draw_tiles, judge
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0006
@@ -42,7 +40,7 @@ class Folder:
 class AgreeTiles(Folder):
     "Say of each tile whether its picture shows what its radar saw, beside what wrong pairs have by chance."
     folder: tyro.conf.Positional[str] # tiles, NPZ with JSON beside
-    out: str|None = None            # table to write, .csv; only printed if not given
+    out: str|None = None            # table like pairs.csv; only printed if not given
     overwrite: bool = False         # replace a table that is there
 
     def run(self):
@@ -77,7 +75,7 @@ def refined(run:Run, tile)->dict: # (4,H,W) each: opt_v3, sd, low90, high90, cha
 @dataclass(kw_only=True)
 class OfRun(Folder):
     "A run, and tiles whose pictures are to be refined."
-    stage2_dir: str|None = None     # folder with pictures to be refined, `opt_v2`; not given: as the tiles have them
+    stage2_dir: str|None = None     # pictures to be refined, `opt_v2`, like stage2; not given: as the tiles have them
     damage: str|None = None         # for a try, what is done to true pictures: holes, noise or blur; nothing if not given
 
     def tiles(self, folder, recipe):
@@ -143,7 +141,7 @@ class ShowTiles(OfRun):
 class EvaluateTiles:
     "Judge a run by its test tiles, or by others: report.html, metrics.json and the card are written."
     folder: tyro.conf.Positional[str] # the run
-    data_dir: str|None = None       # tiles that nobody trained on; those of the run's test if not given
+    data_dir: str|None = None       # tiles that nobody trained on, like others; those of the run's test if not given
 
     def run(self):
         "Load, judge, write."
