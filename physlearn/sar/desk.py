@@ -7,7 +7,6 @@ __all__ = ['sar', 'Folder', 'AgreeTiles', 'refined', 'OfRun', 'GroundTiles', 'Sh
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0003
 from dataclasses import dataclass, replace
-from pathlib import Path
 import numpy as np
 import torch
 import tyro
