@@ -1,0 +1,144 @@
+"""What radar gives to pictures with holes, and what the guide's loss does to them.
+
+    PHYSLEARN_DATA=folder python benchmarks/grounding.py holes|guide|real SEED
+    PHYSLEARN_DATA=folder python benchmarks/grounding.py report
+
+`holes`: 400 synthetic tiles of 64 px, 20-60 % of each hidden and filled with the clear mean, 320 of them train; the network with
+radar and the same one that never sees it, each in less than 5 CPU minutes; figures are those of tiles that nobody trained on. `guide`: the
+guide's damage (noise of 0.05) and its weights, beside errors in reflectance alone, same budget. `real`: Spain's blocks of one side
+to the other, and all of them to each TerraMesh scene, moved by its measured offset. Gains are in dB; errors over seeds, or scenes."""
+import json, sys, time
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+import torch
+from _table import HERE, bar, data_folder, save
+from physlearn.params import uniforms
+from physlearn.sar.agreement import psnr, structure_scores
+from physlearn.sar.registration import offset, shifted
+from physlearn.sar.synthetic import holes
+from physlearn.sar.tiles import decode_s1, read_tiles
+from physlearn.sar.train_grounding import GroundingRecipe, TileRows, grounding_recipe, psnr_of
+
+FOLDER = HERE/'runs'/'grounding'
+STEPS = 480
+
+class Given(GroundingRecipe):
+    "A recipe with tiles that are in memory."
+    system = ''
+    def sides(self): return self.found
+
+def trained(found, seed, **options):
+    "A network and the CPU seconds that it took."
+    r = replace(grounding_recipe('default', seed=seed, gpus=0), **options)
+    r = Given(**vars(r))
+    r.found, t = found, time.process_time()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = r.model(None)
+    learn = r.learner(None, model=net, device=torch.device('cpu'))
+    from physlearn.callbacks import one_cycle
+    from physlearn.data import TellEpoch
+    with learn.no_bar(), learn.no_logging(): learn.fit(r.epochs, r.lr, cbs=[one_cycle(r.lr), TellEpoch()])
+    return net.eval(), time.process_time() - t
+
+@torch.no_grad()
+def figures(net, tiles, damage, seed, size=64)->dict:
+    "Of tiles that nobody trained on."
+    source, parts = TileRows(tiles, size, False, damage, seed), []
+    for rows in torch.arange(len(tiles)).split(8):
+        b = source(rows, seed, 'test', 0)
+        r = net.refine(b)
+        low, high = net.interval(r)
+        wrong = net.refine(b | dict(s1=b['s1'].roll(1, 0))).mean
+        parts.append(b | dict(mean=r.mean, wrong=wrong, low=low, high=high))
+    s = {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
+    valid, hole = s['valid'][:,0].bool(), (s['valid']*s['hole'])[:,0].bool()
+    mean = lambda k: float(np.mean(psnr_of(s[k], s)))
+    score = lambda k: structure_scores(decode_s1(s['s1']), s[k], valid)
+    held = ((s['low'] <= s['truth']) & (s['truth'] <= s['high'])).movedim(1, -1)[hole].float().mean()
+    clear = valid & ~hole
+    return dict(given=mean('given'), psnr=mean('mean'), wrong=mean('wrong'), holes=psnr(s['mean'], s['truth'], hole),
+                holes_given=psnr(s['given'], s['truth'], hole), apart=float((score('mean') - score('truth')).abs().mean()),
+                held=float(held), score=float(score('mean').mean()), truth=float(score('truth').mean()),
+                moved=float((s['mean'] - s['given']).abs().movedim(1, -1)[clear].max()) if clear.any() else 0.)
+
+def holes_part(seed):
+    "With and without radar."
+    found = grounding_recipe('default', seed=seed).sides()
+    test, out = found['test'] or found['val'], {}
+    for name, sar in (('radar', True), ('none', False)):
+        net, cpu = trained(found, seed, sar=sar)
+        out[name] = figures(net, test, 'holes', seed) | dict(cpu=cpu)
+    return out
+
+def guide_part(seed):
+    "The guide's damage and weights."
+    found = grounding_recipe('default', seed=seed).sides()
+    test, out = found['test'] or found['val'], {}
+    plain = dict(sar_weight=0., nll_weight=0.)
+    guide = dict(terms='guide', nll_weight=0., sar_weight=1., cycle_weight=.5, identity_weight=.3)
+    for name, damage, more in (('noise, L1', 'noise', plain), ('noise, L1, no radar', 'noise', plain | dict(sar=False)),
+                               ("noise, guide's weights", 'noise', guide), ("holes, guide's weights", 'holes', guide)):
+        net, cpu = trained(found, seed, damage=damage, **more)
+        out[name] = figures(net, test, damage, seed) | dict(cpu=cpu)
+    return out
+
+def real_part(seed):
+    "Measured tiles: one side of Spain to the other, and Spain to scenes elsewhere."
+    tiles = read_tiles(data_folder()/'s1s2')
+    spain = [t for t in tiles if t.name.startswith('sen1floods11')]
+    west = [t for t in spain if t.name[-1] in '01']
+    east = [t for t in spain if t.name[-1] in '23']
+    others = [shifted(t, offset(t.s1, t.optical)) for t in tiles if not t.name.startswith('sen1floods11')]
+    out = {}
+    for name, train, tests in (('west to east', west, [east]), ('east to west', east, [west]), ('Spain to', spain, [[t] for t in others])):
+        nets = [trained(dict(train=train, val=train[:2], test=[]), seed, epochs=120, sar=sar)[0] for sar in (True, False)]
+        for test in tests:
+            label = name if len(tests) == 1 else f'{name} {test[0].name}'
+            size = min(min(t.shape) for t in test)//4*4
+            both = [figures(net, test, 'holes', seed, size) for net in nets]
+            out[label] = dict(gain=both[0]['holes'] - both[1]['holes'], holes=both[0]['holes'], given=both[0]['holes_given'])
+    return out
+
+def report():
+    "Tables and bars."
+    parts = lambda k: [json.loads(p.read_text()) for p in sorted(FOLDER.glob(f'{k}-*.json'))]
+    tables, bars, found = [], [], parts('holes')
+    mean = lambda of: (np.mean([of(p) for p in found]), np.std([of(p) for p in found], ddof=1)/len(found)**.5 if len(found) > 1 else np.nan)
+    show = lambda v: f'{v[0]:.2f} ± {v[1]:.2f}'
+    rows = {'gain over what was given [dB]': lambda p: p['radar']['psnr'] - p['radar']['given'],
+            'gain over no radar [dB]': lambda p: p['radar']['psnr'] - p['none']['psnr'],
+            'gain over no radar inside holes [dB]': lambda p: p['radar']['holes'] - p['none']['holes'],
+            'radar of another place, below no radar [dB]': lambda p: p['none']['psnr'] - p['radar']['wrong'],
+            'score apart from the truth\'s [-]': lambda p: p['radar']['apart'],
+            '90 % intervals hold inside holes [%]': lambda p: 100*p['radar']['held'],
+            'largest change of a clear pixel [-]': lambda p: p['radar']['moved'], 'CPU minutes': lambda p: p['radar']['cpu']/60}
+    wanted = ['>= 4', '>= 1.5', '>= 2.5', '> 0', '<= 0.05', '87-93', '0', '<= 5']
+    good = [lambda v: v >= 4, lambda v: v >= 1.5, lambda v: v >= 2.5, lambda v: v > 0, lambda v: v <= .05,
+            lambda v: 87 <= v <= 93, lambda v: v == 0, lambda v: v <= 5]
+    for (k, f), w, g in zip(rows.items(), wanted, good): bars.append(bar(k, w, show(mean(f)), bool(g(mean(f)[0]))))
+    head = ['seed', 'given', 'no radar', 'radar', 'radar of another place', 'in holes: given', 'no radar', 'radar']
+    tables.append(('Holes: PSNR [dB]', head, [[i, p['radar']['given'], p['none']['psnr'], p['radar']['psnr'], p['radar']['wrong'],
+                   p['radar']['holes_given'], p['none']['holes'], p['radar']['holes']] for i, p in enumerate(found, 1)]))
+    for k, caption in (('guide', "The guide's damage and weights: PSNR [dB], agreement"),):
+        for i, p in enumerate(parts(k), 1):
+            tables.append((f'{caption}, seed {i}', ['training', 'given', 'refined', 'agreement', "the truth's"],
+                           [[n, v['given'], v['psnr'], v['score'], v['truth']] for n, v in p.items()]))
+    real = parts('real')
+    if real:
+        rows = [[n, real[0][n]['given'], np.mean([p[n]['holes'] for p in real]), np.mean([p[n]['gain'] for p in real])] for n in real[0]]
+        gains = [r[3] for r in rows[2:]]
+        rows.append(['mean of the scenes elsewhere', '', '', f'{np.mean(gains):+.2f} ± {np.std(gains, ddof=1)/len(gains)**.5:.2f}'])
+        tables.append(('Measured tiles, inside holes [dB]', ['from, to', 'given', 'refined', 'gain by radar'], rows))
+    save('grounding', 'Grounding', __doc__.split('\n\n')[2].replace('\n', ' '), tables, bars)
+
+if __name__ == '__main__':
+    torch.set_num_threads(1)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if sys.argv[1] == 'report': report()
+    else:
+        part, seed = sys.argv[1], int(sys.argv[2])
+        out = dict(holes=holes_part, guide=guide_part, real=real_part)[part](seed)
+        (FOLDER/f'{part}-{seed}.json').write_text(json.dumps(out))
+        print(json.dumps(out, indent=1))
