@@ -14,6 +14,7 @@ VERBS = dict(fit='fit measured data by physics alone', simulate='draw states and
 ON_RUNS = dict(evaluate='measure a run again, beside its rivals; writes its report', report='draw its report again',
                card='show what it is, in Markdown', retrieve='estimate parameters of measured data with it',
                sample='draw new signals with it, where it is a generator', compare='set it beside other runs',
+               ground='refine pictures with it and radar', show='draw what it makes of tiles',
                resume='go on with an interrupted training', export='write its network as ONNX')
 
 # %% ../nbs/90_cli.ipynb #349791ad
@@ -39,8 +40,8 @@ def _help_of(verb):
     doc = {**VERBS, **ON_RUNS}.get(verb) or next(verbs[verb] for verbs in OWN.values() if verb in verbs)
     doc, names = f'{doc[0].upper()}{doc[1:]}.', [k for k, verbs in EXAMPLES.items() if verb in verbs]
     if verb in ON_RUNS:
-        more = verb in ('retrieve', 'export', 'sample', 'compare')
-        usage = f"physlearn {verb} RUN{dict(retrieve=' FILE ...', compare=' RUN ...').get(verb, '')}{' [options]'*more}"
+        more = verb in ('retrieve', 'export', 'sample', 'compare', 'ground', 'show')
+        usage = f"physlearn {verb} RUN{dict(retrieve=' FILE ...', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')}{' [options]'*more}"
         rest = f'physlearn {verb} RUN --help lists the options.' if more else f'example:\n  physlearn {verb} runs/first'
     else: usage, rest = f'physlearn {verb} INSTRUMENT [options]', '\n'.join(
         f'physlearn {verb} {k} --help lists the options for {k}.' for k in names)
@@ -57,7 +58,8 @@ WANTED = dict(files='FILE', lines='FILE', partition_sums='FILE', setup='FILE', r
               gas='GAS=LO..HI', without='GAS', window='LO..HI', crop='LO..HI', drop='LO..HI', want='NAME', x='COLUMN',
               y='COLUMN', columns='COLUMN,...', bands='BAND', path='LENGTH',
               data='FOLDER', cache='FILE', anomaly='RUN', real='FILE', generated='FILE', labels='FILE', train='FILE',
-              geometry='FILE', energy='LO..HI', folders='RUN')
+              geometry='FILE', energy='LO..HI', folders='RUN',
+              data_dir='FOLDER', stage2_dir='FOLDER', tiles_dir='FOLDER')
 
 def _leaves(hint):
     "The plain types within a type."

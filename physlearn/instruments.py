@@ -13,13 +13,14 @@ from pathlib import Path
 
 # %% ../nbs/00_core/00b_instruments.ipynb #eea95920
 INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk',
-                   lightcurve='physlearn.lightcurve.desk', icecube='physlearn.icecube.desk')
+                   lightcurve='physlearn.lightcurve.desk', icecube='physlearn.icecube.desk', sar='physlearn.sar.desk')
 OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonline',
                         setup='print options as a set-up file, for --setup',
                         windows='say where an instrument should look to tell what is wanted',
                         demo='the main job on an example, with a report'),
            lightcurve=dict(score='score every source of a folder: variable, odd, and how many by chance'),
-           icecube=dict(judge='judge generated events by real ones, from any two files'))
+           icecube=dict(judge='judge generated events by real ones, from any two files'),
+           sar=dict(agree='say of each tile whether its picture shows what radar saw'))
 
 _imported = {}
 
@@ -63,7 +64,14 @@ EXAMPLES = dict(
         sample=['runs/ice --n 200 --out generated.h5', 'runs/ice --energy 10..50TeV --kind track --n 50 --out tracks.h5'],
         judge=['events.h5 generated.h5 --out judged.html'],
         evaluate=['runs/ice --real others.h5 --n 200'],
-        compare=['runs/ice runs/independent --out runs.csv']))
+        compare=['runs/ice runs/independent --out runs.csv']),
+    sar=dict(
+        simulate=['tiles --n 40', 'others --n 10 --seed 1 --holes'],
+        agree=['tiles/test --out pairs.csv'],
+        train=['quick --data-dir tiles --out runs/land'],
+        evaluate=['runs/land --data-dir others'],
+        ground=['runs/land others --out refined'],
+        show=['runs/land tiles/test --damage holes --out figures']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002
 _OURS = str(Path(__file__).resolve().parent) if '__file__' in globals() else os.getcwd()

@@ -90,9 +90,9 @@ def test_every_option_is_explained(capsys, verb, name):
         meaning = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', text).split())
         assert len(meaning.split()) > 3, meaning
 
-COUNTS = '--n', '--table', '--injected', '--pages', '--seed', '--bands', '--visits', '--skip', '--degree', '--knots', '--draws', '--first', '--gpus', '--num-events', '--num-points', '--windows'   # numbers without a unit
+COUNTS = '--n', '--table', '--injected', '--pages', '--seed', '--bands', '--visits', '--skip', '--degree', '--knots', '--draws', '--first', '--gpus', '--num-events', '--max-samples', '--num-points', '--windows'   # numbers without a unit
 
-@pytest.mark.parametrize('verb', ['fit', 'simulate', 'retrieve', 'score', 'sample', 'judge', 'evaluate'])
+@pytest.mark.parametrize('verb', ['fit', 'simulate', 'retrieve', 'score', 'sample', 'judge', 'evaluate', 'agree', 'ground', 'show'])
 @pytest.mark.parametrize('name', INSTRUMENTS)
 def test_every_option_has_default_example_and_unit(capsys, verb, name):
     "What counts where an option is not given, what can be written, and the unit of a number that has one."
@@ -100,7 +100,7 @@ def test_every_option_has_default_example_and_unit(capsys, verb, name):
     cls = command_of(verb, find(name))
     with pytest.raises(SystemExit): from_words(for_help(cls), ['--help'], 'x')
     options = re.split(r'\n[│ ] (?=--)', capsys.readouterr().out)[1:]
-    assert len(options) > (2 if (name, verb) == ('lightcurve', 'simulate') else 4 if verb == 'evaluate' else 7)
+    assert len(options) > (0 if name == 'sar' else 2 if (name, verb) == ('lightcurve', 'simulate') else 4 if verb == 'evaluate' else 7)
     for part in options:
         text = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', part).split())
         option, flag = text.split()[0].strip(','), ', --no-' in text
@@ -111,7 +111,7 @@ def test_every_option_has_default_example_and_unit(capsys, verb, name):
 
 def test_helps_of_verbs_and_runs(capsys):
     for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'fetch', 'setup', 'demo', 'score',
-                 'sample', 'judge', 'compare'):
+                 'sample', 'judge', 'compare', 'agree', 'ground', 'show'):
         out = helped(capsys, verb)
         assert out.startswith(f'usage: physlearn {verb} ') and 'example' in out
     assert all(verb in helped(capsys) for verb in ('fit', 'evaluate', 'windows', 'setup', 'demo', 'canopy'))
@@ -123,7 +123,7 @@ def test_help_shows_what_would_be_taken(capsys):
     assert 'no recipe' in (main(['train', 'spectra', 'demon', '--help']) and capsys.readouterr().err)
 
 # what makes an example small enough for a test
-LESS = dict(train=dict(spectra='--epochs 1 --train-samples 64 --val-samples 16', canopy='--epochs 2 --epochs-pretrain 1 --pretrain-samples 128 --val-samples 16', lightcurve='--epochs 1 --sources 300', icecube='--epochs 1'),
+LESS = dict(train=dict(spectra='--epochs 1 --train-samples 64 --val-samples 16', canopy='--epochs 2 --epochs-pretrain 1 --pretrain-samples 128 --val-samples 16', lightcurve='--epochs 1 --sources 300', icecube='--epochs 1', sar='--epochs 1'),
             **dict.fromkeys(('judge', 'evaluate'), dict(icecube='--n 60')),
             identifiable=dict(canopy='--n 1 --draws 64'))
 
@@ -132,14 +132,14 @@ def test_examples_run(tmp_path, monkeypatch, capsys, name):
     "Every command that a help shows, in order; `demo` is what `make demo` runs."
     monkeypatch.chdir(tmp_path)
     if name == 'spectra': files_of_examples(tmp_path)
-    for verb in ('simulate', 'fit', 'identifiable', 'setup', 'windows', 'train', 'score', 'retrieve', 'export', 'sample', 'judge', 'evaluate', 'compare'):
+    for verb in ('simulate', 'fit', 'identifiable', 'setup', 'windows', 'train', 'score', 'retrieve', 'export', 'sample', 'judge', 'agree', 'evaluate', 'compare', 'ground', 'show'):
         for words in EXAMPLES[name].get(verb, ()):
             words, _, into = f"{words.replace('--n 20 ', '--n 6 ').replace('--n 1000', '--n 200').replace('variability ', 'variability --constants 2000 ')} {LESS.get(verb, {}).get(name, '')}".partition(' > ')
             capsys.readouterr()
             assert not main([verb, *([] if verb in ON_RUNS else [name]), *expanded(words)]), (verb, words)
             if into: Path(into.strip()).write_text(capsys.readouterr().out)
     written = dict(spectra='fit.csv day1.csv co.yaml results.csv', canopy='traits.csv traits_by_run.csv', lightcurve='rates.csv scores.csv',
-                   icecube='tracks.h5 judged.html runs.csv')
+                   icecube='tracks.h5 judged.html runs.csv', sar='pairs.csv refined/refined.csv')
     assert all(Path(f).stat().st_size for f in written[name].split())
 
 def expanded(words):

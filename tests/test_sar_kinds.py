@@ -83,7 +83,7 @@ def test_units_of_radar(tmp_path):
     for t in tiles[1:]: np.testing.assert_allclose(t.s1, tiles[0].s1, atol=1e-4)
     assert read_tile(tmp_path/'dB.npz').about['s1_unit_found'] == 'dB'
     for u in ('power', 'amplitude'):
-        with pytest.raises(FileError, match="say s1_unit='power'"): read_tile(tmp_path/f'{u}.npz')
+        with pytest.raises(FileError, match="say s1_unit"): read_tile(tmp_path/f'{u}.npz')
         written(tmp_path/f'{u}.npz', scaled(layers(), S1_KEYS, ways[u]), dict(s1_unit=u))
         np.testing.assert_allclose(read_tile(tmp_path/f'{u}.npz').s1, tiles[0].s1, atol=1e-4)
         with pytest.raises(FileError, match='as was asked for'): read_tile(tmp_path/f'{u}.npz', s1_unit='dB')
@@ -264,7 +264,7 @@ HOSTILE = dict(
     three_axes=(band('s1_vv', lambda v: v[None]), r'expected \(height, width\)'),
     text=(band('s1_vv', lambda v: v.astype('U8')), 'real numbers'), complex=(band('s1_vv', lambda v: v + 0j), 'real numbers|imaginary'),
     empty=(each(S1_KEYS + S2_KEYS, lambda v: v[:0]), 'shape|holds'),
-    linear=(each(S1_KEYS, linear), "say s1_unit='power'"), min_max=(each(S1_KEYS, min_max), 'cannot be brought back'),
+    linear=(each(S1_KEYS, linear), "say s1_unit"), min_max=(each(S1_KEYS, min_max), 'cannot be brought back'),
     optical_min_max=(each(S2_KEYS, min_max), 'cannot be brought back'), too_bright=(band('s2_b4', poked(2.5)), '1 reflectances above 2'),
     counts=(each(S2_KEYS, lambda v: v*1e4), 'processing baseline'), nan_radar=(band('s1_vv', poked(np.nan)), '1 pixels are not finite'),
     nan_optical=(band('s2_b2', poked(np.nan)), 's2, row 5, column 7'), infinite=(band('s2_b2', poked(np.inf)), 'not finite'),
@@ -284,6 +284,8 @@ def test_hostile(tmp_path, case):
 
 @pytest.mark.parametrize('about,words', [('{"split": ', 'JSON'), ('[1]', 'an object'), ('{"split": "dev"}', 'train, val or test'),
                                          ('{"split": "train", "split": "val"}', 'twice'), ('{"nodata": NaN}', 'not JSON'),
+                                         ('{"transform": [1, 2]}', 'six numbers'), ('{"denoised": "false"}', 'true or false'),
+                                         ('{"nodata": "none"}', 'a number'), ('{"row": "a"}', 'a number'),
                                          ('{"optical_unit": "percent"}', 'one of reflectance'), ('{"s1_unit": "linear"}', 'one of dB')])
 def test_hostile_json(tmp_path, about, words):
     path = written(tmp_path/'a.npz', layers(), about)
@@ -344,6 +346,9 @@ def test_mixed_sizes(tmp_path):
     for i, size in enumerate((120, 128, 37)): written(tmp_path/f'{i}.npz', layers(size, i))
     assert [t.shape for t in read_tiles(tmp_path)] == [(120, 120), (128, 128), (37, 37)]
     assert len(read_tiles(tmp_path, most=2)) == 2
+    for side in ('test', 'train', 'val'):
+        for i in range(3): written(tmp_path/'s'/side/f'{side}{i}.npz', layers(16, 10 + i + 3*len(side)))
+    assert [t.split for t in read_tiles(tmp_path/'s', most=2)] == ['test']*2 + ['train']*2 + ['val']*2
 
 def test_nodata_of_the_json(tmp_path):
     "A number that is declared as missing is a mask, not a value."

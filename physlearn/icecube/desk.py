@@ -327,7 +327,7 @@ class EvaluateEvents:
     real: str|None = None           # events that nobody trained on, like other.h5; those of the run's test if not given
     geometry: str|None = None       # sensors of tables of Parquet, CSV or .geo; none if not given
     pad: float|None = None          # value of a label that means unknown, like -1; none if not given [-]
-    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3; not given: `t0`, or from hits
+    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3 [-]; not given: `t0`, or from hits
     # events of each side, like 2000; up to 2000 if not given, 200 of dense networks
     n: int|None = None
     seed: int = 0                   # of the generated events, like 1
@@ -372,7 +372,7 @@ class JudgeEvents:
     geometry: str|None = None       # sensors of tables of Parquet, CSV or .geo; none if not given
     direction: str|None = None      # of angles in the real file: origin or travel; as it says if not given
     pad: float|None = None          # value of a real label that means unknown, like -1; none if not given [-]
-    t0_info: int|None = None        # column of `info` of the real file with the time at the vertex, like 3; not given: `t0`
+    t0_info: int|None = None        # column of `info` of the real file with the time at the vertex, like 3 [-]; not given: `t0`
     weight: str|None = None         # column with the weight of each real event, like OneWeight; all alike if not given
     n: int|None = None              # events of each side, like 2000; all if not given
     seed: int = 0                   # of folds and halves, like 1

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
+from scipy import ndimage
 from ..files import FileError
 from ..images import all_blocks, import_rasterio, map_file, open_image, windows
 from .tiles import Tile, Tiles, check_tiles, decibels, optical_unit_of, reflectances, s1_unit_of
@@ -29,7 +30,6 @@ def cloud_mask(x,             # as in the file (H,W)
                dilate=0,      # rim that is added [px]
               )->tuple:       # hidden (H,W), bool; nodata (H,W), bool
     "What cannot be seen, and what was not measured."
-    from scipy import ndimage
     x, at = np.asarray(x), f'cloud mask as {encoding!r}'
     if encoding not in ENCODINGS: raise ValueError(f"encoding {encoding!r}; expected one of {', '.join(ENCODINGS)}")
     unknown = set(hidden) - set(SCL)
@@ -148,7 +148,7 @@ def warped(x,           # (C,h,w) float, NaN where nothing was measured; or whol
               dst_transform=rasterio.Affine(*to.transform), resampling=Resampling[how], tolerance=0., **gap)
     return out
 
-def _window_under(path, source, to, rim=4):
+def _window_under(path, source, to):
     "The pixels (row, column, height, width) of one grid that another needs; FileError where there are none."
     import rasterio.warp
     left, bottom, right, top = rasterio.warp.transform_bounds(to.crs, source.crs, *to.bounds, densify_pts=21)
@@ -156,16 +156,12 @@ def _window_under(path, source, to, rim=4):
     corners = [inverse*(x, y) for x in (left, right) for y in (bottom, top)]
     columns, rows = ([c[k] for c in corners] for k in (0, 1))
     height, width = source.shape
+    finer = max((max(rows) - min(rows))/to.shape[0], (max(columns) - min(columns))/to.shape[1], 1)
+    rim = 4*int(np.ceil(finer))                    # the kernel of the warp reaches this far
     r0, r1 = max(0, int(np.floor(min(rows))) - rim), min(height, int(np.ceil(max(rows))) + rim)
     c0, c1 = max(0, int(np.floor(min(columns))) - rim), min(width, int(np.ceil(max(columns))) + rim)
     if r1 - r0 < 2 or c1 - c0 < 2: raise FileError(path, 'does not cover the picture', 'radar of the same place')
     return r0, c0, r1 - r0, c1 - c0
-
-def _how(source, to):
-    "Bilinear between like pixels, a mean over many small ones."
-    size = lambda g: abs(g.transform[0]*g.transform[4] - g.transform[1]*g.transform[3])**.5
-    same_unit = ('metre' in source.crs) == ('metre' in to.crs)
-    return 'average' if same_unit and size(to) > 1.9*size(source) else 'bilinear'
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0015
 def radar_on(paths,       # image of VV and VH, or an image for each
@@ -187,7 +183,7 @@ def radar_on(paths,       # image of VV and VH, or an image for each
         found = s1_unit_of(path, x, unit)
         db, said = decibels(x, found, denoised)
         notes += said
-        power += list(warped(10**(db.astype(np.float64)/10), source.part(*window), to, _how(source, to)))
+        power += list(warped(10**(db.astype(np.float64)/10), source.part(*window), to))
     if len(power) != 2: raise ValueError(f'{len(files)} files of radar; expected one with VV and VH, or one for each')
     power = np.stack(power)
     return np.where(power > 0, 10*np.log10(np.where(power > 0, power, 1)), np.nan).astype(np.float32), notes

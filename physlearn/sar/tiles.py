@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['S1_UNITS', 'NOTHING', 'DARKEST', 'OPTICAL_UNITS', 'BRIGHTEST', 'DULLEST', 'SPLITS', 'CONVENTIONS', 'S1_KEYS',
            'S2_KEYS', 'S1_MEAN', 'S1_SD', 'S1_LIMITS', 'OPTICAL_MEAN', 'OPTICAL_SD', 'Tile', 'filled', 'crop',
-           's1_unit_of', 'decibels', 'optical_unit_of', 'reflectances', 'split_of', 'scene_of', 'read_arrays', 'proxy',
-           'with_stage2', 'clear_bias', 'read_tile', 'write_tile', 'Tiles', 'pixels_hash', 'ground', 'overlaps',
-           'check_tiles', 'read_tiles', 'split_tiles', 'rgb', 'encode_s1', 'decode_s1', 'encode_optical',
-           'decode_optical', 'to_gamma0']
+           's1_unit_of', 'decibels', 'optical_unit_of', 'reflectances', 'split_of', 'scene_of', 'read_about',
+           'read_arrays', 'proxy', 'with_stage2', 'clear_bias', 'read_tile', 'write_tile', 'Tiles', 'pixels_hash',
+           'ground', 'overlaps', 'check_tiles', 'read_tiles', 'split_tiles', 'rgb', 'encode_s1', 'decode_s1',
+           'encode_optical', 'decode_optical', 'to_gamma0', 'drawn_crop', 'batch_of']
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0004
 import re
@@ -42,7 +42,10 @@ class Tile:
         masks = [v for v in (self.hole, self.valid) if v is not None]
         shapes = {v.shape[-2:] for v in (*images, *masks)}
         if len(shapes) > 1: raise ValueError(f'{self.name}: layers of shape {sorted(shapes)}; expected one shape')
-        if self.valid is None: self.valid = np.isfinite(np.concatenate(images)).all(0)
+        known = np.isfinite(np.concatenate(images)).all(0)
+        if self.valid is None: self.valid = known
+        lost = (self.valid & ~known).sum()
+        if lost: raise ValueError(f'{self.name}: {lost} valid pixels are not finite; expected numbers there')
 
     @property
     def shape(self)->tuple: return self.s1.shape[-2:] # height and width [px]
@@ -85,8 +88,8 @@ def crop(tile:Tile,
 S1_UNITS = 'dB', 'power', 'amplitude'
 NOTHING, DARKEST = 1e-6, 1e-5     # power that no instrument measures, power that denoised zeros are raised to [-]
 _CALIBRATE = 'calibrate it first (sigma0 or gamma0)'
-_ASK_S1 = ("power, amplitude and values scaled by minimum and maximum cannot be told apart: say s1_unit='power' or "
-           "'amplitude', or write \"s1_unit\" in the JSON; values scaled tile by tile cannot be used")
+_ASK_S1 = ('power, amplitude and values scaled by minimum and maximum cannot be told apart: say s1_unit (--s1-unit) '
+           'power or amplitude, or write "s1_unit" in the JSON; values scaled tile by tile cannot be used')
 
 def _no_min_max(path, x, names):
     "FileError for a band that was scaled by its own minimum and maximum."
@@ -152,8 +155,8 @@ def decibels(x,    # VV and VH (2,H,W), as in the file
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0017
 OPTICAL_UNITS = {'reflectance': (1., 0.), 'x10000': (1e-4, 0.), 'x10000+1000': (1e-4, -1000.)}
 BRIGHTEST, DULLEST = 2., -.2      # of a reflectance that makes sense [-]
-_ASK_OPTICAL = ("say optical_unit='x10000+1000' for products of processing baseline 04.00 or later, else 'x10000'; or "
-                'write "optical_unit" or "processing_baseline" in the JSON')
+_ASK_OPTICAL = ('say optical_unit (--optical-unit) x10000+1000 for products of processing baseline 04.00 or later, '
+                'else x10000; or write "optical_unit" or "processing_baseline" in the JSON')
 
 def optical_unit_of(path, # of the tile, as messages name it
                     x,    # bands (4,H,W), as in the file
@@ -234,6 +237,20 @@ def scene_of(name,  # of a tile
     return re.sub(r'(_r\d+_?c\d+|_\d{1,5}_\d{1,5}|_(row|y)\d+_?(col|x)\d+)$', '', name) or name
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile021b
+def read_about(path)->dict: # of a tile
+    "The JSON beside a tile, {} if there is none; FileError for what cannot be meant."
+    beside = Path(path).with_suffix('.json')
+    about = read_json(beside) if beside.exists() else {}
+    if not isinstance(about, dict): raise FileError(beside, f'holds a {type(about).__name__}', 'an object {...}')
+    number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)
+    rules = dict(denoised=(lambda v: isinstance(v, bool), 'true or false'), nodata=(number, 'a number'),
+                 row=(number, 'a number'), col=(number, 'a number'),
+                 transform=(lambda v: isinstance(v, list) and len(v) == 6 and all(map(number, v)), 'six numbers'))
+    for name, (fits, expected) in rules.items():
+        if about.get(name) is not None and not fits(about[name]):
+            raise FileError(beside, f'{name} {str(about[name])[:40]!r}', expected)
+    return about
+
 def _one_of(path, name, given, said):
     "What caller and JSON say; FileError where they differ."
     if given is not None and said is not None and given != said:
@@ -292,6 +309,8 @@ def _no_nan(path, x, known, name):
                         f'{name}, row {row}, column {column}',
                         "declare them in an array 'valid' (0 where nothing was measured), or as \"nodata\" in the JSON")
 
+_NO_TRUTH = 'to refine tiles without a truth, say so: truth=False (--no-truth)'
+
 def _present(path, arrays, keys, needed):
     "Are all of the arrays there? FileError where only some are, or where they are needed."
     there = [k for k in keys if k in arrays]
@@ -300,7 +319,7 @@ def _present(path, arrays, keys, needed):
         lost = [k for k in keys if k not in arrays]
         found = f"no array {', '.join(lost)} among {', '.join(arrays)[:200]}"
         raise FileError(path, found, f"arrays {', '.join(keys)}",
-                        remedy='' if keys == S1_KEYS or there else 'to refine tiles without a truth, say truth=False')
+                        remedy='' if keys == S1_KEYS or there else _NO_TRUTH)
     return False
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0026
@@ -431,9 +450,7 @@ def read_tile(path,              # NPZ of the reference layout, with its JSON be
               seed=42,           # of the proxy's noise
              )->Tile:
     "A tile; FileError in one sentence when something is wrong or not stated."
-    path, beside = Path(path), Path(path).with_suffix('.json')
-    about = read_json(beside) if beside.exists() else {}
-    if not isinstance(about, dict): raise FileError(beside, f'holds a {type(about).__name__}', 'an object {...}')
+    path, about = Path(path), read_about(path)
     arrays = read_npz(regular_file(path))
     fields, notes = read_arrays(path, arrays, about, s1_unit, optical_unit, convention, truth)
     root, about = path.parent if root is None else Path(root), fields['about'] | dict(path=str(path))
@@ -528,8 +545,8 @@ def check_tiles(tiles)->list: # sentences
     for scene, some in scenes.items():
         sides = sorted({t.split for t in some if t.split})
         if len(sides) > 1:
-            notes.append(f"the {len(some)} tiles of scene {scene} are in {' and '.join(sides)}: scores there do not show "
-                         'what happens at another place')
+            notes.append(f"the {len(some)} tiles of scene {scene} are in {' and '.join(sides)}: "
+                         'scores there do not show what happens at another place')
     kinds = sorted({t.about.get('convention') or 'unknown' for t in tiles})
     if len(kinds) > 1:
         notes.append(f"backscatter is {' and '.join(kinds)}: the conventions differ by a decibel or more")
@@ -537,14 +554,18 @@ def check_tiles(tiles)->list: # sentences
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0036
 def read_tiles(folder,      # of NPZ files, at any depth
-               most=None,   # tiles at most, the first by name
+               most=None,   # tiles of each split at most, the first by name
                **options,   # of `read_tile`
               )->Tiles:
     "All tiles of a folder; `notes` say what was found, and what concerns several of them."
     root = Path(folder)
     if not root.is_dir(): raise FileError(root, 'is not a folder', 'a folder of tiles')
-    paths = sorted(root.rglob('*.npz'), key=lambda p: p.relative_to(root).parts)[:most]
+    paths = sorted(root.rglob('*.npz'), key=lambda p: p.relative_to(root).parts)
     if not paths: raise FileError(root, 'holds no .npz file', 'a folder of tiles', remedy='is this the right folder?')
+    if most is not None:
+        by_side = {}
+        for p in paths: by_side.setdefault(split_of(p, root, read_about(p)), []).append(p)
+        paths = [p for side in by_side.values() for p in side[:most]]
     tiles = Tiles(read_tile(p, root=root, **options) for p in paths)
     names = [t.name for t in tiles]
     twice = {n for n in names if names.count(n) > 1}
@@ -625,3 +646,37 @@ def decode_optical(z): # as `encode_optical` gives it
 def to_gamma0(db, incidence): # sigma0 [dB], angle of incidence on the ellipsoid [deg]
     "Backscatter per area across the beam: gamma0 = sigma0/cos(incidence)."
     return db - 10*np.log10(np.cos(np.deg2rad(incidence)))
+
+# %% ../../nbs/40_sar/41_tiles.ipynb #tile0048
+def drawn_crop(tile:Tile,
+               size:int, # height and width [px]
+               *key,     # what the place depends on: integers and strings, such as (seed, epoch, number)
+              )->Tile:
+    "A square of a tile, at a place that is a function of the key."
+    height, width = tile.shape
+    if size > min(height, width):
+        raise ValueError(f'{tile.name}: {height} x {width} px; expected {size} or more for a crop')
+    u = uniforms(1, 2, 'crop', *key)[0].tolist()
+    return crop(tile, int(u[0]*(height - size + 1)), int(u[1]*(width - size + 1)), size)
+
+def _padded(x, height, width, mode):
+    "Rows and columns added below and to the right of (C,h,w)."
+    return np.pad(x, ((0, 0), (0, height - x.shape[1]), (0, width - x.shape[2])), mode=mode)
+
+def batch_of(tiles,       # with one set of layers
+             multiple=1,  # that height and width are brought to [px]
+            )->dict:      # s1 (B,2,H,W) encoded; given, truth (B,4,H,W) [-]; hole, valid (B,1,H,W); float32 tensors
+    "Tiles as a network takes them; what is padded is not valid, and tiles keep their upper left corner."
+    height, width = (-(-max(t.shape[k] for t in tiles)//multiple)*multiple for k in (0, 1))
+    images = dict(s1=lambda t: encode_s1(filled(t.s1, t.valid)), given=lambda t: filled(t.given, t.valid),
+                  truth=lambda t: filled(t.optical, t.valid))
+    masks = dict(hole=lambda t: t.hole[None], valid=lambda t: t.valid[None])
+    has = dict(s1=[True], given=[t.given is not None for t in tiles], truth=[t.optical is not None for t in tiles])
+    for k, there in has.items():
+        if any(there) and not all(there): raise ValueError(f'{k} is there for some of the tiles; expected all or none')
+    out = {}
+    for k, of in (images | masks).items():
+        if not all(has.get(k, ())): continue
+        mode = 'edge' if k in images else 'constant'
+        out[k] = torch.from_numpy(np.stack([_padded(of(t), height, width, mode) for t in tiles]).astype(np.float32))
+    return out

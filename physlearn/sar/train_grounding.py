@@ -105,14 +105,14 @@ class GroundingRecipe(Recipe):
     accumulate: Annotated[int, _or('--grad-accum')] = 8 # batches per step, where memory is short
     seed: int = 42                  # part i of epoch e is a function of (seed, e, i)
     # epochs without a better one, after which the training ends; never, if not given
-    patience: Annotated[int|None, _or('--early-stop-patience')] = 5
+    patience: Annotated[int|None, _or('--early-stop-patience')] = None
     min_delta: Annotated[float, _or('--early-stop-delta')] = 1e-4 # smallest improvement that --patience counts
     data_dir: str|None = None       # folder of tiles, NPZ with JSON beside; not given: synthetic land
     stage2_dir: str|None = None     # folder with pictures to be refined, `opt_v2`; not given: --damage makes them
     damage: str = 'holes'           # what is done to the truth where there are none: holes, noise or blur
     s1_unit: str|None = None        # of backscatter: dB, power or amplitude; not given: as the files say
     optical_unit: str|None = None   # reflectance, x10000 or x10000+1000; not given: as the files say
-    max_samples: int|None = None    # tiles at most, for a try; all if not given
+    max_samples: int|None = None    # tiles at most, for a try, like 100; all if not given
     tiles: int = 400                # synthetic tiles, where no data are given
     crop: int = 64                  # height and width of the parts that train [pixels]
     width: int = 16                 # channels of the network's first level
@@ -247,8 +247,8 @@ def learner(self:GroundingRecipe, sim=None, model=None, device=None):
     return learn
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd0012
-_WORKS = GroundingRecipe(epochs=12, lr=4e-3, batch_size=8, accumulate=1, weight_decay=.01, patience=None)
-_GUIDE = GroundingRecipe(damage='noise', terms='guide', nll_weight=0., **{f'{k}_weight': v for k, v in GUIDE_WEIGHTS.items()})
+_WORKS = GroundingRecipe(epochs=12, lr=4e-3, batch_size=8, accumulate=1, weight_decay=.01)
+_GUIDE = GroundingRecipe(patience=5, damage='noise', terms='guide', nll_weight=0., **{f'{k}_weight': v for k, v in GUIDE_WEIGHTS.items()})
 PRESETS = {
     'default': _WORKS, 'quick': replace(_WORKS, epochs=2, tiles=120, width=8, crop=48), 'guide': _GUIDE,
     'sar-focus': replace(_GUIDE, sar_weight=2., cycle_weight=.3, identity_weight=.2),
@@ -282,10 +282,12 @@ def said_of_tiles(run:Run, tiles)->dict: # tensors of all tiles
     return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014j
-def judge(run:Run)->Judgement:
+def judge(run:Run, tiles=None, named='')->Judgement: # Tiles; None: those of the run's test; where they are from
     "Errors inside of holes and of whole pictures, agreement beside the truth's, and whether intervals hold."
-    sides = run.recipe.sides()
-    tiles, name = (sides['test'], 'test') if sides['test'] else (sides['val'], 'validation')
+    name = named
+    if tiles is None:
+        sides = run.recipe.sides()
+        tiles, name = (sides['test'], 'the test') if sides['test'] else (sides['val'], 'the validation')
     s = said_of_tiles(run, tiles[:200])
     valid, inside = s['valid'][:,0].bool(), (s['valid'] * s['hole'])[:,0].bool()
     truth, radar = s['truth'], decode_s1(s['s1'])
@@ -300,8 +302,8 @@ def judge(run:Run)->Judgement:
     held = [] if run.model.flow else [_coverage(s, inside)]
     picture = Picture(lambda fig: draw_tiles(fig, s), 'Truth, given, refined, what radar has changed in the near infrared, '
                       'standard deviation', (9, 6))
-    caption = f'{len(truth)} tiles of the {name}'
-    numbers = dict(psnr=rows[1][1], psnr_holes=rows[1][2], psnr_holes_without_radar=rows[2][2])
+    caption = f'{len(truth)} tiles of {name}'
+    numbers = {'judged by': caption} | dict(psnr=rows[1][1], psnr_holes=rows[1][2], psnr_holes_without_radar=rows[2][2])
     return Judgement([dict(caption=caption, head=head, rows=rows), *held], dict(tiles=picture), numbers, caption)
 
 def _coverage(s, inside):
