@@ -9,14 +9,11 @@ guide's damage (noise of 0.05) and its weights, beside errors in reflectance alo
 to the other, and all of them to each TerraMesh scene, moved by its measured offset. Gains are in dB; errors over seeds, or scenes."""
 import json, sys, time
 from dataclasses import replace
-from pathlib import Path
 import numpy as np
 import torch
 from _table import HERE, bar, data_folder, save
-from physlearn.params import uniforms
 from physlearn.sar.agreement import psnr, structure_scores
 from physlearn.sar.registration import offset, shifted
-from physlearn.sar.synthetic import holes
 from physlearn.sar.tiles import decode_s1, read_tiles
 from physlearn.sar.train_grounding import GroundingRecipe, TileRows, grounding_recipe, psnr_of
 

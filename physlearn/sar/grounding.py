@@ -82,9 +82,10 @@ class Grounder(nn.Module):
                  sar:bool=True,             # False: radar is never shown
                  lose_sar:float=.15,        # share of the tiles in which radar is hidden in training
                  flow:bool=False,           # pictures are drawn in a few steps, instead of their mean and error
+                 steps:int=10,              # of a flow
                 ):
         super().__init__()
-        self.sar, self.lose_sar, self.flow, told = sar, lose_sar, flow, 64 if flow else 0
+        self.sar, self.lose_sar, self.flow, self.steps, told = sar, lose_sar, flow, steps, 64 if flow else 0
         self.net = UNet(8 + 4*flow, 4 if flow else 8, width, depth, told)
         self.level = nn.Sequential(nn.Linear(64, 64), nn.SiLU()) if flow else None
         self.register_buffer('reach', torch.erfinv(LEVELS)*math.sqrt(2))        # of intervals, in standard deviations
@@ -129,13 +130,13 @@ def _step(self:Grounder, shown, batch):
 
 @patch
 @torch.no_grad()
-def drawn(self:Grounder, batch, draws=8, steps=4, seed=0)->Tensor: # (draws,B,4,H,W)
+def drawn(self:Grounder, batch, draws=8, seed=0)->Tensor: # (draws,B,4,H,W)
     "Pictures that could be, of a flow."
     shown, rows = self.shown(batch), batch.get('row', torch.arange(len(batch['s1'])))
     path, out = Straight(), []
     for k in range(draws):
         noise = RowNoise(rows, batch['given'].shape[1:], seed, 'picture', k)
-        x = heun(lambda x, t, **kw: self._said(x, t, shown), path.levels(steps), noise)
+        x = heun(lambda x, t, **kw: self._said(x, t, shown), path.levels(self.steps), noise)
         out.append(self.composed(decode_optical(x.to(batch['given'])), batch))
     return torch.stack(out)
 

@@ -20,7 +20,7 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastai.learner import Metric
 from fastcore.basics import patch
-from ..callbacks import one_cycle
+from ..callbacks import EarlyStop, one_cycle
 from ..data import SeedDL, FileSource
 from ..files import FileError
 from ..losses import CompositeLoss
@@ -147,6 +147,9 @@ def check(self:GroundingRecipe):
     if self.timesteps != type(self).timesteps and self.network != 'flow':
         raise ValueError(f"timesteps={self.timesteps}: network direct draws nothing step by step; leave it out, or "
                          "--network flow")
+    idle = {k: v for k in (*(f'{k}_weight' for k in (*GUIDE_WEIGHTS, 'nll')), 'terms') if (v := getattr(self, k)) != getattr(type(self), k)}
+    if idle and self.network == 'flow':
+        raise ValueError(f"{min(idle)}={idle[min(idle)]!r}: a flow learns by its own error, without weights; leave it out")
     if self.stage2_dir and not self.data_dir:
         raise ValueError(f"stage2_dir={self.stage2_dir!r}: its pictures belong to tiles; give --data-dir too")
     for path in filter(None, (self.data_dir, self.stage2_dir)):
@@ -208,7 +211,7 @@ class Reach(Callback):
 @patch
 def model(self:GroundingRecipe, sim):
     "The network of these options, untrained."
-    return Grounder(self.width, sar=self.sar, lose_sar=self.lose_sar, flow=self.network == 'flow')
+    return Grounder(self.width, sar=self.sar, lose_sar=self.lose_sar, flow=self.network == 'flow', steps=self.timesteps)
 
 @patch
 def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
@@ -235,8 +238,11 @@ def loss(self:GroundingRecipe, sim)->CompositeLoss:
 def stages(self:GroundingRecipe)->list:
     "One stage, watched by what tiles that do not train say."
     watch = 'valid_loss' if self.network == 'flow' else self.monitor
-    return [Stage('train', self.epochs, self.lr, sched=one_cycle, monitor=watch,
-                  mode='min' if watch == 'valid_loss' else 'max')]
+    mode = 'min' if watch == 'valid_loss' else 'max'
+    def cbs():
+        if self.patience is None: return []
+        return [EarlyStop(watch, mode, self.patience, self.min_delta, restore_best=self.weights == 'best', verbose='end')]
+    return [Stage('train', self.epochs, self.lr, sched=one_cycle, monitor=watch, mode=mode, cbs=cbs)]
 
 @patch
 def learner(self:GroundingRecipe, sim=None, model=None, device=None):
