@@ -131,7 +131,7 @@ def read_range(name:str,
     if not (dots and lo and hi):
         raise ValueError(f"range {name}={text!r} is not of the form {name}=LO..HI, for example {name}=1..2{unit}")
     end = _MEASURED.fullmatch(hi)
-    if end and (lo[-1:].isdigit() or lo[-1:] == '.'): lo += end[3]
+    if end and (lo[-1:].isdigit() or lo[-1:] == '.'): lo += ' ' + end[3]      # 1/cm begins with a digit
     try: return measured(lo, unit, name, bare)[0], measured(hi, unit, name, bare)[0]
     except ValueError as e: raise ValueError(f"range {name}: {e}") from None
 

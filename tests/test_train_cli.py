@@ -224,7 +224,7 @@ def flip(run):
     b = bytearray((run/'model.safetensors').read_bytes())
     b[-100] ^= 1
     (run/'model.safetensors').write_bytes(b)
-def system(run): edit(run/'recipe.json', lambda d: d.update(system='icecube'))
+def system(run): edit(run/'recipe.json', lambda d: d.update(system='radar'))
 def gone(*names):
     def spoil(run):
         for n in names: shutil.rmtree(run/n) if (run/n).is_dir() else (run/n).unlink()
@@ -306,7 +306,7 @@ BAD = dict(
     from_no_run=(lambda d: ['train', 'spectra', '--from', d, '--stage', 'B1', '--out', d/'out'], 'holds no recipe.json'),
     from_other_size=(begin('--encoder_variant', 's'), 'start with the options of that run'),
     from_other_points=(begin('--num_points', 128), 'start with the options of that run'),
-    from_other_system=(spoilt(system, begin()), "instrument 'icecube'"),
+    from_other_system=(spoilt(system, begin()), "instrument 'radar'"),
     from_changed=(spoilt(flip, begin()), 'model.safetensors: was changed'),
     from_unfinished=(spoilt(gone('manifest.json'), begin()), 'not finished'),
     # a verb and a run
@@ -315,10 +315,10 @@ BAD = dict(
     resume_missing=(lambda d: ['resume', d/'gone'], 'there is no such folder'),
     resume_without=(lambda d: ['resume'], 'needs the folder of a run'),
     resume_more=(lambda d: ['resume', d/'run', '--epochs'], "found '--epochs'"),
-    resume_other_system=(on_run('resume', unfinished(system)), "instrument 'icecube'"),
+    resume_other_system=(on_run('resume', unfinished(system)), "instrument 'radar'"),
     evaluate_no_run=(lambda d: ['evaluate', d], 'holds no recipe.json'),
     evaluate_file=(lambda d: ['evaluate', d/'s.csv'], 'is a file'),
-    evaluate_other_system=(on_run('evaluate', system), "instrument 'icecube'"),
+    evaluate_other_system=(on_run('evaluate', system), "instrument 'radar'"),
     evaluate_changed=(on_run('evaluate', flip), 'model.safetensors: was changed'),
     evaluate_space=(on_run('evaluate', lambda run: (run/'space.json').write_text((run/'space.json').read_text().replace('600', '601'))), 'space.json: was changed'),
     evaluate_recipe=(on_run('evaluate', options(noise_rms=.1)), 'recipe.json: was changed'),
@@ -327,7 +327,7 @@ BAD = dict(
     evaluate_no_weights=(on_run('evaluate', gone('model.safetensors')), 'model.safetensors: is missing'),
     evaluate_not_json=(on_run('evaluate', text('recipe.json', '{')), 'recipe.json, line 1'),
     retrieve_no_run=(lambda d: ['retrieve', d/'gone', d/'s.csv'], 'there is no such folder'),
-    retrieve_other_system=(on_run('retrieve', system), "instrument 'icecube'"),
+    retrieve_other_system=(on_run('retrieve', system), "instrument 'radar'"),
     retrieve_changed=(on_run('retrieve', flip), 'model.safetensors: was changed'),
     retrieve_unfinished=(on_run('retrieve', gone('manifest.json')), 'not finished'),
     # retrieve: files and words
