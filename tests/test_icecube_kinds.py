@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from physlearn.diffusion import Karras, RowNoise, Schedule, Straight, ddim, ddpm, dpm_solver, guided, heun
+from physlearn.diffusion import RowNoise, Schedule, Straight, ddim, ddpm, dpm_solver, guided, heun
 from physlearn.files import FileError, read_hdf5
 from physlearn.icecube.desk import generated, outside
 from physlearn.icecube.detector import SURFACE, Geometry, check_frame
