@@ -564,7 +564,7 @@ def side_by_side(runs)->dict: # of one instrument; a table
     "What runs differ in, and what they reach: a column for each."
     systems = list(dict.fromkeys(r.recipe.system for r in runs))
     if len(systems) > 1:
-        raise ValueError(f"runs of {' and '.join(systems)}: expected runs of one instrument, whose numbers can be compared")
+        raise ValueError(f"runs of {' and '.join(systems)}: expected runs of one instrument, whose numbers compare")
     options = [asdict(r.recipe) for r in runs]
     differ = [k for k in options[0] if len({str(o[k]) for o in options}) > 1]
     numbers = [{k: v for k, v in r.metrics.items() if isinstance(v, (int, float, str))} for r in runs]
@@ -574,7 +574,8 @@ def side_by_side(runs)->dict: # of one instrument; a table
     rows = [[k, *(shown(o[k]) for o in options)] for k in differ]
     rows.append(['parameters [M]', *map(size, runs)])
     if not {'network', 'loss'} & set(differ):                      # losses of one kind
-        rows.append([f"{runs[0].sealed.get('monitor') or 'loss'}, of the weights", *(r.sealed.get('value') for r in runs)])
+        watched = runs[0].sealed.get('monitor') or 'loss'
+        rows.append([f'{watched}, of the weights', *(r.sealed.get('value') for r in runs)])
     rows += [[k, *(n.get(k) for n in numbers)] for k in names]
     return dict(caption=f'Runs of {systems[0]}', head=['', *(r.name for r in runs)], rows=rows)
 
@@ -630,7 +631,8 @@ ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
-    needs = dict(fit=instrument.read, retrieve=instrument.read, simulate=instrument.setup, identifiable=instrument.setup)
+    needs = dict(fit=instrument.read, retrieve=instrument.read, simulate=instrument.setup,
+                 identifiable=instrument.setup)
     if instrument.own and verb in needs and needs[verb] is None: raise ValueError(_without(verb, instrument))
     if verb == 'simulate': return command(Simulate, instrument, setup_of(instrument))
     if verb == 'identifiable': return command(Identifiable, instrument, setup_of(instrument))

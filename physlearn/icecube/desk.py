@@ -36,7 +36,7 @@ from ..train import pick_device
 UNITS = dict(zip(LABELS, ('GeV', 'rad', 'rad', 'm', 'm', 'm')))
 TABLES = '.csv', '.tsv', '.txt', '.csv.gz'
 
-def read_labels(path,       # events, or a CSV table: energy [GeV], zenith, azimuth of the origin [rad], x, y, z [m], kind
+def read_labels(path,       # events, or a CSV table: energy [GeV], zenith, azimuth (origin) [rad], x, y, z [m], kind
                 geometry=None, # sensors, for tables of Parquet
                )->tuple:    # (N,6), and 0 cascade, 1 track (N,), NaN where unknown
     "Labels of a file; a unit in brackets behind the name of a column counts, as in `energy [TeV]`."
@@ -135,11 +135,13 @@ def checked(self:SampleEvents):
     expect(self, '0 to 4294967295', lambda v: 0 <= v < 2**32, 'first', 'seed')
     expect(self, 'a finite weight', math.isfinite, 'guidance')
     expect(self, ', '.join((*KINDS, 'mix')), lambda v: v in (None, *KINDS, 'mix'), 'kind')
-    if self.labels and self.energy: raise ValueError("--labels and --energy: labels are read or drawn; give one of them")
+    if self.labels and self.energy:
+        raise ValueError("--labels and --energy: labels are read or drawn; give one of them")
     new_output(self.out, self.overwrite, read_by(self))
     run = Run.load(self.folder, system='icecube')
     if run.recipe.network != 'hits' and self.kind:
-        raise ValueError(f"kind={self.kind}: network {run.recipe.network} does not know cascades from tracks; leave it out")
+        raise ValueError(f"kind={self.kind}: network {run.recipe.network} does not know cascades from tracks; "
+                         "leave it out")
     if run.recipe.network == 'hits':
         for k in ('steps', 'guidance', 'gpus'):
             if getattr(self, k) != getattr(type(self), k):
@@ -165,7 +167,8 @@ def conditions(self:SampleEvents, run, geometry)->tuple: # numbers (N,), labels 
         if not len(label): raise ValueError(f"{source}: there are no labels; give --labels or --energy")
         number = rows(self.n or (max(len(label) - self.first, 1) if self.labels else 100))
         if self.labels and number[-1] >= len(label):
-            raise ValueError(f"{source} has {len(label)} labels: events {number[0]} to {number[-1]} need more; give a smaller --first or --n")
+            raise ValueError(f"{source} has {len(label)} labels: events {number[0]} to {number[-1]} need more; give a "
+                             "smaller --first or --n")
         again = number % len(label)
         label, kind, said = label[again], kind[again], f'labels of {source}'
         if len(number) > len(again := np.unique(again)): said += f', {len(number)/len(again):.3g} events of each'
@@ -185,7 +188,8 @@ def kinds(self:SampleEvents, number, known)->np.ndarray: # (N,), kinds of the la
 def time_zero(text)->float: # like 10us; [ns]
     "When particles are at their vertices; ValueError for times so large that nanoseconds are lost."
     t0 = measured(text, 'ns', 't0', bare=False)[0]
-    if abs(t0) > 1e11: raise ValueError(f"t0={text!r}: expected 100 s or less, as times in ns lose their digits beyond it")
+    if abs(t0) > 1e11:
+        raise ValueError(f"t0={text!r}: expected 100 s or less, as times in ns lose their digits beyond it")
     return t0
 
 def new_output(out, overwrite, inputs=()):
@@ -247,7 +251,8 @@ def learned_from(run):
 
 def never_seen(real, train)->tuple: # Events, Events or None; those that can judge, sentences
     "Events without those of the training."
-    if train is None: return real, ["The run's data are not at hand: that none of these events was trained on is not known"]
+    if train is None:
+        return real, ["The run's data are not at hand: that none of these events was trained on is not known"]
     fresh = without_labels_of(real, train)
     gone = len(real) - len(fresh)
     return fresh, [f"{gone} of {len(real)} events were trained on: left out"]*(gone > 0)
@@ -270,7 +275,8 @@ def judged(run:Run,
     if not known.all(): told.append(f'label unknown in {(~known).sum()} of {len(real)} {where}: left out')
     real = real[known][:n or usual(run.recipe.network)]
     if (some := (real.hits > 0).sum()) < LEAST:
-        few = f"{some} {where} have hits and a label: a judge needs {LEAST}; give others by `physlearn evaluate RUN --real FILE`"
+        few = (f"{some} {where} have hits and a label: a judge needs {LEAST}; give others by `physlearn evaluate RUN "
+               "--real FILE`")
         return Judgement(note='. '.join([few, *told]))
     work = 0 if run.recipe.network == 'hits' or n else 2*len(real)*work_of(run, steps)
     if work > MOST_WORK:
@@ -294,7 +300,8 @@ def comparable(names, sets)->tuple: # of the files, Events; Events of which the 
     columns, out = [k for k in LABELS if k != 'energy' or any(e.known(('energy',)).any() for e in sets)], []
     for name, e in zip(names, sets):
         known = e.known(columns)
-        if not known.any(): raise FileError(name, 'has no event whose label is known', f"{', '.join(columns)} of each event")
+        if not known.any():
+            raise FileError(name, 'has no event whose label is known', f"{', '.join(columns)} of each event")
         if not known.all(): told.append(f'{name}: label unknown in {(~known).sum()} of {len(e)} events, left out')
         out.append(e[known])
     kindless = [k for k, e in zip(names, out) if np.isnan(np.asarray(e.more.get('kind', np.nan), dtype=float)).any()]
@@ -313,7 +320,8 @@ def event_weight(e:Events, name)->np.ndarray: # of `more`; (N,)
     wrong = ~np.isfinite(weight) | (weight < 0)
     if wrong.any():
         i = int(wrong.argmax())
-        raise ValueError(f"{name}: event {i} has weight {weight[i]:g} (and {wrong.sum() - 1} others): expected 0 or more")
+        others = wrong.sum() - 1
+        raise ValueError(f"{name}: event {i} has weight {weight[i]:g} (and {others} others): expected 0 or more")
     if not weight.any(): raise ValueError(f"{name}: all weights are 0: expected positive ones")
     if (alike := weight.sum()**2/(weight**2).sum()) < 10:
         raise ValueError(f"{name}: weights are those of {alike:.1f} events: expected 10 or more; give more events")
@@ -327,7 +335,7 @@ class EvaluateEvents:
     real: str|None = None           # events that nobody trained on, like other.h5; those of the run's test if not given
     geometry: str|None = None       # sensors of tables of Parquet, CSV or .geo; none if not given
     pad: float|None = None          # value of a label that means unknown, like -1; none if not given [-]
-    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3 [-]; not given: `t0`, or from hits
+    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3 [-]; not given: `t0`
     # events of each side, like 2000; up to 2000 if not given, 200 of dense networks
     n: int|None = None
     seed: int = 0                   # of the generated events, like 1
@@ -356,7 +364,8 @@ class ReportEvents:
         asked = dict(run.metrics.get('asked') or {})
         real = asked.pop('real', '')
         if real and not Path(real).exists():
-            raise FileError(real, 'is not there', 'the events of the last evaluation', remedy=f'evaluate {run.path} again')
+            raise FileError(real, 'is not there', 'the events of the last evaluation',
+                            remedy=f'evaluate {run.path} again')
         run.report(judged(run, read_events(real) if real else None, named=real, **asked))
         print(f"the run is {run.path}, its report {run.path/'report.html'}")
 
@@ -372,7 +381,7 @@ class JudgeEvents:
     geometry: str|None = None       # sensors of tables of Parquet, CSV or .geo; none if not given
     direction: str|None = None      # of angles in the real file: origin or travel; as it says if not given
     pad: float|None = None          # value of a real label that means unknown, like -1; none if not given [-]
-    t0_info: int|None = None        # column of `info` of the real file with the time at the vertex, like 3 [-]; not given: `t0`
+    t0_info: int|None = None        # column of the real `info` with the time at the vertex, like 3 [-]; not given: `t0`
     weight: str|None = None         # column with the weight of each real event, like OneWeight; all alike if not given
     n: int|None = None              # events of each side, like 2000; all if not given
     seed: int = 0                   # of folds and halves, like 1
@@ -429,7 +438,8 @@ class SimulateEvents:
         low, high = read_range('energy', self.energy, 'GeV', bare=False)
         if not 0 < low <= high: raise ValueError(f"energy={self.energy!r}: expected the lower end first, above 0")
         units = dict(noise='Hz', jitter='ns')
-        given = {k: measured(getattr(self, k), u, k, bare=False)[0] for k, u in units.items()} | dict(t0=time_zero(self.t0))
+        given = {k: measured(getattr(self, k), u, k, bare=False)[0] for k, u in units.items()}
+        given['t0'] = time_zero(self.t0)
         if min(given['noise'], given['jitter']) < 0: raise ValueError("noise and jitter: expected 0 or more")
         if given['noise'] > 1e7: raise ValueError(f"noise={self.noise!r}: expected 10 MHz or less")
         array = read_sensors(self.geometry) if self.geometry else Geometry.hexagonal(37, 20)

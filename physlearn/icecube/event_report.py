@@ -380,7 +380,8 @@ def summary_table(first, lines, strings, early, reading, copies=None)->dict: # t
         shown = '; '.join(bad[:3]) + ('; ...' if len(bad) > 3 else '')
         n = sum(r[-1] != 'too few' for r in table['rows'])
         found = f'{len(bad)} of {n} rows are off'
-        rows.append([name, f'{found}: {shown}' if bad else found, agree(not bad, n) if n or not table['rows'] else 'too few'])
+        said = agree(not bad, n) if n or not table['rows'] else 'too few'
+        rows.append([name, f'{found}: {shown}' if bad else found, said])
     if copies is not None:
         _, share, error, said = copies['rows'][0]
         rows.append(['copies', f'{share:.3f} ± {error:.3f}, without copies 0.5', said])
@@ -427,8 +428,9 @@ def report(real:Events,       # not used in training
     if main.differ: note += f". The labels differ in {', '.join(main.differ)}: figures of the judge are not valid"
     return Judgement(list(map(finite_table, tables)), pictures(real, generated, first['rows']), numbers, note)
 
+# %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep040c
 def copies_table(real, generated, train, known)->dict: # of a Judgement
-    "Whether generated events lie nearer to training events than to real ones; a real one with the same label is no witness."
+    "Whether generated events lie nearer to training events than to real ones; one with the same label is no witness."
     names = lambda e: np.array([row.tobytes() for row in e.label])
     theirs = names(generated)
     mine = np.arange(len(generated))[::2 if np.isin(theirs, names(real)).any() else 1]

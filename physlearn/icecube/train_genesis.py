@@ -67,7 +67,7 @@ def events_of(x,                # codes (N,2,sensors)
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0009
 class SignalRows:
-    "Events one by one, as a `FileSource` reads them: x (2,sensors), label (6,), and which sensors could see, where some could not."
+    "Events one by one: x (2,sensors), label (6,), and which sensors could see, where some could not."
     def __init__(self, events:Events): self.events = events
     def __len__(self): return len(self.events)
     def __getitem__(self, i):
@@ -178,7 +178,7 @@ class EventRecipe(Recipe):
     geometry: str|None = None       # sensors, CSV or .geo, for Parquet and simulated events; not given: 37 strings
     direction: str|None = None      # of zenith and azimuth: origin or travel; not given: as the file says, else origin
     pad: float|None = None          # value of a label that means unknown, like -1; none if not given
-    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3; not given: `t0`, or from hits
+    t0_info: int|None = None        # column of `info` with the time at the vertex, like 3; not given: `t0`, or hits
     kind: str|None = None           # cascade or track, of events whose file does not say; not given: they must say it
     known_only: bool = False        # leave out events with a label, kind or t0 that is unknown
     events: int = 2000              # simulated events, where no data are given
@@ -284,15 +284,16 @@ def once(e:Events)->Events:
     ends = zip(e.offsets[:-1], e.offsets[1:])
     seen = [(e.label[i].tobytes(), e.sensor[a:b].tobytes(), e.charge[a:b].tobytes()) for i, (a, b) in enumerate(ends)]
     first = np.sort(list({v: i for i, v in reversed(list(enumerate(seen)))}.values()))
-    if len(first) < len(e): print(f'{len(e) - len(first)} of {len(e)} events are there twice, label and hits: one of each is kept')
+    if len(first) < len(e):
+        print(f'{len(e) - len(first)} of {len(e)} events are there twice, label and hits: one of each is kept')
     return e if len(first) == len(e) else e[first]
 
 def _told(e:Events, kind, needed, known_only)->Events: # word for all, names of columns, whether others are left out
     "Events with what has to be known of them; what was assumed is said."
     if kind and 'kind' not in e.more: e.more['kind'] = np.full(len(e), KINDS.index(kind))
     if 'kind' in needed and 'kind' not in e.more:
-        raise ValueError("the file does not say which events are tracks, as more/kind (0 cascade, 1 track): give --kind "
-                         "cascade or track if all are one")
+        raise ValueError("the file does not say which events are tracks, as more/kind (0 cascade, 1 track): give "
+                         "--kind cascade or track if all are one")
     if np.isnan(e.t0).all():
         e = e.estimate_t0(hit_fronts(replace(e, t0=np.zeros(len(e))), e.more.get('kind')))
         print('t0, the time at the vertex, is estimated from the first hits: the file does not say it')
@@ -393,8 +394,8 @@ def warmup_epochs(self:EventRecipe)->float:
     if self.warmup_ratio: return self.warmup_ratio*self.epochs
     batches = self.batches()[0]
     if self.warmup_steps >= batches*self.epochs > 0:
-        raise ValueError(f"warmup_steps={self.warmup_steps}: the training has {batches*self.epochs} batches; give fewer, "
-                         "or a warmup_ratio")
+        raise ValueError(f"warmup_steps={self.warmup_steps}: the training has {batches*self.epochs} batches; give "
+                         "fewer, or a warmup_ratio")
     return self.warmup_steps/batches
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0019
@@ -417,8 +418,8 @@ def stages(self:EventRecipe)->list:
     return [Stage('train', self.epochs, self.lr, sched=scheds.get(self.lr_scheduler), cbs=cbs)]
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0020
-_HITS = EventRecipe(network='hits', gpus=0, epochs=10, lr=3e-3, batch_size=16, events=10_000, weight_decay=0., warmup_ratio=.01,
-                    gradient_clip_val=500.) # of nats
+_HITS = EventRecipe(network='hits', gpus=0, epochs=10, lr=3e-3, batch_size=16, events=10_000, weight_decay=0.,
+                    warmup_ratio=.01, gradient_clip_val=500.) # of nats
 PRESETS = dict(
     default=_HITS, hits=_HITS, quick=replace(_HITS, epochs=3, events=600),
     dit=EventRecipe(),
@@ -444,7 +445,8 @@ SAME = dict(hidden='hidden', depth='depth', heads='heads', dropout='dropout', fu
             plateau_min_lr='plateau_min_lr', step_size='step_size', gamma='gamma',
             early_stopping_min_delta='min_delta', early_stopping_baseline='baseline',
             early_stopping_verbose='stop_verbose', num_workers='num_workers', seed='seed')
-WORDS = dict(architecture=('network', ('hits', 'dit', 'cnn', 'mlp', 'hybrid', 'resnet')), objective=('predicts', ('eps', 'x0')),
+WORDS = dict(architecture=('network', ('hits', 'dit', 'cnn', 'mlp', 'hybrid', 'resnet')),
+             objective=('predicts', ('eps', 'x0')),
              schedule=('betas', ('linear', 'cosine')), optimizer=('optimizer', ('adamw',)),
              scheduler=('lr_scheduler', ('cosine', 'plateau', 'linear', 'step')))
 SAID = {
@@ -505,12 +507,14 @@ def from_file(cls:EventRecipe, path, d):
     for note in notes: print(f'{Path(path).name}: {note}')
     return options
 
+# %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen027p
 @patch(cls_method=True)
 def preset_of(cls:EventRecipe, said):
-    "The preset of the network that is asked for, by an option or in a file; the guide's files mean its default network."
+    "The preset of the network that is asked for, by an option or in a file; the guide's files mean its default."
     network = said.get('network')
     if network is None and 'recipe' in said:
         given = read_mapping(said['recipe'])
-        if {*SECTIONS, *OUTSIDE} & set(given): network = str((given.get('model') or {}).get('architecture', 'dit')).lower()
+        if {*SECTIONS, *OUTSIDE} & set(given):
+            network = str((given.get('model') or {}).get('architecture', 'dit')).lower()
         else: network = given.get('network')
     return network if network in PRESETS else 'default'

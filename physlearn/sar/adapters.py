@@ -39,7 +39,8 @@ def layers_of(model, targets=None)->list: # words that names of layers end in; N
         if isinstance(m, nn.Conv2d) and m.groups > 1:
             raise ValueError(f"layer {k} is a convolution in {m.groups} groups, which has no adapter: leave it out")
         if isinstance(m, nn.Conv2d) and m.padding_mode != 'zeros':
-            raise ValueError(f"layer {k} pads by {m.padding_mode}, which an adapter would not: pad outside of it, as F.pad does")
+            raise ValueError(f"layer {k} pads by {m.padding_mode}, which an adapter would not: pad outside of it, as "
+                             "F.pad does")
     return names
 
 def adapt(model:nn.Module,     # changed in place: its weights are frozen
@@ -48,8 +49,10 @@ def adapt(model:nn.Module,     # changed in place: its weights are frozen
           seed:int=0)->nn.Module:
     "Put adapters into a network; they begin at zero."
     peft = _peft()
-    if rank < 1 or alpha <= 0: raise ValueError(f"rank={rank}, alpha={alpha}: expected a rank of 1 or more and a positive alpha")
-    if any('lora_' in k for k, _ in model.named_parameters()): raise ValueError("the network has adapters already: merge them first")
+    if rank < 1 or alpha <= 0:
+        raise ValueError(f"rank={rank}, alpha={alpha}: expected a rank of 1 or more and a positive alpha")
+    if any('lora_' in k for k, _ in model.named_parameters()):
+        raise ValueError("the network has adapters already: merge them first")
     names = layers_of(model, targets)
     for m in model.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm): _still(m)
@@ -64,6 +67,7 @@ def _still(norm):
     norm.train = lambda mode=True: nn.Module.train(norm, False)
     norm.eval()
 
+# %% ../../nbs/40_sar/43b_adapters.ipynb #adap006s
 def share(model)->tuple: # parameters that learn, all of them
     "How much of a network learns."
     every = list(model.parameters())
@@ -102,7 +106,8 @@ def load_adapter(model,        # the base, changed in place
     told = told_of_adapter(path)
     if base and told['base'] and base['sha256'] != told['base']['sha256']:
         raise FileError(path, f"adapts {told['base']['name']}, SHA-256 {told['base']['sha256'][:12]}...",
-                        f"{base['name']}, {base['sha256'][:12]}...", remedy='load it into the base that it was made for')
+                        f"{base['name']}, {base['sha256'][:12]}...",
+                        remedy='load it into the base that it was made for')
     with parsing(path, 'safetensors'): state = load_file(str(path))
     try: adapt(model, told['rank'], told['alpha'], told['targets'])
     except ValueError as e: raise FileError(path, str(e)) from None
@@ -112,6 +117,7 @@ def load_adapter(model,        # the base, changed in place
     model.load_state_dict(state, strict=False)
     return model
 
+# %% ../../nbs/40_sar/43b_adapters.ipynb #adap009m
 def merged(model)->nn.Module: # another network, without adapters
     "A copy in which the adapters are part of the weights."
     from peft.tuners.lora import LoraLayer
@@ -158,7 +164,8 @@ class OnEncoder(nn.Module):
     def forward(self, batch:dict)->dict: # as of `Grounder`, with backscatter s1_db (B,2,H,W) [dB]
         "mean (B,4,H,W) [-], logvar (B,4,H,W)."
         H, W = batch['given'].shape[2:]
-        if batch['given'].shape[1] != 4: raise ValueError(f"{batch['given'].shape[1]} optical bands: expected {', '.join(BANDS)}")
+        if (n := batch['given'].shape[1]) != 4:
+            raise ValueError(f"{n} optical bands: expected {', '.join(BANDS)}")
         x = {k: padded(v, PATCH) for k, v in dict(S1GRD=batch['s1_db'], S2L2A=1e4*batch['given']).items()}
         at = lambda k, i: torch.tensor(SCALES[k][i], device=x[k].device)[:,None,None]
         tokens = self.encoder({k: (v - at(k, 0))/at(k, 1) for k, v in x.items()})[-1]
@@ -168,5 +175,6 @@ class OnEncoder(nn.Module):
         there = torch.ones_like(batch['s1'][:,:1])
         seen = torch.cat([told, batch['s1'], there, encode_optical(batch['given']), batch['hole'].float()], 1)
         step, logvar = self.net(seen).chunk(2, 1)
-        mean = torch.where(batch['hole'].bool(), batch['given'] + torch.tensor(OPTICAL_SD)[:,None,None]*step, batch['given'])
+        moved = batch['given'] + torch.tensor(OPTICAL_SD)[:,None,None]*step
+        mean = torch.where(batch['hole'].bool(), moved, batch['given'])
         return dict(mean=mean, logvar=(logvar - 6).clamp(-14, 2))

@@ -49,8 +49,10 @@ class AgreeTiles(Folder):
         for t in bar(tiles):
             a = agreement(t, others=[o.optical for o in tiles if o.scene != t.scene and o.shape == t.shape][:15])
             print(f'{t.name}: {a}')
-            rows.append([t.name, a.score, a.null_mean, a.null_sd, a.z, a.p, a.auc, a.offset[0], a.offset[1], int(a.paired), int(a.painted)])
-        names = 'tile', 'score', 'chance', 'chance_sd', 'z', 'p', 'auc', 'offset_y [px]', 'offset_x [px]', 'paired', 'painted'
+            rows.append([t.name, a.score, a.null_mean, a.null_sd, a.z, a.p, a.auc, *a.offset, int(a.paired),
+                         int(a.painted)])
+        names = ('tile', 'score', 'chance', 'chance_sd', 'z', 'p', 'auc', 'offset_y [px]', 'offset_x [px]', 'paired',
+                 'painted')
         print(f"{sum(r[-2] for r in rows)} of {len(rows)} pairs share edges")
         if self.out:
             write_table(self.out, dict(zip(names, map(list, zip(*rows)))))
@@ -75,7 +77,7 @@ def refined(run:Run, tile)->dict: # (4,H,W) each: opt_v3, sd, low90, high90, cha
 class OfRun(Folder):
     "A run, and tiles whose pictures are to be refined."
     stage2_dir: str|None = None     # pictures to be refined, `opt_v2`, like stage2; not given: as the tiles have them
-    damage: str|None = None         # for a try, what is done to true pictures: holes, noise or blur; nothing if not given
+    damage: str|None = None         # for a try, what is done to true pictures: holes, noise or blur; none if not given
 
     def tiles(self, folder, recipe):
         if self.damage is not None: expect(self, ', '.join(DAMAGES), lambda v: v in DAMAGES, 'damage')
@@ -86,6 +88,7 @@ class OfRun(Folder):
                             remedy='give --stage2-dir, or --damage holes for a try')
         return tiles
 
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk008g
 @dataclass(kw_only=True)
 class GroundTiles(OfRun):
     "Refine the pictures of a folder with a run: NPZ, and GeoTIFF where a tile has a place."
@@ -112,7 +115,8 @@ class GroundTiles(OfRun):
             if a.painted: print(f'{t.name}: {a}')
         names = 'tile', 'hole [%]', 'sd_in_holes', 'psnr_in_holes [dB]', 'agreement', 'painted'
         write_table(out/'refined.csv', dict(zip(names, map(list, zip(*rows)))))
-        print(f"wrote {len(rows)} picture{'s'*(len(rows) > 1)} and refined.csv to {out}; {sum(r[-1] for r in rows)} painted")
+        painted = sum(r[-1] for r in rows)
+        print(f"wrote {len(rows)} picture{'s'*(len(rows) > 1)} and refined.csv to {out}; {painted} painted")
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0009
 @dataclass(kw_only=True)
@@ -133,7 +137,8 @@ class ShowTiles(OfRun):
             said = {k: torch.from_numpy(np.nan_to_num(v))[None] for k, v in refined(run, t).items()}
             shown = {k: torch.from_numpy(v)[None] for k, v in arrays_of(t).items()}
             s = shown | dict(refined=said['opt_v3'], change=said['change'], sd=said['sd'])
-            with atomic_write(out/f'{t.name}.png') as tmp: tmp.write_bytes(png(lambda fig: draw_tiles(fig, s), (9, 2.2)))
+            drawn = png(lambda fig: draw_tiles(fig, s), (9, 2.2))
+            with atomic_write(out/f'{t.name}.png') as tmp: tmp.write_bytes(drawn)
         print(f"wrote {len(tiles)} figure{'s'*(len(tiles) > 1)} to {out}")
 
 @dataclass(kw_only=True)

@@ -44,6 +44,7 @@ class Pair(nn.Module):
         h = self.norm2(h) if self.film is None else self.film(self.norm2(h), c)
         return self.around(x) + self.second(F.silu(h))
 
+# %% ../../nbs/40_sar/43_grounding.ipynb #gnet006u
 class UNet(nn.Module):
     "Pictures of several sizes at once: (B,c_in,H,W) -> (B,c_out,H,W); H and W of any size from 8."
     def __init__(self, c_in, c_out, width=24, depth=3, told=0): # channels; of the first level; levels; of the condition
@@ -105,8 +106,8 @@ class Grounder(nn.Module):
         "What the network sees: radar and whether it is there, the picture, the holes; ValueError for other bands."
         s1, given, hole = batch['s1'], batch['given'], batch['hole']
         if (s1.shape[1], given.shape[1]) != (2, 4):
-            raise ValueError(f"{s1.shape[1]} radar and {given.shape[1]} optical bands: expected VV and VH, and blue, green, "
-                             "red, near infrared")
+            raise ValueError(f"{s1.shape[1]} radar and {given.shape[1]} optical bands: expected VV and VH, and blue, "
+                             "green, red, near infrared")
         there = torch.full_like(s1[:,:1], float(self.sar))
         if self.training and 'lose' in batch: there = there*(batch['lose'] >= self.lose_sar).to(there)[:,None,None,None]
         if 'sar' in batch: there = there*batch['sar'].to(there)[:,None,None,None]
@@ -196,8 +197,8 @@ def by_windows(work,          # batch -> tuple of (1,c,h,w)
               )->tuple:       # of (1,c,H,W)
     "A picture window by window."
     if not (0 <= 2*overlap < size and 2*rim <= overlap and (size - overlap) % 8 == 0):
-        raise ValueError(f"size={size}, overlap={overlap}, rim={rim}: expected twice the rim within the overlap, that below "
-                         "half of the size, and windows that begin at multiples of 8")
+        raise ValueError(f"size={size}, overlap={overlap}, rim={rim}: expected twice the rim within the overlap, that "
+                         "below half of the size, and windows that begin at multiples of 8")
     H, W = batch['given'].shape[2:]
     if max(H, W) <= size: return work(batch)
     spans = lambda n: [(i, n if i + size >= n else i + size) for i in range(0, max(n - overlap, 1), size - overlap)]

@@ -66,7 +66,9 @@ def part_of(arrays:dict, size, at, turn)->dict: # first row and column as shares
 class TileRows:
     "Parts of tiles, with their draws: lose (B,), and for a flow noise (B,4,size,size) and level (B,)."
     ragged = ()
-    def __init__(self, tiles, size=64, moves=True, damage='holes', seed=0, flow=False): # moves: other parts in each epoch
+    def __init__(self, tiles, size=64,
+                 moves=True, # other parts in each epoch
+                 damage='holes', seed=0, flow=False):
         self.tiles, self.size, self.moves, self.damage, self.seed, self.flow = tiles, size, moves, damage, seed, flow
         self.places, self.kept = FileSource(range(len(tiles)), moves, ragged=()), {}
     def __len__(self): return len(self.tiles)
@@ -143,13 +145,15 @@ def check(self:GroundingRecipe):
     expect(self, '1 or more', lambda v: v is None or v >= 1, 'max_samples')
     expect(self, '32 or more', lambda v: v >= 32, 'crop')
     expect(self, '0 to below 1', lambda v: 0 <= v < 1, 'lose_sar')
-    expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'min_delta', *(f'{k}_weight' for k in (*GUIDE_WEIGHTS, 'nll')))
+    weights = [f'{k}_weight' for k in (*GUIDE_WEIGHTS, 'nll')]
+    expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'min_delta', *weights)
     if self.timesteps != type(self).timesteps and self.network != 'flow':
         raise ValueError(f"timesteps={self.timesteps}: network direct draws nothing step by step; leave it out, or "
                          "--network flow")
-    idle = {k: v for k in (*(f'{k}_weight' for k in (*GUIDE_WEIGHTS, 'nll')), 'terms') if (v := getattr(self, k)) != getattr(type(self), k)}
+    idle = [k for k in (*weights, 'terms') if getattr(self, k) != getattr(type(self), k)]
     if idle and self.network == 'flow':
-        raise ValueError(f"{min(idle)}={idle[min(idle)]!r}: a flow learns by its own error, without weights; leave it out")
+        raise ValueError(f"{idle[0]}={getattr(self, idle[0])!r}: a flow learns by its own error, without weights; "
+                         "leave it out")
     if self.stage2_dir and not self.data_dir:
         raise ValueError(f"stage2_dir={self.stage2_dir!r}: its pictures belong to tiles; give --data-dir too")
     for path in filter(None, (self.data_dir, self.stage2_dir)):
@@ -168,7 +172,8 @@ def sides(self:GroundingRecipe)->dict: # Tiles of train, val and test
     found = _tiles(self.data_dir, self.stage2_dir, self.s1_unit, self.optical_unit, self.max_samples, self.tiles,
                    self.crop, self.seed)
     blind = [t.name for t in found if t.optical is None]
-    if blind: raise FileError(self.data_dir, f'{blind[0]} has no optical picture', 'the truth of each tile, to learn from')
+    if blind:
+        raise FileError(self.data_dir, f'{blind[0]} has no optical picture', 'the truth of each tile, to learn from')
     sides = split_tiles(found, self.seed)
     for k in ('train', 'val'):
         if not sides[k]: raise ValueError(f"{len(found)} tiles leave none for {k}: write \"split\" in their JSON")
@@ -241,7 +246,8 @@ def stages(self:GroundingRecipe)->list:
     mode = 'min' if watch == 'valid_loss' else 'max'
     def cbs():
         if self.patience is None: return []
-        return [EarlyStop(watch, mode, self.patience, self.min_delta, restore_best=self.weights == 'best', verbose='end')]
+        best = self.weights == 'best'
+        return [EarlyStop(watch, mode, self.patience, self.min_delta, restore_best=best, verbose='end')]
     return [Stage('train', self.epochs, self.lr, sched=one_cycle, monitor=watch, mode=mode, cbs=cbs)]
 
 @patch
@@ -254,7 +260,8 @@ def learner(self:GroundingRecipe, sim=None, model=None, device=None):
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd0012
 _WORKS = GroundingRecipe(epochs=12, lr=4e-3, batch_size=8, accumulate=1, weight_decay=.01)
-_GUIDE = GroundingRecipe(patience=5, damage='noise', terms='guide', nll_weight=0., **{f'{k}_weight': v for k, v in GUIDE_WEIGHTS.items()})
+_GUIDE = GroundingRecipe(patience=5, damage='noise', terms='guide', nll_weight=0.,
+                         **{f'{k}_weight': v for k, v in GUIDE_WEIGHTS.items()})
 PRESETS = {
     'default': _WORKS, 'quick': replace(_WORKS, epochs=2, tiles=120, width=8, crop=48), 'guide': _GUIDE,
     'sar-focus': replace(_GUIDE, sar_weight=2., cycle_weight=.3, identity_weight=.2),
@@ -284,7 +291,8 @@ def said_of_tiles(run:Run, tiles)->dict: # tensors of all tiles
         wrong = run.model.refine(b | dict(s1=b['s1'].roll(1, 0))).mean
         low, high = run.model.interval(r) if not run.model.flow else (r.mean, r.mean)
         blind = r.mean if r.change is None else r.mean - r.change
-        parts.append(b | dict(refined=r.mean, blind=blind, wrong=wrong, low=low, high=high, sd=r.sd, change=r.mean - blind))
+        said = dict(refined=r.mean, blind=blind, wrong=wrong, low=low, high=high, sd=r.sd, change=r.mean - blind)
+        parts.append(b | said)
     return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014j
@@ -299,15 +307,16 @@ def judge(run:Run, tiles=None, named='')->Judgement: # Tiles; None: those of the
     truth, radar = s['truth'], decode_s1(s['s1'])
     score = structure_scores(radar, truth, valid)
     rows = []
-    for what, k in {'given': 'given', 'refined': 'refined', 'radar hidden': 'blind', 'radar of another place': 'wrong'}.items():
-        painted = (structure_scores(radar, s[k], valid) > score + PAINTED).float().mean()
+    pictures = {'given': 'given', 'refined': 'refined', 'radar hidden': 'blind', 'radar of another place': 'wrong'}
+    for what, k in pictures.items():
+        beyond = structure_scores(radar, s[k], valid) - score
         rows.append([what, psnr(s[k], truth, valid), psnr(s[k], truth, inside), 1e3*mae(s[k], truth, inside),
-                     sam(s[k], truth, inside), float((structure_scores(radar, s[k], valid) - score).mean()), 100*float(painted)])
+                     sam(s[k], truth, inside), float(beyond.mean()), 100*float((beyond > PAINTED).float().mean())])
     head = ['picture', 'PSNR [dB]', 'in holes [dB]', 'mean error in holes [1e-3]', 'spectral angle in holes [deg]',
             'agreement with radar, beyond the truth', 'painted [%]']
     held = [] if run.model.flow else [_coverage(s, inside)]
-    picture = Picture(lambda fig: draw_tiles(fig, s), 'Truth, given, refined, what radar has changed in the near infrared, '
-                      'standard deviation', (9, 6))
+    picture = Picture(lambda fig: draw_tiles(fig, s), 'Truth, given, refined, what radar has changed in the near '
+                      'infrared, standard deviation', (9, 6))
     caption = f'{len(truth)} tiles of {name}'
     numbers = {'judged by': caption} | dict(psnr=rows[1][1], psnr_holes=rows[1][2], psnr_holes_without_radar=rows[2][2])
     return Judgement([dict(caption=caption, head=head, rows=rows), *held], dict(tiles=picture), numbers, caption)
@@ -317,8 +326,10 @@ def _coverage(s, inside):
     held = (s['low'] <= s['truth']) & (s['truth'] <= s['high'])
     rows = []
     for k, band in enumerate(('blue', 'green', 'red', 'near infrared')):
-        rows.append([band, 100*float(held[:,k][inside].float().mean()), float((s['high'] - s['low'])[:,k][inside].mean()), 90.])
-    return dict(caption='Intervals of 90 % inside of holes', head=['band', 'hold [%]', 'width [-]', 'should hold [%]'], rows=rows)
+        width = (s['high'] - s['low'])[:,k][inside].mean()
+        rows.append([band, 100*float(held[:,k][inside].float().mean()), float(width), 90.])
+    head = ['band', 'hold [%]', 'width [-]', 'should hold [%]']
+    return dict(caption='Intervals of 90 % inside of holes', head=head, rows=rows)
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014d
 def draw_tiles(fig, s, most=4):
@@ -328,7 +339,9 @@ def draw_tiles(fig, s, most=4):
     for i in range(n):
         for ax, k in zip(axs[i], ('truth', 'given', 'refined')): ax.imshow(rgb(s[k][i].numpy()))
         reach = max(float(s['change'][i].abs().max()), 1e-3)
-        change, sd = axs[i][3].imshow(s['change'][i,3], cmap='RdBu', vmin=-reach, vmax=reach), axs[i][4].imshow(s['sd'][i,3])
+        change = axs[i][3].imshow(s['change'][i,3], cmap='RdBu', vmin=-reach, vmax=reach)
+        sd = axs[i][4].imshow(s['sd'][i,3])
         for ax, im in zip(axs[i][3:], (change, sd)): fig.colorbar(im, ax=ax, shrink=.7, label='[-]')
-    for ax, title in zip(axs[0], ('truth', 'given', 'refined', 'change by radar', 'sd')): ax.set_title(title, fontsize=9)
+    titles = 'truth', 'given', 'refined', 'change by radar', 'sd'
+    for ax, title in zip(axs[0], titles): ax.set_title(title, fontsize=9)
     for ax in axs.flat: ax.set(xticks=[], yticks=[])
