@@ -41,7 +41,8 @@ def _help_of(verb):
     doc, names = f'{doc[0].upper()}{doc[1:]}.', [k for k, verbs in EXAMPLES.items() if verb in verbs]
     if verb in ON_RUNS:
         more = verb in ('retrieve', 'export', 'sample', 'compare', 'ground', 'show')
-        usage = f"physlearn {verb} RUN{dict(retrieve=' FILE ...', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')}{' [options]'*more}"
+        beside = dict(retrieve=' FILE ...', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')
+        usage = f"physlearn {verb} RUN{beside}{' [options]'*more}"
         rest = f'physlearn {verb} RUN --help lists the options.' if more else f'example:\n  physlearn {verb} runs/first'
     else: usage, rest = f'physlearn {verb} INSTRUMENT [options]', '\n'.join(
         f'physlearn {verb} {k} --help lists the options for {k}.' for k in names)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Draws', 'Noise', 'along_axis', 'White', 'Shot', 'Flicker', 'Sometimes', 'Drift', 'Fringes', 'Spikes', 'Clip', 'Chain',
            'noise_from_dict', 'SimSource', 'takes_draws', 'signals_of', 'SeedDL', 'TellEpoch', 'sim_dls', 'Rows',
-           'HDF5Rows', 'FileSource', 'Subset', 'split', 'file_digest', 'fingerprint']
+           'HDF5Rows', 'FileSource', 'Subset', 'split', 'file_dls', 'file_digest', 'fingerprint']
 
 # %% ../nbs/00_core/02_data.ipynb #a03b46fe
 import hashlib, inspect, json, math, os, warnings
@@ -825,6 +825,19 @@ def split(reader,      # reader of all items
         raise ValueError(f"all {n} items fall on one side with valid={valid} and seed={seed!r}: give more items or "
                          "groups, or another seed")
     return Subset(reader, np.flatnonzero(~right)), Subset(reader, np.flatnonzero(right))
+
+# %% ../nbs/00_core/02_data.ipynb #fdls0002
+def file_dls(source,       # of a side: 'train' or 'valid' -> a source with a length
+             bs=64,        # rows of a batch, or all rows where a side has fewer
+             seed=0, device='cpu', # as of `SeedDL`
+             n=None,       # rows of an epoch of training; None: all
+            )->DataLoaders:
+    "Training and validation, each in batches of one call of its source."
+    def loader(split):
+        rows = source(split)
+        size = min(bs, len(rows))
+        return SeedDL(rows, size, n if split == 'train' else None, seed, split, device, block=size)
+    return DataLoaders(*map(loader, ('train', 'valid')), device=torch.device(device))
 
 # %% ../nbs/00_core/02_data.ipynb #fpr00002
 @lru_cache(64)

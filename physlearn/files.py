@@ -847,12 +847,15 @@ def named_files(options)->list: # values by name, like the options of a command;
 # %% ../nbs/00_core/01_files.ipynb #c082779d
 def output_folder(path,      # folder for results
                   make=True, # make it, if its parent is there
+                  new=False, # it has to be new, or empty
                  )->Path:
     "The folder to write to; FileError in one sentence where that cannot be."
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise FileError(path, 'is a file', 'a folder to write to', remedy='give another --out')
     if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
+    if new and path.is_dir() and any(path.iterdir()):
+        raise FileError(path, 'is not empty', 'a new folder', remedy='give another name')
     if make: path.mkdir(exist_ok=True)
     return path
 

@@ -61,7 +61,8 @@ EXAMPLES = dict(
     icecube=dict(
         simulate=['events.h5 --n 1000 --energy 1..100TeV', 'others.h5 --n 200 --energy 1..100TeV --seed 1'],
         train=['quick --data events.h5 --out runs/ice', 'quick --data events.h5 --no-profile --out runs/independent'],
-        sample=['runs/ice --n 200 --out generated.h5', 'runs/ice --energy 10..50TeV --kind track --n 50 --out tracks.h5'],
+        sample=['runs/ice --n 200 --out generated.h5',
+                'runs/ice --energy 10..50TeV --kind track --n 50 --out tracks.h5'],
         judge=['events.h5 generated.h5 --out judged.html'],
         evaluate=['runs/ice --real others.h5 --n 200'],
         compare=['runs/ice runs/independent --out runs.csv']),

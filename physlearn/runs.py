@@ -79,20 +79,9 @@ class Recipe:
     def pictures(self, learn, epoch)->dict: # how many epochs are done; Pictures by name
         return {}                           # of what the network says so far, where some are due
 
-    @classmethod
-    # options of a file; an instrument with words of its own there turns them into options
-    def from_file(cls, path, d):
-        return d
-    @classmethod
-    def preset_of(cls, said): return 'default' # where none is named: options of the command line, as text
-    @classmethod
-    def earlier(cls, options): return options # those of a recipe.json, which an earlier version may have written
     kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
     home: ClassVar[Path|None] = None        # the run that it is of, once there is one
-    def write_kept(self, out): pass # what a run needs, besides, where its data are not at hand
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
-    def continued(self, said):   # what else changes when the command line says this: options as text, by name
-        return self
     def inputs(self)->list: return named_files(asdict(self)) # files that it reads
     def likelihood(self, noise=None, y=None): # noise as on the command line, signals (n,C,...); as in training if None
         raise ValueError(f"{self.system} states no noise: its recipe has no method `likelihood`")
@@ -101,6 +90,31 @@ class Recipe:
         super().__init_subclass__(**kw)
         if cls.__dict__.get('system'): _RECIPES[cls.system] = cls      # a command that adds options is no instrument
 _RECIPES = {}
+
+# %% ../nbs/00_core/07_runs.ipynb #rechook2
+@patch(cls_method=True)
+def from_file(cls:Recipe, path, d):
+    "Options of a file; an instrument with words of its own there turns them into options."
+    return d
+
+@patch(cls_method=True)
+def preset_of(cls:Recipe, said): # options of the command line, as text, by name
+    "The recipe that is meant where none is named."
+    return 'default'
+
+@patch(cls_method=True)
+def earlier(cls:Recipe, options):
+    "Options of a recipe.json, which an earlier version may have written."
+    return options
+
+@patch
+def continued(self:Recipe, said): # options of the command line, as text, by name
+    "What else changes when the command line says this."
+    return self
+
+@patch
+def write_kept(self:Recipe, out):
+    "Write the files named by `kept`: what a run needs where its data are not at hand."
 
 # %% ../nbs/00_core/07_runs.ipynb #reciwrcd
 @patch
@@ -617,7 +631,8 @@ def card(self:Run)->str:
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
     parts = lambda t: (f"**{t['caption']}**", t.get('note'), _markdown(t['head'], t['rows']))
     tables = ['\n\n'.join(filter(None, parts(t))) for t in self.metrics.get('tables', [])]
-    files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in (*_SEALED, *self.recipe.kept) if (self.path/f).exists())
+    there = [f for f in (*_SEALED, *self.recipe.kept) if (self.path/f).exists()]
+    files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in there)
     what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
     epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
     return '\n\n'.join([f"# {self.name}", what, f"Options that differ from the defaults: {options}.",

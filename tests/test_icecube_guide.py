@@ -3,14 +3,15 @@
 A row: section of the guide, by its heading; its words; what keeps them. `file::test` is a test, `notebook.ipynb#cell` a cell
 that checks it; `page: words` is a place in the docs that says what is otherwise; `open: group` is a promise that nothing keeps
 yet. The clauses of the guide are taken from it mechanically: none goes without a row."""
-import json, os, re, shlex, textwrap
-from collections import Counter
+import json, re, shlex, textwrap
 from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from guide_table import (HOME, cells, check_clauses, check_words, is_kept, left_of, open_groups, prose,
+                         text_of_guide)
 from physlearn.callbacks import EarlyStop, LossTerms, Plateau, tiny_learner
 from physlearn.cli import from_words, main
 from physlearn.desk import ON_RUNS, Compare, command_of, train_command
@@ -24,8 +25,6 @@ from physlearn.instruments import find
 from physlearn.runs import Recipe, Tell, read_recipe, stages_of
 from physlearn.train import PhysLearner, Stage, fit_stages, optimizer, read_state
 
-HOME = Path(__file__).parent.parent
-OPEN = 'open: '
 STILL_OPEN = {}          # group: how many promises nothing keeps yet
 
 OWN = 'tests/test_icecube_guide.py::'
@@ -412,81 +411,23 @@ AROUND = (
     'Choose batch size based on your hardware:', 'Enable debug mode for detailed error information:', 'Debug mode includes:',
     '# Load configuration', '# Create model and diffusion', '# Create data loader', '# Custom training loop',
     '# Your custom training logic here', '# Your custom loss computation', 'For comprehensive experiment tracking:',
-    '# Custom experiment name', ')')
+    '# Custom experiment name', 'training:', 'model:', 'data:', 'pass',
+    'This comprehensive training guide should help you successfully train GENESIS models for your IceCube neutrino event '
+    'generation tasks!')
 OUTSIDE = 'GENESIS Training Guide', 'Table of Contents'       # title and contents
-FAREWELL = 'This comprehensive training guide should help you'
-
-def prose(path): return ' '.join('\n'.join(''.join(c['source']) for c in json.loads((HOME/path).read_text())['cells']).split())
-def cell(path, name): return next(''.join(c['source']) for c in json.loads((HOME/path).read_text())['cells'] if c['id'] == name)
 
 @pytest.mark.parametrize('section, words, kept', PROMISES, ids=[f'{s}: {w[:40]}' for s, w, _ in PROMISES])
-def test_is_kept_or_said(section, words, kept):
-    "The test is there, the cell checks something, or the page says what is otherwise."
-    if kept.startswith(OPEN): return
-    where, _, name = kept.partition('::')
-    page, _, sentence = kept.partition(': ')
-    if name: assert f'def {name}(' in (HOME/where).read_text()
-    elif sentence: assert sentence in prose(page)
-    else: assert re.search(r'\btest_eq|\btest_close|\bassert ', cell(*kept.split('#')))
+def test_is_kept_or_said(section, words, kept): assert is_kept(kept)
 
-def test_how_many_are_open():
-    found = Counter(kept.removeprefix(OPEN) for *_, kept in PROMISES if kept.startswith(OPEN))
-    assert dict(found) == STILL_OPEN
+def test_how_many_are_open(): assert open_groups(PROMISES) == STILL_OPEN
 
 # ------------------------------------------------------------------------------------------------ the guide, taken apart
 
-def plain(text): return ' '.join(text.replace('**', '').replace('\\\n', ' ').split())
-
-def sections(text):
-    "Text below each heading; headings of one name together."
-    out, name, code = {}, '', False
-    for line in text.splitlines():
-        if line.startswith('```'): code = not code
-        heading = None if code else re.match(r'#{1,6} (?:\d+\. )?(.*)', line)
-        if heading: name = heading[1]
-        else: out.setdefault(name, []).append(line)
-    return {k: '\n'.join(v) for k, v in out.items()}
-
-def clauses(text):
-    "Lines of a section: bullets, rows of tables, sentences, and lines of code, a command as one."
-    out, code, held = [], False, ''
-    for line in text.splitlines():
-        if line.startswith('```'):
-            code = not code
-            continue
-        line, held = held + line.strip(), ''
-        if code and line.endswith('\\'):
-            held = line[:-1] + ' '
-            continue
-        if re.search(r'\w|^\)$', line) and line not in ('training:', 'model:', 'data:', 'pass'): out.append(plain(line))
-    return out
-
-def left_of(clause, words):
-    "What no row says of a clause."
-    if clause in AROUND or clause.startswith(FAREWELL) or any(clause in w for w in words): return ''
-    for w in sorted(words, key=len, reverse=True): clause = clause.replace(w, ' ')
-    clause = re.sub(r'^\d+\. ', '', clause)
-    return clause if re.search(r'\w', clause) else ''
-
 @pytest.fixture(scope='module')
-def guide():
-    path = Path(os.environ.get('PHYSLEARN_DATA', ''))/'../guides/icecube.md'
-    if not path.exists(): pytest.skip('the guide is not here')
-    return path.read_text()
+def guide(): return text_of_guide('icecube')
 
-def test_words_are_the_guides(guide):
-    "Each row quotes the section that it names, and no row stands twice."
-    text = {k: plain(v) for k, v in sections(guide).items()}
-    assert [(s, w) for s, w, _ in PROMISES if w not in text.get(s, '')] == []
-    assert [k for k, n in Counter(row[:2] for row in PROMISES).items() if n > 1] == []
-
-def test_no_clause_is_without_a_row(guide):
-    said = {s: [w for t, w, _ in PROMISES if t == s] for s in sections(guide)}
-    left = [(s, c, rest) for s, text in sections(guide).items() if s not in OUTSIDE
-            for c in clauses(text) if (rest := left_of(c, said[s]))]
-    assert left == []
-    text = plain(guide)
-    assert [a for a in AROUND if a not in text] == []
+def test_words_are_the_guides(guide): check_words(PROMISES, guide)
+def test_no_clause_is_without_a_row(guide): check_clauses(PROMISES, guide, AROUND, outside=OUTSIDE)
 
 def of_guide(guide):
     "What it names: flags, keys of YAML files, files, programs, tags, parts of checkpoints, parameters of tables."
@@ -664,7 +605,7 @@ def test_direction(tmp_path):
     "A loss falls: the other direction is refused in a file; the callback has both, checked where it is made."
     (tmp_path/'a.yaml').write_text('training: {early_stopping_mode: max}')
     with pytest.raises(FileError, match='validation loss is what is watched'): read_recipe(tmp_path/'a.yaml', EventRecipe)
-    assert 'early_stopping_mode: "max"` is refused' in prose(PAGE) and "'r2', 'max'" in cell(*STOPS.split('#'))
+    assert 'early_stopping_mode: "max"` is refused' in prose(PAGE) and "'r2', 'max'" in cells(STOPS.split('#')[0])[STOPS.split('#')[1]]
 
 def test_defaults_of_its_table(guide):
     "Its table of early stopping: our defaults, and how long a training waits that only says true."
@@ -821,7 +762,7 @@ def options_of(words): return parsed('physlearn train icecube', train_command(fi
 
 def on_page(line):
     "Whether a command stands on the page, as it is or with where it writes to."
-    text = '\n'.join(''.join(c['source']) for c in json.loads((HOME/PAGE).read_text())['cells'])
+    text = '\n'.join(cells(PAGE).values())
     return re.search(re.escape(line) + r'( --out [\w./]+)?( *#.*)?(\n|`)', text) is not None
 
 def of_program(command, verb, words):

@@ -3,14 +3,15 @@
 A row: section of the guide, by its heading; its words; what keeps them. `file::test` is a test, `notebook.ipynb#cell` a cell
 that checks it; `page: words` is a place in the docs that says what is otherwise; `open: group` is a promise that nothing keeps
 yet. The clauses of the guide are taken from it mechanically: none goes without a row."""
-import json, os, re, shlex
-from collections import Counter
+import re, shlex
 from dataclasses import asdict, fields, replace
 from inspect import signature
 from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from guide_table import (OPEN, cells, check_clauses, check_words, clauses, is_kept, left_of, open_groups, prose, sections,
+                         text_of_guide)
 from physlearn.callbacks import EarlyStop, tiny_learner
 from physlearn.cli import from_words
 from physlearn.desk import command_of, train_command
@@ -23,8 +24,6 @@ from physlearn.sar.tiles import S1_KEYS, S2_KEYS, write_tile
 from physlearn.sar.train_grounding import PRESETS, GroundingRecipe, grounding_recipe
 from physlearn.train import read_state
 
-HOME = Path(__file__).parent.parent
-OPEN = 'open: '
 # group: how many promises nothing keeps yet
 # `measured`: numbers of real data or of a GPU that nobody has taken here
 STILL_OPEN = {'measured': 8}
@@ -300,78 +299,18 @@ AROUND = ('Where:', '| Argument | Type | Default | Description |', 'or', 'After 
 OUTSIDE = 'Contact',
 JOINS = 'This guide explains', 'The model uses', 'The training uses a', 'Ensure you have', 'The script', 'LoRA: [', ', ', '...'
 
-def prose(path): return ' '.join('\n'.join(''.join(c['source']) for c in json.loads((HOME/path).read_text())['cells']).split())
-def cell(path, name): return next(''.join(c['source']) for c in json.loads((HOME/path).read_text())['cells'] if c['id'] == name)
-
 @pytest.mark.parametrize('section, words, kept', PROMISES, ids=[f'{s}: {w[:40]}' for s, w, _ in PROMISES])
-def test_is_kept_or_said(section, words, kept):
-    "The test is there, the cell checks something, or the page says what is otherwise."
-    if kept.startswith(OPEN): return
-    where, _, name = kept.partition('::')
-    page, _, sentence = kept.partition(': ')
-    if name: assert f'def {name}(' in (HOME/where).read_text()
-    elif sentence: assert sentence in prose(page)
-    else: assert re.search(r'\btest_eq|\btest_close|\bassert ', cell(*kept.split('#')))
+def test_is_kept_or_said(section, words, kept): assert is_kept(kept)
 
-def test_how_many_are_open():
-    found = Counter(kept.removeprefix(OPEN) for *_, kept in PROMISES if kept.startswith(OPEN))
-    assert dict(found) == STILL_OPEN
+def test_how_many_are_open(): assert open_groups(PROMISES) == STILL_OPEN
 
 # ------------------------------------------------------------------------------------------------ the guide, taken apart
 
-def plain(text): return ' '.join(text.replace('**', '').replace('\\\n', ' ').split())
-
-def sections(text):
-    "Text below each heading; headings of one name together."
-    out, name, code = {}, '', False
-    for line in text.splitlines():
-        if line.strip().startswith('```'): code = not code
-        heading = None if code else re.match(r'#{1,6} (?:\d+\. )?(.*)', line)
-        if heading: name = heading[1]
-        else: out.setdefault(name, []).append(line)
-    return {k: '\n'.join(v) for k, v in out.items()}
-
-def clauses(text):
-    "Lines of a section: bullets, rows of tables, sentences, and lines of code, a command as one."
-    out, code, held = [], False, ''
-    for line in text.splitlines():
-        line = line.strip()
-        if line.startswith('```'):
-            code = not code
-            continue
-        line, held = held + line, ''
-        if code and line.endswith('\\'):
-            held = line[:-1] + ' '
-            continue
-        if re.search(r'\w', line): out.append(plain(line))
-    return out
-
-def left_of(clause, words):
-    "What no row says of a clause."
-    if clause in AROUND or any(clause in w for w in words): return ''
-    for w in sorted([*words, *JOINS], key=len, reverse=True): clause = clause.replace(w, ' ')
-    clause = re.sub(r'^\d+\. ', '', clause)
-    return clause if re.search(r'\w', clause) else ''
-
 @pytest.fixture(scope='module')
-def guide():
-    path = Path(os.environ.get('PHYSLEARN_DATA', ''))/'../guides/sar.md'
-    if not path.exists(): pytest.skip('the guide is not here')
-    return path.read_text()
+def guide(): return text_of_guide('sar')
 
-def test_words_are_the_guides(guide):
-    "Each row quotes the section that it names, and no row stands twice."
-    text = {k: plain(v) for k, v in sections(guide).items()}
-    assert [(s, w) for s, w, _ in PROMISES if w not in text.get(s, '')] == []
-    assert [k for k, n in Counter(row[:2] for row in PROMISES).items() if n > 1] == []
-
-def test_no_clause_is_without_a_row(guide):
-    said = {s: [w for t, w, _ in PROMISES if t == s] for s in sections(guide)}
-    left = [(s, c, rest) for s, text in sections(guide).items() if s not in OUTSIDE
-            for c in clauses(text) if (rest := left_of(c, said[s]))]
-    assert left == []
-    text = plain(guide)
-    assert [a for a in AROUND if a not in text] == []
+def test_words_are_the_guides(guide): check_words(PROMISES, guide)
+def test_no_clause_is_without_a_row(guide): check_clauses(PROMISES, guide, AROUND, JOINS, OUTSIDE)
 
 def of_guide(guide):
     "What it names: flags, files, programs, keys of checkpoints, arrays of tiles, arguments of its tables."
@@ -488,7 +427,7 @@ def given_in(command):
 
 def on_page(line):
     "Whether a command stands on the page."
-    text = '\n'.join(''.join(c['source']) for c in json.loads((HOME/PAGE).read_text())['cells'])
+    text = '\n'.join(cells(PAGE).values())
     return re.search(re.escape(line) + r'( *#.*)?(\n|`)', text) is not None
 
 def options_of(words):

@@ -196,9 +196,7 @@ def new_output(out, overwrite, inputs=()):
     "An error in one sentence where events could not, or must not, be written."
     if Path(out).suffix in ('.h5', '.hdf5'): return ready_to_write(out, ('.h5', '.hdf5'), overwrite, inputs)
     if Path(out).suffix: raise ValueError(f"out={out!r}: expected NAME.h5, or a folder for tables of Parquet")
-    folder = output_folder(out, make=False)
-    if folder.is_file() or folder.is_dir() and any(folder.iterdir()):
-        raise FileError(out, 'is not empty', 'a new folder', remedy='give another name')
+    output_folder(out, make=False, new=True)
 
 def write_events(e:Events, out): # NAME.h5, or a folder
     "HDF5 in the guide's layout, or tables of Parquet."

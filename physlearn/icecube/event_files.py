@@ -68,7 +68,8 @@ def _check(self:GuideFile, pulses):
     try: check_hdf5(self.path, needed)
     except FileError as e:
         if not e.found.startswith('no '): raise
-        remedy = "rename the data set; in Python, give its name: names=dict(input='signal'), label=None if there is none"
+        remedy = ("rename the data set; in Python, give its name: names=dict(input='signal'), label=None if there is "
+                  "none")
         raise FileError(self.path, e.found, 'data sets ' + ', '.join(needed), e.place, remedy) from None
     with parsing(self.path, 'HDF5'): there = set(hdf5_names(self.path, self._opened()))
     self.have = {k: v for k, v in self.names.items() if v in there}
@@ -147,7 +148,8 @@ def check_told(path, told): # what a file says about itself, of JSON
     if not isinstance(told, dict): raise FileError(path, f'is {told!r:.60}', 'names with values, as we write them')
     for k, kind in dict(text, notes=list, about=dict, more=list).items():
         if k in told and not isinstance(told[k], kind):
-            raise FileError(path, f'{k} is {told[k]!r:.60}', 'what we write there', remedy='remove it, or write the file again')
+            raise FileError(path, f'{k} is {told[k]!r:.60}', 'what we write there',
+                            remedy='remove it, or write the file again')
 
 def of_file(path, make, *args): # a function, and what it takes
     "The value of a function; its ValueError as that of the file."
@@ -242,7 +244,8 @@ def _hits(self:GuideFile, a, b):
     hits = of_file(self.path, hits_of_dense, signal, a)
     latest = np.abs(hits[3]).max() if len(hits[3]) else 0.
     if (step := np.spacing(latest)) > .1:
-        note = f"times up to {latest:.4g} ns in {signal.dtype} have steps of {step:.3g} ns: choose a zero nearer to the events"
+        note = (f"times up to {latest:.4g} ns in {signal.dtype} have steps of {step:.3g} ns: choose a zero nearer to the "
+                "events")
         if note not in self.notes: self.notes.append(note)
     return hits
 
@@ -341,7 +344,8 @@ def write_guide(e:Events,
     if not len(e): raise ValueError("no events to write: expected one or more")
     kind, beside = narrow(e.time).dtype, _beside(e)
     size = sum(np.asarray(v).nbytes for v in beside.values())
-    room_for(path, size + 10*len(e.sensor) + len(e)*(.004*8*len(e.geometry) + 200) + 2**15)  # a full disk ends HDF5's process
+    # a full disk ends HDF5's process
+    room_for(path, size + 10*len(e.sensor) + len(e)*(.004*8*len(e.geometry) + 200) + 2**15)
     with atomic_write(path) as tmp, h5py.File(tmp, 'w') as f:
         f['told'] = np.bytes_(json.dumps(told_of(e)).encode())
         f.attrs['label_columns'] = np.bytes_(b'energy_GeV,zenith_rad,azimuth_rad,x_m,y_m,z_m; angles of the origin')
@@ -411,9 +415,7 @@ def write_graphnet(e:Events,
                   ):
     "Write events as tables that GraphNeT reads: pulses where there are any, else hits."
     pa, pq = _arrow(folder)
-    folder, p = output_folder(folder, make=False), e.pulses
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise FileError(folder, 'is not empty', 'a new folder', remedy='give another name')
+    folder, p = output_folder(folder, make=False, new=True), e.pulses
     if p is None: p = Pulses(e.offsets, e.sensor, e.time, e.charge)
     truth = dict(zip(('event_no', *TRUTH, 't0'), (np.arange(len(e)), *e.label.T, e.t0)))
     truth |= {k: np.asarray(v) for k, v in e.more.items() if np.ndim(v) == 1}
@@ -471,7 +473,8 @@ def sensors_at(geometry:Geometry,
     from scipy.spatial import cKDTree
     if not len(xyz): return np.zeros(0, np.int64)
     if (lost := ~np.isfinite(xyz).all(1)).any():
-        raise FileError(where, f'hit {lost.argmax()} has no place (and {lost.sum() - 1} others)', 'finite positions [m]')
+        raise FileError(where, f'hit {lost.argmax()} has no place (and {lost.sum() - 1} others)',
+                        'finite positions [m]')
     if len(np.unique(geometry.xyz.round(3), axis=0)) < len(geometry):
         if keys is None: raise FileError(where, 'several sensors stand at one place', 'columns of string, dom and pmt')
         number = {tuple(k): i for i, k in enumerate(geometry.key.tolist())}
@@ -506,7 +509,8 @@ def _pulse_table(folder, name, number, geometry, shift_z):
     "Pulses of numbered events from the table of this name."
     rows = _shards(folder, name, ('event_no', 'dom_x', 'dom_y', 'dom_z', 'dom_time', 'charge'))
     if rows['dom_time'].dtype == np.float16:
-        raise FileError(folder, 'holds float16', 'float32 or float64: half precision has steps of 8 ns at 10 us', 'dom_time')
+        raise FileError(folder, 'holds float16', 'float32 or float64: half precision has steps of 8 ns at 10 us',
+                        'dom_time')
     order = np.argsort(rows['event_no'], kind='stable')
     rows = {k: v[order] for k, v in rows.items()}
     at = np.searchsorted(number, rows['event_no'])
@@ -555,7 +559,8 @@ def read_graphnet(folder,
     name = pulsemap or told.get('pulsemap') or (tables[0] if len(tables) == 1 else None)
     if name is None:
         found = f"holds {len(tables)} tables beside truth: {', '.join(tables)}"
-        raise FileError(folder, found, 'one table of pulses', remedy='give its name as pulsemap, or move the others away')
+        raise FileError(folder, found, 'one table of pulses',
+                        remedy='give its name as pulsemap, or move the others away')
     number, truth = _truth(folder)
     pulses = _pulse_table(folder, name, number, geometry, shift_z)
     table = np.stack([truth.pop(k).astype(np.float64) for k in TRUTH], 1)
@@ -665,6 +670,7 @@ def read_events(paths,          # a file or folder, or several
     e.notes[:] = dict.fromkeys([*e.notes, *doubts(e)])
     return e
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl061s
 def read_sensors(path)->Geometry:
     "Sensors of a table, or of a .geo file, in the frame of the array's centre."
     if not str(path).endswith('.geo'): return Geometry.load(path)
@@ -697,6 +703,7 @@ def _read_one(path, geometry, direction, pad, t0_info):
         return Events.load(path)
     if kind == 'graphnet' and geometry is None: geometry = own_sensors(Path(path))
     if geometry is None:
-        raise FileError(path, 'says nothing of the sensors', 'a table of them', remedy='give geometry, a CSV or .geo file')
+        raise FileError(path, 'says nothing of the sensors', 'a table of them',
+                        remedy='give geometry, a CSV or .geo file')
     if kind == 'graphnet': return _shifted(lambda z: read_graphnet(path, geometry, None, direction, None, pad, z))
     return _shifted(lambda z: read_prometheus(path, geometry, direction, z))

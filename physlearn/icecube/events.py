@@ -148,7 +148,8 @@ def kind_numbers(kind)->np.ndarray: # numbers or words (N,); 0 cascade, 1 track,
     wrong = ~(np.isin(kind, (0, 1)) | np.isnan(kind.astype(float)))
     if wrong.any():
         i = int(wrong.argmax())
-        raise ValueError(f"event {i}: kind {kind[i]:g} (and {wrong.sum() - 1} others): expected 0 (cascade), 1 (track), "
+        others = wrong.sum() - 1
+        raise ValueError(f"event {i}: kind {kind[i]:g} (and {others} others): expected 0 (cascade), 1 (track), "
                          "or NaN where it is unknown")
     return kind
 
@@ -180,7 +181,7 @@ def ordered_hits(n, offsets, sensor, charge, time):
 def check_hits(event, sensor, charge, time, n, first=0):
     "ValueError that names the first event (counted from `first`) with a hit that cannot be."
     for bad, value, expected in (((sensor < 0) | (sensor >= n), sensor, f"a sensor from 0 to {n - 1}"),
-                                 (~np.isfinite(charge) | (charge <= 0), charge, 'a positive charge [PE], 0 where no hit is'),
+                                 (~np.isfinite(charge) | (charge <= 0), charge, 'a positive charge [PE], 0: no hit'),
                                  (~np.isfinite(time), time, 'a finite time [ns] where the charge is positive')):
         if not bad.any(): continue
         i = int(bad.argmax())
@@ -196,7 +197,8 @@ def check_events(e:Events):
         if np.shape(v) != shape or k == 't0' and v.ndim != 1:
             raise ValueError(f"{k} has shape {np.shape(v)}: expected {n} rows, one for each event")
     if np.isinf(e.t0).any():
-        raise ValueError(f"event {int(np.isinf(e.t0).argmax())}: t0 is infinite: expected a time [ns], or NaN where it is unknown")
+        i = int(np.isinf(e.t0).argmax())
+        raise ValueError(f'event {i}: t0 is infinite: expected a time [ns], or NaN where it is unknown')
     check_label(e.label)
     if e.energy_of not in ENERGIES: raise ValueError(f"energy_of={e.energy_of!r}: expected {', '.join(ENERGIES)}")
     if e.energy_of == 'primary' and 'deposited' in e.more:
@@ -509,8 +511,8 @@ def doubts(e:Events)->list: # sentences
     way = np.sqrt(sum(event_spans(e, v)**2 for v in places.T))[many]
     times = event_spans(e, e.time)[many]
     if len(way) and median(way) > 0 and (share := median(times)*.3/median(way)) < .05:
-        out.append(f"hits of an event lie within {median(times):.3g} ns (median), {share:.2g} of the time of light between "
-                   "their sensors: are times in us, in s, or logarithms?")
+        out.append(f"hits of an event lie within {median(times):.3g} ns (median), {share:.2g} of the time of light "
+                   "between their sensors: are times in us, in s, or logarithms?")
     return out + doubts_of_vertices(e)
 
 def doubts_of_vertices(e:Events)->list: # sentences
@@ -519,8 +521,10 @@ def doubts_of_vertices(e:Events)->list: # sentences
     if len(vertex) < 10: return []
     far = np.linalg.norm(vertex - e.geometry.xyz.mean(0), axis=1)
     spread = np.ptp(vertex, axis=0).max()
-    if np.median(far) > 20e3 + size: return [f"vertices lie {np.median(far):.3g} m from the array (median): are they in metres?"]
-    if spread < .01*size: return [f"vertices of {len(vertex)} events lie within {spread:.3g} m: are they in km, or a pad?"]
+    if (away := np.median(far)) > 20e3 + size:
+        return [f"vertices lie {away:.3g} m from the array (median): are they in metres?"]
+    if spread < .01*size:
+        return [f"vertices of {len(vertex)} events lie within {spread:.3g} m: are they in km, or a pad?"]
     return []
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0048

@@ -21,7 +21,7 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import nn
 from ..callbacks import EarlyStop, Plateau, constant, cosine_warmup, linear_decay, step_decay
-from ..data import Draws, FileSource, SeedDL
+from ..data import Draws, FileSource, file_dls
 from ..diffusion import (Karras, Preconditioned, RowNoise, Schedule, Straight, ddim, diffusion_loss,
                                  drop_labels, guided, heun)
 from ..files import FileError
@@ -336,13 +336,11 @@ def batches(self:EventRecipe)->tuple: # batches, events
 @patch
 def dls(self:EventRecipe, sim, device='cpu')->DataLoaders:
     "Events of training and validation."
-    def loader(k, events):
-        bs, moves = min(self.batch_size, len(events)), k == 'train'
-        source = HitRows(events, moves, self.piece) if self.network == 'hits' else signal_source(events, moves)
-        n = self.batches()[1] if moves else None
-        return SeedDL(source, bs, n, self.seed, k, device, block=bs)
-    train, valid, _ = self.sides()
-    return DataLoaders(loader('train', train), loader('valid', valid), device=torch.device(device))
+    sides = dict(zip(('train', 'valid'), self.sides()))
+    def source(k):
+        moves = k == 'train'
+        return HitRows(sides[k], moves, self.piece) if self.network == 'hits' else signal_source(sides[k], moves)
+    return file_dls(source, self.batch_size, self.seed, device, self.batches()[1])
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen017b
 KEPT, MOST_KEPT = 'events.h5', 10_000

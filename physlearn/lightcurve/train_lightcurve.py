@@ -19,7 +19,7 @@ from fastai.data.core import DataLoaders
 from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Anneal, one_cycle
-from ..data import Draws, FileSource, Rows, SeedDL
+from ..data import Draws, FileSource, Rows, file_dls
 from ..files import FileError, read_hdf5
 from .classifier import LIMITS, SCORE, Classifier, prepared, score_of
 from .counting import log_laplace, log_marginal
@@ -89,13 +89,12 @@ def entropy(out, batch): return torch.nn.functional.cross_entropy(out['logits'],
 
 def classes_dls(recipe, device)->DataLoaders:
     "Simulated curves of training and validation."
-    def loader(k, n):
-        rows = classes_of(n, f'{recipe.seed} {k}', recipe.survey, recipe.longest, recipe.leave_out)
-        bs = min(recipe.batch_size, n)
-        source = FileSource(rows, permute=k == 'train', pool=16*bs if k == 'train' else 0)
-        return SeedDL(source, bs, None, recipe.seed, k, device, block=bs)
-    pair = loader('train', recipe.sources), loader('valid', max(100, recipe.sources//20))
-    return DataLoaders(*pair, device=torch.device(device))
+    sizes = dict(train=recipe.sources, valid=max(100, recipe.sources//20))
+    def source(k):
+        rows = classes_of(sizes[k], f'{recipe.seed} {k}', recipe.survey, recipe.longest, recipe.leave_out)
+        pool = 16*min(recipe.batch_size, sizes[k]) if k == 'train' else 0
+        return FileSource(rows, permute=k == 'train', pool=pool)
+    return file_dls(source, recipe.batch_size, recipe.seed, device)
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0009
 def visits_in(batch): return (batch['good'] & batch['mask'][...,None]).any(2).sum()
@@ -215,12 +214,11 @@ def loss(self:LightCurveRecipe, sim)->CompositeLoss:
 def dls(self:LightCurveRecipe, sim, device='cpu')->DataLoaders:
     "Curves of training and validation."
     if self.network == 'classifier': return classes_dls(self, device)
-    def loader(k, curves):
-        bs = min(self.batch_size, len(curves))
-        source = FileSource(rows_of(curves), permute=k == 'train', pool=16*bs if k == 'train' else 0)
-        return SeedDL(Hidden(source, self.hide if k == 'train' else 0.), bs, None, self.seed, k, device, block=bs)
-    train, valid, _ = self.sides()
-    return DataLoaders(loader('train', train), loader('valid', valid), device=torch.device(device))
+    sides = dict(zip(('train', 'valid'), self.sides()))
+    def source(k):
+        pool = 16*min(self.batch_size, len(sides[k])) if k == 'train' else 0
+        return Hidden(FileSource(rows_of(sides[k]), permute=k == 'train', pool=pool), self.hide if k == 'train' else 0.)
+    return file_dls(source, self.batch_size, self.seed, device)
 
 @patch
 def stages(self:LightCurveRecipe)->list:

@@ -43,6 +43,7 @@ def layers_of(model, targets=None)->list: # words that names of layers end in; N
                              "F.pad does")
     return names
 
+# %% ../../nbs/40_sar/43b_adapters.ipynb #adap006a
 def adapt(model:nn.Module,     # changed in place: its weights are frozen
           rank:int=8, alpha:float=16, # of the adapters; what they add is alpha/rank times their product
           targets=None,        # as of `layers_of`

@@ -15,7 +15,7 @@ from ..files import FileError, atomic_write, output_folder, ready_to_write, writ
 from ..pages import bar, png
 from ..runs import Run, expect
 from .agreement import agreement, psnr
-from .grounding import by_windows
+from .grounding import Refined, by_windows
 from .scene_files import write_picture
 from .synthetic import holes, synthetic
 from .tiles import read_tiles, write_tile
@@ -64,12 +64,12 @@ def refined(run:Run, tile)->dict: # (4,H,W) each: opt_v3, sd, low90, high90, cha
     "What a run says of a tile of any size."
     batch = {k: torch.from_numpy(v)[None].float() for k, v in arrays_of(tile).items()}
     model, flow = run.model, run.model.flow
-    if flow: batch['row'] = torch.zeros(1, dtype=torch.long)
+    if flow: batch['start'] = model.beginnings(batch)             # of the whole picture, so that windows fit together
     def work(part):
         r = model.refine(part, change=True)
         return r.mean, r.sd, torch.zeros_like(r.mean) if r.change is None else r.change
     mean, sd, change = by_windows(work, batch)
-    low, high = (mean, mean) if flow else model.interval(type('Said', (), dict(mean=mean, sd=sd)))
+    low, high = (mean, mean) if flow else model.interval(Refined(mean, sd, change))
     out = dict(opt_v3=mean, sd=sd, low90=low, high90=high, change=change)
     return {k: np.where(tile.valid, v[0].numpy(), np.nan).astype(np.float32) for k, v in out.items()}
 
@@ -98,9 +98,7 @@ class GroundTiles(OfRun):
 
     def run(self):
         "Load, read, refine, write."
-        run, out = Run.load(self.folder, system='sar'), output_folder(self.out, make=False)
-        if out.is_file() or out.is_dir() and any(out.iterdir()):
-            raise FileError(out, 'is not empty', 'a new folder', remedy='give another name')
+        run, out = Run.load(self.folder, system='sar'), output_folder(self.out, make=False, new=True)
         tiles, rows = self.tiles(self.tiles_dir, run.recipe), []
         output_folder(self.out)
         for t in bar(tiles):
@@ -128,9 +126,7 @@ class ShowTiles(OfRun):
 
     def run(self):
         "Load, read, refine, draw."
-        run, out = Run.load(self.folder, system='sar'), output_folder(self.out, make=False)
-        if out.is_file() or out.is_dir() and any(out.iterdir()):
-            raise FileError(out, 'is not empty', 'a new folder', remedy='give another name')
+        run, out = Run.load(self.folder, system='sar'), output_folder(self.out, make=False, new=True)
         tiles = self.tiles(self.tiles_dir, run.recipe)
         output_folder(self.out)
         for t in bar(tiles):
@@ -170,9 +166,7 @@ class SimulateTiles:
         "Simulate, write, say what came."
         expect(self, '1 or more', lambda v: v >= 1, 'n', 'looks')
         expect(self, '16 or more', lambda v: v >= 16, 'size')
-        out = output_folder(self.out, make=False)
-        if out.is_file() or out.is_dir() and any(out.iterdir()):
-            raise FileError(out, 'is not empty', 'a new folder', remedy='give another name')
+        out = output_folder(self.out, make=False, new=True)
         for i, t in enumerate(bar(synthetic(self.n, self.seed, self.size, self.looks))):
             side = 'val' if i % 10 == 8 else 'test' if i % 10 == 9 else 'train'
             (output_folder(self.out)/side).mkdir(exist_ok=True)

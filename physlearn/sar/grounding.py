@@ -83,6 +83,7 @@ class Refined(NamedTuple):
     sd: Tensor          # of its error, as the network says (B,4,H,W) [-]
     change: Tensor      # what radar has changed (B,4,H,W) [-]; None: not asked for
 
+# %% ../../nbs/40_sar/43_grounding.ipynb #gnet009g
 class Grounder(nn.Module):
     "A small network of the project's own; without radar it is the rival of itself."
     def __init__(self,
@@ -140,14 +141,19 @@ def _step(self:Grounder, shown, batch):
                           batch['level'])/keep.float().mean().clamp(min=1e-6)
 
 @patch
+def beginnings(self:Grounder, batch, draws=8, seed=0)->Tensor: # (B,4*draws,H,W)
+    "Noise from which pictures are drawn, of each tile's number; of a large picture windows take their parts."
+    rows, (H, W) = batch.get('row', torch.arange(len(batch['s1']))), batch['given'].shape[2:]
+    return RowNoise(rows, (4*draws, H, W), seed, 'picture')(0)
+
+@patch
 @torch.no_grad()
 def drawn(self:Grounder, batch, draws=8, seed=0)->Tensor: # (draws,B,4,H,W)
-    "Pictures that could be, of a flow."
-    shown, rows = self.shown(batch), batch.get('row', torch.arange(len(batch['s1'])))
-    path, out = Straight(), []
-    for k in range(draws):
-        noise = RowNoise(rows, batch['given'].shape[1:], seed, 'picture', k)
-        x = heun(lambda x, t, **kw: self._said(x, t, shown), path.levels(self.steps), noise)
+    "Pictures that could be, of a flow; `start` of the batch are its beginnings."
+    shown, path, out = self.shown(batch), Straight(), []
+    start = batch['start'] if 'start' in batch else self.beginnings(batch, draws, seed)
+    for noise in start.split(4, 1):
+        x = heun(lambda x, t, **kw: self._said(x, t, shown), path.levels(self.steps), lambda step: noise)
         out.append(self.composed(decode_optical(x.to(batch['given'])), batch))
     return torch.stack(out)
 
