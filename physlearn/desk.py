@@ -573,9 +573,10 @@ def side_by_side(runs)->dict: # of one instrument; a table
     shown = lambda v: ' '.join(map(str, v)) if isinstance(v, tuple) else '-' if v is None else v
     rows = [[k, *(shown(o[k]) for o in options)] for k in differ]
     rows.append(['parameters [M]', *map(size, runs)])
-    if not {'network', 'loss'} & set(differ):                      # losses of one kind
-        watched = runs[0].sealed.get('monitor') or 'loss'
-        rows.append([f'{watched}, of the weights', *(r.sealed.get('value') for r in runs)])
+    watched = {r.sealed.get('monitor') or 'loss' for r in runs}
+    alike = watched != {'valid_loss'} or len({repr(r.recipe.loss(r.sim)) for r in runs}) == 1
+    if len(watched) == 1 and alike:
+        rows.append([f'{watched.pop()}, of the weights', *(r.sealed.get('value') for r in runs)])
     rows += [[k, *(n.get(k) for n in numbers)] for k in names]
     return dict(caption=f'Runs of {systems[0]}', head=['', *(r.name for r in runs)], rows=rows)
 
