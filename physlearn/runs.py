@@ -113,6 +113,11 @@ def continued(self:Recipe, said): # options of the command line, as text, by nam
     return self
 
 @patch
+def lent(self:Recipe, model)->set: # names of tensors
+    "What of its network a run does not hold: tensors of a frozen base, which the recipe names."
+    return set()
+
+@patch
 def write_kept(self:Recipe, out):
     "Write the files named by `kept`: what a run needs where its data are not at hand."
 
@@ -340,7 +345,8 @@ def load(cls:Run, path, device='cpu', system=None)->Run:
         raise FileError(path/'space.json', 'differs from the ranges that the recipe makes',
                         remedy='line lists or ranges have changed since')
     model = recipe.model(sim)
-    model.load_state_dict(load_file(path/'model.safetensors'), strict=True)
+    lent = {k: v for k, v in model.state_dict().items() if k in recipe.lent(model)}
+    model.load_state_dict(lent | load_file(path/'model.safetensors'), strict=True)
     return cls(path, recipe, sim, model.to(device).eval())
 
 # %% ../nbs/00_core/07_runs.ipynb #d76a9aed
@@ -397,6 +403,11 @@ def _told_to_resume(out):
         if any(out.glob('state/[0-9]*/plain.json')): print(f'`physlearn resume {out}` goes on', file=sys.stderr)
         raise
 
+def _learning(model):
+    "How much of a network learns, where a part is frozen."
+    some, every = sum(p.numel() for p in model.parameters() if p.requires_grad), sum(p.numel() for p in model.parameters())
+    return '' if some == every else f'; {some:,} of {every:,} parameters learn ({100*some/every:.1f} %)'
+
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):
     "Train in n processes, and write the run."
     say = (lambda *a: None) if quiet else print
@@ -413,7 +424,7 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     if not resume: _start(recipe, out, sim)
     with locked(out):
         if resume: _say_versions(recipe, out, say)
-        say(said)
+        say(said + _learning(learn.model))
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
         with _told_to_resume(out):
@@ -561,7 +572,8 @@ def _seal(recipe, out, sim, model, rows, evaluate, say):
     "Weights, history, metrics, card, and the manifest last."
     model = model.to('cpu').eval()
     with writing(out/'model.safetensors'), atomic_write(out/'model.safetensors') as tmp:
-        save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, tmp)
+        lent = recipe.lent(model)
+        save_file({k: v.contiguous().clone() for k, v in model.state_dict().items() if k not in lent}, tmp)
     sealed = last_state(out/'state')[1]['sealed']
     write_history(out/'history.csv', rows, sealed['row'])
     run = Run(out, recipe, sim, model)

@@ -150,7 +150,7 @@ def first_broken(model, *inputs): # nn.Module, what it is called with
 # %% ../nbs/00_core/06_train.ipynb #45683cc1
 class PhysLearner(Learner):
     "fastai's Learner that can begin at epoch `first_epoch`, and stops at a loss that is not finite."
-    first_epoch, stage_name = 0, ''
+    first_epoch, stage_name, still = 0, '', ()
     def _do_fit(self):
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
@@ -241,17 +241,17 @@ def submodules(model, names): # nn.Module, names
     return [children[name] for name in names]
 
 class Freeze(Callback):
-    "Train the submodules `names` alone: the rest gets no gradient and runs as in evaluation."
+    "Train the submodules `names` alone, or all: the rest gets no gradient and runs as in evaluation."
     order = TrainEvalCallback.order + 1   # after fastai has put everything into training mode
     def __init__(self, names): self.names = (names,) if isinstance(names, str) else tuple(names)
     def before_fit(self): self.before_train()
     def before_train(self):
-        if not self.names:
-            self.model.requires_grad_(True)
-            return
-        parts = submodules(self.model, self.names)
-        self.model.requires_grad_(False).eval()
-        for part in parts: part.requires_grad_(True).train(self.training)
+        parts = submodules(self.model, self.names) if self.names else [self.model]
+        if self.names: self.model.requires_grad_(False).eval()
+        for part in parts:
+            part.requires_grad_(True)
+            if self.names: part.train(self.training)
+        for p in self.learn.still: p.requires_grad_(False)          # frozen from the beginning, like an adapter's base
 
 def trainable(splitter): # of a Learner: model -> parameters, or groups of them
     "The same splitter, without parameters that are frozen."
@@ -265,6 +265,8 @@ def trainable(splitter): # of a Learner: model -> parameters, or groups of them
 def check_stages(learn, stages, weights='best'): # PhysLearner, Stages, what a stage ends with
     "ValueError for stages that cannot be trained, or whose names mean nothing."
     if not stages: raise ValueError("there is no stage to train: expected at least one")
+    if not any(p.requires_grad for p in learn.model.parameters()):
+        raise ValueError("no parameter of the network learns: each of them is frozen, requires_grad=False")
     if weights not in ('best', 'last'): raise ValueError(f"weights={weights!r}: expected best or last")
     for i, stage in enumerate(stages):
         dls = stage.dls or learn.dls
@@ -802,7 +804,7 @@ def fit_stages(learn,         # PhysLearner
     ck = Checkpoint(folder or 'state', every, keep)
     ck.active = folder is not None and process()[0] == 0   # of several processes the first one writes
     ck.origin = json.loads(json.dumps(origin(learn, stages, weights, recipe, files), default=_number))
-    splitter = learn.splitter
+    splitter, learn.still = learn.splitter, [p for p in learn.model.parameters() if not p.requires_grad]
     try:
         with locked(folder) if ck.active else contextlib.nullcontext():
             state = _resume_from(ck) if resume else None
@@ -812,7 +814,10 @@ def fit_stages(learn,         # PhysLearner
                                 remedy='go on with it by resume=True, or name another folder')
             if state is None: _finish(learn, ck, -1)                      # the beginning is a state too
             _walk(learn, stages, ck, state, splitter, after, tell, weights)
-    finally: learn.splitter, learn.first_epoch, learn.stage_name = splitter, 0, ''
+    finally:
+        learn.splitter, learn.first_epoch, learn.stage_name = splitter, 0, ''
+        learn.model.requires_grad_(True)
+        for p in learn.still: p.requires_grad_(False)
     return ck.rows
 
 # %% ../nbs/00_core/06_train.ipynb #77300b20

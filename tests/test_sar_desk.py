@@ -104,3 +104,17 @@ def test_onnx(here, tmp_path):
     b = dict(s1=torch.randn(3, 2, 48, 48), given=torch.rand(3, 4, 48, 48), hole=(torch.rand(3, 1, 48, 48) > .5).float())
     said = session.run(['mean'], {i.name: b[i.name].numpy() for i in session.get_inputs()})[0]
     with torch.no_grad(): assert np.abs(said - run.model(b)['mean'].numpy()).max() < 1e-4
+
+def test_base(here, capsys):
+    "Adapters by commands: the options are the base's, the run goes on as a run, and what cannot be is refused."
+    assert not main('train sar quick --base run --data-dir tiles --epochs 1 --lora-rank 2 --gpus 0 --out adapted'.split())
+    said = capsys.readouterr().out
+    assert '4,288 of 37,624 parameters learn (11.4 %)' in said and 'by its base, without adapters' in said
+    assert not main('ground adapted holed --out adapted_pictures'.split())
+    assert not main('compare run adapted'.split())
+    assert not main('train sar --from adapted --data-dir tiles --epochs 1 --gpus 0 --out further'.split())
+    assert Run.load('further').recipe.lora_rank == 2
+    for words, what in {'--base run --width 24': 'width=24: the base run has 8', '--base gone': 'no such folder', '--lora-rank 4': '--base RUN',
+                        '--base run --lora-rank 0': 'lora_rank=0', '--base run --lora-alpha -1': 'lora_alpha=-1', '--base tiles': 'holds no recipe.json'}.items():
+        assert main(f'train sar quick {words} --data-dir tiles --epochs 1 --gpus 0 --out never'.split()) == 2
+        assert what in capsys.readouterr().err and not os.path.exists('never')

@@ -135,8 +135,8 @@ PROMISES = [
     ('Issue: OOM (Out of Memory)', 'python scripts/train_stage3.py', PROGRAMS),
     ('Issue: OOM (Out of Memory)', '--timesteps 5', STEPS),
     ('Issue: OOM (Out of Memory)', '--lpips-weight 0', ASKED),
-    ('Issue: OOM (Out of Memory)', '--lora-rank 4', said('`adapt(model, rank=4, alpha=8)`')),
-    ('Issue: OOM (Out of Memory)', '--lora-alpha 8', said('`adapt(model, rank=4, alpha=8)`')),
+    ('Issue: OOM (Out of Memory)', '--lora-rank 4', said('`physlearn train sar --base RUN --lora-rank 4 --lora-alpha 8`')),
+    ('Issue: OOM (Out of Memory)', '--lora-alpha 8', said('`physlearn train sar --base RUN --lora-rank 4 --lora-alpha 8`')),
     ('Issue: Training too slow', 'python scripts/train_stage3.py', PROGRAMS),
     ('Issue: Training too slow', '--grad-accum 16', ASKED),
     ('Issue: Training too slow', '--timesteps 8', STEPS),
@@ -253,7 +253,7 @@ PROMISES = [
     ('Issue: OOM (Out of Memory)', 'Solution: Reduce memory usage', BYTES),
     ('Issue: OOM (Out of Memory)', 'Option 1: Reduce timesteps', said('no memory: a step of a flow is trained at one level of noise')),
     ('Issue: OOM (Out of Memory)', 'Option 2: Disable LPIPS', ASKED),
-    ('Issue: OOM (Out of Memory)', 'Option 3: Smaller LoRA rank', said('`adapt(model, rank=4, alpha=8)`')),
+    ('Issue: OOM (Out of Memory)', 'Option 3: Smaller LoRA rank', said('`physlearn train sar --base RUN --lora-rank 4 --lora-alpha 8`')),
     ('Issue: Training too slow', 'Solution: Increase gradient accumulation', said('fewer steps of the optimizer, but not fewer tiles')),
     ('Issue: Training too slow', 'or reduce timesteps', STEPS),
     ('Issue: SAR agreement not improving', 'Possible causes:', said('but first ask whether it should')),
@@ -364,7 +364,8 @@ def check_defaults(guide, presets):
     assert len(table) == 23
     asked = {k: value(v) for k, v in table.items()}
     of = {k: getattr(presets['guide'], v) for k, v in FLAG_OF.items()}
-    of |= {f'--lora-{k}': signature(adapt).parameters[k].default for k in ('rank', 'alpha')}
+    of |= {f'--lora-{k}': getattr(presets['guide'], f'lora_{k}') for k in ('rank', 'alpha')}
+    assert [signature(adapt).parameters[k].default for k in ('rank', 'alpha')] == [8, 16]
     of['--pretrained'] = signature(terramind).parameters['pretrained'].default
     assert {k: asked[k] for k in of} == of
     assert set(asked) - set(of) == {'--output-dir', '--num-workers', '--resume'}          # of these the page says what is otherwise
@@ -402,7 +403,7 @@ TRAINED = {
     'python scripts/train_stage3.py ... --lpips-weight 0':
         'guide --lpips-weight 0',
     'python scripts/train_stage3.py ... --lora-rank 4 --lora-alpha 8':
-        'adapt(model, rank=4, alpha=8)',
+        'physlearn train sar --base RUN --lora-rank 4 --lora-alpha 8',
     'python scripts/train_stage3.py ... --grad-accum 16 --timesteps 8':
         'guide --accumulate 16',
     'python scripts/train_stage3.py --sar-weight 1.5 --cycle-weight 0.3 --identity-weight 0.2 --lr 5e-5':
@@ -448,7 +449,7 @@ def test_commands(guide):
     assert lines == list(TRAINED)
     for command, words in TRAINED.items():
         if words.startswith('physlearn resume'): assert on_page(words) and '--resume' in command
-        elif words.startswith('adapt('): assert words in prose(PAGE)
+        elif '--base RUN' in words: assert on_page(words) and given_in(words) == given_in(command) | {'--base': 'RUN'}
         elif words.startswith('--'): assert f'`{words}`' in prose(PAGE)
         else:
             assert on_page(f'physlearn train sar {words}'), words
@@ -479,7 +480,7 @@ def test_programs(guide):
         assert (made.folder, asked) == ('runs/stage3', WANTED[verb])
     cls = train_command(sar)
     for words in TRAINED.values():
-        if words.startswith(('physlearn', 'adapt', '--')): continue
+        if words.startswith(('physlearn', '--')): continue
         default, rest = cls.defaults(shlex.split(words))
         made, wrong = from_words(cls, rest, 'physlearn train sar', default)
         assert not wrong, (words, wrong)

@@ -128,7 +128,7 @@ def merged(model)->nn.Module: # another network, without adapters
         m.merge()
         parent = out.get_submodule(name.rpartition('.')[0])
         setattr(parent, name.rpartition('.')[2], m.base_layer)
-    vars(out).pop('adapter', None)
+    for k in ('adapter', 'peft_config'): vars(out).pop(k, None)
     return out.requires_grad_(True)
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0013
