@@ -20,7 +20,8 @@ OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonlin
                         demo='the main job on an example, with a report'),
            lightcurve=dict(score='score every source of a folder: variable, odd, and how many by chance'),
            icecube=dict(judge='judge generated events by real ones, from any two files'),
-           sar=dict(agree='say of each tile whether its picture shows what radar saw'))
+           sar=dict(agree='say of each tile whether its picture shows what radar saw',
+                    cut='cut a scene, radar and picture, into tiles to train on'))
 
 _imported = {}
 
@@ -67,11 +68,13 @@ EXAMPLES = dict(
         evaluate=['runs/ice --real others.h5 --n 200'],
         compare=['runs/ice runs/independent --out runs.csv']),
     sar=dict(
-        simulate=['tiles --n 40', 'others --n 10 --seed 1 --holes'],
+        simulate=['tiles --n 40', 'others --n 10 --seed 1 --holes', 'scene --scene --size 256'],
+        cut=['scene/S2.tif --radar scene/S1.tif --size 64 --split columns --out pieces'],
         agree=['tiles/test --out pairs.csv'],
         train=['quick --data-dir tiles --out runs/land'],
         evaluate=['runs/land --data-dir others'],
-        ground=['runs/land others --out refined'],
+        ground=['runs/land others --out refined',
+                'runs/land scene/cloudy.tif --radar scene/S1.tif --cloud scene/cloud.tif --encoding cloud --out map'],
         show=['runs/land tiles/test --damage holes --out figures']))
 
 # %% ../nbs/00_core/00b_instruments.ipynb #b00b0002

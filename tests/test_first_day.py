@@ -111,7 +111,7 @@ def test_every_option_has_default_example_and_unit(capsys, verb, name):
 
 def test_helps_of_verbs_and_runs(capsys):
     for verb in ('evaluate', 'report', 'card', 'retrieve', 'resume', 'export', 'fit', 'simulate', 'identifiable', 'train', 'windows', 'fetch', 'setup', 'demo', 'score',
-                 'sample', 'judge', 'compare', 'agree', 'ground', 'show'):
+                 'sample', 'judge', 'compare', 'agree', 'cut', 'ground', 'show'):
         out = helped(capsys, verb)
         assert out.startswith(f'usage: physlearn {verb} ') and 'example' in out
     assert all(verb in helped(capsys) for verb in ('fit', 'evaluate', 'windows', 'setup', 'demo', 'canopy'))

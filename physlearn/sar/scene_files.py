@@ -148,8 +148,8 @@ def warped(x,           # (C,h,w) float, NaN where nothing was measured; or whol
               dst_transform=rasterio.Affine(*to.transform), resampling=Resampling[how], tolerance=0., **gap)
     return out
 
-def _window_under(path, source, to):
-    "The pixels (row, column, height, width) of one grid that another needs; FileError where there are none."
+def _window_under(path, source, to, part=False):
+    "The pixels (row, column, height, width) of one grid that another needs; without any FileError, or None."
     import rasterio.warp
     left, bottom, right, top = rasterio.warp.transform_bounds(to.crs, source.crs, *to.bounds, densify_pts=21)
     inverse = ~rasterio.Affine(*source.transform)
@@ -160,7 +160,9 @@ def _window_under(path, source, to):
     rim = 4*int(np.ceil(finer))                    # the kernel of the warp reaches this far
     r0, r1 = max(0, int(np.floor(min(rows))) - rim), min(height, int(np.ceil(max(rows))) + rim)
     c0, c1 = max(0, int(np.floor(min(columns))) - rim), min(width, int(np.ceil(max(columns))) + rim)
-    if r1 - r0 < 2 or c1 - c0 < 2: raise FileError(path, 'does not cover the picture', 'radar of the same place')
+    if r1 - r0 < 2 or c1 - c0 < 2:
+        if part: return None
+        raise FileError(path, 'does not cover the picture', 'radar of the same place')
     return r0, c0, r1 - r0, c1 - c0
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0015
@@ -169,6 +171,7 @@ def radar_on(paths,       # image of VV and VH, or an image for each
              unit=None,   # 'dB', 'power' or 'amplitude', if values do not tell
              denoised=False, # as in `decibels`
              bands=None,  # their numbers, if they have no names
+             part=False,  # of a scene whose unit is known: what they do not cover is no error
             )->tuple:     # (2,H,W) float32 [dB], NaN where nothing was measured; notes
     "Backscatter on the grid of a picture, averaged in power."
     files = [paths] if isinstance(paths, (str, Path)) else list(paths)
@@ -177,10 +180,11 @@ def radar_on(paths,       # image of VV and VH, or an image for each
         with open_image(path) as src:
             source = grid_of(path, src)
             numbers = [1] if len(files) == 2 and src.count == 1 else band_numbers(path, src, wanted, bands)[0]
-            window = _window_under(path, source, to)
+            window = _window_under(path, source, to, part)
+            if window is None: return np.full((2, *to.shape), np.nan, np.float32), notes
             x = _values(path, src, numbers, window)
         x[np.isneginf(x)] = np.nan
-        found = s1_unit_of(path, x, unit)
+        found = unit if part else s1_unit_of(path, x, unit)
         db, said = decibels(x, found, denoised)
         notes += said
         power += list(warped(10**(db.astype(np.float64)/10), source.part(*window), to))
@@ -204,7 +208,7 @@ def mask_on(path,       # image of a cloud mask
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0020
 _COLOURS = 'blue', 'green', 'red', 'nir'
 
-def _picture(path, unit, bands, window):
+def _picture(path, unit, bands, window, part=False):
     "Reflectance (4,h,w) of an image or a window of it, its grid, unit and notes."
     with open_image(path) as src:
         grid = grid_of(path, src)
@@ -213,8 +217,8 @@ def _picture(path, unit, bands, window):
     if window is not None: grid = grid.part(*window)
     gone = np.isnan(x).any(0)
     x[:,gone] = np.nan
-    if gone.all(): raise FileError(path, 'no pixel has a value', 'a picture')
-    unit = optical_unit_of(path, x, unit)
+    if gone.all() and not part: raise FileError(path, 'no pixel has a value', 'a picture')
+    if not part: unit = optical_unit_of(path, x, unit)
     r, said = reflectances(path, x, unit)
     return r, grid, unit, notes + said
 
@@ -229,6 +233,7 @@ def scene_tile(radar,          # image of VV and VH, or an image for each
                s1_bands=None, optical_bands=None, # numbers of bands that have no names
                denoised=False, # as in `decibels`
                dilate=0,       # rim of clouds [px]
+               part=False,     # of a scene whose units are known: a window without a measured pixel is no error
               )->Tile:
     "Radar and picture of one place, on the picture's grid."
     if optical is None and given is None: raise ValueError('no picture: expected optical, given, or both')
@@ -237,19 +242,19 @@ def scene_tile(radar,          # image of VV and VH, or an image for each
     layers, notes, grid = {}, [], None
     for name, path in (('optical', optical), ('given', given)):
         if path is None: continue
-        layers[name], here, unit, said = _picture(path, optical_unit, optical_bands, window)
+        layers[name], here, unit, said = _picture(path, optical_unit, optical_bands, window, part)
         if grid is not None and here != grid: raise FileError(path, 'lies on another grid', f'that of {optical}')
         grid, notes = here, notes + said
-    s1, said = radar_on(radar, grid, s1_unit, denoised, s1_bands)
+    s1, said = radar_on(radar, grid, s1_unit, denoised, s1_bands, part)
     hole, gone = mask_on(cloud, grid, encoding, dilate=dilate) if cloud is not None else (np.zeros(grid.shape, bool),)*2
     valid = np.isfinite(np.concatenate([s1, *layers.values()])).all(0) & ~gone
-    if not valid.any():
+    if not valid.any() and not part:
         raise FileError(optical or given, 'has no pixel that radar has seen, too', 'images of one place')
     blank = lambda v: np.where(valid, v, np.nan).astype(np.float32)
     name = Path(optical or given).stem + ('' if window is None else f'_r{window[0]}c{window[1]}')
     return Tile(blank(s1), **{k: blank(v) for k, v in layers.items()}, hole=hole & valid, valid=valid, name=name,
                 scene=Path(optical or given).stem, place=(grid.crs, grid.transform), notes=(*notes, *said),
-                about=dict(optical_unit_found=unit))
+                about=dict(optical_unit_found=unit), declared=cloud is not None)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef020b
 def write_picture(path,     # GeoTIFF to write

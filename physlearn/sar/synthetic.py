@@ -203,7 +203,7 @@ def noise(tile:Tile,
     height, width = tile.shape
     draws = normals(4*height, width, 'noise', seed, _key(tile, number)).numpy().reshape(4, height, width)
     given = (_before(tile) + np.float32(sd)*draws).clip(0, 1).astype(np.float32)
-    return replace(tile, given=given, about=tile.about | dict(given=f'noise {sd:g}'))
+    return replace(tile, given=given, about=tile.about | dict(given=f'noise {sd:g}'), declared=tile.hole.any())
 
 def blur(tile:Tile,
          sigma=2., # standard deviation [px]
@@ -215,4 +215,4 @@ def blur(tile:Tile,
     sums = spread(np.where(tile.valid, before, 0.).astype(np.float64))
     given = sums/np.maximum(spread(known[None]), 1e-12)
     given = np.where(tile.valid, given, np.nan).astype(np.float32)
-    return replace(tile, given=given, about=tile.about | dict(given=f'blur {sigma:g} px'))
+    return replace(tile, given=given, about=tile.about | dict(given=f'blur {sigma:g} px'), declared=tile.hole.any())

@@ -35,10 +35,13 @@ class Tile:
     about: dict = field(default_factory=dict) # what its JSON says, with units and scalings as found
     place: tuple = None         # coordinate system (text) and affine transform (6 numbers), where known
     notes: tuple = ()           # what was found or assumed, a sentence each
+    declared: bool = None       # whether a mask says where the holes are; without one all of `given` is to be refined
 
     def __post_init__(self):
         images = [v for v in (self.s1, self.optical, self.given) if v is not None]
+        if self.declared is None: self.declared = self.hole is not None
         if self.hole is None: self.hole = np.zeros(self.shape, bool)
+        self.declared = bool(self.declared or self.hole.any())
         masks = [v for v in (self.hole, self.valid) if v is not None]
         shapes = {v.shape[-2:] for v in (*images, *masks)}
         if len(shapes) > 1: raise ValueError(f'{self.name}: layers of shape {sorted(shapes)}; expected one shape')
@@ -357,7 +360,7 @@ def read_arrays(path,      # NPZ of the reference layout, as messages name it
     found = dict(s1_unit_found=s1_unit, optical_unit_found=optical_unit)
     about = about | {k: v for k, v in (*found.items(), ('convention', convention)) if v is not None}
     return dict(s1=np.where(valid, db, np.nan), optical=None if optical is None else np.where(valid, optical, np.nan),
-                valid=valid, hole=hole, about=about), notes
+                valid=valid, hole=hole, declared='hole' in arrays, about=about), notes
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0028
 def proxy(tile:Tile,
@@ -477,7 +480,7 @@ def write_tile(tile:Tile,
     "Write a tile that `read_tile` reads back exactly: dB, reflectance, masks, and what is known in the JSON."
     path = Path(path)
     if path.suffix != '.npz': raise FileError(path, f'ending {path.suffix!r}', 'a name that ends in .npz')
-    arrays = dict(zip(S1_KEYS, tile.s1), valid=tile.valid, hole=tile.hole)
+    arrays = dict(zip(S1_KEYS, tile.s1), valid=tile.valid) | (dict(hole=tile.hole) if tile.declared else {})
     if tile.optical is not None: arrays |= dict(zip(S2_KEYS, tile.optical))
     if tile.given is not None: arrays['opt_v2'] = tile.given
     about = {k: v for k, v in tile.about.items() if k not in _OF_THE_FILE}
