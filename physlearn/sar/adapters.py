@@ -8,6 +8,7 @@ __all__ = ['SCALES', 'PATCH', 'BANDS', 'ENCODERS', 'layers_of', 'adapt', 'share'
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0003
 import copy, json
+from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
 import torch
@@ -18,12 +19,27 @@ from ..files import FileError, atomic_write, parsing, regular_file
 from .grounding import Grounder, padded
 from .tiles import decode_s1
 
-# %% ../../nbs/40_sar/43b_adapters.ipynb #adap0006
-def _peft():
-    try: import peft
-    except ImportError: raise ImportError("adapters require the extra package `peft`: pip install peft") from None
-    return peft
+# %% ../../nbs/40_sar/43b_adapters.ipynb #adap006x
+def _extra(name,   # of a module of an extra package
+           needed, # like 'adapters require'
+          ):
+    "An extra package, imported; ImportError says what to install."
+    package = name.partition('.')[0]
+    precision = torch.get_float32_matmul_precision()        # terratorch lowers that of every network
+    try: return import_module(name)
+    except (ImportError, RuntimeError, OSError) as e:       # a torchvision of another build is a RuntimeError
+        reason = e
+    finally: torch.set_float32_matmul_precision(precision)
+    if getattr(reason, 'name', None) == package:
+        raise ImportError(f"{needed} the extra package `{package}`: pip install {package}")
+    while 'torchvision' not in str(reason) and (reason.__cause__ or reason.__context__):
+        reason = reason.__cause__ or reason.__context__
+    why, remedy = shorten(str(reason), 160, placeholder='...'), 'install what it asks for'
+    if 'torchvision' in why:
+        remedy = f"install the torchvision that was built for torch {torch.__version__}, from where that came"
+    raise ImportError(f"{package} is installed and cannot be imported ({why}): {remedy}")
 
+# %% ../../nbs/40_sar/43b_adapters.ipynb #adap0006
 def layers_of(model, targets=None)->list: # words that names of layers end in; None: all convolutions and linear layers
     "Names of the layers that take an adapter; ValueError where a word finds none, or a layer cannot have one."
     kinds = nn.Conv2d, nn.Linear
@@ -50,7 +66,7 @@ def adapt(model:nn.Module,     # changed in place: its weights are frozen
           targets=None,        # as of `layers_of`
           seed:int=0)->nn.Module:
     "Put adapters into a network; they begin at zero."
-    peft = _peft()
+    peft = _extra('peft', 'adapters require')
     if rank < 1 or alpha <= 0:
         raise ValueError(f"rank={rank}, alpha={alpha}: expected a rank of 1 or more and a positive alpha")
     if any('lora_' in k for k, _ in model.named_parameters()):
@@ -140,28 +156,13 @@ PATCH = 16                      # pixels of a token
 BANDS = 'BLUE', 'GREEN', 'RED', 'NIR_BROAD'
 ENCODERS = tuple(f'terramind_v1_{size}' for size in ('tiny', 'small', 'base', 'large'))     # of these scales
 
-def _terratorch():
-    "Its encoders by name; ImportError says what is missing."
-    precision = torch.get_float32_matmul_precision()        # its import lowers that of every network to 8 bits
-    try: from terratorch.registry import BACKBONE_REGISTRY
-    except (ImportError, RuntimeError, OSError) as e:       # a torchvision of another build is a RuntimeError
-        if getattr(e, 'name', None) == 'terratorch':
-            raise ImportError("TerraMind requires the extra package `terratorch`: pip install terratorch (2.5 GB); the "
-                              "network of this project needs no other") from None
-        why, remedy = shorten(str(e), 160, placeholder='...'), 'install what it asks for'
-        if 'torchvision' in why:
-            remedy = f"install the torchvision that was built for torch {torch.__version__}, from where that came"
-        raise ImportError(f"terratorch is installed and cannot be imported ({why}): {remedy}") from None
-    finally: torch.set_float32_matmul_precision(precision)
-    return BACKBONE_REGISTRY
-
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap013t
 def terramind(name='terramind_v1_base', # one of `ENCODERS`
               pretrained=True,          # False: random weights, of use for a test alone
              )->nn.Module:
     "TerraMind's encoder of radar and four optical bands; requires terratorch."
     if name not in ENCODERS: raise ValueError(f"unknown encoder {name!r}; choose {', '.join(ENCODERS)}")
-    registry = _terratorch()
+    registry = _extra('terratorch.registry', 'TerraMind requires').BACKBONE_REGISTRY
     def build(seed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
