@@ -8,10 +8,12 @@ __all__ = ['SCALES', 'PATCH', 'BANDS', 'ENCODERS', 'layers_of', 'adapt', 'share'
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0003
 import copy, json
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from textwrap import shorten
 import torch
+from fastcore.basics import patch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,9 +36,9 @@ def _extra(name,   # of a module of an extra package
         raise ImportError(f"{needed} the extra package `{package}`: pip install {package}")
     while 'torchvision' not in str(reason) and (reason.__cause__ or reason.__context__):
         reason = reason.__cause__ or reason.__context__
-    why, remedy = shorten(str(reason), 160, placeholder='...'), 'install what it asks for'
+    why, remedy = shorten(str(reason), 160, placeholder='...'), f'reinstall {package}'
     if 'torchvision' in why:
-        remedy = f"install the torchvision that was built for torch {torch.__version__}, from where that came"
+        remedy = f"install the torchvision build that matches torch {torch.__version__}, from the same index"
     raise ImportError(f"{package} is installed and cannot be imported ({why}): {remedy}")
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0006
@@ -158,7 +160,7 @@ ENCODERS = tuple(f'terramind_v1_{size}' for size in ('tiny', 'small', 'base', 'l
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap013t
 def terramind(name='terramind_v1_base', # one of `ENCODERS`
-              pretrained=True,          # False: random weights, of use for a test alone
+              pretrained=True,          # False: random weights, the same each time, of use for a test alone
              )->nn.Module:
     "TerraMind's encoder of radar and four optical bands; requires terratorch."
     if name not in ENCODERS: raise ValueError(f"unknown encoder {name!r}; choose {', '.join(ENCODERS)}")
@@ -172,13 +174,13 @@ def terramind(name='terramind_v1_base', # one of `ENCODERS`
     except Exception as e: # errors of a connection, of the hub and of a damaged file have no class in common
         reason = e.__cause__ or e
         why = shorten(f'{type(reason).__name__}: {reason}', 160, placeholder='...')
-        raise FileError(name, f'its weights cannot be loaded ({why})', 'those of the model hub',
-                        remedy='connect to it once; delete a damaged file from its cache') from None
+        raise FileError(name, f'its weights cannot be loaded ({why})', 'a whole file from the model hub',
+                        remedy='connect to it once, or delete a damaged file from its cache') from None
     # terratorch fills what a file lacks with random numbers
     lost = [k for k, v in out.state_dict().items() if not torch.equal(v, again[k])]
     if lost:
-        raise FileError(name, f'its weights lack {lost[0]} ({len(lost)} in all)', 'a number for each place',
-                        remedy='install the terratorch that the weights of the hub belong to')
+        raise FileError(name, f'its weights lack {lost[0]} ({len(lost)} in all)', 'weights of every layer',
+                        remedy='install the version of terratorch that they belong to')
     return out
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap013f
@@ -221,15 +223,26 @@ class OnEncoder(Grounder):
         told = F.interpolate(told, scale_factor=float(PATCH), mode='bilinear')[:,:,:H,:W]
         return torch.cat([seen, told], 1).contiguous(memory_format=torch.channels_last)
 
-    def base_names(self)->list: # as of `state_dict`
-        "Tensors of the encoder that never learn; none once adapters were merged into them."
-        names = list(self.encoder.state_dict())
-        frozen = [f'encoder.{k}' for k in names if 'lora_' not in k]
-        return [] if self.rank and len(frozen) == len(names) else frozen
-
     def requires_grad_(self, requires_grad=True):
         "Of all but the encoder's own weights."
         super().requires_grad_(requires_grad)
         for k, p in self.encoder.named_parameters():
             if 'lora_' not in k: p.requires_grad_(False)
         return self
+
+# %% ../../nbs/40_sar/43b_adapters.ipynb #adap013q
+@patch
+def base_names(self:OnEncoder)->list: # as of `state_dict`
+    "Tensors of the encoder that never learn; none once adapters were merged into them."
+    names = list(self.encoder.state_dict())
+    frozen = [f'encoder.{k}' for k in names if 'lora_' not in k]
+    return [] if self.rank and len(frozen) == len(names) else frozen
+
+@patch
+def base_hash(self:OnEncoder)->str:
+    "SHA-256 of these tensors and the encoder's names of them."
+    out, state = sha256(), self.state_dict()
+    for k in self.base_names():
+        out.update(k.replace('.base_layer', '').encode())
+        out.update(state[k].cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return out.hexdigest()
