@@ -8,7 +8,7 @@ import pytest
 import torch
 from physlearn.files import FileError
 from physlearn.runs import Run, Tell
-from physlearn.sar.adapters import adapt, load_adapter, merged, save_adapter
+from physlearn.sar.adapters import PATCH, OnEncoder, adapt, load_adapter, merged, save_adapter
 from physlearn.sar.agreement import mae, psnr
 from physlearn.sar.grounding import Grounder, UNet, by_windows
 from physlearn.sar.registration import offset, shifted
@@ -17,6 +17,7 @@ from physlearn.sar.terms import gaussian_nll, lpips_term
 from physlearn.sar.tiles import (S1_KEYS, S2_KEYS, clear_bias, crop, read_tile, read_tiles, rgb, scene_of, split_tiles,
                                  to_gamma0, write_tile)
 from physlearn.sar.train_grounding import grounding_recipe
+from physlearn.train import fit_stages
 
 KINDS = {
     'zero, 1e-7 or negative power (image fringes, denoised water)': 'test_no_power',
@@ -393,6 +394,25 @@ def test_adapters_come_back(tmp_path):
     assert (back(b)['mean'] - base(b)['mean']).abs().max() > 1e-3
     with pytest.raises(FileError, match='does not fit'): load_adapter(Grounder(12), tmp_path/'a.safetensors')
     with pytest.raises(ValueError, match='groups'): adapt(torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3, groups=2)))
+
+class Patches(torch.nn.Module):
+    "Stands for an encoder: tokens of patches, of a picture and of radar."
+    def __init__(self):
+        super().__init__()
+        self.patch, self.proj = torch.nn.Conv2d(6, 16, PATCH, PATCH), torch.nn.Linear(16, 16)
+    def forward(self, d):
+        return [self.proj(self.patch(torch.cat([d['S1GRD'], d['S2L2A']], 1)).flatten(2).transpose(1, 2))]
+
+def test_training_spares_an_encoder(tmp_path):
+    "A stage that trains the whole network leaves the encoder's own weights as they are, to the bit."
+    torch.manual_seed(0)
+    net = OnEncoder(Patches(), targets=('proj',), width=8)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    recipe = grounding_recipe('quick', epochs=1, tiles=24, gpus=0)
+    learn = recipe.learner(model=net)
+    with learn.no_bar(), learn.no_logging(): fit_stages(learn, recipe.stages())
+    moved = {k for k, v in net.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == set(before) - set(net.base_names())
 
 def test_missing_bands():
     "Three bands, or one channel of radar, are no tile."

@@ -92,10 +92,11 @@ class Grounder(nn.Module):
                  lose_sar:float=.15,        # share of the tiles in which radar is hidden in training
                  flow:bool=False,           # pictures are drawn in a few steps, instead of their mean and error
                  steps:int=10,              # of a flow
+                 more:int=0,                # channels that `shown` has beyond the eight
                 ):
         super().__init__()
         self.sar, self.lose_sar, self.flow, self.steps, told = sar, lose_sar, flow, steps, 64 if flow else 0
-        self.net = UNet(8 + 4*flow, 4 if flow else 8, width, depth, told)
+        self.net = UNet(8 + more + 4*flow, 4 if flow else 8, width, depth, told)
         self.level = nn.Sequential(nn.Linear(64, 64), nn.SiLU()) if flow else None
         self.register_buffer('reach', torch.erfinv(LEVELS)*math.sqrt(2))        # of intervals, in standard deviations
         with torch.no_grad():
