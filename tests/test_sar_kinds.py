@@ -358,6 +358,59 @@ def test_nodata_of_the_json(tmp_path):
     t = read_tile(written(tmp_path/'a.npz', arrays, dict(nodata=-9999)))
     assert sorted(map(tuple, np.argwhere(~t.valid))) == [(2, 3), (4, 5)] and np.isnan(t.s1[:,4,5]).all()
 
+def test_nodata_is_nan(tmp_path):
+    "Gaps as NaN, declared by the word, since JSON has no NaN; what is infinite stays an error."
+    arrays = layers()
+    arrays['s1_vv'][2,3], arrays['s2_b3'][4,5] = np.nan, np.nan
+    with pytest.raises(FileError, match='"nodata": "nan"'): read_tile(written(tmp_path/'a.npz', arrays))
+    for word in ('nan', 'NaN'):
+        t = read_tile(written(tmp_path/'a.npz', arrays, dict(nodata=word)))
+        assert sorted(map(tuple, np.argwhere(~t.valid))) == [(2, 3), (4, 5)] and np.isnan(t.s1[:,4,5]).all()
+    arrays['s1_vh'][6,6] = np.inf
+    with pytest.raises(FileError, match='1 pixels are not finite'): read_tile(written(tmp_path/'a.npz', arrays, dict(nodata='nan')))
+
+def amplitude(v): return power(v)**.5
+
+DOUBTS = dict(                   # what is said of numbers that can be read and are hardly right
+    power_as_amplitude=(S1_KEYS, power, dict(s1_unit='amplitude'), 'below the noise of the instrument'),
+    amplitude_as_power=(S1_KEYS, amplitude, dict(s1_unit='power'), 'more than forest has'),
+    offset_missed=(S2_KEYS, lambda v: v*1e4 + 1000, dict(optical_unit='x10000'), 'offset of 1000'),
+    offset_missed_before=(S2_KEYS, lambda v: v + .1, {}, 'offset of 1000'))
+
+@pytest.mark.parametrize('case', DOUBTS)
+def test_doubts(tmp_path, case):
+    "One of two units taken for the other is said, and a right tile has no note."
+    keys, f, units, words = DOUBTS[case]
+    assert read_tile(written(tmp_path/'right.npz', layers())).notes == ()
+    t = read_tile(written(tmp_path/'a.npz', scaled(layers(), keys, f)), **units)
+    assert any(words in n for n in t.notes), t.notes
+
+def test_polarisations_exchanged(tmp_path):
+    arrays = layers()
+    arrays['s1_vv'], arrays['s1_vh'] = arrays['s1_vh'], arrays['s1_vv']
+    assert any('exchanged' in n for n in read_tile(written(tmp_path/'a.npz', arrays)).notes)
+
+def test_scaled_numbers(tmp_path):
+    "Hundredths of a decibel, 8 bits and per cent are refused under every unit."
+    for f in (lambda v: np.round(100*v), lambda v: 1000*v):
+        path = written(tmp_path/'a.npz', scaled(layers(), S1_KEYS, f))
+        for unit in (None, 'dB'):
+            with pytest.raises(FileError, match='expected backscatter in dB, about -25 to 0'): read_tile(path, s1_unit=unit)
+    for f in (lambda v: np.round(v/.4*255).astype('u1'), lambda v: 100*v):
+        path = written(tmp_path/'a.npz', scaled(layers(), S2_KEYS, f))
+        for unit in ('x10000', 'x10000+1000', 'reflectance', None):
+            with pytest.raises(FileError): read_tile(path, optical_unit=unit)
+
+def test_remedies_are_of_the_caller(tmp_path):
+    "A tile without truth, where one is needed; a stage-2 picture in another unit is named."
+    bare = {k: v for k, v in layers().items() if k in S1_KEYS}
+    with pytest.raises(FileError, match='no array s2_b2') as e: read_tile(written(tmp_path/'a.npz', bare))
+    assert '--no-truth' not in str(e.value)
+    t = read_tile(tmp_path/'a.npz', truth=False)
+    with pytest.raises(ValueError, match='has no optical picture.*holes can be made in'): holes(t)
+    counts = layers() | dict(opt_v2=np.full((4, 24, 24), 900.))
+    with pytest.raises(FileError, match='opt_v2: values around 900'): read_tile(written(tmp_path/'b.npz', counts))
+
 # ------------------------------------------------------------------------------------------------ what networks get wrong
 
 def batch_like(H=40, W=40, n=2, seed=0):

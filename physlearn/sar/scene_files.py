@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 from ..files import FileError
 from ..images import all_blocks, import_rasterio, map_file, open_image, windows
-from .tiles import Tile, Tiles, check_tiles, decibels, optical_unit_of, reflectances, s1_unit_of
+from .tiles import (Tile, Tiles, check_tiles, decibels, optical_doubts, optical_unit_of, radar_doubts,
+                                 reflectances, s1_unit_of)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0007
 SCL = dict(nodata=0, saturated=1, dark=2, shadow=3, vegetation=4, soil=5, water=6, unclassified=7, cloud_likely=8,
@@ -216,7 +217,7 @@ def _picture(path, unit, bands, window):
     if gone.all(): raise FileError(path, 'no pixel has a value', 'a picture')
     unit = optical_unit_of(path, x, unit)
     r, said = reflectances(path, x, unit)
-    return r, grid, unit, notes + said
+    return r, grid, unit, notes + said + optical_doubts(r)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef020a
 def scene_tile(radar,          # image of VV and VH, or an image for each
@@ -241,6 +242,7 @@ def scene_tile(radar,          # image of VV and VH, or an image for each
         if grid is not None and here != grid: raise FileError(path, 'lies on another grid', f'that of {optical}')
         grid, notes = here, notes + said
     s1, said = radar_on(radar, grid, s1_unit, denoised, s1_bands)
+    said = said + radar_doubts(s1)
     hole, gone = mask_on(cloud, grid, encoding, dilate=dilate) if cloud is not None else (np.zeros(grid.shape, bool),)*2
     valid = np.isfinite(np.concatenate([s1, *layers.values()])).all(0) & ~gone
     if not valid.any():
