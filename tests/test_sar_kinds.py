@@ -118,6 +118,21 @@ def test_other_grids(tmp_path):
         f.write(np.stack([dot, dot/5]).astype('f4'))
     with pytest.raises(FileError, match='has no georeference'): radar_on(tmp_path/'no.tif', grid, 'power')
 
+def test_parts_of_a_scene(tmp_path):
+    "Windows beyond the image, and bands without names, are answered by what the caller can give."
+    pytest.importorskip('rasterio')
+    from physlearn.sar.scene_files import scene_tile, write_picture
+    t = synthetic(1, 3, 40)[0]
+    place = 'EPSG:32632', (10., 0., 7e5, 0., -10., 5.3e6)
+    write_picture(tmp_path/'s1.tif', t.s1, place, dict(VV='dB', VH='dB'))
+    write_picture(tmp_path/'s2.tif', t.optical, place)
+    write_picture(tmp_path/'dull.tif', t.optical, place, dict(one='', two='', three='', four=''))
+    assert scene_tile(tmp_path/'s1.tif', tmp_path/'s2.tif', window=(8, 8, 32, 32)).shape == (32, 32)
+    for window in ((20, 8, 32, 32), (8, -1, 32, 32), (0, 0, 0, 8)):
+        with pytest.raises(FileError, match='expected a part of 40 x 40 px'): scene_tile(tmp_path/'s1.tif', tmp_path/'s2.tif', window=window)
+    with pytest.raises(FileError, match=r'optical_bands \(scene_tile\)'): scene_tile(tmp_path/'s1.tif', tmp_path/'dull.tif')
+    with pytest.raises(FileError, match=r's1_bands \(scene_tile\)'): scene_tile(tmp_path/'dull.tif', tmp_path/'s2.tif')
+
 def test_cloud_masks():
     "One hole, six encodings, one boolean; a rim; what contradicts its encoding."
     pytest.importorskip('rasterio')

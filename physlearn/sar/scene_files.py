@@ -95,6 +95,10 @@ def image_grid(path)->Grid: # GeoTIFF, JPEG 2000 or VRT
 WORDS = dict(vv='vv', vh='vh', blue='b0?2|blue', green='b0?3|green', red='b0?4|red', nir='b0?8|nir|nir1|b8')
 _NARROW = 'b0?8a|nir08|nir2'
 
+def _numbers(wanted):
+    which = 's1_bands' if 'vv' in wanted else 'optical_bands'
+    return f'give their numbers in {which} (scene_tile), {len(wanted)} of them, from 1 on'
+
 def band_numbers(path, src,  # the file, the same as open image
                  wanted,     # names among WORDS
                  given=None, # their numbers in the file, from 1 on, if its bands have no names
@@ -107,7 +111,7 @@ def band_numbers(path, src,  # the file, the same as open image
     words = [set(re.split(r'[^a-z0-9]+', (d or '').lower())) for d in src.descriptions]
     if not any(src.descriptions):
         raise FileError(path, f"{src.count} bands without names", f"bands named {', '.join(wanted)}",
-                        remedy='give their numbers, as in bands=(1, 2)')
+                        remedy=_numbers(wanted))
     find = lambda pattern: [i for i, w in enumerate(words, 1) if any(re.fullmatch(pattern, one) for one in w)]
     out, notes = [], []
     for name in wanted:
@@ -117,7 +121,7 @@ def band_numbers(path, src,  # the file, the same as open image
         if len(found) != 1:
             there = ', '.join(d or '-' for d in src.descriptions)
             raise FileError(path, f"{len(found)} bands for {name} among {there[:200]}", 'one',
-                            remedy='give their numbers')
+                            remedy=_numbers(wanted))
         out += found
     return out, notes
 
@@ -205,10 +209,18 @@ def mask_on(path,       # image of a cloud mask
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0020
 _COLOURS = 'blue', 'green', 'red', 'nir'
 
+def _fits(path, shape, row, column, height, width):
+    "FileError for a window that the image does not have."
+    rows, columns = shape
+    if min(row, column) < 0 or min(height, width) < 1 or row + height > rows or column + width > columns:
+        raise FileError(path, f'rows {row} to {row + height}, columns {column} to {column + width}',
+                        f'a part of {rows} x {columns} px')
+
 def _picture(path, unit, bands, window):
     "Reflectance (4,h,w) of an image or a window of it, its grid, unit and notes."
     with open_image(path) as src:
         grid = grid_of(path, src)
+        if window is not None: _fits(path, grid.shape, *window)
         numbers, notes = band_numbers(path, src, _COLOURS, bands)
         x = _values(path, src, numbers, window)
     if window is not None: grid = grid.part(*window)
