@@ -132,6 +132,10 @@ def test_parts_of_a_scene(tmp_path):
         with pytest.raises(FileError, match='expected a part of 40 x 40 px'): scene_tile(tmp_path/'s1.tif', tmp_path/'s2.tif', window=window)
     with pytest.raises(FileError, match=r'optical_bands \(scene_tile\)'): scene_tile(tmp_path/'s1.tif', tmp_path/'dull.tif')
     with pytest.raises(FileError, match=r's1_bands \(scene_tile\)'): scene_tile(tmp_path/'dull.tif', tmp_path/'s2.tif')
+    for crs in ('nonsense', 'WGS 84 / UTM zone 99Q'):
+        with pytest.raises(FileError, match=f"coordinate system '{crs}'; expected one like EPSG:32632"):
+            write_picture(tmp_path/'there.tif', t.optical, (crs, place[1]))
+    assert not (tmp_path/'there.tif').exists()
 
 def test_cloud_masks():
     "One hole, six encodings, one boolean; a rim; what contradicts its encoding."

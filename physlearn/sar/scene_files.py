@@ -275,6 +275,9 @@ def write_picture(path,     # GeoTIFF to write
     "A Cloud-Optimised GeoTIFF where the tile lies; NaN is nodata."
     rasterio = import_rasterio(path)
     if place is None: raise FileError(path, 'the tile has no place', 'a coordinate system and a transform')
+    try: rasterio.crs.CRS.from_user_input(place[0])
+    except rasterio.errors.CRSError:
+        raise FileError(path, f'coordinate system {place[0]!r}', 'one like EPSG:32632') from None
     units = dict.fromkeys(_COLOURS, '') if units is None else units
     x = np.asarray(x, np.float32)
     if len(units) != len(x): raise ValueError(f'{len(x)} layers; expected {len(units)}: {", ".join(units)}')
