@@ -430,6 +430,34 @@ def test_remedies_are_of_the_caller(tmp_path):
     counts = layers() | dict(opt_v2=np.full((4, 24, 24), 900.))
     with pytest.raises(FileError, match='opt_v2: values around 900'): read_tile(written(tmp_path/'b.npz', counts))
 
+def test_what_stands_in_a_hole(tmp_path):
+    "Cloud, or zeros, where a filled hole is expected, is said; a filled hole and a network's answer are not."
+    def read(f):
+        t = holes(synthetic(1, 3, 40)[0], seed=1)
+        t.given[:,t.hole] = f(t)
+        write_tile(t, tmp_path/'a.npz')
+        return [n for n in read_tile(tmp_path/'a.npz').notes if 'in the hole' in n]
+    assert read(lambda t: t.given[:,t.hole]) == [] and read(lambda t: t.optical[:,t.hole] + .02) == []
+    assert 'unlike the clear pixels' in read(lambda t: np.full((4, t.hole.sum()), .7))[0]
+    assert 'empty' in read(lambda t: np.zeros((4, t.hole.sum())))[0]
+
+def test_cloud_of_a_scene(tmp_path):
+    "What a cloud mask hides of a picture is cloud, not picture: it comes as the mean of what is clear."
+    pytest.importorskip('rasterio')
+    from physlearn.sar.scene_files import scene_tile, write_picture
+    from physlearn.sar.tiles import OPTICAL_MEAN
+    t, place = synthetic(1, 3, 40)[0], ('EPSG:32632', (10., 0., 7e5, 0., -10., 5.3e6))
+    for name, cloud in (('some', np.arange(1600).reshape(1, 40, 40) % 40 < 9), ('all', np.ones((1, 40, 40), bool))):
+        write_picture(tmp_path/'s1.tif', t.s1, place, dict(VV='dB', VH='dB'))
+        write_picture(tmp_path/'s2.tif', np.where(cloud, .7, t.optical), place)
+        write_picture(tmp_path/f'{name}.tif', 100.*cloud, place, dict(probability='%'))
+        tile = scene_tile(tmp_path/'s1.tif', given=tmp_path/'s2.tif', cloud=tmp_path/f'{name}.tif', encoding='percent')
+        clear = ~cloud[0]
+        np.testing.assert_array_equal(tile.hole, cloud[0])
+        np.testing.assert_array_equal(tile.given[:,clear], t.optical[:,clear])
+        expected = t.optical[:,clear].mean(1) if clear.any() else np.array(OPTICAL_MEAN)
+        np.testing.assert_allclose(tile.given[:,tile.hole], np.tile(expected[:,None], (1, tile.hole.sum())), atol=1e-6)
+
 # ------------------------------------------------------------------------------------------------ what networks get wrong
 
 def batch_like(H=40, W=40, n=2, seed=0):

@@ -14,8 +14,8 @@ import numpy as np
 from scipy import ndimage
 from ..files import FileError
 from ..images import all_blocks, import_rasterio, map_file, open_image, windows
-from .tiles import (Tile, Tiles, check_tiles, decibels, optical_doubts, optical_unit_of, radar_doubts,
-                                 reflectances, s1_unit_of)
+from .tiles import (OPTICAL_MEAN, Tile, Tiles, check_tiles, decibels, optical_doubts, optical_unit_of,
+                                 radar_doubts, reflectances, s1_unit_of)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0007
 SCL = dict(nodata=0, saturated=1, dark=2, shadow=3, vegetation=4, soil=5, water=6, unclassified=7, cloud_likely=8,
@@ -259,6 +259,10 @@ def scene_tile(radar,          # image of VV and VH, or an image for each
     valid = np.isfinite(np.concatenate([s1, *layers.values()])).all(0) & ~gone
     if not valid.any():
         raise FileError(optical or given, 'has no pixel that radar has seen, too', 'images of one place')
+    if given is not None and hole.any():
+        clear = valid & ~hole
+        layers['given'][:,hole] = (layers['given'][:,clear].mean(1) if clear.any() else np.array(OPTICAL_MEAN))[:,None]
+        notes = [*notes, 'what the cloud mask hides is taken out of the picture: the mean of what is clear stands there']
     blank = lambda v: np.where(valid, v, np.nan).astype(np.float32)
     name = Path(optical or given).stem + ('' if window is None else f'_r{window[0]}c{window[1]}')
     return Tile(blank(s1), **{k: blank(v) for k, v in layers.items()}, hole=hole & valid, valid=valid, name=name,

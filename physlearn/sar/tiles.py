@@ -456,8 +456,20 @@ def clear_bias(tile:Tile)->float:
     if tile.given is None or tile.optical is None or not clear.any(): return np.nan
     return float(tile.given[:,clear].mean(dtype=float)/tile.optical[:,clear].mean(dtype=float) - 1)
 
+def _said_of_hole(tile, most=3.):
+    "With a note where a hole holds a cloud or zeros; a network may expect the mean of what is clear."
+    inside, clear = (tile.given[:,tile.valid & at] for at in (tile.hole, ~tile.hole))
+    if not inside.size or not clear.size: return tile
+    apart = np.abs(inside.mean(1) - clear.mean(1))/clear.std(1).clip(1e-3)
+    empty = (inside == 0).all(0).mean() > .5
+    if not empty and apart.max() <= most: return tile
+    found = 'nothing stands in the hole: it is empty, 0' if empty else 'what stands in the hole is unlike the clear pixels'
+    note = f'{found}. A run that learned from filled holes expects their mean there; write NaN, and it is filled so'
+    return replace(tile, notes=(*tile.notes, note))
+
 def _said_of_bias(tile, most=.05):
     "With a note where clear pixels are not what the truth says they are."
+    tile = _said_of_hole(tile)
     bias = clear_bias(tile)
     if not (tile.hole.any() and abs(bias) > most): return tile
     note = f'clear pixels of the picture are {100*bias:+.0f} % from the truth: another day, or another processing'
