@@ -119,6 +119,25 @@ def test_other_grids(tmp_path):
         f.write(np.stack([dot, dot/5]).astype('f4'))
     with pytest.raises(FileError, match='has no georeference'): radar_on(tmp_path/'no.tif', grid, 'power')
 
+def test_parts_of_a_scene(tmp_path):
+    "Windows beyond the image, and bands without names, are answered by what the caller can give."
+    pytest.importorskip('rasterio')
+    from physlearn.sar.scene_files import scene_tile, write_picture
+    t = synthetic(1, 3, 40)[0]
+    place = 'EPSG:32632', (10., 0., 7e5, 0., -10., 5.3e6)
+    write_picture(tmp_path/'s1.tif', t.s1, place, dict(VV='dB', VH='dB'))
+    write_picture(tmp_path/'s2.tif', t.optical, place)
+    write_picture(tmp_path/'dull.tif', t.optical, place, dict(one='', two='', three='', four=''))
+    assert scene_tile(tmp_path/'s1.tif', tmp_path/'s2.tif', window=(8, 8, 32, 32)).shape == (32, 32)
+    for window in ((20, 8, 32, 32), (8, -1, 32, 32), (0, 0, 0, 8)):
+        with pytest.raises(FileError, match='expected a part of 40 x 40 px'): scene_tile(tmp_path/'s1.tif', tmp_path/'s2.tif', window=window)
+    with pytest.raises(FileError, match=r'optical_bands \(scene_tile\)'): scene_tile(tmp_path/'s1.tif', tmp_path/'dull.tif')
+    with pytest.raises(FileError, match=r's1_bands \(scene_tile\)'): scene_tile(tmp_path/'dull.tif', tmp_path/'s2.tif')
+    for crs in ('nonsense', 'WGS 84 / UTM zone 99Q'):
+        with pytest.raises(FileError, match=f"coordinate system '{crs}'; expected one like EPSG:32632"):
+            write_picture(tmp_path/'there.tif', t.optical, (crs, place[1]))
+    assert not (tmp_path/'there.tif').exists()
+
 def test_cloud_masks():
     "One hole, six encodings, one boolean; a rim; what contradicts its encoding."
     pytest.importorskip('rasterio')
@@ -358,6 +377,87 @@ def test_nodata_of_the_json(tmp_path):
     arrays['s1_vv'][2,3], arrays['s2_b3'][4,5] = -9999, -9999
     t = read_tile(written(tmp_path/'a.npz', arrays, dict(nodata=-9999)))
     assert sorted(map(tuple, np.argwhere(~t.valid))) == [(2, 3), (4, 5)] and np.isnan(t.s1[:,4,5]).all()
+
+def test_nodata_is_nan(tmp_path):
+    "Gaps as NaN, declared by the word, since JSON has no NaN; what is infinite stays an error."
+    arrays = layers()
+    arrays['s1_vv'][2,3], arrays['s2_b3'][4,5] = np.nan, np.nan
+    with pytest.raises(FileError, match='"nodata": "nan"'): read_tile(written(tmp_path/'a.npz', arrays))
+    for word in ('nan', 'NaN'):
+        t = read_tile(written(tmp_path/'a.npz', arrays, dict(nodata=word)))
+        assert sorted(map(tuple, np.argwhere(~t.valid))) == [(2, 3), (4, 5)] and np.isnan(t.s1[:,4,5]).all()
+    arrays['s1_vh'][6,6] = np.inf
+    with pytest.raises(FileError, match='1 pixels are not finite'): read_tile(written(tmp_path/'a.npz', arrays, dict(nodata='nan')))
+
+def amplitude(v): return power(v)**.5
+
+DOUBTS = dict(                   # what is said of numbers that can be read and are hardly right
+    power_as_amplitude=(S1_KEYS, power, dict(s1_unit='amplitude'), 'below the noise of the instrument'),
+    amplitude_as_power=(S1_KEYS, amplitude, dict(s1_unit='power'), 'more than forest has'),
+    offset_missed=(S2_KEYS, lambda v: v*1e4 + 1000, dict(optical_unit='x10000'), 'offset of 1000'),
+    offset_missed_before=(S2_KEYS, lambda v: v + .1, {}, 'offset of 1000'))
+
+@pytest.mark.parametrize('case', DOUBTS)
+def test_doubts(tmp_path, case):
+    "One of two units taken for the other is said, and a right tile has no note."
+    keys, f, units, words = DOUBTS[case]
+    assert read_tile(written(tmp_path/'right.npz', layers())).notes == ()
+    t = read_tile(written(tmp_path/'a.npz', scaled(layers(), keys, f)), **units)
+    assert any(words in n for n in t.notes), t.notes
+
+def test_polarisations_exchanged(tmp_path):
+    arrays = layers()
+    arrays['s1_vv'], arrays['s1_vh'] = arrays['s1_vh'], arrays['s1_vv']
+    assert any('exchanged' in n for n in read_tile(written(tmp_path/'a.npz', arrays)).notes)
+
+def test_scaled_numbers(tmp_path):
+    "Hundredths of a decibel, 8 bits and per cent are refused under every unit."
+    for f in (lambda v: np.round(100*v), lambda v: 1000*v):
+        path = written(tmp_path/'a.npz', scaled(layers(), S1_KEYS, f))
+        for unit in (None, 'dB'):
+            with pytest.raises(FileError, match='expected backscatter in dB, about -25 to 0'): read_tile(path, s1_unit=unit)
+    for f in (lambda v: np.round(v/.4*255).astype('u1'), lambda v: 100*v):
+        path = written(tmp_path/'a.npz', scaled(layers(), S2_KEYS, f))
+        for unit in ('x10000', 'x10000+1000', 'reflectance', None):
+            with pytest.raises(FileError): read_tile(path, optical_unit=unit)
+
+def test_remedies_are_of_the_caller(tmp_path):
+    "A tile without truth, where one is needed; a stage-2 picture in another unit is named."
+    bare = {k: v for k, v in layers().items() if k in S1_KEYS}
+    with pytest.raises(FileError, match='no array s2_b2') as e: read_tile(written(tmp_path/'a.npz', bare))
+    assert '--no-truth' not in str(e.value)
+    t = read_tile(tmp_path/'a.npz', truth=False)
+    with pytest.raises(ValueError, match='has no optical picture.*holes can be made in'): holes(t)
+    counts = layers() | dict(opt_v2=np.full((4, 24, 24), 900.))
+    with pytest.raises(FileError, match='opt_v2: values around 900'): read_tile(written(tmp_path/'b.npz', counts))
+
+def test_what_stands_in_a_hole(tmp_path):
+    "Cloud, or zeros, where a filled hole is expected, is said; a filled hole and a network's answer are not."
+    def read(f):
+        t = holes(synthetic(1, 3, 40)[0], seed=1)
+        t.given[:,t.hole] = f(t)
+        write_tile(t, tmp_path/'a.npz')
+        return [n for n in read_tile(tmp_path/'a.npz').notes if 'in the hole' in n]
+    assert read(lambda t: t.given[:,t.hole]) == [] and read(lambda t: t.optical[:,t.hole] + .02) == []
+    assert 'unlike the clear pixels' in read(lambda t: np.full((4, t.hole.sum()), .7))[0]
+    assert 'empty' in read(lambda t: np.zeros((4, t.hole.sum())))[0]
+
+def test_cloud_of_a_scene(tmp_path):
+    "What a cloud mask hides of a picture is cloud, not picture: it comes as the mean of what is clear."
+    pytest.importorskip('rasterio')
+    from physlearn.sar.scene_files import scene_tile, write_picture
+    from physlearn.sar.tiles import OPTICAL_MEAN
+    t, place = synthetic(1, 3, 40)[0], ('EPSG:32632', (10., 0., 7e5, 0., -10., 5.3e6))
+    for name, cloud in (('some', np.arange(1600).reshape(1, 40, 40) % 40 < 9), ('all', np.ones((1, 40, 40), bool))):
+        write_picture(tmp_path/'s1.tif', t.s1, place, dict(VV='dB', VH='dB'))
+        write_picture(tmp_path/'s2.tif', np.where(cloud, .7, t.optical), place)
+        write_picture(tmp_path/f'{name}.tif', 100.*cloud, place, dict(probability='%'))
+        tile = scene_tile(tmp_path/'s1.tif', given=tmp_path/'s2.tif', cloud=tmp_path/f'{name}.tif', encoding='percent')
+        clear = ~cloud[0]
+        np.testing.assert_array_equal(tile.hole, cloud[0])
+        np.testing.assert_array_equal(tile.given[:,clear], t.optical[:,clear])
+        expected = t.optical[:,clear].mean(1) if clear.any() else np.array(OPTICAL_MEAN)
+        np.testing.assert_allclose(tile.given[:,tile.hole], np.tile(expected[:,None], (1, tile.hole.sum())), atol=1e-6)
 
 # ------------------------------------------------------------------------------------------------ what networks get wrong
 

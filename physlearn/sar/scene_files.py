@@ -14,7 +14,8 @@ import numpy as np
 from scipy import ndimage
 from ..files import FileError
 from ..images import all_blocks, import_rasterio, map_file, open_image, windows
-from .tiles import Tile, Tiles, check_tiles, decibels, optical_unit_of, reflectances, s1_unit_of
+from .tiles import (OPTICAL_MEAN, Tile, Tiles, check_tiles, decibels, optical_doubts, optical_unit_of,
+                                 radar_doubts, reflectances, s1_unit_of)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0007
 SCL = dict(nodata=0, saturated=1, dark=2, shadow=3, vegetation=4, soil=5, water=6, unclassified=7, cloud_likely=8,
@@ -94,6 +95,10 @@ def image_grid(path)->Grid: # GeoTIFF, JPEG 2000 or VRT
 WORDS = dict(vv='vv', vh='vh', blue='b0?2|blue', green='b0?3|green', red='b0?4|red', nir='b0?8|nir|nir1|b8')
 _NARROW = 'b0?8a|nir08|nir2'
 
+def _numbers(wanted):
+    which = 's1_bands' if 'vv' in wanted else 'optical_bands'
+    return f'give their numbers in {which} (scene_tile), {len(wanted)} of them, from 1 on'
+
 def band_numbers(path, src,  # the file, the same as open image
                  wanted,     # names among WORDS
                  given=None, # their numbers in the file, from 1 on, if its bands have no names
@@ -106,7 +111,7 @@ def band_numbers(path, src,  # the file, the same as open image
     words = [set(re.split(r'[^a-z0-9]+', (d or '').lower())) for d in src.descriptions]
     if not any(src.descriptions):
         raise FileError(path, f"{src.count} bands without names", f"bands named {', '.join(wanted)}",
-                        remedy='give their numbers, as in bands=(1, 2)')
+                        remedy=_numbers(wanted))
     find = lambda pattern: [i for i, w in enumerate(words, 1) if any(re.fullmatch(pattern, one) for one in w)]
     out, notes = [], []
     for name in wanted:
@@ -116,7 +121,7 @@ def band_numbers(path, src,  # the file, the same as open image
         if len(found) != 1:
             there = ', '.join(d or '-' for d in src.descriptions)
             raise FileError(path, f"{len(found)} bands for {name} among {there[:200]}", 'one',
-                            remedy='give their numbers')
+                            remedy=_numbers(wanted))
         out += found
     return out, notes
 
@@ -208,10 +213,18 @@ def mask_on(path,       # image of a cloud mask
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0020
 _COLOURS = 'blue', 'green', 'red', 'nir'
 
+def _fits(path, shape, row, column, height, width):
+    "FileError for a window that the image does not have."
+    rows, columns = shape
+    if min(row, column) < 0 or min(height, width) < 1 or row + height > rows or column + width > columns:
+        raise FileError(path, f'rows {row} to {row + height}, columns {column} to {column + width}',
+                        f'a part of {rows} x {columns} px')
+
 def _picture(path, unit, bands, window, part=False):
     "Reflectance (4,h,w) of an image or a window of it, its grid, unit and notes."
     with open_image(path) as src:
         grid = grid_of(path, src)
+        if window is not None: _fits(path, grid.shape, *window)
         numbers, notes = band_numbers(path, src, _COLOURS, bands)
         x = _values(path, src, numbers, window)
     if window is not None: grid = grid.part(*window)
@@ -220,7 +233,7 @@ def _picture(path, unit, bands, window, part=False):
     if gone.all() and not part: raise FileError(path, 'no pixel has a value', 'a picture')
     if not part: unit = optical_unit_of(path, x, unit)
     r, said = reflectances(path, x, unit)
-    return r, grid, unit, notes + said
+    return r, grid, unit, notes + said + optical_doubts(r)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef020a
 def scene_tile(radar,          # image of VV and VH, or an image for each
@@ -246,6 +259,7 @@ def scene_tile(radar,          # image of VV and VH, or an image for each
         if grid is not None and here != grid: raise FileError(path, 'lies on another grid', f'that of {optical}')
         grid, notes = here, notes + said
     s1, said = radar_on(radar, grid, s1_unit, denoised, s1_bands, part)
+    said = said + radar_doubts(s1)
     hole, gone = mask_on(cloud, grid, encoding, dilate=dilate) if cloud is not None else (np.zeros(grid.shape, bool),)*2
     valid = np.isfinite(np.concatenate([s1, *layers.values()])).all(0) & ~gone
     if not valid.any() and not part:
@@ -266,6 +280,9 @@ def write_picture(path,     # GeoTIFF to write
     "A Cloud-Optimised GeoTIFF where the tile lies; NaN is nodata."
     rasterio = import_rasterio(path)
     if place is None: raise FileError(path, 'the tile has no place', 'a coordinate system and a transform')
+    try: rasterio.crs.CRS.from_user_input(place[0])
+    except rasterio.errors.CRSError:
+        raise FileError(path, f'coordinate system {place[0]!r}', 'one like EPSG:32632') from None
     units = dict.fromkeys(_COLOURS, '') if units is None else units
     x = np.asarray(x, np.float32)
     if len(units) != len(x): raise ValueError(f'{len(x)} layers; expected {len(units)}: {", ".join(units)}')

@@ -165,7 +165,8 @@ def _key(tile, number): return tile.name if number is None else number
 
 def _before(tile):
     "What is spoilt: the picture, or the truth where there is none yet."
-    if tile.given is None and tile.optical is None: raise ValueError(f'{tile.name}: no picture to spoil')
+    if tile.given is None and tile.optical is None:
+        raise ValueError(f'{tile.name} has no optical picture; expected one that holes can be made in')
     return tile.optical if tile.given is None else tile.given
 
 def holes(tile:Tile,

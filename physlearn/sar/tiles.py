@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['S1_UNITS', 'NOTHING', 'DARKEST', 'OPTICAL_UNITS', 'BRIGHTEST', 'DULLEST', 'SPLITS', 'CONVENTIONS', 'S1_KEYS',
            'S2_KEYS', 'S1_MEAN', 'S1_SD', 'S1_LIMITS', 'OPTICAL_MEAN', 'OPTICAL_SD', 'Tile', 'filled', 'crop',
-           's1_unit_of', 'decibels', 'optical_unit_of', 'reflectances', 'split_of', 'scene_of', 'read_about',
-           'read_arrays', 'proxy', 'with_stage2', 'clear_bias', 'read_tile', 'write_tile', 'Tiles', 'pixels_hash',
-           'ground', 'overlaps', 'check_tiles', 'read_tiles', 'split_tiles', 'rgb', 'encode_s1', 'decode_s1',
-           'encode_optical', 'decode_optical', 'to_gamma0', 'drawn_crop', 'batch_of']
+           's1_unit_of', 'decibels', 'optical_unit_of', 'reflectances', 'radar_doubts', 'optical_doubts', 'split_of',
+           'scene_of', 'read_about', 'read_arrays', 'proxy', 'with_stage2', 'clear_bias', 'read_tile', 'write_tile',
+           'Tiles', 'pixels_hash', 'ground', 'overlaps', 'check_tiles', 'read_tiles', 'split_tiles', 'rgb', 'encode_s1',
+           'decode_s1', 'encode_optical', 'decode_optical', 'to_gamma0', 'drawn_crop', 'batch_of']
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0004
 import re
@@ -114,6 +114,9 @@ def s1_unit_of(path, # of the tile, as messages name it
     v = x[np.isfinite(x)]
     if not v.size: raise FileError(path, 'no pixel of the radar bands has a value')
     low, middle = v.min(), np.median(v[v != 0]) if (v != 0).any() else 0.
+    if said in (None, 'dB') and middle < -100:
+        raise FileError(path, f'values around {middle:.4g}', 'backscatter in dB, about -25 to 0', 's1',
+                        'are these hundredths of a decibel, or a value for nodata (then write "nodata" in the JSON)?')
     if said == 'dB' and low >= 0:
         raise FileError(path, f'values from {low:.3g} to {v.max():.3g}', 'dB, mostly negative', 's1')
     if said in (None, 'dB') and middle < -1: return 'dB'
@@ -173,7 +176,7 @@ def optical_unit_of(path, # of the tile, as messages name it
     if not v.size: raise FileError(path, 'no pixel of the optical bands has a value')
     usual = np.quantile(v, .95)
     counts = said not in (None, 'reflectance')
-    if said == 'reflectance' and usual > 20 or counts and v.max() <= BRIGHTEST:
+    if said == 'reflectance' and usual > 20 or counts and v.max() <= 100:
         raise FileError(path, f'values around {np.median(v):.4g}', f'optical bands as {said}',
                         remedy='is the unit right?')
     if said is not None: return said
@@ -212,6 +215,32 @@ def _doubled(band):
     if parts[0].size < 16 or not np.isfinite(parts[0]).any() or np.nanstd(parts[0]) == 0: return False
     return all(np.array_equal(parts[0], p, equal_nan=True) for p in parts)
 
+# %% ../../nbs/40_sar/41_tiles.ipynb #tile019d
+def radar_doubts(db # VV and VH (2,H,W) [dB]; NaN where nothing was measured
+                )->list: # sentences
+    "What makes one doubt that these numbers are backscatter in dB."
+    seen = db[:,np.isfinite(db).all(0)]
+    if not seen.size: return []
+    vv, vh = np.median(seen, axis=1)
+    weak, out = min(vv, vh), []
+    if vh > vv: out.append(f'VH is stronger than VV ({vh:.0f} and {vv:.0f} dB): are they exchanged?')
+    if weak < -31:
+        out.append(f'half of the weaker band is below {weak:.0f} dB, below the noise of the instrument: was power read '
+                   'as amplitude?')
+    if weak > -11:
+        out.append(f'half of the weaker band is above {weak:.0f} dB, more than forest has: was amplitude read as power?')
+    return out
+
+def optical_doubts(r # blue, green, red, near infrared (4,H,W) [-]; NaN where nothing was measured
+                  )->list: # sentences
+    "What makes one doubt that these numbers are reflectance."
+    seen = r[np.isfinite(r)]
+    if not seen.size: return []
+    dark, bright = np.quantile(seen, (.001, .95))
+    if dark > .095: return [f'hardly a reflectance is below {dark:.2f}: snow or haze, or the offset of 1000 is still in']
+    if bright < .03: return [f'hardly a reflectance is above {bright:.3f}: deep water, or another unit']
+    return []
+
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0021
 SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', test='test', testing='test')
 CONVENTIONS = 'sigma0', 'gamma0', 'beta0'
@@ -246,7 +275,8 @@ def read_about(path)->dict: # of a tile
     about = read_json(beside) if beside.exists() else {}
     if not isinstance(about, dict): raise FileError(beside, f'holds a {type(about).__name__}', 'an object {...}')
     number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)
-    rules = dict(denoised=(lambda v: isinstance(v, bool), 'true or false'), nodata=(number, 'a number'),
+    gap = lambda v: number(v) or str(v).lower() == 'nan'
+    rules = dict(denoised=(lambda v: isinstance(v, bool), 'true or false'), nodata=(gap, 'a number, or "nan"'),
                  row=(number, 'a number'), col=(number, 'a number'),
                  transform=(lambda v: isinstance(v, list) and len(v) == 6 and all(map(number, v)), 'six numbers'))
     for name, (fits, expected) in rules.items():
@@ -289,6 +319,9 @@ def _bands(path, arrays, keys):
             raise FileError(path, f'shape {arrays[k].shape}', '(height, width)', k)
         if arrays[k].dtype.kind not in 'iuf':
             raise FileError(path, f'values of type {arrays[k].dtype}', 'real numbers', k)
+        if arrays[k].dtype.itemsize == 1:
+            raise FileError(path, 'numbers of 8 bits', 'backscatter or reflectance', k,
+                            'a picture for the eye has lost its units: make the tile from the product')
     first = keys[0]
     for k in keys:
         if arrays[k].shape != arrays[first].shape:
@@ -303,16 +336,17 @@ def _flags(path, arrays, name, shape, otherwise):
     if not np.isin(v, (0, 1)).all(): raise FileError(path, f'values {np.unique(v)[:4]}', 'a mask of 0 and 1', name)
     return v.astype(bool)
 
-def _no_nan(path, x, known, name):
+_DECLARE = "declare them in an array 'valid' (0 where nothing was measured), or write \"nodata\": \"nan\" in the JSON"
+
+def _no_nan(path, x, known, name, remedy=_DECLARE):
     "FileError for what is not finite outside of what is declared as missing (H,W)."
     bad = ~np.isfinite(x).all(0) & ~known
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise FileError(path, f'{bad.sum()} pixels are not finite outside of the declared mask', 'finite numbers',
-                        f'{name}, row {row}, column {column}',
-                        "declare them in an array 'valid' (0 where nothing was measured), or as \"nodata\" in the JSON")
+                        f'{name}, row {row}, column {column}', remedy)
 
-_NO_TRUTH = 'to refine tiles without a truth, say so: truth=False (--no-truth)'
+_NO_TRUTH = 'the truth is needed here; `physlearn ground` and `show` refine tiles without it'
 
 def _present(path, arrays, keys, needed):
     "Are all of the arrays there? FileError where only some are, or where they are needed."
@@ -340,19 +374,21 @@ def read_arrays(path,      # NPZ of the reference layout, as messages name it
     valid = _flags(path, arrays, 'valid', s1.shape[1:], True)
     gap = about.get('nodata')
     if gap is not None:
-        valid &= ~(bands == gap).any(0)
-        bands[bands == gap] = np.nan
+        gone = np.isnan(bands) if str(gap).lower() == 'nan' else bands == gap
+        valid &= ~gone.any(0)
+        bands[gone] = np.nan
     s1_unit, optical_unit, convention = _told_units(path, about, s1_unit, optical_unit, convention)
     below = np.isneginf(s1)                                       # the logarithm of no power
     _no_nan(path, np.where(below, 0., s1), ~valid, 's1')
     s1_unit = s1_unit_of(path, np.where(valid, s1, np.nan), s1_unit)
     db, notes = decibels(np.where(valid, s1, np.nan), s1_unit, bool(about.get('denoised', False)))
+    notes = notes + radar_doubts(db)
     optical = None
     if has_truth:
         _no_nan(path, s2, ~valid, 's2')
         optical_unit = optical_unit_of(path, np.where(valid, s2, np.nan), optical_unit)
         optical, more = reflectances(path, np.where(valid, s2, np.nan), optical_unit)
-        notes = notes + more
+        notes = notes + more + optical_doubts(optical)
     layers = np.concatenate([db] if optical is None else [db, optical])
     valid = valid & np.isfinite(layers).all(0)
     if not valid.any(): raise FileError(path, 'no pixel was seen by radar and camera alike')
@@ -386,10 +422,10 @@ def _stage2(path, arrays, key, valid, hole, unit):
     x = arrays[key].astype(np.float64)
     if x.shape != (4, *valid.shape):
         raise FileError(path, f'shape {x.shape}', f'{(4, *valid.shape)}, as the tile', key)
-    _no_nan(path, x, ~valid | hole, key)
+    _no_nan(path, x, ~valid | hole, key, "declare them in the array 'hole' (1 where the picture is to be refined)")
     x = np.where(valid, x, np.nan)
     if unit not in (None, 'reflectance') and np.nanquantile(x, .95) <= BRIGHTEST: unit = 'reflectance'
-    x, notes = reflectances(path, x, optical_unit_of(path, x, unit), zero_is_gap=False)
+    x, notes = reflectances(path, x, optical_unit_of(f'{path}, {key}', x, unit), zero_is_gap=False)
     lost = hole & np.isnan(x).any(0) & valid
     if lost.any():
         clear = np.nanmean(x[:,~hole & valid], axis=1) if (~hole & valid).any() else np.zeros(4)
