@@ -595,7 +595,7 @@ def resume(cls:Run, path, quiet=False)->Run:
     "Go on with an interrupted run; the end is the same, bit by bit, as without the interruption."
     recipe = open_recipe(path)
     if (Path(path)/'manifest.json').exists():
-        raise FileError(path, 'is a finished run', 'an interrupted one', remedy='it can be evaluated or retrieved with')
+        raise FileError(path, 'is a finished run', 'an interrupted one', remedy=f'it is complete: `physlearn card {path}` shows it')
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
@@ -609,13 +609,19 @@ def judged(self:Run)->Judgement:
     if judge is None: return Judgement()
     with said_if_slow(f'measuring {self.name} beside its rivals'): return judge(self)
 
+def _finite(v):
+    "What JSON can hold: what is not a number, or without bound, is not there."
+    if isinstance(v, dict): return {k: _finite(x) for k, x in v.items()}
+    if isinstance(v, (list, tuple)): return [_finite(x) for x in v]
+    return None if isinstance(v, float) and not math.isfinite(v) else v
+
 @patch
 def evaluate(self:Run, say=print, found:Judgement=None)->dict: # judged anew if None; what metrics.json holds
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
     found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     if not found.tables and found.note: say(found.note)
-    write_json(self.path/'metrics.json', found.numbers | dict(tables=found.tables))
+    write_json(self.path/'metrics.json', _finite(found.numbers | dict(tables=found.tables)))
     self.report(found)
     return self.metrics
 

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from ..diffusion import RowNoise, Straight, diffusion_loss, heun
-from ..layers import FiLM, time_embedding
+from ..layers import FiLM, Named, time_embedding
 from .tiles import OPTICAL_SD, decode_optical, encode_optical
 
 # %% ../../nbs/40_sar/43_grounding.ipynb #gnet0006
@@ -194,6 +194,17 @@ def interval(self:Grounder, r:Refined, level:float=.9)->tuple: # lower and upper
     if abs(LEVELS[at] - level) > 1e-6:
         raise ValueError(f"level={level}: expected one of {', '.join(f'{v:g}' for v in LEVELS.tolist())}")
     return r.mean - self.reach[at]*r.sd, r.mean + self.reach[at]*r.sd
+
+# %% ../../nbs/40_sar/43_grounding.ipynb #gnet012x
+@patch
+def for_export(self:Grounder)->tuple: # as `Run.export_onnx` takes it: module, inputs by name, outputs
+    "Mean and logarithm of the variance as ONNX, of pictures whose height and width are multiples of 8."
+    if self.flow: raise ValueError('a flow draws its pictures from noise, step by step: it is not written as ONNX')
+    inputs = {k: torch.zeros(2, c, 64, 64) for k, c in dict(s1=2, given=4, hole=1).items()}
+    outputs = ['mean', 'logvar']
+    module = Named(self, list(inputs), outputs)
+    module.axes = {k: {2: 'height', 3: 'width'} for k in (*inputs, *outputs)}
+    return module, inputs, outputs
 
 # %% ../../nbs/40_sar/43_grounding.ipynb #gnet0014
 def by_windows(work,          # batch -> tuple of (1,c,h,w)

@@ -265,10 +265,15 @@ def scene_of(name,  # of a tile
              about, # its JSON
             )->str:
     "The place that a tile belongs to."
-    if about.get('scene'): return str(about['scene'])
+    if about.get('scene') not in (None, ''): return str(about['scene'])     # 0 is a name, too
     return re.sub(r'(_r\d+_?c\d+|_\d{1,5}_\d{1,5}|_(row|y)\d+_?(col|x)\d+)$', '', name) or name
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile021b
+def _spans(v):
+    "Are these the six numbers of a transform whose pixels have an area?"
+    numbers = isinstance(v, list) and len(v) == 6 and all(type(x) in (int, float) for x in v)
+    return numbers and v[0]*v[4] != v[1]*v[3]
+
 def read_about(path)->dict: # of a tile
     "The JSON beside a tile, {} if there is none; FileError for what cannot be meant."
     beside = Path(path).with_suffix('.json')
@@ -278,7 +283,9 @@ def read_about(path)->dict: # of a tile
     gap = lambda v: number(v) or str(v).lower() == 'nan'
     rules = dict(denoised=(lambda v: isinstance(v, bool), 'true or false'), nodata=(gap, 'a number, or "nan"'),
                  row=(number, 'a number'), col=(number, 'a number'),
-                 transform=(lambda v: isinstance(v, list) and len(v) == 6 and all(map(number, v)), 'six numbers'))
+                 scene=(lambda v: isinstance(v, str) or number(v), 'a name or a number'),
+                 crs=(lambda v: isinstance(v, str), 'a coordinate system like "EPSG:32632"'),
+                 transform=(_spans, 'six numbers of pixels with an area, like [10, 0, 700000, 0, -10, 5300000]'))
     for name, (fits, expected) in rules.items():
         if about.get(name) is not None and not fits(about[name]):
             raise FileError(beside, f'{name} {str(about[name])[:40]!r}', expected)
@@ -422,8 +429,9 @@ def _stage2(path, arrays, key, valid, hole, unit):
     x = arrays[key].astype(np.float64)
     if x.shape != (4, *valid.shape):
         raise FileError(path, f'shape {x.shape}', f'{(4, *valid.shape)}, as the tile', key)
-    _no_nan(path, x, ~valid | hole, key, "declare them in the array 'hole' (1 where the picture is to be refined)")
-    x = np.where(valid, x, np.nan)
+    known = ~valid | hole                                         # NaN and infinity alike mean that nothing is there
+    _no_nan(path, x, known, key, "declare them in the array 'hole' (1 where the picture is to be refined)")
+    x = np.where(valid & np.isfinite(x), x, np.nan)
     if unit not in (None, 'reflectance') and np.nanquantile(x, .95) <= BRIGHTEST: unit = 'reflectance'
     x, notes = reflectances(path, x, optical_unit_of(f'{path}, {key}', x, unit), zero_is_gap=False)
     lost = hole & np.isnan(x).any(0) & valid
@@ -433,6 +441,11 @@ def _stage2(path, arrays, key, valid, hole, unit):
         notes.append(f'{lost.sum()} pixels of the hole were empty: filled with the mean of the clear pixels')
     _no_nan(path, x, ~valid, key)
     return x, notes
+
+def _not_the_truth(path, given, tile, covered=False): # whether a mask says what of it is not shown
+    "FileError where the picture to refine is the answer itself."
+    if tile.optical is None or covered or not np.array_equal(given, tile.optical, equal_nan=True): return
+    raise FileError(path, 'opt_v2 equals the truth', 'the output of stage 2', remedy='it would teach and judge nothing')
 
 def with_stage2(tile:Tile,
                 folder,     # of stage-2 outputs, files of the same name
@@ -447,9 +460,7 @@ def with_stage2(tile:Tile,
         raise FileError(Path(folder)/f'{tile.name}.npz', 'there is no stage-2 output for this tile',
                         'a file of the same name', remedy='run stage 2 for it, or leave the tile out')
     given, notes = _stage2(path, read_npz(path), 'opt_v2', tile.valid, tile.hole, unit)
-    if tile.optical is not None and np.array_equal(given, tile.optical, equal_nan=True):
-        raise FileError(path, 'opt_v2 equals the truth', 'the output of stage 2',
-                        remedy='it would teach and judge nothing')
+    _not_the_truth(path, given, tile)
     about = tile.about | dict(given=f'stage 2: {path.name}')
     return _said_of_bias(replace(tile, given=given, notes=(*tile.notes, *notes), about=about))
 
@@ -469,10 +480,16 @@ def _said_of_bias(tile, most=.05):
 
 _FEW_DAYS = 3                     # within which fields mostly stay what they are [d]
 
+def _day(said):
+    "A day, as 2020-08-14, as the beginning of a time, or as the number 20200814."
+    text = re.sub(r'^(\d{4})(\d\d)(\d\d)(?=T|$)', r'\1-\2-\3', str(said))[:10]
+    if not re.fullmatch(r'\d{4}-\d\d-\d\d', text): raise ValueError(f'date {str(said)[:40]!r}')
+    return np.datetime64(text, 'D')
+
 def _apart(path, about):
     "A note where radar and camera saw the place on days that lie apart."
     if not about.get('s1_date') or not about.get('s2_date'): return []
-    try: days = [np.datetime64(str(about[k])[:10], 'D') for k in ('s1_date', 's2_date')]
+    try: days = [_day(about[k]) for k in ('s1_date', 's2_date')]
     except ValueError as e: raise FileError(path, f'{e}', 'dates like 2020-08-14', 'its JSON') from None
     n = int(abs(days[0] - days[1]).astype(int))
     return [f'radar and camera are {n} days apart: a field may have changed between'] if n > _FEW_DAYS else []
@@ -496,12 +513,16 @@ def read_tile(path,              # NPZ of the reference layout, with its JSON be
     notes += _apart(path, about)
     place = None
     if about.get('crs') and about.get('transform'): place = str(about['crs']), tuple(map(float, about['transform']))
+    elif about.get('crs') or about.get('transform'):
+        there, lost = ('crs', 'transform') if about.get('crs') else ('transform', 'crs')
+        notes.append(f'its JSON has {there} and no {lost}: where it lies is not known, and no GeoTIFF of it is written')
     tile = Tile(**fields | dict(about=about), name=path.stem, scene=scene_of(path.stem, about),
                 split=split_of(path, root, about), place=place, notes=tuple(notes))
     unit = about.get('optical_unit_found') or optical_unit
     if stage2 is not None: return with_stage2(tile, stage2, root, unit)
     if 'opt_v2' in arrays:
         given, more = _stage2(path, arrays, 'opt_v2', tile.valid, tile.hole, unit)
+        _not_the_truth(path, given, tile, tile.hole.any())
         about = about | dict(given='opt_v2 of the tile')
         return _said_of_bias(replace(tile, given=given, notes=(*tile.notes, *more), about=about))
     return proxy(tile, seed) if as_proxy else tile

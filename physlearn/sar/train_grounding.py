@@ -192,8 +192,15 @@ def check(self:GroundingRecipe):
     for path in filter(None, (self.data_dir, self.stage2_dir)):
         if not Path(path).is_dir(): raise FileError(path, 'is not a folder', 'a folder')
 
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd010s
+def _stamp(folder):
+    "What is in a folder of tiles now, so that files that have changed are read again."
+    files = [p for p in Path(folder or '').rglob('*.*') if p.suffix in ('.npz', '.json')] if folder else []
+    stats = ((p, p.stat()) for p in files if p.exists())
+    return tuple(sorted((str(p.resolve()), s.st_mtime_ns, s.st_size) for p, s in stats))
+
 @lru_cache(1)                       # data and judge ask for them
-def _tiles(folder, stage2, s1_unit, optical_unit, most, n, size, seed):
+def _tiles(stamp, folder, stage2, s1_unit, optical_unit, most, n, size, seed): # of both folders; as the options
     if folder is None: return synthetic(n, seed, size)
     found = read_tiles(folder, most, stage2=stage2, s1_unit=s1_unit, optical_unit=optical_unit)
     for note in found.notes: print(note)
@@ -202,14 +209,20 @@ def _tiles(folder, stage2, s1_unit, optical_unit, most, n, size, seed):
 @patch
 def sides(self:GroundingRecipe)->dict: # Tiles of train, val and test
     "Tiles of each side: those of one place on the same."
-    found = _tiles(self.data_dir, self.stage2_dir, self.s1_unit, self.optical_unit, self.max_samples, self.tiles,
+    stamp = tuple(_stamp(k) for k in (self.data_dir, self.stage2_dir))
+    found = _tiles(stamp, self.data_dir, self.stage2_dir, self.s1_unit, self.optical_unit, self.max_samples, self.tiles,
                    self.crop, self.seed)
     blind = [t.name for t in found if t.optical is None]
     if blind:
         raise FileError(self.data_dir, f'{blind[0]} has no optical picture', 'the truth of each tile, to learn from')
     sides = split_tiles(found, self.seed)
     for k in ('train', 'val'):
-        if not sides[k]: raise ValueError(f"{len(found)} tiles leave none for {k}: write \"split\" in their JSON")
+        if sides[k]: continue
+        scenes = {t.scene for t in found}
+        one = f', all of the scene {scenes.pop()}, which stays on one side' if len(scenes) == 1 and len(found) > 1 else ''
+        raise ValueError(f"{len(found)} tile{'s'*(len(found) > 1)}{one}, leave none for {k}: write \"split\" in their JSON")
+    hidden = [t.given is None or not t.declared or t.hole.any() for t in sides['train']]
+    if not any(hidden): raise ValueError(f'the masks of {len(hidden)} tiles hide nothing: there is nothing to learn')
     return sides
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb002
@@ -233,6 +246,9 @@ def _check_base(r):
 def continued(self:GroundingRecipe, said): # options of the command line, as text, by name
     "With a base, the network's options are those of it."
     base = said.get('base', self.base)
+    if base == 'None': # the weights of an adapted run, all of which learn
+        own = {k: getattr(type(self), k) for k in ('lora_rank', 'lora_alpha')}
+        return replace(self, base=None, **own)
     if base is None: return self
     of = open_recipe(base)
     if of.system != self.system: raise FileError(base, f'is a run of {of.system}', f'one of {self.system}')
@@ -316,7 +332,15 @@ def model(self:GroundingRecipe, sim):
 def begin(self:GroundingRecipe, model, start:Run):
     "Take over the weights of another run; adapters go into weights where this one has none."
     if not self.base: start = Run(start.path, start.recipe, model=whole(start.model))
+    elif start.recipe.system == self.system: _same_base(self, start)
     super(GroundingRecipe, self).begin(model, start)
+
+def _same_base(recipe, start):
+    "FileError where another run has no adapters of this base."
+    mine, theirs = recipe.base_run().path, start.recipe.base and start.recipe.base_run().path
+    if theirs and sha256(theirs/'model.safetensors') == sha256(mine/'model.safetensors'): return
+    found = f'adapts {theirs}' if theirs else 'has no adapters'
+    raise FileError(start.path, found, f'adapters of {mine}', remedy='begin without it, or give its own base')
 
 @patch
 def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
@@ -386,12 +410,14 @@ PAINTED = .05                   # of agreement beyond the truth's, from which ra
 def said_of_tiles(run:Run, tiles)->dict: # tensors of all tiles
     "What a run says of tiles: given, refined, without radar, with the radar of another place, and what its base says."
     parts, base = [], run.recipe.base_run().model if run.recipe.base else None
-    for b in whole_batches(run.recipe, tiles):
+    batches = list(whole_batches(run.recipe, tiles))
+    elsewhere = torch.cat([b['s1'] for b in batches]).roll(1, 0).split([len(b['s1']) for b in batches])
+    for b, s1 in zip(batches, elsewhere):
         r = run.model.refine(b, change=True)
-        wrong = run.model.refine(b | dict(s1=b['s1'].roll(1, 0))).mean
+        wrong = dict(wrong=run.model.refine(b | dict(s1=s1)).mean) if sum(map(len, elsewhere)) > 1 else {}
         low, high = run.model.interval(r) if not run.model.flow else (r.mean, r.mean)
         blind = r.mean if r.change is None else r.mean - r.change
-        said = dict(refined=r.mean, blind=blind, wrong=wrong, low=low, high=high, sd=r.sd, change=r.mean - blind)
+        said = wrong | dict(refined=r.mean, blind=blind, low=low, high=high, sd=r.sd, change=r.mean - blind)
         parts.append(b | said | (dict(base=base.refine(b).mean) if base else {}))
     return {k: torch.cat([p[k] for p in parts]) for k in parts[0]}
 
