@@ -32,7 +32,7 @@ def refined(run:Run, tile:Tile, fill=None)->dict: # (4,H,W) each: opt_v3, sd, lo
     def work(part):
         r = model.refine(part, change=True)
         return r.mean, r.sd, torch.zeros_like(r.mean) if r.change is None else r.change
-    mean, sd, change = by_windows(work, batch)
+    mean, sd, change = by_windows(work, batch, **model.windows)
     low, high = (mean, mean) if flow else model.interval(Refined(mean, sd, change))
     out = dict(opt_v3=mean, sd=sd, low90=low, high90=high, change=change)
     return {k: np.where(tile.valid, v[0].numpy(), np.nan).astype(np.float32) for k, v in out.items()}
