@@ -366,7 +366,8 @@ def check_defaults(guide, presets):
     of = {k: getattr(presets['guide'], v) for k, v in FLAG_OF.items()}
     of |= {f'--lora-{k}': getattr(presets['guide'], f'lora_{k}') for k in ('rank', 'alpha')}
     assert [signature(adapt).parameters[k].default for k in ('rank', 'alpha')] == [8, 16]
-    of['--pretrained'] = signature(terramind).parameters['pretrained'].default
+    of['--pretrained'] = presets['guide'].pretrained
+    assert signature(terramind).parameters['pretrained'].default is True
     assert {k: asked[k] for k in of} == of
     assert set(asked) - set(of) == {'--output-dir', '--num-workers', '--resume'}          # of these the page says what is otherwise
     weights = [float(v) for v in re.findall(r'[α-ω]=([\d.]+)', guide)]

@@ -427,12 +427,12 @@ def judge(run:Run, tiles=None, named='')->Judgement: # Tiles; None: those of the
     valid, inside = s['valid'][:,0].bool(), (s['valid'] * s['hole'])[:,0].bool()
     truth, radar = s['truth'], decode_s1(s['s1'])
     score = structure_scores(radar, truth, valid)
-    rows = []
+    rows, able = [], valid.flatten(1).float().mean(1) >= .5         # of less than half a square no score is made
     pictures = {'given': 'given', 'refined': 'refined', 'radar hidden': 'blind', 'radar of another place': 'wrong',
                 'by its base, without adapters': 'base'}
     for what, k in pictures.items():
         if k not in s: continue
-        beyond = structure_scores(radar, s[k], valid) - score
+        beyond = (structure_scores(radar, s[k], valid) - score)[able if able.any() else slice(None)]
         rows.append([what, psnr(s[k], truth, valid), psnr(s[k], truth, inside), 1e3*mae(s[k], truth, inside),
                      sam(s[k], truth, inside), float(beyond.mean()), 100*float((beyond > PAINTED).float().mean())])
     head = ['picture', 'PSNR [dB]', 'in holes [dB]', 'mean error in holes [1e-3]', 'spectral angle in holes [deg]',
@@ -440,7 +440,7 @@ def judge(run:Run, tiles=None, named='')->Judgement: # Tiles; None: those of the
     held = [] if run.model.flow else [_coverage(s, inside)]
     picture = Picture(lambda fig: draw_tiles(fig, s), 'Truth, given, refined, what radar has changed in the near '
                       'infrared, standard deviation', (9, 6))
-    caption = f'{len(tiles)} tiles of {name}'
+    caption = f"{len(tiles)} tile{'s'*(len(tiles) > 1)} of {name}"
     numbers = {'judged by': caption} | dict(psnr=rows[1][1], psnr_holes=rows[1][2], psnr_holes_without_radar=rows[2][2])
     return Judgement([dict(caption=caption, head=head, rows=rows), *held], dict(tiles=picture), numbers, caption)
 
@@ -468,6 +468,6 @@ def draw_tiles(fig, s, most=4):
         change = axs[i][3].imshow(s['change'][i,3], cmap='RdBu', vmin=-reach, vmax=reach)
         sd = axs[i][4].imshow(s['sd'][i,3])
         for ax, im in zip(axs[i][3:], (change, sd)): fig.colorbar(im, ax=ax, shrink=.7, label='[-]')
-    titles = 'truth', 'given', 'refined', 'change by radar', 'sd'
+    titles = 'truth', 'given', 'refined', 'change by radar, nir', 'sd, nir'
     for ax, title in zip(axs[0], titles): ax.set_title(title, fontsize=9)
     for ax in axs.flat: ax.set(xticks=[], yticks=[])
