@@ -16,7 +16,7 @@ from physlearn.sar.synthetic import holes, synthetic
 from physlearn.sar.terms import gaussian_nll, lpips_term
 from physlearn.sar.tiles import (S1_KEYS, S2_KEYS, clear_bias, crop, read_tile, read_tiles, rgb, scene_of, split_tiles,
                                  to_gamma0, write_tile)
-from physlearn.sar.train_grounding import grounding_recipe
+from physlearn.sar.train_grounding import arrays_of, grounding_recipe
 from physlearn.train import fit_stages
 
 KINDS = {
@@ -432,18 +432,19 @@ def test_remedies_are_of_the_caller(tmp_path):
     with pytest.raises(FileError, match='opt_v2: values around 900'): read_tile(written(tmp_path/'b.npz', counts))
 
 def test_what_stands_in_a_hole(tmp_path):
-    "Cloud, or zeros, where a filled hole is expected, is said; a filled hole and a network's answer are not."
-    def read(f):
+    "Cloud, zeros or a filled hole: what a mask hides is no picture, and a network is shown the mean of what is clear."
+    def shown(f, **more):
         t = holes(synthetic(1, 3, 40)[0], seed=1)
         t.given[:,t.hole] = f(t)
         write_tile(t, tmp_path/'a.npz')
-        return [n for n in read_tile(tmp_path/'a.npz').notes if 'in the hole' in n]
-    assert read(lambda t: t.given[:,t.hole]) == [] and read(lambda t: t.optical[:,t.hole] + .02) == []
-    assert 'unlike the clear pixels' in read(lambda t: np.full((4, t.hole.sum()), .7))[0]
-    assert 'empty' in read(lambda t: np.zeros((4, t.hole.sum())))[0]
+        return arrays_of(read_tile(tmp_path/'a.npz'), **more)['given']
+    ways = [lambda t: t.given[:,t.hole], lambda t: np.full((4, t.hole.sum()), .7), lambda t: np.zeros((4, t.hole.sum())),
+            lambda t: np.full((4, t.hole.sum()), np.nan)]
+    for f in ways[1:]: np.testing.assert_allclose(shown(f), shown(ways[0]), atol=1e-6)
+    assert np.abs(shown(ways[1], fill='given') - shown(ways[0])).max() > .5
 
 def test_cloud_of_a_scene(tmp_path):
-    "What a cloud mask hides of a picture is cloud, not picture: it comes as the mean of what is clear."
+    "Likewise of a scene; where all of it is hidden, the mean of pictures at large is shown."
     pytest.importorskip('rasterio')
     from physlearn.sar.scene_files import scene_tile, write_picture
     from physlearn.sar.tiles import OPTICAL_MEAN
@@ -453,11 +454,11 @@ def test_cloud_of_a_scene(tmp_path):
         write_picture(tmp_path/'s2.tif', np.where(cloud, .7, t.optical), place)
         write_picture(tmp_path/f'{name}.tif', 100.*cloud, place, dict(probability='%'))
         tile = scene_tile(tmp_path/'s1.tif', given=tmp_path/'s2.tif', cloud=tmp_path/f'{name}.tif', encoding='percent')
-        clear = ~cloud[0]
+        clear, given = ~cloud[0], arrays_of(tile)['given']
         np.testing.assert_array_equal(tile.hole, cloud[0])
-        np.testing.assert_array_equal(tile.given[:,clear], t.optical[:,clear])
+        np.testing.assert_array_equal(given[:,clear], t.optical[:,clear])
         expected = t.optical[:,clear].mean(1) if clear.any() else np.array(OPTICAL_MEAN)
-        np.testing.assert_allclose(tile.given[:,tile.hole], np.tile(expected[:,None], (1, tile.hole.sum())), atol=1e-6)
+        np.testing.assert_allclose(given[:,tile.hole], np.tile(expected[:,None], (1, tile.hole.sum())), atol=1e-6)
 
 # ------------------------------------------------------------------------------------------------ what networks get wrong
 

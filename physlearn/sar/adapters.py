@@ -203,6 +203,7 @@ def token_features(encoder)->int: # of a token
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap013c
 class OnEncoder(Grounder):
     "A `Grounder` that sees an encoder's tokens beside the picture; of the encoder, adapters learn."
+    windows = dict(size=256, overlap=96)        # of large pictures: they begin at multiples of a patch
     def __init__(self,
                  encoder,           # dict of S1GRD (B,2,H,W), S2L2A (B,4,H,W) -> list of tokens (B,N,features)
                  rank=8, alpha=16, targets=('qkv', 'proj'), # adapters; rank 0: the encoder stays as it is

@@ -25,7 +25,7 @@ SOURCES = dict(nodata=0, observed=1, radar=2, guessed=3)
 LEAST_SIDE = 8                  # of what a network refines [px]
 
 @torch.no_grad()
-def refined(run:Run, tile:Tile, fill=None)->dict: # (4,H,W) each: opt_v3, sd, change; low90 and high90 but of a flow, which has none
+def refined(run:Run, tile:Tile, fill=None)->dict: # (4,H,W) each: opt_v3, sd, change; low90, high90 of what is no flow
     "What a run says of a tile of any size; `fill` is that of the recipe if None."
     if min(tile.shape) < LEAST_SIDE:
         raise ValueError(f'{tile.name}: {tile.shape[0]} x {tile.shape[1]} px; expected {LEAST_SIDE} px or more')
@@ -36,7 +36,7 @@ def refined(run:Run, tile:Tile, fill=None)->dict: # (4,H,W) each: opt_v3, sd, ch
     def work(part):
         r = model.refine(part, change=True)
         return r.mean, r.sd, torch.zeros_like(r.mean) if r.change is None else r.change
-    mean, sd, change = by_windows(work, batch)
+    mean, sd, change = by_windows(work, batch, **model.windows)
     out = dict(opt_v3=mean, sd=sd, change=change)
     if not flow: out |= zip(('low90', 'high90'), model.interval(Refined(mean, sd, change)))
     return {k: np.where(tile.valid, v[0].numpy(), np.nan).astype(np.float32) for k, v in out.items()}
