@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 from ..files import FileError
 from ..images import all_blocks, import_rasterio, map_file, open_image, windows
-from .tiles import (OPTICAL_MEAN, Tile, Tiles, check_tiles, decibels, optical_doubts, optical_unit_of,
+from .tiles import (Tile, Tiles, check_tiles, decibels, optical_doubts, optical_unit_of,
                                  radar_doubts, reflectances, s1_unit_of)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0007
