@@ -478,9 +478,9 @@ def _coverage(s, inside):
         width = (s['high'] - s['low'])[:,k][inside].mean()
         rows.append([band, 100*float(held[:,k][inside].float().mean()), float(width), 90.])
     head = ['band', 'hold [%]', 'width [-]', 'should hold [%]']
-    off = [f'{r[0]} {r[1]:.0f} %' for r in rows if abs(r[1] - 90) > 5]
-    note = f"They do not hold as they should: {', '.join(off)}. They were measured on the tiles of validation; these " \
-           'are others, or too few' if off else ''
+    off = [f"{r[0]} are too {'short' if r[1] < 90 else 'long'}" for r in rows if abs(r[1] - 90) > 5]
+    note = f"Those of {', '.join(off)}: they were measured on the tiles of validation; these are other land, or few" \
+           if off else ''
     return dict(caption='Intervals of 90 % inside of holes', head=head, rows=rows, note=note)
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014d
