@@ -353,6 +353,10 @@ def begin(self:GroundingRecipe, model, start:Run):
     "Take over the weights of another run; adapters go into weights where this one has none."
     if not self.base: start = Run(start.path, start.recipe, model=whole(start.model))
     elif start.recipe.system == self.system: _same_base(self, start)
+    of = getattr(start.model, 'base_hash', lambda: None)()
+    if of and self.network == 'terramind' and of != model.base_hash():
+        raise FileError(start.path, f'adapts an encoder with SHA-256 {of[:12]}...', f'{model.base_hash()[:12]}...',
+                        remedy='say --pretrained as it was said there')
     super(GroundingRecipe, self).begin(model, start)
 
 def _same_base(recipe, start):
