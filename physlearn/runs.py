@@ -405,7 +405,8 @@ def _told_to_resume(out):
 
 def _learning(model):
     "How much of a network learns, where a part is frozen."
-    some, every = sum(p.numel() for p in model.parameters() if p.requires_grad), sum(p.numel() for p in model.parameters())
+    every = sum(p.numel() for p in model.parameters())
+    some = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return '' if some == every else f'; {some:,} of {every:,} parameters learn ({100*some/every:.1f} %)'
 
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):

@@ -194,6 +194,7 @@ def check(self:GroundingRecipe):
     for path in filter(None, (self.data_dir, self.stage2_dir)):
         if not Path(path).is_dir(): raise FileError(path, 'is not a folder', 'a folder')
 
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd010t
 @lru_cache(1)                       # data and judge ask for them
 def _tiles(folder, stage2, s1_unit, optical_unit, most, n, size, seed):
     if folder is None: return synthetic(n, seed, size)
@@ -216,7 +217,7 @@ def sides(self:GroundingRecipe)->dict: # Tiles of train, val and test
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb002
 ENCODER = 'terramind_v1_base'
-BASE, OF_BASE = 'base.json', ('network', 'width', 'timesteps', 'sar')        # options that are the base's
+BASE, OF_BASE = 'base.json', ('network', 'width', 'timesteps', 'sar')   # options that are the base's
 GroundingRecipe.kept = property(lambda self: (BASE,) if self.base or self.network == 'terramind' else ())
 
 def _check_base(r):
@@ -227,8 +228,9 @@ def _check_base(r):
     if r.network == 'terramind' and r.base is not None:
         raise ValueError(f"base={r.base!r}: the base of network terramind is its encoder; leave one of them out")
     if r.base is None:
-        if idle and r.network != 'terramind': raise ValueError(f"{idle[0]}={getattr(r, idle[0])!r}: without a base nothing has adapters; leave it "
-                                  "out, or give --base RUN")
+        if idle and r.network != 'terramind':
+            raise ValueError(f"{idle[0]}={getattr(r, idle[0])!r}: without a base nothing has adapters; leave it out, or "
+                             "give --base RUN")
         return
     of = r.base_run().recipe
     for k in OF_BASE:
@@ -246,6 +248,12 @@ def continued(self:GroundingRecipe, said): # options of the command line, as tex
     return replace(self, base=base, **{k: getattr(of, k) for k in OF_BASE})
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb003
+def _same_base(told, path, now, remedy):
+    "FileError where the weights of a base are not those that were adapted."
+    if told and told['sha256'] != now:
+        raise FileError(path, f'has other weights, SHA-256 {now[:12]}...',
+                        f"{told['sha256'][:12]}..., which were adapted", remedy=remedy)
+
 @patch
 def base_run(self:GroundingRecipe)->Run:
     "The run that is adapted; FileError where it is gone, or is another one now."
@@ -257,15 +265,14 @@ def base_run(self:GroundingRecipe)->Run:
                         remedy=f'put it there, or beside {home}' if home else 'give the folder of a run')
     run = Run.load(path, system=self.system)
     told = read_json(home/BASE) if home and (home/BASE).exists() else None
-    if told and told['sha256'] != (now := sha256(path/'model.safetensors')):
-        raise FileError(path, f'has other weights, SHA-256 {now[:12]}...', f"{told['sha256'][:12]}..., which were adapted",
-                        remedy='bring back the run that it was')
+    _same_base(told, path, sha256(path/'model.safetensors'), 'bring back the run that it was')
     return run
 
 @patch
 def write_kept(self:GroundingRecipe, out):
     "Name the base: its adapters are of no use without it."
-    if self.network == 'terramind': write_json(Path(out)/BASE, dict(name=ENCODER, sha256=_encoder(self).base_hash()))
+    if self.network == 'terramind':
+        write_json(Path(out)/BASE, dict(name=ENCODER, sha256=_encoder(self).base_hash()))
     if not self.base: return
     run = self.base_run()
     write_json(Path(out)/BASE, dict(name=run.name, sha256=sha256(run.path/'model.safetensors')))
@@ -275,9 +282,7 @@ def _encoder(r):
     net = OnEncoder(terramind(ENCODER, r.pretrained), r.lora_rank, r.lora_alpha, width=r.width, sar=r.sar,
                     lose_sar=r.lose_sar)
     told = read_json(Path(r.home)/BASE) if r.home and (Path(r.home)/BASE).exists() else None
-    if told and told['sha256'] != (now := net.base_hash()):
-        raise FileError(ENCODER, f'has other weights, SHA-256 {now[:12]}...', f"{told['sha256'][:12]}..., which were adapted",
-                        remedy='take the version of its weights that this run was made with')
+    _same_base(told, ENCODER, net.base_hash(), 'take the version of its weights that this run was made with')
     return net
 
 @patch
@@ -348,6 +353,7 @@ def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
         return TileRows(tiles[k], self.crop, k == 'train', self.damage, self.seed, flow, fill)
     return file_dls(source, self.batch_size, self.seed, device)
 
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011l
 def flow_error(out, batch): return out['error']
 
 @patch
