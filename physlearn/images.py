@@ -74,6 +74,16 @@ def overlapping(height:int, width:int, # of the image [px]
         return [round(k*(n - size)/(many - 1)) for k in range(many)]
     return [(i, j, min(size, height), min(size, width)) for i in firsts(height) for j in firsts(width)]
 
+# %% ../nbs/00_core/01b_images.ipynb #imgs0010
+@contextmanager
+def _no_room(path):
+    "What GDAL says of a full disk, as a sentence."
+    import rasterio
+    try: yield
+    except rasterio.errors.RasterioError as e:
+        why = ' '.join(f'{e.__cause__ or e}'.split())[:120]
+        raise FileError(path, f'cannot be written ({why})', remedy='make room, or write elsewhere') from None
+
 # %% ../nbs/00_core/01b_images.ipynb #imgs0011
 _CREATE = dict(driver='GTiff', dtype='float32', nodata=np.nan, tiled=True, blockxsize=512, blockysize=512,
                BIGTIFF='IF_SAFER', interleave='band')
@@ -104,9 +114,12 @@ def map_file(path,       # to write
             with rasterio.open(draft, 'w', **how) as f:
                 f.descriptions = [f"{k} [{u or '-'}]" for k, u in units.items()]
                 f.units = [u or '-' for u in units.values()]
-                yield lambda v, w: f.write(kept(v), window=rasterio.windows.Window(w[1], w[0], w[3], w[2]))
+                def write(v, w):
+                    with _no_room(path): f.write(kept(v), window=rasterio.windows.Window(w[1], w[0], w[3], w[2]))
+                yield write
                 f.update_tags(**tags)
-            with rasterio.open(draft, 'r+') as f: f.build_overviews(smaller, rasterio.enums.Resampling.nearest)
-            rasterio.shutil.copy(draft, tmp, driver='COG', compress='DEFLATE', level='1', predictor='YES',
-                                 overviews='AUTO', bigtiff='IF_SAFER')
+            with _no_room(path):
+                with rasterio.open(draft, 'r+') as f: f.build_overviews(smaller, rasterio.enums.Resampling.nearest)
+                rasterio.shutil.copy(draft, tmp, driver='COG', compress='DEFLATE', level='1', predictor='YES',
+                                     overviews='AUTO', bigtiff='IF_SAFER')
         finally: draft.unlink(missing_ok=True)

@@ -346,7 +346,10 @@ def load(cls:Run, path, device='cpu', system=None)->Run:
                         remedy='line lists or ranges have changed since')
     model = recipe.model(sim)
     lent = {k: v for k, v in model.state_dict().items() if k in recipe.lent(model)}
-    model.load_state_dict(lent | load_file(path/'model.safetensors'), strict=True)
+    try: model.load_state_dict(lent | load_file(path/'model.safetensors'), strict=True)
+    except RuntimeError as e:
+        raise FileError(path/'model.safetensors', f"its weights do not fit ({' '.join(str(e).split())[:160]})",
+                        'those of the network that its recipe makes', remedy='was it made by another version?') from None
     return cls(path, recipe, sim, model.to(device).eval())
 
 # %% ../nbs/00_core/07_runs.ipynb #d76a9aed
@@ -405,7 +408,8 @@ def _told_to_resume(out):
 
 def _learning(model):
     "How much of a network learns, where a part is frozen."
-    some, every = sum(p.numel() for p in model.parameters() if p.requires_grad), sum(p.numel() for p in model.parameters())
+    every = sum(p.numel() for p in model.parameters())
+    some = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return '' if some == every else f'; {some:,} of {every:,} parameters learn ({100*some/every:.1f} %)'
 
 def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evaluate=True, said=''):

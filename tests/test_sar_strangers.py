@@ -1,6 +1,9 @@
 "What people give who know nothing of Earth observation: wrong masks, names, bands, bases; what is said, and what is not written."
 import json
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
@@ -10,7 +13,7 @@ from safetensors.torch import load_file
 from physlearn.cli import main
 from physlearn.files import FileError
 from physlearn.params import uniforms
-from physlearn.runs import Run
+from physlearn.runs import Run, sha256
 from physlearn.sar.scenes import refined
 from physlearn.sar.synthetic import holes, synthetic
 from physlearn.sar.tiles import crop, read_tile, read_tiles, scene_of, split_tiles, write_tile
@@ -224,6 +227,37 @@ def test_beginning_with_adapters(here, capsys):
     whole, adapted = Run.load('whole'), Run.load('runs/ad')
     assert whole.recipe.base is None and whole.recipe.lora_rank == 8
     assert np.allclose(refined(whole, TILES[0])['opt_v3'], refined(adapted, TILES[0])['opt_v3'], atol=1e-5)
+
+def test_a_run_of_an_earlier_version(here):
+    "Its intervals reach as far as they did; weights that do not fit are a sentence."
+    recipe = grounding_recipe('quick', width=4)
+    net = recipe.model(None)
+    state = net.state_dict() | dict(reach=torch.tensor([1., 2., 3., 4.]))
+    net.load_state_dict(state)
+    assert (net.reach == torch.tensor([1., 2., 3., 4.])[:,None]).all() and net.reach.shape == (4, 4)
+    shutil.copytree('runs/a', 'odd')
+    about = json.loads(Path('odd/recipe.json').read_text())
+    about['options']['width'] = 12
+    Path('odd/recipe.json').write_text(json.dumps(about))
+    sums = json.loads(Path('odd/manifest.json').read_text())
+    Path('odd/manifest.json').write_text(json.dumps(sums | {'recipe.json': sha256('odd/recipe.json')}))
+    with pytest.raises(FileError, match='do not fit'): Run.load('odd')
+
+def test_parts_larger_than_tiles(here, capsys):
+    "They would be filled up by repetition."
+    for t, side in zip(TILES, ('train', 'val', 'test')): folder(f'tiles/{side}', [replace(t, split=side)])
+    assert 'crop=400' in told(capsys, 'train sar quick --gpus 0 --crop 400 --data-dir tiles --out run', 2)
+
+LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); from physlearn.cli import main; "
+
+@pytest.mark.parametrize('words', ('simulate sar out --n 2 --size 128', 'simulate sar out --scene --size 128',
+                                   'cut sar scene/S2.tif --radar scene/S1.tif --size 48 --out out'))
+def test_a_full_disk(here, words):
+    "One sentence, and nothing half written."
+    done = subprocess.run([sys.executable, '-c', LIMITED + f'raise SystemExit(main({words.split()!r}))'],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and 'cannot be written' in done.stderr and 'make room' in done.stderr, done.stderr
+    assert 'pyx' not in done.stderr and not Path('out').exists()
 
 # ---- scenes
 

@@ -7,6 +7,7 @@ __all__ = ['LEAST_COMPARED', 'PLACE', 'sar', 'Folder', 'large_enough', 'AgreeTil
            'OfRun', 'GroundTiles', 'ShowTiles', 'EvaluateTiles', 'CutScene', 'SimulateTiles']
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0003
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,10 +117,10 @@ def said_of_scene(words, *pictures): # of `OfScene.scene`; files
 def filled_whole(path):
     "A new or empty folder while it is filled; where that fails, nothing stays in it."
     was = path.is_dir()
-    path.mkdir(exist_ok=True)
+    path.mkdir(parents=True, exist_ok=True)
     try: yield path
     except BaseException:                                         # an interruption, too
-        for f in path.iterdir(): f.unlink()
+        for f in path.iterdir(): shutil.rmtree(f) if f.is_dir() else f.unlink()
         if not was: path.rmdir()
         raise
 
@@ -291,11 +292,12 @@ class SimulateTiles:
                     raise ValueError(f'{k}={getattr(self, k)}: belongs to tiles, and --scene writes one scene with clouds; '
                                      'leave it out')
             return self._scene(out)
-        for i, t in enumerate(bar(synthetic(self.n, self.seed, self.size, self.looks))):
-            side = 'val' if i % 10 == 8 else 'test' if i % 10 == 9 else 'train'
-            (output_folder(self.out)/side).mkdir(exist_ok=True)
-            if self.holes: t = holes(t, seed=self.seed, number=i)
-            write_tile(replace(t, split=side), out/side/f'{t.name}.npz')
+        with filled_whole(out):
+            for i, t in enumerate(bar(synthetic(self.n, self.seed, self.size, self.looks))):
+                side = 'val' if i % 10 == 8 else 'test' if i % 10 == 9 else 'train'
+                (out/side).mkdir(exist_ok=True)
+                if self.holes: t = holes(t, seed=self.seed, number=i)
+                write_tile(replace(t, split=side), out/side/f'{t.name}.npz')
         print(f"wrote {self.n} tile{'s'*(self.n > 1)} of {self.size} x {self.size} pixels to {out}")
 
     def _scene(self, out):

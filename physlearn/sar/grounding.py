@@ -214,6 +214,13 @@ def for_export(self:Grounder)->tuple: # as `Run.export_onnx` takes it: module, i
     module.axes = {k: {2: 'height', 3: 'width'} for k in (*inputs, *outputs)}
     return module, inputs, outputs
 
+@patch
+def _load_from_state_dict(self:Grounder, state, prefix, *rest):
+    "A run of an earlier version has one reach for all bands."
+    name = f'{prefix}reach'
+    if name in state and state[name].ndim == 1: state[name] = state[name][:,None].repeat(1, 4)
+    super(Grounder, self)._load_from_state_dict(state, prefix, *rest)
+
 # %% ../../nbs/40_sar/43_grounding.ipynb #gnet0014
 def by_windows(work,          # batch -> tuple of (1,c,h,w)
                batch:dict,    # of one picture: tensors (1,C,H,W), others are handed on

@@ -121,7 +121,7 @@ def scene_mean(picture, cloud, encoding, optical_unit, optical_bands=None, dilat
     thin = Grid(grid.crs, (a*step[1], b*step[0], c, d*step[1], e*step[0], f), x.shape[1:])
     hole, gone = mask_on(cloud, thin, encoding, dilate=0 if dilate == 0 else max(1, round(dilate/step.max())))
     clear = np.isfinite(x).all(0) & ~hole & ~gone
-    if not clear.any(): raise FileError(picture, 'has no clear pixel beside the clouds', 'a picture that is partly clear')
+    if not clear.any(): raise FileError(picture, 'has no clear pixel', 'a picture that is clear in part')
     return x[:,clear].mean(1)
 
 # %% ../../nbs/40_sar/44b_scenes.ipynb #scnw0009

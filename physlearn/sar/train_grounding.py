@@ -217,6 +217,9 @@ def sides(self:GroundingRecipe)->dict: # Tiles of train, val and test
     blind = [t.name for t in found if t.optical is None]
     if blind:
         raise FileError(self.data_dir, f'{blind[0]} has no optical picture', 'the truth of each tile, to learn from')
+    largest = max(max(t.shape) for t in found)
+    if self.crop > 2*largest:
+        raise ValueError(f'crop={self.crop}: the largest of the tiles has {largest} px; expected {2*largest} or less')
     sides = split_tiles(found, self.seed)
     for k in ('train', 'val'):
         if sides[k]: continue
@@ -229,7 +232,7 @@ def sides(self:GroundingRecipe)->dict: # Tiles of train, val and test
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb002
 ENCODER = 'terramind_v1_base'
-BASE, OF_BASE = 'base.json', ('network', 'width', 'timesteps', 'sar')        # options that are the base's
+BASE, OF_BASE = 'base.json', ('network', 'width', 'timesteps', 'sar')   # options that are the base's
 GroundingRecipe.kept = property(lambda self: (BASE,) if self.base or self.network == 'terramind' else ())
 
 def _check_base(r):
@@ -240,8 +243,9 @@ def _check_base(r):
     if r.network == 'terramind' and r.base is not None:
         raise ValueError(f"base={r.base!r}: the base of network terramind is its encoder; leave one of them out")
     if r.base is None:
-        if idle and r.network != 'terramind': raise ValueError(f"{idle[0]}={getattr(r, idle[0])!r}: without a base nothing has adapters; leave it "
-                                  "out, or give --base RUN")
+        if idle and r.network != 'terramind':
+            raise ValueError(f"{idle[0]}={getattr(r, idle[0])!r}: without a base nothing has adapters; leave it out, or "
+                             "give --base RUN")
         return
     of = r.base_run().recipe
     for k in OF_BASE:
@@ -262,6 +266,12 @@ def continued(self:GroundingRecipe, said): # options of the command line, as tex
     return replace(self, base=base, **{k: getattr(of, k) for k in OF_BASE})
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb003
+def _same_base(told, path, now, remedy):
+    "FileError where the weights of a base are not those that were adapted."
+    if told and told['sha256'] != now:
+        raise FileError(path, f'has other weights, SHA-256 {now[:12]}...',
+                        f"{told['sha256'][:12]}..., which were adapted", remedy=remedy)
+
 @patch
 def base_run(self:GroundingRecipe)->Run:
     "The run that is adapted; FileError where it is gone, or is another one now."
@@ -273,15 +283,14 @@ def base_run(self:GroundingRecipe)->Run:
                         remedy=f'put it there, or beside {home}' if home else 'give the folder of a run')
     run = Run.load(path, system=self.system)
     told = read_json(home/BASE) if home and (home/BASE).exists() else None
-    if told and told['sha256'] != (now := sha256(path/'model.safetensors')):
-        raise FileError(path, f'has other weights, SHA-256 {now[:12]}...', f"{told['sha256'][:12]}..., which were adapted",
-                        remedy='bring back the run that it was')
+    _same_base(told, path, sha256(path/'model.safetensors'), 'bring back the run that it was')
     return run
 
 @patch
 def write_kept(self:GroundingRecipe, out):
     "Name the base: its adapters are of no use without it."
-    if self.network == 'terramind': write_json(Path(out)/BASE, dict(name=ENCODER, sha256=_encoder(self).base_hash()))
+    if self.network == 'terramind':
+        write_json(Path(out)/BASE, dict(name=ENCODER, sha256=_encoder(self).base_hash()))
     if not self.base: return
     run = self.base_run()
     write_json(Path(out)/BASE, dict(name=run.name, sha256=sha256(run.path/'model.safetensors')))
@@ -291,9 +300,7 @@ def _encoder(r):
     net = OnEncoder(terramind(ENCODER, r.pretrained), r.lora_rank, r.lora_alpha, width=r.width, sar=r.sar,
                     lose_sar=r.lose_sar)
     told = read_json(Path(r.home)/BASE) if r.home and (Path(r.home)/BASE).exists() else None
-    if told and told['sha256'] != (now := net.base_hash()):
-        raise FileError(ENCODER, f'has other weights, SHA-256 {now[:12]}...', f"{told['sha256'][:12]}..., which were adapted",
-                        remedy='take the version of its weights that this run was made with')
+    _same_base(told, ENCODER, net.base_hash(), 'take the version of its weights that this run was made with')
     return net
 
 @patch
@@ -352,20 +359,21 @@ def model(self:GroundingRecipe, sim):
 def begin(self:GroundingRecipe, model, start:Run):
     "Take over the weights of another run; adapters go into weights where this one has none."
     if not self.base: start = Run(start.path, start.recipe, model=whole(start.model))
-    elif start.recipe.system == self.system: _same_base(self, start)
+    elif start.recipe.system == self.system: _adapts_same(self, start)
     of = getattr(start.model, 'base_hash', lambda: None)()
     if of and self.network == 'terramind' and of != model.base_hash():
         raise FileError(start.path, f'adapts an encoder with SHA-256 {of[:12]}...', f'{model.base_hash()[:12]}...',
                         remedy='say --pretrained as it was said there')
     super(GroundingRecipe, self).begin(model, start)
 
-def _same_base(recipe, start):
+def _adapts_same(recipe, start):
     "FileError where another run has no adapters of this base."
     mine, theirs = recipe.base_run().path, start.recipe.base and start.recipe.base_run().path
     if theirs and sha256(theirs/'model.safetensors') == sha256(mine/'model.safetensors'): return
     found = f'adapts {theirs}' if theirs else 'has no adapters'
     raise FileError(start.path, found, f'adapters of {mine}', remedy='begin without it, or give its own base')
 
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011d
 @patch
 def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
     "Parts of tiles of training and validation."
@@ -376,6 +384,7 @@ def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
         return TileRows(tiles[k], self.crop, k == 'train', self.damage, self.seed, flow, fill)
     return file_dls(source, self.batch_size, self.seed, device)
 
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011l
 def flow_error(out, batch): return out['error']
 
 @patch
