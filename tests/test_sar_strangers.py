@@ -170,6 +170,12 @@ def test_one_scene_cannot_be_divided(here, capsys):
     said = told(capsys, 'train sar quick --gpus 0 --data-dir tiles --out run', 2)
     assert '3 tiles, all of the scene vienna' in said and 'split' in said
 
+def test_a_folder_without_a_name(here, capsys):
+    "As of a variable of the shell that is not set: not all that lies here."
+    folder('tiles', TILES[:1])
+    for words in (['ground', 'runs/a', ''], ['agree', 'sar', ''], ['evaluate', 'runs/a', '--data-dir', '']):
+        assert main(words) == 2 and 'without a name' in capsys.readouterr().err
+
 def test_tiles_that_have_changed_are_read_again(here):
     "Within one session, too."
     for t, side in zip(TILES, ('train', 'val', 'test')): folder(f'tiles/{side}', [replace(t, split=side)])

@@ -178,7 +178,7 @@ class GroundTiles(OfRun, OfScene):
     def run(self):
         "Load, read, refine, write."
         run, out = Run.load(self.folder, system='sar'), output_folder(self.out, make=False, new=True)
-        if not Path(self.tiles_dir).is_dir():
+        if self.tiles_dir and not Path(self.tiles_dir).is_dir():
             regular_file(self.tiles_dir)
             return self._whole(run, out)
         if said := [k for k in ('radar', 'cloud', 'encoding', 'dilate', 's1_bands', 'optical_bands') if getattr(self, k)]:

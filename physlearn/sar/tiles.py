@@ -619,6 +619,7 @@ def read_tiles(folder,      # of NPZ files, at any depth
               )->Tiles:
     "All tiles of a folder; `notes` say what was found, and what concerns several of them."
     root = Path(folder)
+    if not str(folder): raise ValueError("a folder of tiles without a name: expected one, like tiles")
     if not root.is_dir(): raise FileError(root, 'is not a folder', 'a folder of tiles')
     paths = sorted(root.rglob('*.npz'), key=lambda p: p.relative_to(root).parts)
     if not paths: raise FileError(root, 'holds no .npz file', 'a folder of tiles', remedy='is this the right folder?')
