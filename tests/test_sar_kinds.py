@@ -16,7 +16,7 @@ from physlearn.sar.synthetic import holes, synthetic
 from physlearn.sar.terms import gaussian_nll, lpips_term
 from physlearn.sar.tiles import (S1_KEYS, S2_KEYS, clear_bias, crop, read_tile, read_tiles, rgb, scene_of, split_tiles,
                                  to_gamma0, write_tile)
-from physlearn.sar.train_grounding import arrays_of, grounding_recipe
+from physlearn.sar.train_grounding import arrays_of, damaged, grounding_recipe
 from physlearn.train import fit_stages
 
 KINDS = {
@@ -442,6 +442,16 @@ def test_what_stands_in_a_hole(tmp_path):
             lambda t: np.full((4, t.hole.sum()), np.nan)]
     for f in ways[1:]: np.testing.assert_allclose(shown(f), shown(ways[0]), atol=1e-6)
     assert np.abs(shown(ways[1], fill='given') - shown(ways[0])).max() > .5
+
+def test_truth_under_cloud():
+    "A mask without a picture to be refined is one of the truth: what it hides is not learned from, nor judged by."
+    t = synthetic(1, 3, 40)[0]
+    cloud = np.arange(1600).reshape(40, 40) % 40 < 9
+    cloudy = replace(t, optical=np.where(cloud, .9, t.optical).astype(np.float32), hole=cloud)
+    for how in ('holes', 'noise', 'blur'):
+        made = damaged(cloudy, how, 0, 0)
+        a = arrays_of(made)
+        assert not made.valid[cloud].any() and made.valid[~cloud].all() and np.abs(a['given']).max() < .89
 
 def test_cloud_of_a_scene(tmp_path):
     "Likewise of a scene; where all of it is hidden, the mean of pictures at large is shown."

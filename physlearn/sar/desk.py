@@ -52,6 +52,7 @@ def large_enough(folder, tiles, least):
             raise FileError(folder, f'{t.name} has {t.shape[0]} x {t.shape[1]} px', f'tiles of {least} px or more',
                             remedy=f'{why}cut larger tiles, or take it away')
 
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0006a
 @dataclass(kw_only=True)
 class AgreeTiles(Folder):
     "Say of each tile whether its picture shows what its radar saw, beside what wrong pairs have by chance."
@@ -72,8 +73,8 @@ class AgreeTiles(Folder):
                          int(a.painted)])
         names = ('tile', 'score', 'chance', 'chance_sd', 'z', 'p', 'auc', 'offset_y [px]', 'offset_x [px]', 'paired',
                  'painted')
-        print(f"{sum(r[-2] for r in rows)} of {len(rows)} pairs share edges: they score more than 95 % of the wrong pairs, "
-              "however few these are (p is never below one over their number)")
+        print(f"{sum(r[-2] for r in rows)} of {len(rows)} pairs share edges: they score more than 95 % of the wrong "
+              "pairs, however few these are (p is never below one over their number)")
         if self.out:
             write_table(self.out, dict(zip(names, map(list, zip(*rows)))))
             print('wrote', self.out)
@@ -167,6 +168,7 @@ def _one(run, tile, out):
     supported = 100*(said['source'] == SOURCES['radar']).sum()/max(inside.sum(), 1)
     return [tile.name, 100*inside.mean(), supported, sd, error, a.score, int(a.painted)]
 
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk008h
 @dataclass(kw_only=True)
 class GroundTiles(OfRun, OfScene):
     "Refine the pictures of a folder, or a scene, with a run: NPZ, and GeoTIFF where a picture has a place."
@@ -181,7 +183,8 @@ class GroundTiles(OfRun, OfScene):
         if self.tiles_dir and not Path(self.tiles_dir).is_dir():
             regular_file(self.tiles_dir)
             return self._whole(run, out)
-        if said := [k for k in ('radar', 'cloud', 'encoding', 'dilate', 's1_bands', 'optical_bands') if getattr(self, k)]:
+        of_scene = 'radar', 'cloud', 'encoding', 'dilate', 's1_bands', 'optical_bands'
+        if said := [k for k in of_scene if getattr(self, k)]:
             raise ValueError(f"--{said[0].replace('_', '-')} belongs to a scene, and {self.tiles_dir} is a folder of "
                              "tiles: leave it out")
         tiles = self.tiles(self.tiles_dir, run.recipe)
@@ -195,7 +198,8 @@ class GroundTiles(OfRun, OfScene):
 
     def _whole(self, run, out):
         if said := [k for k in ('stage2_dir', 'damage', 'max_samples') if getattr(self, k)]:
-            raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave it out")
+            raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave it "
+                             "out")
         path, words = out/f'{Path(self.tiles_dir).stem}.tif', self.scene(self.tiles_dir)
         said_of_scene(words, self.tiles_dir)
         with filled_whole(out): share = ground_scene(run, path, picture=self.tiles_dir, **words)
@@ -247,7 +251,8 @@ class CutScene(OfScene):
     picture: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar='FILE')]
     given: str|None = None          # the picture to be refined, on the same grid, like cloudy.tif
     size: int = 256                 # height and width of a tile, like 256 [pixels]
-    split: str|None = None          # side of all tiles: train, val or test; columns: the scene divided from left to right
+    # side of all tiles: train, val or test; columns: the scene divided from left to right
+    split: str|None = None
     s1_unit: str|None = None        # of backscatter: dB, power or amplitude; not given: as the values say
     optical_unit: str|None = None   # reflectance, x10000 or x10000+1000; not given: as the values say
     out: str = 'tiles'              # folder to write to, new or empty, like tiles
@@ -265,7 +270,8 @@ class CutScene(OfScene):
             n = cut_scene(out, optical=self.picture, given=self.given, size=self.size, split=self.split, **words)
         left = [f'{n[k]} {why}' for k, why in (('empty', 'without a measured pixel'),
                                                ('narrow', 'at the edge narrower than 32 pixels')) if n[k]]
-        print(f"wrote {n['written']} tile{'s'*(n['written'] > 1)} to {out}" + (f"; left out: {', '.join(left)}" if left else ''))
+        said = f"wrote {n['written']} tile{'s'*(n['written'] > 1)} to {out}"
+        print(said + (f"; left out: {', '.join(left)}" if left else ''))
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0010
 PLACE = 'EPSG:32632', (10., 0., 700_000., 0., -10., 5_300_000.)              # of a simulated scene, 10 m a pixel
@@ -289,7 +295,7 @@ class SimulateTiles:
         if self.scene:
             for k in ('n', 'holes'):
                 if getattr(self, k) != getattr(type(self), k):
-                    raise ValueError(f'{k}={getattr(self, k)}: belongs to tiles, and --scene writes one scene with clouds; '
+                    raise ValueError(f'{k}={getattr(self, k)}: belongs to tiles; --scene writes one scene with clouds; '
                                      'leave it out')
             return self._scene(out)
         with filled_whole(out):

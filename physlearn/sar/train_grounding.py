@@ -40,8 +40,9 @@ from ..train import Stage
 DAMAGES = dict(holes=holes, noise=noise, blur=blur)
 
 def damaged(tile:Tile, how:str, seed:int, number:int)->Tile:
-    "The picture to be refined, where no other network has made one."
+    "The picture to be refined, where no other network has made one; a truth under cloud does not count."
     if tile.given is not None: return tile
+    if tile.hole.any(): tile = replace(tile, valid=tile.valid & ~tile.hole, hole=None, declared=None)
     return blur(tile) if how == 'blur' else DAMAGES[how](tile, seed=seed, number=number)
 
 def clear_mean(tile:Tile)->np.ndarray: # (4,) [-]
@@ -206,6 +207,9 @@ def _tiles(stamp, folder, stage2, s1_unit, optical_unit, most, n, size, seed): #
     if folder is None: return synthetic(n, seed, size)
     found = read_tiles(folder, most, stage2=stage2, s1_unit=s1_unit, optical_unit=optical_unit)
     for note in found.notes: print(note)
+    cloudy = [t.name for t in found if t.given is None and t.hole.any()]
+    others = f' (and {len(cloudy) - 1} others alike)' if len(cloudy) > 1 else ''
+    if cloudy: print(f'{cloudy[0]}: what its mask hides of the true picture does not count{others}')
     return found
 
 @patch
