@@ -345,11 +345,13 @@ def load(cls:Run, path, device='cpu', system=None)->Run:
         raise FileError(path/'space.json', 'differs from the ranges that the recipe makes',
                         remedy='line lists or ranges have changed since')
     model = recipe.model(sim)
-    lent = {k: v for k, v in model.state_dict().items() if k in recipe.lent(model)}
+    names = recipe.lent(model)
+    lent = {k: v for k, v in model.state_dict().items() if k in names}
     try: model.load_state_dict(lent | load_file(path/'model.safetensors'), strict=True)
     except RuntimeError as e:
-        raise FileError(path/'model.safetensors', f"its weights do not fit ({' '.join(str(e).split())[:160]})",
-                        'those of the network that its recipe makes', remedy='was it made by another version?') from None
+        why = ' '.join(str(e).split())[:160]
+        raise FileError(path/'model.safetensors', f'its weights do not fit ({why})', 'those of its recipe\'s network',
+                        remedy='was it made by another version?') from None
     return cls(path, recipe, sim, model.to(device).eval())
 
 # %% ../nbs/00_core/07_runs.ipynb #d76a9aed
@@ -599,7 +601,8 @@ def resume(cls:Run, path, quiet=False)->Run:
     "Go on with an interrupted run; the end is the same, bit by bit, as without the interruption."
     recipe = open_recipe(path)
     if (Path(path)/'manifest.json').exists():
-        raise FileError(path, 'is a finished run', 'an interrupted one', remedy=f'it is complete: `physlearn card {path}` shows it')
+        raise FileError(path, 'is a finished run', 'an interrupted one',
+                        remedy=f'it is complete: `physlearn card {path}` shows it')
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
