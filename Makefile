@@ -1,8 +1,9 @@
 # Everything is installed into .venv: the core for the demonstration, [dev] on top for the rest.
 PYTHON ?= python3
 BIN    := .venv/bin
+comma  := ,
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab docs-check
+.PHONY: help demo test prepare lab docs-check site site-check site-serve
 
 # Notebook tests run in the notebook's own folder, so the folder of real files has to be absolute.
 ifdef PHYSLEARN_DATA
@@ -18,7 +19,7 @@ endif
 # than cores would only get into each other's way
 FLAGS :=
 POOL  := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 15 --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
-test prepare docs-check: export MPLBACKEND = agg
+test prepare docs-check site: export MPLBACKEND = agg
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [PHYSLEARN_DATA=folder of real files] [FLAGS='slow cuda']"
@@ -45,6 +46,15 @@ prepare: .venv/.dev ## before a commit: export, lint, test, clean, renew README.
 
 docs-check: .venv/.dev ## stage and render every page without Quarto; titles, sidebar, links, outputs
 	$(BIN)/python tools/docs_check.py
+
+site: .venv/.site ## build the documentation into _site/, without Quarto; warnings are errors
+	$(BIN)/python tools/make_site.py
+
+site-check: .venv/.site ## open every page of _site/ in headless Chromium, wide and narrow
+	$(BIN)/python tools/open_site.py
+
+site-serve: .venv/.site ## show _site/ at http://127.0.0.1:8000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _site 8000
 
 lab: .venv/.dev ## JupyterLab, opened at the tutorials
 	$(BIN)/jupyter lab --notebook-dir=nbs --LabApp.default_url=/lab/tree/tutorials
@@ -74,3 +84,7 @@ endef
 .venv/.dev: setup.py settings.ini constraints.txt | $(BIN)/pip
 	$(call install,.[dev])
 	@touch .venv/.ready $@
+
+.venv/.site: .venv/.dev
+	$(call install,.[dev$(comma)site])
+	@touch $@

@@ -226,3 +226,51 @@ def test_make_wants_a_python(tmp_path):
     for f in ('setup.py', 'settings.ini', 'constraints.txt'): (tmp_path/f).touch()
     r = make('test', f'PYTHON={old}', cwd=tmp_path)
     assert r.returncode and 'needs Python 3.11 or newer' in r.stdout and not (tmp_path/'.venv').exists()
+
+# --- the site
+
+def test_links_of_the_site():
+    "Links of a notebook are those of its page; one that leads nowhere stops the build, and code holds none."
+    import make_site
+    links = make_site.Links({'a/one.ipynb': 'a/first', 'two.ipynb': 'second'}, {'second': {'here'}}, 'https://x.io/y/')
+    say = lambda text: links(text, 'a/one.ipynb')
+    assert say('[t](../two.ipynb#here) [u](https://x.io/y/second.html#here)') == '[t](../second.ipynb#here) [u](../second.ipynb#here)'
+    assert say('[`f`](https://x.io/y/second.html#f)') == '[`f`](../second.ipynb)'             # a name without a heading of its own
+    assert say('`[t](../two.ipynb)` ![p](../images/p.png)') == '`[t](../two.ipynb)` ![p](../images/p.png)'
+    assert say('```python\nf(x) # of [`g`](https://x.io/y/second.html#g)\n```') == '```python\nf(x) # of g\n```'
+    for bad in ('[t](three.ipynb)', '[t](https://x.io/y/third.html)'):
+        with pytest.raises(ValueError, match='leads to no page'): say(bad)
+
+def test_sidebar_of_the_site():
+    "It is that of _quarto.yml, in order."
+    import docs_check, make_site
+    sidebar = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']
+    trees = make_site.toctrees(sidebar['contents'], {n: n for n in docs_check.notebooks(ROOT/'nbs')})
+    shown = [line for tree in trees for line in tree.splitlines() if line.endswith('.ipynb')]
+    assert ['index.ipynb', *shown] == list(docs_check.entries(sidebar))
+
+def test_public_names_on_the_site():
+    import make_site
+    md = '---\n\n[source](https://h/x.py#L1){target="_blank" style="float:right"}\n\n### _a.__init__\n\n```python\ndef a(): \n```\n\n*What.*'
+    assert make_site.shown(md) == '### \\_a.\\_\\_init\\_\\_\n\n```python\ndef a(): \n```\n\n*What.*\n\n[source](https://h/x.py#L1)'
+
+FAULTS = dict(console='<script>console.error("no")</script>', image='<img src="gone.png">', request='<img src="http://example.org/a.png">',
+              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>', left='<p>so \\frac{a}{b}</p>',
+              anchor='<a href="#nowhere">there</a>', script='<script>gone()</script>')
+
+def test_pages_in_a_browser(tmp_path):
+    "Each planted fault is named, and a page without one is not."
+    sync = pytest.importorskip('playwright.sync_api', reason='playwright is not installed: make site-check')
+    import open_site
+    if not open_site.chromium(): pytest.skip('there is no Chromium on this machine')
+    page = '<!doctype html><html><head><link rel="icon" href="data:,"></head><body><article><h1 id="t">T</h1>{}</article></body></html>'
+    for name, fault in (FAULTS | dict(good='<p>so <code>\\frac</code></p>')).items(): (tmp_path/f'{name}.html').write_text(page.format(fault))
+    server, at = open_site.serve(tmp_path)
+    bad = []
+    with sync.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=open_site.chromium(), args=['--no-sandbox'])
+        open_site.look(browser, 1300, at, [f'{k}.html' for k in (*FAULTS, 'good')], bad, patience=300)
+        browser.close()
+    server.shutdown()
+    said = {k: [b for b in bad if b.startswith(f'{k}.html')] for k in (*FAULTS, 'good')}
+    assert said['good'] == [] and all(any(k[:4] in b.partition(': ')[2] for b in v) for k, v in said.items() if k != 'good'), said

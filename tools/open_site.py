@@ -1,0 +1,105 @@
+"""Open every page of the built site in headless Chromium, wide and narrow, and print one line for each problem.
+
+    python tools/open_site.py [folder] [--pictures FOLDER]
+
+Console errors, images that do not load, requests to other hosts, content that is wider than the page, equations that are not
+finished, what is left of TeX, directives or `#|`, anchors that lead nowhere, and searches that do not find their page."""
+import sys, threading, time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from docs_check import ROOT
+
+WIDTHS = dict(wide=1300, narrow=400)
+# what has to be among the first three
+SEARCHES = {'methane': 'tutorials/', 'crlb': '00_core/posterior', 'resume': '00_core/runs', 'GeoTIFF': 'desk'}
+SET = "() => [...document.querySelectorAll('.math')].every(m => m.querySelector('mjx-container'))"     # all equations
+LOOK = '''() => {
+  const out = [], page = document.querySelector('article') || document.body, wide = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth > wide + 1) {
+    const far = [...page.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > wide + 1
+      && !e.closest('pre, .table-wrapper, .output, mjx-container, .cell_output'));
+    out.push('wider than the page: ' + (far[0] ? far[0].tagName + ' ' + far[0].textContent.trim().slice(0, 40) : '?'));
+  }
+  for (const i of document.images) if (i.complete && !i.naturalWidth) out.push('image ' + i.getAttribute('src'));
+  for (const m of document.querySelectorAll('.math')) if (!m.querySelector('mjx-container')) out.push('equation ' + m.textContent.slice(0, 40));
+  for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]')) out.push('equation ' + m.textContent.slice(0, 60));
+  const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
+  for (let n = walk.nextNode(); n; n = walk.nextNode())
+    if (!n.parentElement.closest('pre, code, script, style, mjx-container, .math')) {
+      const m = n.data.match(/\\$\\$|\\\\(frac|begin|mathrm|sigma)|:::|^#\\||\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}/);
+      if (m) out.push('left over: ' + n.data.slice(Math.max(0, m.index - 20), m.index + 30));
+    }
+  for (const a of page.querySelectorAll('a[href^="#"]')) {
+    const id = decodeURIComponent(a.getAttribute('href').slice(1));
+    if (id && !document.getElementById(id)) out.push('anchor #' + id);
+  }
+  return out;
+}'''
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *a): pass
+
+def serve(folder):
+    "A server of the site on this machine, and its address."
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f'http://127.0.0.1:{server.server_address[1]}/'
+
+def chromium():
+    "The system's browser, or None."
+    from shutil import which
+    return next(filter(None, map(which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+
+def look(browser, width, at, names, bad, patience=30_000): # for equations [ms]
+    "Open pages at a width; what is wrong is added to `bad`."
+    from playwright.sync_api import TimeoutError
+    page = browser.new_page(viewport=dict(width=width, height=900))
+    found = []
+    def passing(route): # nothing is loaded from elsewhere
+        if route.request.url.startswith((at, 'data:')): return route.continue_()
+        found.append(f'request to {route.request.url[:80]}')
+        route.abort()
+    page.route('**/*', passing)
+    page.on('console', lambda m: found.append(f'console: {m.text[:120]}') if m.type == 'error' else None)
+    page.on('pageerror', lambda e: found.append(f'script: {str(e)[:120]}'))
+    page.on('response', lambda r: found.append(f'{r.status} for {r.url}') if r.status >= 400 else None)
+    for name in names:
+        page.goto(at + name, wait_until='load')
+        try: page.wait_for_function(SET, timeout=patience)
+        except TimeoutError: pass                                       # LOOK names the equation
+        bad += [f'{name} at {width}: {p}' for p in dict.fromkeys(found + page.evaluate(LOOK))]
+        found.clear()
+    page.close()
+
+def searched(browser, at, bad):
+    "Words that have to find their page among the first three."
+    page = browser.new_page()
+    for words, wanted in SEARCHES.items():
+        page.goto(f'{at}search.html?q={words}', wait_until='load')
+        page.wait_for_selector('#search-results .search a', timeout=60_000)
+        page.wait_for_function("() => !/Searching/.test(document.querySelector('#search-results').textContent)", timeout=60_000)
+        first = [a.get_attribute('href') for a in page.locator('#search-results li > a').all()[:3]]
+        if not any(wanted in f for f in first): bad.append(f'search {words}: {", ".join(first)}, not {wanted}')
+    page.close()
+
+def problems(folder):
+    "Number of page openings, and one line for each problem."
+    from playwright.sync_api import sync_playwright
+    names, bad = sorted(p.relative_to(folder).as_posix() for p in folder.rglob('*.html')), []
+    server, at = serve(folder)
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium(), args=['--no-sandbox'])
+        for width in WIDTHS.values(): look(browser, width, at, names, bad)
+        searched(browser, at, bad)
+        browser.close()
+    server.shutdown()
+    return len(names)*len(WIDTHS), bad
+
+if __name__ == '__main__':
+    start, folder = time.time(), Path(sys.argv[1] if len(sys.argv) > 1 else ROOT/'_site')
+    if not chromium(): sys.exit('open-site: skipped, there is no Chromium on this machine')
+    n, bad = problems(folder)
+    print(*bad, sep='\n', end='\n' if bad else '')
+    print(f'open-site: {n} openings, {len(bad)} problems ({time.time() - start:.0f} s)')
+    sys.exit(bool(bad))
