@@ -177,7 +177,8 @@ def _apart(begun, g): # where particles stand (s,f,k,m); random numbers
     return a - b
 
 def _walk(p, signals, g): # some of the signals, random numbers
-    begun, beta = p.z[signals].mT.float().unflatten(2, (_folds(p.n), -1)).movedim(2, 1), p.beta[signals,None,None].float()
+    begun = p.z[signals].mT.float().unflatten(2, (_folds(p.n), -1)).movedim(2, 1)
+    beta = p.beta[signals,None,None].float()
     like, (s, f, k, m) = _Surrogate(p, signals, begun), begun.shape
     size = p.n if f == 1 else p.n - m
     middle = begun.double().mean((1, 3), keepdim=True)
@@ -283,4 +284,5 @@ def smc_posterior(sim:Simulator,       # or a Measurement, and nothing of y, lik
     ancestors = torch.tensor([len(o.unique()) for o in origin])
     independent = n*(1 - memory.clamp(0, 1)**2) + ancestors*memory.clamp(0, 1)**2
     mixed = (memory <= END_MEMORY) & (n >= FEWEST*len(m.knowledge.free))
-    return Samples(m.space, theta, torch.full_like(squares, 1/n), squares, m.points, mixed, independent, accepted, ancestors)
+    return Samples(m.space, theta, torch.full_like(squares, 1/n), squares, m.points, mixed, independent, accepted,
+                   ancestors)

@@ -400,7 +400,8 @@ def clean(self:SimSource, draws:Draws,
          )->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
     "The simulator's answer to what is drawn for these rows."
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
-    if isinstance(self.cond, ParamSpace): drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
+    if isinstance(self.cond, ParamSpace):
+        drawn = self.cond.columns(self.cond.quantile(draws.at('cond').named(*self.cond)))
     own = dict(draws=draws.at('sim')) if self.random else {}
     signal = signals_of(self.sim, theta.clone(), **(drawn or self.cond or {}), **own)
     _check_signal(signal, theta, self.sim.space)
@@ -442,8 +443,8 @@ def _coarse(self:SimSource, signal, draws):
     step = float(np.spacing(np.float32(size)))
     coarse = 0 < noise < 3*step
     if coarse:
-        warnings.warn(f"float32 has steps of {step:.2g} at signals of {size:.3g}, and the noise is {noise:.2g}: signals "
-                      "stay float64; let the network begin with layers.Standardise", stacklevel=4)
+        warnings.warn(f"float32 has steps of {step:.2g} at signals of {size:.3g}, and the noise is {noise:.2g}: "
+                      "signals stay float64; let the network begin with layers.Standardise", stacklevel=4)
     return coarse
 
 # %% ../nbs/00_core/02_data.ipynb #8126eacd

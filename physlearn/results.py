@@ -513,7 +513,8 @@ def table_rows(path): # a table that `save` wrote; DataFrame
     import pandas as pd
     kind = Path(path).suffix
     if kind not in GROWING: raise ValueError(f"out={str(path)!r}: a table that grows ends in {', '.join(GROWING)}")
-    if kind == '.csv': return pd.read_csv(path, engine='python', keep_default_na=False, na_values=['nan']) # exact numbers
+    if kind == '.csv':
+        return pd.read_csv(path, engine='python', keep_default_na=False, na_values=['nan']) # exact numbers
     if kind == '.parquet': return pd.read_parquet(path)
     return pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
 
@@ -548,7 +549,8 @@ def waiting(files,      # names
            )->tuple:    # names
     "Files without a row in the table; FileError where it was made with another set-up."
     names, wrong = [Path(f).name for f in files], 'give --out another name, or --overwrite'
-    if len(set(names)) < len(names): raise ValueError("two of the files have one name, by which --resume tells them apart")
+    if len(set(names)) < len(names):
+        raise ValueError("two of the files have one name, by which --resume tells them apart")
     if overwrite or not Path(out).exists(): return tuple(files)
     if not _set_up_of(out).exists(): raise FileError(out, 'was not made with --resume', remedy=wrong)
     if read_text(_set_up_of(out)) != setup:

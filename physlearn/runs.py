@@ -25,13 +25,15 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json, write_table,
+from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json,
+                             write_table,
                              write_text)
 from .instruments import find
 from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
-from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state, fit_stages,
+from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state,
+                             fit_stages,
                              last_state,
                              locked, optimizer, pick_device, precision_cbs, process, writing)
 

@@ -349,7 +349,8 @@ def origin(learn,          # PhysLearner
     content = {'the learner': _content(learn.dls)} | {f'stage {s.name}': _content(s.dls) for s in stages if s.dls}
     digests = {str(f): file_digest(f) for f in files}
     return dict(recipe=recipe, files=digests, content=content, network=_network(learn.model), loss=terms,
-                data=_data(learn.dls), callbacks=acting, optimizer=_optimizer(learn.opt_func), ends=weights, stages=parts)
+                data=_data(learn.dls), callbacks=acting, optimizer=_optimizer(learn.opt_func), ends=weights,
+                stages=parts)
 
 def _sha256_of(d): return hashlib.sha256(json.dumps(d, sort_keys=True).encode()).hexdigest()
 
@@ -374,7 +375,8 @@ def check_origin(folder, now:dict, then:dict): # where the states are, what `ori
                             remedy='put it back, or train into another folder')
     for k, digest in now['files'].items():
         if digest != then.get('files', {}).get(k, digest):
-            raise FileError(k, 'was changed since the run was begun', remedy='put it back, or train into another folder')
+            raise FileError(k, 'was changed since the run was begun',
+                            remedy='put it back, or train into another folder')
     if what := difference(now, then):
         raise FileError(folder, f"holds the states of another training ({what})",
                         remedy='go on with what it was begun with, or name another folder')

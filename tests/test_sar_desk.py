@@ -8,6 +8,7 @@ from physlearn.cli import main
 from physlearn.desk import train_command
 from physlearn.cli import from_words
 from physlearn.runs import Run
+from physlearn.sar import train_grounding
 from physlearn.sar.desk import refined, sar
 from physlearn.sar.synthetic import holes, synthetic
 from physlearn.sar.tiles import read_tile, read_tiles, write_tile
@@ -74,9 +75,11 @@ def test_the_guides_options(here):
     assert (focus.sar_weight, focus.cycle_weight, focus.identity_weight, focus.terms) == (2., .3, .2, 'guide')
     assert main('train sar guide --timesteps 5'.split()) == 2
 
-def test_a_run_says_what_it_is_judged_by(here):
+def test_a_run_says_what_it_is_judged_by(here, monkeypatch):
     found = judge(Run.load('run'), read_tiles('holed'), 'holed')
     assert found.numbers['judged by'] == '3 tiles of holed' and [r[0] for r in found.tables[0]['rows']][:2] == ['given', 'refined']
+    monkeypatch.setattr(train_grounding, 'MOST_JUDGED', 2)
+    assert judge(Run.load('run'), read_tiles('holed'), 'holed').numbers['judged by'] == 'the first 2 of 3 tiles of holed'
 
 HOSTILE = [('ground run gone --out o', 'gone'), ('ground run tiles/test --out o', 'no picture to be refined'), ('ground run holed --out tiles', 'is not empty'),
            ('ground nowhere holed', 'no such folder'), ('show run holed --out run', 'is not empty'), ('show run tiles --damage snow', 'holes, noise, blur'),

@@ -11,7 +11,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from ..params import Param, ParamSpace, measured, pairs, read_ranges
-from .inform import (ANGLES, OPTIONAL, Inform, angles_of, nodes_of, parameters_of, responses, said_of_held,
+from .inform import (ANGLES, OPTIONAL, Inform, angles_of, nodes_of, parameters_of, responses,
+                                     said_of_held,
                                      surface_bands)
 from .prospect import CONTENTS
 from .sail import Layers, ellipsoidal_angles, geometry, hot_spot, joint_gaps, medium
@@ -106,7 +107,8 @@ class Stand:
             if k not in sim.space: raise ValueError(f"range {k}: a {self.canopy} has {', '.join(sim.space)}")
             whole = sim.space[k]
             if not whole.lo <= p.lo < p.hi <= whole.hi:
-                raise ValueError(f"range {k}={p.lo:g}..{p.hi:g}: expected within {whole.lo:g}..{whole.hi:g} {whole.unit}")
+                raise ValueError(f"range {k}={p.lo:g}..{p.hi:g}: expected within {whole.lo:g}..{whole.hi:g} "
+                                 f"{whole.unit}")
             sim.space = sim.space.replace(**{k: p})
         return sim
 

@@ -74,8 +74,8 @@ def sensor(name:str # 'S2A', 'S2B', 'L8' or 'L9'
     t = read_table(package_file('responses.csv'), text=['sensor', 'band'])
     rows = t['sensor'] == name
     if name == 'S2C':
-        raise ValueError("sensor S2C: its responses are not included; give a table of them (columns band, nm, response), "
-                         "or take S2A or S2B, whose bands are within 10 nm of it")
+        raise ValueError("sensor S2C: its responses are not included; give a table of them (columns band, nm, "
+                         "response), or take S2A or S2B, whose bands are within 10 nm of it")
     if not rows.any():
         known = ', '.join(dict.fromkeys(t['sensor'].tolist()))
         raise ValueError(f"no sensor {name!r}; choose from {known}, or give a table of responses (read_bands)")
@@ -263,7 +263,8 @@ class Inform(nn.Module):
         return self._reflectance(scene(self, theta, tts, tto, psi)).T[:,None]
 
     def __repr__(self):
-        return f"Inform({_worked_at(self)}; {', '.join(self.space)}; conditions {', '.join(self.cond)}{said_of_held(self)})"
+        cond = ', '.join(self.cond)
+        return f"Inform({_worked_at(self)}; {', '.join(self.space)}; conditions {cond}{said_of_held(self)})"
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #5e1c0ae2
 def _check_choices(crown, route):

@@ -214,7 +214,8 @@ def carried(rec, # of `reconstruction`
     groups, latents, traits = labels(rec['test']), rec['got']['a'].numpy(), rec['traits']
     if not groups: return None
     values = {f'aux{i}': v for i, v in enumerate(latents.T)}
-    if traits is not None: values |= {k: v for k, v in zip(traits.space, traits.value.numpy().T) if k in shown(traits.space)}
+    if traits is not None:
+        values |= {k: v for k, v in zip(traits.space, traits.value.numpy().T) if k in shown(traits.space)}
     plots = rec['test'].others.get('sample_id', np.arange(len(latents)))
     independent = {'month': len(latents), 'class': len(np.unique(plots))}   # a plot has one class at all its dates
     columns = [('latent or trait', [*values, 'chance'])]

@@ -29,7 +29,8 @@ _NAMES = dict(B01='coastal aerosol', B02='blue', B03='green', B04='red', B05='re
               B10='cirrus', B11='swir1 swi1 swir16', B12='swir2 swi2 swir22')
 _BAND = {w: b for b, words in _NAMES.items() for w in words.split()}
 
-_LANDSAT = dict(B1='coastal aerosol', B2='blue', B3='green', B4='red', B5='nir nir08', B6='swir1 swir16', B7='swir2 swir22')
+_LANDSAT = dict(B1='coastal aerosol', B2='blue', B3='green', B4='red', B5='nir nir08', B6='swir1 swir16',
+                B7='swir2 swir22')
 _LANDSAT_BAND = {w: b for b, words in _LANDSAT.items() for w in words.split()}
 
 def is_landsat(sensor): return sensor in ('L8', 'L9')
@@ -237,12 +238,14 @@ def within(r,      # Reflectance
         wrong = ~((v >= lo) & (v <= hi)) & r.usable
         for angle in np.unique(v[wrong]):
             if np.isnan(angle): reason = f"the {_ANGLE_NAMES[k]} is not known"
-            elif k == 'tts' and angle > hi: reason = f"the sun is too low: zenith {angle:.1f} deg, expected at most {hi:g}"
+            elif k == 'tts' and angle > hi:
+                reason = f"the sun is too low: zenith {angle:.1f} deg, expected at most {hi:g}"
             else: reason = f"{_ANGLE_NAMES[k]} {angle:.4g} deg; expected {lo:g} to {hi:g}"
             r = r.without(wrong & ((v == angle) | np.isnan(v) & np.isnan(angle)), reason)
     if len(r) and not r.usable.any() and 'window' not in r.grid:
         i = before.usable.argmax()
-        raise FileError(r.path, f"no row can be used: {r.reasons[i]}", place=_line(lines, i) if lines is not None else '')
+        raise FileError(r.path, f"no row can be used: {r.reasons[i]}",
+                        place=_line(lines, i) if lines is not None else '')
     return r
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #a83d2eb0
@@ -412,7 +415,8 @@ def _spectra(path, header, bands, limit, sensor):
         lines, others = np.array([f'column {c}' for c in header[1:]]), dict(plot=np.array(header[1:]))
     else: return None
     if axis.max() < 30: axis = 1000*axis                                       # micrometres
-    angles = {k: others.pop(c).astype(float) for c in list(others) if (k := _angle_of(c)) and others[c].dtype.kind == 'f'}
+    real = [(k, c) for c in list(others) if (k := _angle_of(c)) and others[c].dtype.kind == 'f']
+    angles = {k: others.pop(c).astype(float) for k, c in real}
     x = _resampled(path, axis, v, responses(sensor).only(*bands))
     note = f"{len(axis)} wavelengths of {axis.min():g} to {axis.max():g} nm resampled to {sensor}"
     return _Raw(tuple(bands), x, angles, others, data.meta, lines, notes=[note])
@@ -457,7 +461,8 @@ def _described(path, src, given, limit, usual, window):
     if max(size, block) > limit:
         raise FileError(path, f"{width} x {height} pixels of {src.count} bands",
                         f"at most {limit >> 20} MiB in memory",
-                        remedy='write to an image, which is worked on in windows (--out traits.tif), or cut it into tiles')
+                        remedy='write to an image, which is worked on in windows (--out traits.tif), or cut it '
+                               'into tiles')
     if any(np.dtype(t).kind not in 'iuf' for t in src.dtypes):
         raise FileError(path, f"values of type {src.dtypes[0]}", 'real numbers')
     names, bands = list(src.descriptions), given or usual
@@ -657,7 +662,8 @@ def _empty(path, raw, nodata, masked, whole):
     empty = ~np.isfinite(raw.v).any(1)
     if whole and (empty | masked).all():
         remedy = '' if nodata is None else f"is nodata={nodata:g} right?"
-        raise FileError(path, 'no band of any row has a value' if empty.all() else 'the mask leaves no row', remedy=remedy)
+        raise FileError(path, 'no band of any row has a value' if empty.all() else 'the mask leaves no row',
+                        remedy=remedy)
     reasons = np.full(len(raw.v), '', dtype=object)
     reasons[masked], reasons[empty] = 'masked', 'no band has a value'
     if not raw.grid: return reasons

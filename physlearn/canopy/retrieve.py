@@ -142,9 +142,9 @@ def write_map(run:Run,  # trained run with physics
     head, check = head_of(run, rows, say, bar)
     say(said(check))
     trusted = within_limit(*largest(check)) and (not seen or _agrees(run, head, seen, say))
-    if not trusted: say("the head is too far from draws: every pixel of the map carries the flag 8. Train the run further, "
-                        "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the "
-                        "run)")
+    if not trusted:
+        say("the head is too far from draws: every pixel of the map carries the flag 8. Train the run further, "
+            "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the run)")
     door.notes, units, prior = {}, layer_names(run.sim.space, level), run.sim.space.sample(4000, 'prior')
     tags, found, began = {}, dict(pixels=0, suspect=0, drawn=0), time.process_time()
     with torch.no_grad(), map_file(out, door.size, units, tags, door.crs, door.transform) as write:

@@ -47,17 +47,20 @@ def band_files(folder)->list: # BandFile each, the finest of each band
     for path in paths:
         with parsing(path, 'image'), rasterio.open(regular_file(path)) as f:
             if f.count != 1: continue
-            one = BandFile(path, band_in_name(path), f.res[0], f.shape, (f.transform.c, f.transform.f), f.crs, f.dtypes[0],
+            one = BandFile(path, band_in_name(path), f.res[0], f.shape, (f.transform.c, f.transform.f), f.crs,
+                           f.dtypes[0],
                            f.nodatavals[0], (f.scales[0], f.offsets[0]), f.block_shapes[0])
         other = found.get(one.name)
         if other and other.size == one.size:
             raise FileError(folder, f"{other.path.name} and {path.name} are both {one.name}", 'one file for each band')
         if not other or one.size < other.size: found[one.name] = one
-    if not found: raise FileError(folder, 'is a folder without images of one band', 'a file for each band, JP2 or GeoTIFF')
+    if not found:
+        raise FileError(folder, 'is a folder without images of one band', 'a file for each band, JP2 or GeoTIFF')
     return list(found.values())
 
 # %% ../../nbs/20_canopy/23c_scenes.ipynb #scen0010
-_TYPES = dict(uint8='Byte', int8='Int8', uint16='UInt16', int16='Int16', uint32='UInt32', int32='Int32', float32='Float32',
+_TYPES = dict(uint8='Byte', int8='Int8', uint16='UInt16', int16='Int16', uint32='UInt32', int32='Int32',
+              float32='Float32',
               float64='Float64')
 
 def _source(b, rows, columns):

@@ -244,8 +244,8 @@ def _hits(self:GuideFile, a, b):
     hits = of_file(self.path, hits_of_dense, signal, a)
     latest = np.abs(hits[3]).max() if len(hits[3]) else 0.
     if (step := np.spacing(latest)) > .1:
-        note = (f"times up to {latest:.4g} ns in {signal.dtype} have steps of {step:.3g} ns: choose a zero nearer to the "
-                "events")
+        note = (f"times up to {latest:.4g} ns in {signal.dtype} have steps of {step:.3g} ns: choose a zero nearer to "
+                "the events")
         if note not in self.notes: self.notes.append(note)
     return hits
 

@@ -248,8 +248,8 @@ def _old_network(self:LightCurveRecipe)->GuideVAE:
         give = ' '.join(f"--{k.replace('_', '-')} {v}" for k, v in other.items())
         raise ValueError(f"state={self.state!r} holds a network of other size: give {give}")
     if old.encoder.input_size != 3*self.bands or old.rate.out_features > self.bands:
-        raise ValueError(f"state={self.state!r} reads {old.encoder.input_size} numbers a step; expected {3*self.bands}: "
-                         "a rate and two errors for each of the bands")
+        raise ValueError(f"state={self.state!r} reads {old.encoder.input_size} numbers a step; expected "
+                         f"{3*self.bands}: a rate and two errors for each of the bands")
     return old
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0011

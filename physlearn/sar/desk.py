@@ -198,8 +198,8 @@ class GroundTiles(OfRun, OfScene):
 
     def _whole(self, run, out):
         if said := [k for k in ('stage2_dir', 'damage', 'max_samples') if getattr(self, k)]:
-            raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave it "
-                             "out")
+            raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave "
+                             "it out")
         path, words = out/f'{Path(self.tiles_dir).stem}.tif', self.scene(self.tiles_dir)
         said_of_scene(words, self.tiles_dir)
         with filled_whole(out): share = ground_scene(run, path, picture=self.tiles_dir, **words)

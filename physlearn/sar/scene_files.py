@@ -107,7 +107,8 @@ def band_numbers(path, src,  # the file, the same as open image
     "Which bands of an image are meant."
     if given is not None:
         if len(given) != len(wanted) or not all(1 <= b <= src.count for b in given) or len({*given}) < len(given):
-            raise FileError(path, f'bands {tuple(given)} of {src.count}', f"numbers of {', '.join(wanted)}, each another")
+            expected = f"numbers of {', '.join(wanted)}, each another"
+            raise FileError(path, f'bands {tuple(given)} of {src.count}', expected)
         return list(given), []
     words = [set(re.split(r'[^a-z0-9]+', (d or '').lower())) for d in src.descriptions]
     if not any(src.descriptions):

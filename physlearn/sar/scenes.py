@@ -175,7 +175,10 @@ def cut_scene(out,            # folder for the tiles
     if size < 32: raise ValueError(f'size={size}: expected 32 px or more')
     if split not in (None, *SIDES): raise ValueError(f"split={split!r}: expected one of {', '.join(SIDES)}")
     grid, keys = image_grid(optical), ('s1_unit', 'optical_unit', 's1_bands', 'optical_bands')
-    how = how | scene_units(radar, optical, **{k: how.get(k) for k in keys})
+    told = {k: how.get(k) for k in keys}
+    how = how | scene_units(radar, optical, **told)
+    if given is not None and (unit := scene_units(radar, given, **told)['optical_unit']) != how['optical_unit']:
+        raise FileError(given, f'reflectance as {unit}', f"{how['optical_unit']}, as {optical}")
     (H, W), count = grid.shape, dict(written=0, empty=0, narrow=0)
     columns = W//size + (W % size >= 32)
     few = max(1, round(.15*columns))                              # columns of val, and of test

@@ -228,7 +228,8 @@ def radar_doubts(db # VV and VH (2,H,W) [dB]; NaN where nothing was measured
         out.append(f'half of the weaker band is below {weak:.0f} dB, below the noise of the instrument: was power read '
                    'as amplitude?')
     if weak > -11:
-        out.append(f'half of the weaker band is above {weak:.0f} dB, more than forest has: was amplitude read as power?')
+        out.append(f'half of the weaker band is above {weak:.0f} dB, more than forest has: was amplitude read as '
+                   'power?')
     return out
 
 def optical_doubts(r # blue, green, red, near infrared (4,H,W) [-]; NaN where nothing was measured
@@ -237,7 +238,8 @@ def optical_doubts(r # blue, green, red, near infrared (4,H,W) [-]; NaN where no
     seen = r[np.isfinite(r)]
     if not seen.size: return []
     dark, bright = np.quantile(seen, (.001, .95))
-    if dark > .095: return [f'hardly a reflectance is below {dark:.2f}: snow or haze, or the offset of 1000 is still in']
+    if dark > .095:
+        return [f'hardly a reflectance is below {dark:.2f}: snow or haze, or the offset of 1000 is still in']
     if bright < .03: return [f'hardly a reflectance is above {bright:.3f}: deep water, or another unit']
     return []
 
@@ -343,6 +345,7 @@ def _flags(path, arrays, name, shape, otherwise):
     if not np.isin(v, (0, 1)).all(): raise FileError(path, f'values {np.unique(v)[:4]}', 'a mask of 0 and 1', name)
     return v.astype(bool)
 
+# %% ../../nbs/40_sar/41_tiles.ipynb #tile025p
 _DECLARE = "declare them in an array 'valid' (0 where nothing was measured), or write \"nodata\": \"nan\" in the JSON"
 
 def _no_nan(path, x, known, name, remedy=_DECLARE):

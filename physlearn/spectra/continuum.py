@@ -112,7 +112,8 @@ _UNITS = {'cm5': (2, 1.), 'm5': (2, 1e10), 'cm-1amagat-2': (2, AMAGAT**-2), 'cm2
 def _coefficient_unit(path, meta):
     "How many gases the unit of a table is for, and the factor to cm⁵ or cm²."
     said = meta.get('unit') or next((v for k, v in meta.items() if k.startswith('unit_') and k != 'unit_wavenumber'), '')
-    plain = re.sub(r'[/ ]*molec(ule)?s?\^?(-?\d)?', '', said.lower().replace('**', '')).replace('^', '').replace(' ', '')
+    plain = re.sub(r'[/ ]*molec(ule)?s?\^?(-?\d)?', '', said.lower().replace('**', ''))
+    plain = plain.replace('^', '').replace(' ', '')
     if plain in _UNITS: return _UNITS[plain]
     raise FileError(path, f"unit {said!r}" if said else 'the unit of the coefficient is not stated',
                     'cm5/molecule2 or cm-1 amagat-2 for a pair, cm2/molecule for one gas',

@@ -745,7 +745,8 @@ def time_of(path,
     if how == 'header': words = ' '.join(str(meta[k]) for k in ('datetime', 'timestamp', 'date', 'time') if k in meta)
     m = _WHEN.search(words)
     if not m:
-        raise FileError(path, f"no time in its {how}" + (f": {words[:60]!r}" if words else ''), 'like 2026-01-31T12:30:00',
+        raise FileError(path, f"no time in its {how}" + (f": {words[:60]!r}" if words else ''),
+                        'like 2026-01-31T12:30:00',
                         remedy='take the time from elsewhere: --time name, header or file')
     y, mo, d, h, mi, s = (m[i] or '00' for i in range(1, 7))
     try: return np.datetime64(f'{y}-{mo}-{d}T{h}:{mi}:{s}', 's')

@@ -126,13 +126,15 @@ def own_light(space,       # ParamSpace with the baseline
     fringes, words = tuple(map(float, fringes)), [str(w) for w in jumping]
     if not (fringes or segments or words): return space, baseline
     if words and not segments:
-        raise ValueError(f"jumping {words[0]}: name the column that numbers the segments, for example --segments Segment")
+        raise ValueError(f"jumping {words[0]}: name the column that numbers the segments, for example "
+                         "--segments Segment")
     if segments and not words:
         raise ValueError(f"segments {segments}: say what jumps between them, for example --jumping offset fringes")
     number = _segments(specs[0], segments) if segments else None
     waves = tuple(f for f in fringes if _jumps(f, words, fringes))
     baseline = replace(baseline, fringes=fringes, segments=number, jumping=waves)
-    own = [k for k in space if k.startswith('baseline') and ('baseline' in words or k == 'baseline0' and 'offset' in words)]
+    jumps = lambda k: 'baseline' in words or k == 'baseline0' and 'offset' in words
+    own = [k for k in space if k.startswith('baseline') and jumps(k)]
     params = {}
     for k, p in space.items():
         tags = [f'_{s}' for s in sorted(set(number))] if k in own else ['']

@@ -315,7 +315,8 @@ def _streamed(path, most):
                 size += len(line)
                 if size > most: raise FileError(path, f"unpacks to more than {most >> 30} GiB", 'a smaller list')
                 yield line.decode('latin-1').rstrip('\r\n')
-    except (OSError, EOFError, zlib.error) as e: raise FileError(path, f"cannot be read ({e})", 'a whole file') from None
+    except (OSError, EOFError, zlib.error) as e:
+        raise FileError(path, f"cannot be read ({e})", 'a whole file') from None
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #a7c89c00
 _AGAIN = 'the file is cut off or edited: download it again'
@@ -546,7 +547,8 @@ def mixed(self:LineList, name:str)->np.ndarray: # gamma or delta; (L,) [cm⁻¹/
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #guid0002
 _GUIDE = dict(mid='molec_id', lid='local_iso_id', center='nu', amplitude='sw', gamma_air='gamma_air',
-              gamma_self='gamma_self', e0='elower', n_air='n_air', shift_air='delta_air', abundance='', gDicke='gamma_dicke', nDicke='n_dicke',
+              gamma_self='gamma_self', e0='elower', n_air='n_air', shift_air='delta_air', abundance='',
+              gDicke='gamma_dicke', nDicke='n_dicke',
               lmf='line_mixing', nlmf='n_line_mixing')
 
 def read_transitions(path)->LineList: # YAML, or numbers between semicolons
@@ -555,7 +557,8 @@ def read_transitions(path)->LineList: # YAML, or numbers between semicolons
     raw = Arrays(path, {}, np.array([at for at, _ in rows]))
     for k, name in _GUIDE.items():
         if name: raw[name] = np.array([row.get(k, 0.) for _, row in rows])
-    col = {f.name: np.full(len(rows), f.default) for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED}
+    others = [f for f in fields(LineList) if f.name in _NAMES and f.name not in _NEEDED]
+    col = {f.name: np.full(len(rows), f.default) for f in others}
     for k, names in _NAMES.items():
         have = [n for n in names if n in raw]
         if have: col[k] = raw[have[0]]
@@ -588,7 +591,8 @@ def _guide_yaml(path):
         stated = row if isinstance(row, dict) else {}
         missing = [k for k in list(_GUIDE)[:9] if not isinstance(_yaml_number(stated.get(k)), float)]
         if missing:
-            raise FileError(path, f"no number {missing[0]!r}", f"numbers {', '.join(list(_GUIDE)[:9])}", f"transition {i}")
+            raise FileError(path, f"no number {missing[0]!r}", f"numbers {', '.join(list(_GUIDE)[:9])}",
+                            f"transition {i}")
     if not rows: raise FileError(path, 'holds no transitions', "lists below 'transitions', one for each molecule")
     return [(i, {k: _yaml_number(v) for k, v in row.items()}) for i, row in enumerate(rows, 1)]
 
@@ -604,7 +608,8 @@ def read_lines(path,        # .par, .data of hitran-api, a table, or a list of P
     "Read lines from a `.par` file or a table."
     name = Path(path).name.removesuffix('.gz').removesuffix('.bz2')
     if name.endswith(('.trans', '.states', '.broad', '.pf')):
-        raise FileError(path, 'is part of an ExoMol list, whose lines have no strengths yet', 'HITRAN records or a table',
+        raise FileError(path, 'is part of an ExoMol list, whose lines have no strengths yet',
+                        'HITRAN records or a table',
                         remedy='let ExoCross or radis write it as HITRAN records (.par)')
     first = '' if name.endswith('.par') else next(_streamed(path, 2**33), '')
     if name.endswith(('.yaml', '.yml')) or re.match(r'\s*\d+\s*;', first):

@@ -303,8 +303,8 @@ def calibrated(self:Grid, poly)->Grid: # coefficients of i², i³, ... [cm⁻¹]
     "The axis with this calibration polynomial in place of its own."
     kinds = {('sig0', 'step'): Grid.steps, ('centre', 'span'): Grid.window}
     if self.names not in kinds:
-        raise ValueError("poly_frequency: the points of this axis are stated in wavenumbers, which need no calibration of "
-                         "pixels; leave it out")
+        raise ValueError("poly_frequency: the points of this axis are stated in wavenumbers, which need no calibration "
+                         "of pixels; leave it out")
     return kinds[self.names](len(self), tuple(poly), self.pixels)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #1b8fe336
@@ -335,7 +335,8 @@ class Baseline:
         if self.abscissa == 'spline': knots = _cardinal(u, len(stems))
         def one(name):
             stem, _, tag = name.partition('_')
-            if stem.startswith('baseline'): shape = knots[int(stem[8:])] if self.abscissa == 'spline' else u**int(stem[8:])
+            if stem.startswith('baseline'):
+                shape = knots[int(stem[8:])] if self.abscissa == 'spline' else u**int(stem[8:])
             else: shape = getattr(torch, stem[:3])(2*math.pi*self.fringes[int(stem[3:])]*(nu - nu[0]))
             return shape*(segment == int(tag)) if tag else shape
         return torch.stack([one(k) for k in names])
@@ -554,7 +555,8 @@ def _check_space(sim):
     elif 'T_back' in space:
         raise ValueError("T_back, the temperature of a black body behind the gas, belongs to a radiance, and the "
                          f"quantity is {sim.quantity}: leave it out, or take a radiance (--quantity radiance)")
-    unknown = [k for k in space if k not in known and not (k.startswith('baseline') and k[8:].partition('_')[0].isdigit())]
+    of_baseline = lambda k: k.startswith('baseline') and k[8:].partition('_')[0].isdigit()
+    unknown = [k for k in space if k not in known and not of_baseline(k)]
     if unknown:
         raise ValueError(f"unknown parameter {', '.join(unknown)}; this simulator has {', '.join(sorted(known))} "
                          'and baseline0, baseline1, ...')
@@ -604,7 +606,8 @@ def _check_amounts(sim):
     both = [gas for gas in present if gas in sim.molecules]
     if both:
         gas = both[0]
-        raise ValueError(f"present {gas}: its amount is a parameter, mf_{gas}; leave --present {gas} out, or --gas {gas}")
+        raise ValueError(f"present {gas}: its amount is a parameter, mf_{gas}; leave --present {gas} out, or "
+                         f"--gas {gas}")
     least = sum(present.values()) + sum(sim.box()['mf_' + m][0] for m in sim.molecules if present)
     if least > 1:
         raise ValueError(f"present: the gases are {100*least:.4g} % of the whole at least; expected at most 100 %")
@@ -1025,7 +1028,8 @@ def preset_of(gas,            # words like 'CO=1..1000ppm', or Params by name
                     span=Param(.999*(hi - lo), 1.001*(hi - lo), '1/cm', doc=_AXES['span'][1]))
     if axis: grid = getattr(Grid, _AXES[next(iter(axis))][0])(points, poly)
     per = {'unit': ', over the axis', 'pixel': ', per pixel'}.get(abscissa, '')
-    base = dict(baseline0=Param(.9, 1.1, doc='baseline at the first point'), baseline1=Param(-.1, .1, doc=f'its slope{per}'),
+    base = dict(baseline0=Param(.9, 1.1, doc='baseline at the first point'),
+                baseline1=Param(-.1, .1, doc=f'its slope{per}'),
                 baseline2=Param(-.1, .1, doc=f'its curvature{per}'))
     space = ParamSpace(**axis, **gases, **base, **state).to(**pairs(units, 'unit'))
     space = space.replace(**read_ranges([f'{k}={v}' for k, v in said.items() if k in space], space))
@@ -1040,7 +1044,8 @@ def _around(space, window, wing=25.):
     return lo - wing, hi + wing
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #pres0002
-_WORDS = dict(gas='gas', range='ranges', path='path', baseline='abscissa', poly_frequency='poly', near='near', units='units',
+_WORDS = dict(gas='gas', range='ranges', path='path', baseline='abscissa', poly_frequency='poly', near='near',
+              units='units',
               about='about', embedded='embedded') # of a preset's file, and what `preset_of` calls them
 
 def _read_preset(path):
