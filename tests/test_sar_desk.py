@@ -52,6 +52,16 @@ def test_clear_pixels_stay(here):
         with rasterio.open('refined/one.tif') as f:
             assert f.crs.to_epsg() == 32633 and f.transform.c == 5e5 and np.allclose(f.read()[:4], d['opt_v3'], atol=1e-6) and f.descriptions[12] == 'source [-]'
 
+def test_what_is_refined(here):
+    "Without a mask all of a picture; with one what it hides, which may be nothing; and files keep which of them it was."
+    t, run = holes(synthetic(1, 7, 40)[0], seed=1, number=0), Run.load('run')
+    os.makedirs('masks', exist_ok=True)
+    for name, hole, declared, share in (('none', None, False, 1.), ('nothing', np.zeros((40, 40), bool), True, 0.), ('some', t.hole, True, t.hole.mean())):
+        write_tile(replace(t, hole=hole, declared=None), f'masks/{name}.npz')
+        with np.load(f'masks/{name}.npz') as d: assert ('hole' in d) == declared
+        back = read_tile(f'masks/{name}.npz')
+        assert back.declared == declared and np.isclose((refined(run, back)['sd'] > 0).mean(), share), name
+
 def test_any_size(here):
     "A large tile by windows is what it is at once."
     run = Run.load('run')
