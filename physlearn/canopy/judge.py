@@ -213,9 +213,8 @@ def carried(rec, # of `reconstruction`
     "Table: shares of variance between months and between classes, of auxiliary latents and of traits."
     groups, latents, traits = labels(rec['test']), rec['got']['a'].numpy(), rec['traits']
     if not groups: return None
-    values = {f'aux{i}': v for i, v in enumerate(latents.T)}
-    if traits is not None:
-        values |= {k: v for k, v in zip(traits.space, traits.value.numpy().T) if k in shown(traits.space)}
+    known = {} if traits is None else traits.space.columns(traits.value)
+    values = {f'aux{i}': v for i, v in enumerate(latents.T)} | {k: known[k].numpy() for k in shown(known)}
     plots = rec['test'].others.get('sample_id', np.arange(len(latents)))
     independent = {'month': len(latents), 'class': len(np.unique(plots))}   # a plot has one class at all its dates
     columns = [('latent or trait', [*values, 'chance'])]
