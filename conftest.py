@@ -1,6 +1,6 @@
 """Notebooks are tests too: `pytest nbs` runs each one as `nbdev_test` does, in a process of its own, beside `pytest tests`.
 A server that has imported everything once forks these processes, so that none of them pays for its imports."""
-import multiprocessing, os, sys, tempfile
+import json, multiprocessing, os, sys, tempfile
 from pathlib import Path
 import pytest
 
@@ -79,10 +79,23 @@ class Cells(pytest.Item):
 class CellError(Exception): "What a notebook said before it failed."
 
 def run_notebook(path, flags):
+    "As `nbdev_test` runs it; then the outputs of pages that people read have to be those that are stored."
+    import nbdev.test
     from nbdev.config import get_config
-    from nbdev.test import test_nb
-    passed, _ = test_nb(path, skip_flags=get_config().tst_flags.split(), force_flags=flags.split(), basepath=ROOT)
-    sys.exit(not passed)
+    sys.path.insert(0, str(ROOT/'tools'))
+    import outputs
+    shells, skipped = [], set(get_config().tst_flags.split()) - set(flags.split())
+    def ran(c): return not skipped & set(c.directives_) and c.directives_.get('eval:') != ['false']
+    class Shell(outputs.shell()):
+        def __init__(self, *args):
+            super().__init__(*args)
+            shells.append(self)
+    nbdev.test.CaptureShell = Shell
+    passed, _ = nbdev.test.test_nb(path, skip_flags=get_config().tst_flags.split(), force_flags=flags.split(), basepath=ROOT)
+    bad = list(outputs.problems(json.loads(path.read_text(encoding='utf-8')), shells[0].ran, ran)) if passed else []
+    for line in bad: print(f'{path.name}, {line}')
+    if bad: print(f'What the page shows is not what it prints now; if it should be: python tools/outputs.py {path}')
+    sys.exit(not passed or bool(bad))
 
 def rank(item): return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
 

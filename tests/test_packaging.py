@@ -7,7 +7,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
-import check, readme
+import check, outputs, readme
 
 def settings():
     config = ConfigParser(delimiters=['='])
@@ -121,6 +121,46 @@ def test_site(fork):
     p = fork(tool, ROOT, 'docs_check')
     p.join()
     assert p.exitcode == 0, p.log.read_text()
+
+@pytest.mark.parametrize('old, new, same', [
+    ('0.079 ± 0.014 ct/s', '0.080 ± 0.014 ct/s', True),        # one unit of the last digit: rounding
+    ('0.079 ± 0.014 ct/s', '0.081 ± 0.014 ct/s', False), ('480 rows', '479 rows', True), ('480 rows', '470 rows', False),
+    ('12 trusted, 2 suspect', '12 trusted', False), ('1.2e-05', '1.3e-05', True), ('1.2e-05', '1.2e-04', False),
+    ('20,000 spectra', '20,001 spectra', True), ('<Space at 0x7f55d2e65b20>', '<Space at 0x7f00aabbccdd>', True),
+    ('cab  36.9', 'cab 36.9', True), ('B02 0.5', 'B03 0.5', False), ('one\ntwo', 'one', False)])
+def test_outputs_are_compared(old, new, same):
+    "Text word for word, numbers to their printed digits."
+    assert (outputs.difference(old, new) is None) == same
+
+def test_a_tolerance_is_stated():
+    stream = lambda text: [dict(output_type='stream', name='stdout', text=text)]
+    assert outputs.stale('x', stream('loss 1.00'), stream('loss 1.04'))
+    assert outputs.stale('#| fresh: 5%\nx', stream('loss 1.00'), stream('loss 1.04')) is None
+    assert outputs.stale('#| fresh: 5%\nx', stream('loss 1.00'), stream('loss 1.10'))
+    assert outputs.stale('#| fresh: 5%\nx', stream('loss 1.00'), stream('gain 1.00'))
+    assert outputs.stale('#| fresh: false\nx', stream('12 s'), stream('13.4 s')) is None
+    with pytest.raises(ValueError, match='5%'): outputs.stale('#| fresh: much\nx', [], [])
+
+def test_stale_pages_fail(fork, tmp_path):
+    "What a page shows is what its cells print: text, tables, number of figures, and what a command of ours says."
+    cells = ('markdown', '# T'), ('code', 'print(6*7)'), ('code', '!physlearn --version'), \
+        ('code', 'import pandas as pd\npd.DataFrame([2])')
+    path = tmp_path/'02_page.ipynb'
+    save(notebook(*cells), path)
+    p = fork(outputs.store, path)
+    p.join()
+    assert p.exitcode == 0, p.log.read_text()
+    stored = json.loads(path.read_text())
+    assert [outputs.texts_of(c['outputs'])[0] for c in stored['cells'][1:3]] == ['42', settings()['version']]
+    def found(nb): return list(outputs.problems(nb, stored, lambda c: True))
+    assert not found(stored)
+    for cell, now in ((1, '43'), (2, '0.0.9')):
+        old = json.loads(path.read_text())
+        old['cells'][cell]['outputs'][0]['text'] = [f'{now} or so\n']
+        assert len(found(old)) == 1 and now in found(old)[0]
+    old['cells'] = json.loads(path.read_text())['cells']
+    old['cells'][3]['outputs'] = []
+    assert len(found(old)) == 1
 
 def test_readme_in_step(): assert readme.in_step(ROOT)
 

@@ -1,0 +1,141 @@
+"""Are the outputs that pages show those that their cells print now? Text and tables of a notebook are compared on re-execution.
+
+    python tools/outputs.py NOTEBOOK...      # run notebooks from the top and store their outputs
+
+Text has to be the same, and numbers the same to their printed digits: one unit of the last digit is left to rounding. A cell
+whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
+temporary folder says `#| fresh: false`. Of figures only their number counts."""
+import json, os, re, shlex, sys, tempfile, time
+from itertools import zip_longest
+from pathlib import Path
+
+NUMBER = re.compile(r'(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]\d)', re.I)
+ADDRESS = re.compile(r'\b0x[0-9a-f]{6,}')
+
+def joined(x): return ''.join(x or '')
+
+def texts_of(outputs):
+    "What a cell shows, as text: lines that it printed, and its tables; the order between them does not count."
+    said, shown = '', []
+    for o in outputs:
+        if o.get('name') == 'stdout': said += joined(o.get('text'))
+        data = o.get('data', {})
+        kind = next((k for k in ('text/markdown', 'text/html', 'text/plain') if k in data), None)
+        if not kind or any(k.startswith('image/') for k in data): continue
+        shown.append(re.sub(r'(<[^>]*>\s*)+', '\n', joined(data[kind])) if kind == 'text/html' else joined(data[kind]))
+    return [said.strip(), *(s.strip() for s in shown)]
+
+def figures_of(outputs): return sum(any(k.startswith('image/') for k in o.get('data', {})) for o in outputs)
+
+def unit_of(number):
+    "The last printed digit of a number."
+    digits, _, power = number.replace(',', '').lower().partition('e')
+    return 10.**(int(power or 0) - len(digits.partition('.')[2]))
+
+def value(number): return float(number.replace(',', ''))
+
+def difference(old, new, share=0.): # two texts; by how much numbers may differ [-]
+    "Where two texts differ first, as `old -> new`, or None."
+    for a, b in zip_longest(ADDRESS.sub('0x', old).splitlines(), ADDRESS.sub('0x', new).splitlines(), fillvalue=''):
+        words = [re.sub(r'[\s\-─━]+', ' ', NUMBER.sub('#', line)).strip() for line in (a, b)]      # rulers of a table
+        same = words[0] == words[1]
+        for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)) if same else ():
+            near = 1.01*max(unit_of(x), unit_of(y)) + share*max(abs(value(x)), abs(value(y)))
+            same = same and abs(value(x) - value(y)) <= near
+        if not same: return ' -> '.join(repr(cut(line, len(os.path.commonprefix((a, b))))) for line in (a, b))
+    return None
+
+def cut(line, at, width=100): # place where something begins
+    "A line, or of a long one the part around a place."
+    begin = max(0, at - width//2) if len(line) > width else 0
+    return '... '*bool(begin) + line[begin:begin + width].strip() + ' ...'*(begin + width < len(line))
+
+def said_of(source, name):
+    "A directive of a cell: its value, '' where it has none, None where it is not there."
+    found = re.search(rf'^#\|\s*{name}\b:?[ \t]*(.*?)[ \t]*$', source, re.M)
+    return found and found[1]
+
+def tolerance(source):
+    "By how much numbers of a cell may differ [-]; None where nothing is compared."
+    if said_of(source, 'hide') is not None or said_of(source, 'include') == 'false': return None
+    told = said_of(source, 'fresh')
+    if told == 'false': return None
+    if told is None: return 0.
+    if not re.fullmatch(r'\d+(\.\d+)?%', told): raise ValueError(f'#| fresh: {told}: expected a share like 5%, or false')
+    return float(told[:-1])/100
+
+def stale(source, old, new): # of one cell: source, stored outputs, and outputs of now
+    "What is no longer true of a cell's stored outputs, or None."
+    share = tolerance(source)
+    if share is None: return None
+    if figures_of(old) != figures_of(new): return f'{figures_of(old)} figures are stored, {figures_of(new)} are drawn'
+    for a, b in zip_longest(texts_of(old), texts_of(new), fillvalue=''):
+        if found := difference(a, b, share): return found
+    return None
+
+def command(words): # of a shell, like `physlearn fit spectra air.csv`
+    "Run a command of ours in a fork of this process: what it says, and its exit code."
+    with tempfile.TemporaryFile() as said:
+        sys.stdout.flush()
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                for fd in (1, 2): os.dup2(said.fileno(), fd)
+                sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
+                from physlearn.cli import main
+                code = main(words[1:])
+            except SystemExit as e: code = e.code if isinstance(e.code, int) else 1
+            finally:
+                for f in (sys.stdout, sys.stderr): f.flush()
+                os._exit(code or 0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said.seek(0)
+        return said.read().decode(), code
+
+def shell():
+    "The shell of a notebook, in which `!physlearn ...` is a fork of this process: a new one would import everything again."
+    from execnb.shell import CaptureShell
+    class Shell(CaptureShell):
+        def run_all(self, nb, **kwargs):
+            super().run_all(nb, **kwargs)
+            self.ran = nb
+
+        def system(self, cmd):
+            cmd = self.var_expand(cmd, depth=1)
+            mayfail = cmd.endswith('|| true')
+            words = shlex.split(cmd.removesuffix('|| true'))
+            if words[0] != 'physlearn': return super().system(cmd)
+            text, code = command(words)
+            if code and not mayfail: raise RuntimeError(f'{cmd}: exit code {code}\n{text}')
+            print(text, end='')
+    return Shell
+
+def problems(old, new, run): # the stored notebook, the one that ran, and which of its cells ran
+    "One line for each cell whose stored outputs are stale."
+    stored = {c['id']: c for c in old['cells'] if c['cell_type'] == 'code'}
+    for c in new['cells']:
+        if c['cell_type'] != 'code' or c['id'] not in stored or not run(c): continue
+        source = joined(stored[c['id']]['source'])
+        if found := stale(source, stored[c['id']].get('outputs', []), c.get('outputs', [])):
+            yield f"cell {c['id']}: {found}"
+
+def store(path):
+    "Run a notebook from the top and store its outputs, as a fresh kernel would show them."
+    from execnb.nbio import read_nb, write_nb
+    path = Path(path).resolve()
+    nb, run = read_nb(path), shell()(path)
+    os.chdir(path.parent)
+    skip = lambda c: c.cell_type != 'code' or said_of(c.source, 'eval') == 'false'
+    run.run_all(nb, exc_stop=True, preproc=skip)
+    for c in nb.cells:
+        if c.cell_type == 'code' and not skip(c): c.outputs = [o for o in c.outputs if o.get('name') != 'stderr']
+    write_nb(nb, path)
+
+if __name__ == '__main__':
+    if not sys.argv[1:]: sys.exit(__doc__)
+    os.environ.setdefault('MPLBACKEND', 'agg')
+    for name in sys.argv[1:]:
+        start = time.time()
+        store(name)
+        print(f'{name}: outputs are stored ({time.time() - start:.0f} s)')
