@@ -7,6 +7,7 @@ Warnings are errors."""
 import json, os, re, shutil, sys, time
 from pathlib import Path
 from docs_check import ROOT, anchor, notebooks, stage, text
+from reference import label
 
 SOURCE, ASSETS = ROOT/'_sphinx', ROOT/'tools'/'site_assets'
 LINK = re.compile(r'(?<!!)(\[[^\[\]]*\]\()([^()\s]+)(\))')
@@ -63,13 +64,14 @@ def shown(md): # what show_doc made
     md = re.sub(r'^(#+ )(.*)$', lambda m: m[1] + m[2].replace('\\_', '_').replace('_', r'\_'), md, count=1, flags=re.M)
     return md + (f'\n\n[source]({source[1]})' if source else '')
 
-def cells_of(nb, name, links):
+def cells_of(nb, name, links, made={}): # made: outputs of cells that are run for the site, by their place
     "Cells of a staged notebook as MyST-NB takes them."
     front = front_of(nb)
     head = f"# {front['title']}" + (f"\n\n*{front['description']}*" if front.get('description') else '')
     yield markdown(head)
-    for c in nb['cells']:
+    for i, c in enumerate(nb['cells']):
         source = text(c['source'])
+        if i in made: yield markdown(links(made[i], name))
         if c['cell_type'] == 'markdown' and not source.startswith('<!-- WARNING'):
             source = re.sub(r'^(#+ .*?)\s*\{#([\w.:-]+)[^}]*\}\s*$', r'(\2)=\n\1', source, flags=re.M)
             yield markdown(links(source, name))
@@ -82,9 +84,12 @@ def cells_of(nb, name, links):
                 if md.strip(): yield markdown(links(shown(md), name))
             continue
         hidden = said.get('echo') == 'false'
+        if drawn(c): yield markdown(f'({label(name, i)})=\n')                 # where the gallery leads
         if said.get('include') == 'false' or hidden and not c['outputs']: continue
         tags = ['remove-input'] if hidden else ['hide-input'] if said.get('code-fold') == 'true' else []
         yield dict(cell_type='code', metadata=dict(tags=tags), source=code, outputs=c['outputs'], execution_count=None)
+
+def drawn(c): return any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
 
 def markdown(source): return dict(cell_type='markdown', metadata={}, source=source)
 
@@ -98,6 +103,20 @@ def toctrees(contents, pages):
         names = [i if isinstance(i, str) else i['href'] for i in c['contents']]
         yield f"```{{toctree}}\n:hidden:\n:caption: {c['section']}\n\n{lines(names)}\n```"
 
+def made_pages(staged):
+    "What the cells of nbs/reference print that are run for each site anew: {notebook: {place of the cell: Markdown}}."
+    import contextlib, io
+    import reference
+    reference.SITE |= dict(staged=staged, folder=SOURCE/'images'/'gallery')
+    out = {}
+    for path in sorted((ROOT/'nbs'/'reference').glob('*.ipynb')):
+        name = path.relative_to(ROOT/'nbs').as_posix()
+        for i, c in enumerate(staged[name]['cells']):
+            if c['cell_type'] != 'code' or not re.search(r'^#\|\s*output: asis\s*$', text(c['source']), re.M): continue
+            with contextlib.redirect_stdout(io.StringIO()) as said: exec(text(c['source']), {})
+            out.setdefault(name, {})[i] = said.getvalue()
+    return out
+
 def convert(proc):
     "Write the staged notebooks as Sphinx takes them."
     import yaml
@@ -109,9 +128,10 @@ def convert(proc):
     links = Links(pages, {pages[n]: anchors_of(nb) for n, nb in staged.items()}, site)
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(ROOT/'nbs'/'images', SOURCE/'images')
+    made = made_pages(staged)
     sidebar = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']
     for n, nb in staged.items():
-        cells = list(cells_of(nb, n, links))
+        cells = list(cells_of(nb, n, links, made.get(n, {})))
         if n == 'index.ipynb': cells += [markdown(t) for t in toctrees(sidebar['contents'], pages)]
         for i, c in enumerate(cells): c['id'] = f'cell{i}'
         meta = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
