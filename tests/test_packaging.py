@@ -198,14 +198,16 @@ def run_yard(house, flags):
     from conftest import run_notebook
     run_notebook(house/'nbs/02_yard.ipynb', flags)
 
-@pytest.mark.parametrize('flags,code', [('', 0), ('slow', 1)])
-def test_notebooks_are_tests(flags, code, fork, house):
-    "A cell that fails is shown; one whose flag was not given is left out."
-    save(notebook(('markdown', '# Yard\n> Open.'), ('code', '#| slow\n1/0'), ('code', 'print("whole")')), house/'nbs/02_yard.ipynb')
+@pytest.mark.parametrize('flags, shown, said', [('', 'whole', ''), ('slow', 'whole', 'ZeroDivisionError'), ('', 'old', "'old' -> 'whole'")])
+def test_notebooks_are_tests(flags, shown, said, fork, house):
+    "A cell that fails is shown, and one whose stored output is stale; one whose flag was not given is left out."
+    nb = notebook(('markdown', '# Yard\n> Open.'), ('code', '#| slow\n1/0'), ('code', 'print("whole")'))
+    nb['cells'][2]['outputs'] = [dict(output_type='stream', name='stdout', text=[shown])]
+    save(nb, house/'nbs/02_yard.ipynb')
     p = fork(run_yard, house, flags)
     p.join()
     words = p.log.read_text()
-    assert p.exitcode == code and ('ZeroDivisionError' in words) == code, words
+    assert p.exitcode == bool(said) and said in words, words
 
 # --- make
 

@@ -1,5 +1,5 @@
 "The documentation site: built from this tree with warnings as errors, opened in a browser, and shown planted faults."
-import json, os, sys
+import os, sys
 from pathlib import Path
 import pytest, yaml
 from test_packaging import edit, house, notebook, save      # noqa: F401 (house is a fixture)
