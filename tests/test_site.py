@@ -126,3 +126,8 @@ def test_pages_in_a_browser(tmp_path):
     server.shutdown()
     said = {k: [b for b in bad if b.startswith(f'{k}.html')] for k in (*FAULTS, 'good')}
     assert said['good'] == [] and all(any(k[:4] in b.partition(': ')[2] for b in v) for k, v in said.items() if k != 'good'), said
+
+def test_wrapped_methods_keep_their_class():
+    cell = dict(cell_type='code', source='show_doc(Room.view)', outputs=[dict(data={'text/markdown': '---\n\n### view\n\n*What.*'})])
+    nb = make_site.named_in_full(dict(cells=[cell]))
+    assert nb['cells'][0]['outputs'][0]['data']['text/markdown'] == '---\n\n### Room.view\n\n*What.*'

@@ -119,9 +119,19 @@ def made_pages(staged):
             out.setdefault(name, {})[i] = said.getvalue()
     return out
 
+def named_in_full(nb):
+    "Methods that another decorator wraps get the name of their class back: show_doc sees through the wrapper, and loses it."
+    for c in nb['cells']:
+        full = re.search(r'^show_doc\((\w+\.(\w+))\)', text(c['source']), re.M)
+        for o in c.get('outputs', []) if full else ():
+            data = o.get('data', o)
+            kind = 'text/markdown' if 'text/markdown' in data else 'text'
+            data[kind] = re.sub(rf'^(#+ ){re.escape(full[2])}$', rf'\g<1>{full[1]}', text(data.get(kind)), count=1, flags=re.M)
+    return nb
+
 def staged_pages(proc):
     "Staged notebooks by name, and the page of each."
-    staged = {n: json.loads((proc/n).read_text(encoding='utf-8')) for n in notebooks(ROOT/'nbs')}
+    staged = {n: named_in_full(json.loads((proc/n).read_text(encoding='utf-8'))) for n in notebooks(ROOT/'nbs')}
     return staged, {n: page_of(n, front_of(nb)) for n, nb in staged.items()}
 
 def convert(proc):
