@@ -193,13 +193,18 @@ def figures(staged, # {path in nbs/: staged notebook}
                 yield name, i, heading, out.getvalue()
 
 def gallery():
-    "Every figure of the site as a thumbnail, which leads to the cell that made it."
-    folder, title, out, before, n = SITE['folder'], titles(), [], None, 0
+    "Every figure of the site as a thumbnail, which leads to the cell that made it, by sections of the sidebar."
+    import yaml
+    folder, title, out, n = SITE['folder'], titles(), [], 0
     folder.mkdir(parents=True)
-    for n, (name, i, heading, picture) in enumerate(figures(SITE['staged']), 1):
-        (folder/f'{n}.webp').write_bytes(picture)
-        if name != before: out.append(f'\n## {title[name]}\n')
-        said = re.sub(r'[`*_$\[\]\\]', '', heading) or title[name]
-        out.append(f'[![{said}](../images/gallery/{n}.webp)](#{label(name, i)})')
-        before = name
+    contents = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
+    for section in (c for c in contents if isinstance(c, dict) and 'section' in c):
+        staged = {n: SITE['staged'][n] for n in section['contents'] if n in SITE['staged']}
+        links = []
+        for name, i, heading, picture in figures(staged):
+            n += 1
+            (folder/f'{n}.webp').write_bytes(picture)
+            said = re.sub(r'[`*_$\[\]\\]', '', f'{title[name]}: {heading}' if heading else title[name])
+            links.append(f'[![{said}](../images/gallery/{n}.webp "{said}")](#{label(name, i)})')
+        if links: out.append(f"\n## {section['section']}\n\n" + '\n'.join(links))
     return f'{n} figures.\n' + '\n'.join(out)
