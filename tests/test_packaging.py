@@ -121,7 +121,9 @@ def said(fork, house, name):
     ('0.079 ± 0.014 ct/s', '0.081 ± 0.014 ct/s', False), ('480 rows', '479 rows', True), ('480 rows', '470 rows', False),
     ('12 trusted, 2 suspect', '12 trusted', False), ('1.2e-05', '1.3e-05', True), ('1.2e-05', '1.2e-04', False),
     ('20,000 spectra', '20,001 spectra', True), ('<Space at 0x7f55d2e65b20>', '<Space at 0x7f00aabbccdd>', True),
-    ('cab  36.9', 'cab 36.9', True), ('B02 0.5', 'B03 0.5', False), ('one\ntwo', 'one', False)])
+    ('cab  36.9', 'cab 36.9', True), ('B02 0.5', 'B03 0.5', False), ('one\ntwo', 'one', False),
+    ('epoch 1, 1 of 4: loss 0.52, 1.8 s', 'epoch 1, 1 of 4: loss 0.52, 0.4 s', True),
+    ('epoch 1, 1 of 4: loss 0.52, 1.8 s', 'epoch 1, 1 of 4: loss 0.62, 1.8 s', False)])
 def test_outputs_are_compared(old, new, same):
     "Text word for word, numbers to their printed digits."
     assert (outputs.difference(old, new) is None) == same

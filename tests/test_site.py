@@ -1,12 +1,12 @@
 "The documentation site: built from this tree with warnings as errors, opened in a browser, and shown planted faults."
-import os, sys
+import json, os, re, sys
 from pathlib import Path
 import pytest, yaml
 from test_packaging import edit, house, notebook, save      # noqa: F401 (house is a fixture)
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
-import docs_check, make_site, open_site
+import docs_check, make_site, open_site, outputs
 
 pytest.importorskip('sphinx', reason='sphinx is not installed: make .venv/.site')
 
@@ -30,7 +30,6 @@ def site(fork):
 
 def test_site_has_every_page(site):
     "Every notebook is a page, and the sidebar of the built pages is that of _quarto.yml, in order."
-    import re
     sidebar = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']
     wanted = list(docs_check.entries(sidebar))
     assert sorted(wanted) == docs_check.notebooks(ROOT/'nbs')
@@ -47,6 +46,28 @@ def test_site_in_a_browser(site):
     if not open_site.chromium(): pytest.skip('there is no Chromium on this machine')
     n, bad = open_site.problems(site)
     assert not bad and n > 100, '\n'.join(bad)
+
+TASKS = sorted((ROOT/'nbs'/'tasks').glob('*.ipynb'))
+
+@pytest.mark.parametrize('path', TASKS, ids=lambda p: p.stem)
+def test_form_of_a_task_page(path):
+    "What one has at the end, how long it takes, a picture or a table first, and where to go on; all of it in few cells."
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    said = ['\n'.join(''.join(c['source']).splitlines()) for c in cells]
+    prose = '\n'.join(s for s, c in zip(said, cells) if c['cell_type'] == 'markdown')
+    assert '**At the end you have**' in prose and 'minute' in prose, 'what one has at the end, in how many minutes?'
+    assert re.findall(r'\*\*Next:\*\* .*?\]\(', prose), 'where does one go on?'
+    assert len(cells) < 30 and len(prose) < 14_000, 'a page by task is short'
+    shown = [i for i, c in enumerate(cells) if outputs.figures_of(c.get('outputs', [])) or re.search(r'^!\[|^\|', said[i], re.M)]
+    steps = [i for i, s in enumerate(said) if s.startswith('## ')]
+    assert shown and steps and shown[0] <= steps[0], 'a page opens with a picture, or with a table'
+
+@pytest.mark.parametrize('path', sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.name[0] not in '._'), ids=lambda p: p.stem)
+def test_every_page_has_a_summary(path):
+    "One line, which a search shows."
+    first = ''.join(json.loads(path.read_text(encoding='utf-8'))['cells'][0]['source'])
+    quoted = re.findall(r'^> (.+)$', first, re.M)
+    assert len(quoted) == 1 and 20 < len(quoted[0]) < 250, first
 
 # --- planted faults
 

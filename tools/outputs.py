@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 NUMBER = re.compile(r'(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]\d)', re.I)
-ADDRESS = re.compile(r'\b0x[0-9a-f]{6,}')
+PASSING = re.compile(r'(?<=\b0x)[0-9a-f]{6,}|(?<=\bepoch )(.*), [\d.]+ s$', re.M)      # addresses; how long an epoch took
 
 def joined(x): return ''.join(x or '')
 
@@ -34,9 +34,11 @@ def unit_of(number):
 
 def value(number): return float(number.replace(',', ''))
 
+def lasting(text): return PASSING.sub(r'\1', text).splitlines()
+
 def difference(old, new, share=0.): # two texts; by how much numbers may differ [-]
     "Where two texts differ first, as `old -> new`, or None."
-    for a, b in zip_longest(ADDRESS.sub('0x', old).splitlines(), ADDRESS.sub('0x', new).splitlines(), fillvalue=''):
+    for a, b in zip_longest(lasting(old), lasting(new), fillvalue=''):
         words = [re.sub(r'[\s\-─━]+', ' ', NUMBER.sub('#', line)).strip() for line in (a, b)]      # rulers of a table
         same = words[0] == words[1]
         for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)) if same else ():
