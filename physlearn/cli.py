@@ -189,6 +189,8 @@ def _on_run(verb, words):
     from physlearn import desk
     from physlearn.instruments import find
     if not words or words[0].startswith('-'): raise ValueError(f"{verb} needs the folder of a run")
+    if words[0] in INSTRUMENTS and not os.path.isdir(words[0]):
+        raise ValueError(f"{verb} {words[0]}: expected the folder of a run, like runs/first; its recipe names the instrument")
     if verb in desk.ON_RUNS and not _own(verb, words[0]):
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
