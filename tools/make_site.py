@@ -153,7 +153,8 @@ def convert(proc):
         for text_made in made.get(n, {}).values(): bad += [f'nbs/{n}: {p}' for p in table_problems(text_made)]
         if n == 'index.ipynb': cells += [markdown(t) for t in toctrees(sidebar['contents'], pages)]
         for i, c in enumerate(cells): c['id'] = f'cell{i}'
-        meta = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
+        meta = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'),
+                    language_info=dict(name='python', pygments_lexer='ipython3'))        # `!physlearn ...`, too
         out = SOURCE/f'{pages[n]}.ipynb'
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(dict(cells=cells, metadata=meta, nbformat=4, nbformat_minor=5)), encoding='utf-8')
