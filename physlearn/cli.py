@@ -174,7 +174,11 @@ def _work(verb, instrument, words, prog):
     if verb not in ('simulate', 'identifiable', 'windows'): return recipe.run()    # others say each step themselves
     with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
 
-def show_help(cls, default, prog, examples):
+def show_help(cls,
+              default,  # an instance whose values are taken, like a preset; None: those of the command
+              prog,     # words of the command line before the options
+              examples, # text of commands that work; '' if there are none
+             ):
     "The options of a command, with the values that would be taken, and commands that work."
     cls = for_help(cls)
     if default is not None: default = cls(**vars(default))

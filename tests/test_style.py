@@ -1,4 +1,5 @@
-"How the code reads, counted: widths, semicolons, unused names, and what pages of names do not say. `ruff` judges notebooks cell by cell, modules line by line."
+"""How the code reads, counted: widths, semicolons, unused names, and what the pages of names do not say. `ruff` judges notebooks
+cell by cell, modules line by line."""
 import json, subprocess, sys
 from pathlib import Path
 import pytest
