@@ -223,7 +223,7 @@ class Watch(InTraining):
         return self.recorder.log[i] if i < len(self.recorder.log) else None
 
     def better(self, a, b,
-               by=0., # unit of the values, in which they have to differ
+               by=0., # least difference that counts [unit of the values]
               ):
         "Is `a` better than `b` by more than `by`?"
         return b is None or (b - a if self.mode == 'min' else a - b) > by

@@ -476,8 +476,8 @@ def distance_of(a,       # values of one set (n,)
     n, m = (w.sum()**2/(w*w).sum() for w in sides)
     return float(largest), float(kolmogorov(largest*np.sqrt(n*m/(n + m))))
 
-def labels_differ(real:Events,          # real events
-                  generated:Events,     # generated events
+def labels_differ(real:Events,          # events of a simulator or a telescope
+                  generated:Events,     # events that a network drew
                   weights=(None, None), # of the real and of the generated events, (N,) and (M,); None: 1
                   level:float=1e-3,     # p below which they differ [-]
                  )->dict:
@@ -747,7 +747,7 @@ def two_errors(a,       # errors on true events (n,)
     return ((b.mean() - a.mean())/sa, np.sqrt(1/len(a) + (sb/sa)**2/len(b)), sb/sa, sb/sa*np.hypot(*spread))
 
 def conditioning(reader:Reader,      # trees that read the label from hits
-                 real:Events,        # real events
+                 real:Events,        # events of a simulator or a telescope
                  generated:Events,
                  known=(None, None), # Features of both, if they are there
                  least:int=30,       # fewest events of a class that is shown

@@ -91,8 +91,8 @@ def chosen(value, rows, weight): # (N,), (N,), (N,) or None
     rows = rows & np.isfinite(value)
     return value[rows], None if weight is None else np.asarray(weight)[rows]
 
-def compare(real:Events,          # real events
-            generated:Events,     # generated events
+def compare(real:Events,          # events of a simulator or a telescope
+            generated:Events,     # events that a network drew
             weights=(None, None), # of the real and of the generated events, (N,) and (M,); None: 1
            )->list:
     # rows: quantity, unit, kind, energy, zenith, statistic, real, generated, error of the difference, verdict
@@ -287,8 +287,8 @@ def interactive(events:Events, i:int): # number of the event; a plotly figure
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0033
 NOTHING = 'nothing measured' # what a table says where there is no number
 
-def judge_table(real,      # real events
-                generated, # generated events
+def judge_table(real,      # events of a simulator or a telescope
+                generated, # events that a network drew
                 weights,   # of the real and of the generated events, (N,) and (M,); None: 1
                 known,     # Features of both
                 seed,      # integer: draws are a function of it
@@ -325,7 +325,7 @@ def judge_table(real,      # real events
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0035
 def distance_table(real,
-                   generated, # generated events
+                   generated, # events that a network drew
                    known,     # Features of both
                    seed,      # integer: draws are a function of it
                   )->tuple:   # table of a Judgement, numbers
@@ -343,8 +343,8 @@ def distance_table(real,
     return dict(caption=f'Distances of {a.shape[1]} physics features', head=head, rows=rows), numbers['generated']
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0036
-def early_table(real,      # real events
-                generated, # generated events
+def early_table(real,      # events of a simulator or a telescope
+                generated, # events that a network drew
                 weights,   # of the real and of the generated events, (N,) and (M,); None: 1
                )->dict:    # table of a Judgement
     "Hits before the front, by kind and energy: within 3 errors, or off."
@@ -361,8 +361,8 @@ def early_table(real,      # real events
     caption = 'Hits more than 15 ns before the front, an event'
     return dict(caption=caption, head=['events', 'real', 'generated', 'error', 'result'], rows=rows)
 
-def string_table(real,      # real events
-                 generated, # generated events
+def string_table(real,      # events of a simulator or a telescope
+                 generated, # events that a network drew
                  most=8,    # strings that the table shows
                 )->tuple:   # table of a Judgement with the strings farthest off; how many are off, of how many
     "Hits of each string."
@@ -498,8 +498,8 @@ def copies_table(real, generated,
     return dict(caption=caption, head=['events', 'share', 'error', 'result'], rows=rows)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0041
-def pictures(real,      # real events
-             generated, # generated events
+def pictures(real,      # events of a simulator or a telescope
+             generated, # events that a network drew
              judged,    # rows of the judge's table
             )->dict:    # Pictures by name
     "Curves, areas, and an event of each."

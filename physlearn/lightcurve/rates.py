@@ -111,7 +111,6 @@ class Rates:
         "Typical time from step to step, which the shortest period shall not fall below [h]."
         begin = self.a.unique()
         return float(begin.diff().median()) if len(begin) > 1 else float(self.b[0] - self.a[0])
-    # middle of each step (B,n) [h], the same for all states theta (B,d)
     def axis(self, theta): return ((self.a + self.b)/2).expand(len(theta), -1) # middle of steps [h] (B,n), by `theta`
     def extra_repr(self):
         "Model, steps and span."
