@@ -87,7 +87,7 @@ def _quantile(samples, weights, q):
     part = ((want - lo)/(hi - lo).clamp_min(1e-300)).clamp(0, 1)
     return torch.lerp(below, above, part).movedim(1, 2)
 
-def weighted_quantile(samples:Tensor,      # (n,S,d)
+def weighted_quantile(samples:Tensor,      # draws of each row (n,S,d)
                       q,                   # probabilities in (0,1), (k,)
                       weights:Tensor=None, # (n,S), sum 1; equal if None
                      )->Tensor:            # float64 (n,k,d), unit of the samples
@@ -98,11 +98,12 @@ def weighted_quantile(samples:Tensor,      # (n,S,d)
     return _by_rows(lambda s, w: _quantile(s, w, q), samples, weights)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #448cf809
-def coverage(samples:Tensor, truth:Tensor,        # (n,S,d), (n,d)
-             levels=(.5, .68, .9, .95),           # of the central intervals
-             weights:Tensor=None,                 # (n,S), sum 1; equal if None
-             key=0,                               # of the draws that decide ties
-            )->Tensor:                            # (levels,d)
+def coverage(samples:Tensor,            # draws of each row (n,S,d)
+             truth:Tensor,              # true values (n,d)
+             levels=(.5, .68, .9, .95), # of the central intervals
+             weights:Tensor=None,       # (n,S), sum 1; equal if None
+             key=0,                     # of the draws that decide ties
+            )->Tensor:                  # (levels,d)
     "Share of central intervals that hold the truth."
     return _inside(sbc_ranks(samples, truth, weights, key), _shares(levels))
 
@@ -115,18 +116,21 @@ def _shares(levels):
     return tuple(levels)
 
 def covered(low:Tensor, high:Tensor, # interval ends (n,d)
-            truth:Tensor,            # (n,d)
+            truth:Tensor,            # true values (n,d)
            )->Tensor:                # (d,)
     "Share of intervals, ends included, that hold the truth."
     return ((low <= truth) & (truth <= high)).double().mean(0)
 
-def binomial_sd(level, n:int): return math.sqrt(level*(1 - level)/n)
+def binomial_sd(level, n:int):
+    "Standard deviation of the share of `n` rows that lie within an interval of `level`, where the level is right [-]."
+    return math.sqrt(level*(1 - level)/n)
 
 # %% ../nbs/00_core/08c_calibration.ipynb #13532671
 RULES = dict(pairs=1000, coverage=.02, ks=.01, c2st=(.45, .55), tarp=.05, atc=.01) # what passes; see the table below
 FEW = 30      # cases below which nothing is said of error bars, neither good nor bad
 
-def holm(p)->list: # p-values, any order; adjusted ones in the same order
+def holm(p,      # p-values of one family, numbers in any order (m)
+        )->list: # adjusted p-values, in the same order
     "p-values of one family, adjusted: any one below 0.01 is wrongly so in one family of a hundred (Holm 1979)."
     order, top, out = sorted(range(len(p)), key=lambda i: p[i]), 0., [0.]*len(p)
     for k, i in enumerate(order):
@@ -150,7 +154,7 @@ def sbc_test(ranks:Tensor, # of `sbc_ranks` (n,d)
 def c2st(a:Tensor,   # draws (n,d)
          b:Tensor,   # reference draws (m,d)
          seed:int=1, # of folds and weights
-        )->float:    # accuracy: 0.5 nothing to tell, 1 all different
+        )->float:    # accuracy [-]: 0.5 nothing to tell, 1 all different
     "Accuracy of a classifier that tells `a` from `b`, with sbibm's settings."
     import warnings
     from sklearn.exceptions import ConvergenceWarning
@@ -184,11 +188,12 @@ def _nearer(samples, truth, weights, u, references, sd):
     def distance(t, r): return ((t - r)/sd).square().sum(-1, keepdim=True)
     return _rank(distance(samples.double(), references[:,None]), distance(truth, references), weights, u)
 
-def tarp(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
-         weights:Tensor=None,           # (n,S), sum 1; equal if None
-         references:Tensor=None,        # points (n,d); drawn from the truths' ranges if None
-         key=0,                         # of the draws
-        )->Tensor:                      # in (0,1), uniform if the joint posterior is right (n,)
+def tarp(samples:Tensor,         # draws of each row (n,S,d)
+         truth:Tensor,           # true values (n,d)
+         weights:Tensor=None,    # (n,S), sum 1; equal if None
+         references:Tensor=None, # points (n,d); drawn from the truths' ranges if None
+         key=0,                  # of the draws
+        )->Tensor:               # in (0,1), uniform if the joint posterior is right (n,)
     "Share of samples nearer to a reference point than the truth is."
     samples, truth, weights = _checked(samples, truth, weights)
     truth = truth.double().cpu()
@@ -197,7 +202,8 @@ def tarp(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
     u = uniforms(len(truth), 1, 'tarp', key)
     return _by_rows(lambda *block: _nearer(*block, sd), samples, truth, weights, u, references.double())[:,0]
 
-def tarp_test(f:Tensor)->dict: # of `tarp` (n,); p of Kolmogorov-Smirnov, atc [-]
+def tarp_test(f:Tensor, # shares of draws nearer than the truth, of `tarp` (n,)
+             )->dict:   # p of Kolmogorov-Smirnov and atc, area to the curve [-]
     "Test that the shares are uniform, and the area to the curve."
     from scipy import stats
     return dict(p=float(stats.kstest(f.numpy(), 'uniform').pvalue), atc=.625 - f.clamp_min(.5).mean().item())
@@ -210,13 +216,14 @@ def _crps(samples, truth, weights):
     half = (w*(2*w.cumsum(2) - w - 1)*(s - s[...,:1]).double()).sum(2)               # ½ of the mean over all pairs
     return miss - half/(1 - w.square().sum(2)).clamp_min(1e-12)
 
-def crps(samples:Tensor, truth:Tensor,  # (n,S,d), (n,d)
-         weights:Tensor=None,           # (n,S), sum 1; equal if None
-        )->Tensor:                      # (n,d) [unit of each parameter]; smaller is better
+def crps(samples:Tensor,      # draws of each row (n,S,d)
+         truth:Tensor,        # true values (n,d)
+         weights:Tensor=None, # (n,S), sum 1; equal if None
+        )->Tensor:            # (n,d) [unit of each parameter]; smaller is better
     "Continuous ranked probability score of each row and parameter."
     return _by_rows(_crps, *_checked(samples, truth, weights))
 
-def prior_crps(truth:Tensor, # (n,d)
+def prior_crps(truth:Tensor, # true values (n,d)
               )->Tensor:     # score (d,) of one who knows how the truths are distributed and nothing else
     "Half the mean distance between two truths: the chance level of `crps`."
     s, k = truth.double().sort(0).values, torch.arange(len(truth), dtype=torch.float64)[:,None]
@@ -229,9 +236,9 @@ class Calibration:
     names: list     # of the parameters
     levels: tuple   # of the central intervals
     cover: Tensor   # share that holds the truth (levels,d)
-    ranks: Tensor   # (n,d)
+    ranks: Tensor   # share of draws below the truth (n,d)
     sbc: dict       # of `sbc_test`
-    tarp: Tensor    # (n,)
+    tarp: Tensor    # shares of `tarp` (n,)
     joint: dict     # of `tarp_test`
     crps: Tensor    # mean (d,), of ranges if a ParamSpace was given
     prior: Tensor   # the prior's (d,)
@@ -239,12 +246,14 @@ class Calibration:
     nll: float|None = None # mean negative log-density of the truth [nat]
 
     def __len__(self): return len(self.ranks)
-    def tolerance(self, level): return max(RULES['coverage'], 4*binomial_sd(level, len(self)))
+    def tolerance(self, level):
+        "Largest difference of a coverage from its nominal `level` that is not a fault [-]."
+        return max(RULES['coverage'], 4*binomial_sd(level, len(self)))
 
 # %% ../nbs/00_core/08c_calibration.ipynb #c23ae373
 def calibrate(space,                     # ParamSpace, then scores are on the scale of `encode`; or a list of names
               samples:Tensor,            # physical values (n,S,d)
-              truth:Tensor,              # (n,d)
+              truth:Tensor,              # true values (n,d)
               weights:Tensor=None,       # (n,S), sum 1; equal if None
               key=0,                     # of all draws
               levels=(.5, .68, .9, .95), # of the central intervals
@@ -309,7 +318,9 @@ def passed(self:Calibration)->bool:
 
 # %% ../nbs/00_core/08c_calibration.ipynb #9e689b24
 @patch
-def fault(self:Calibration, name)->str:
+def fault(self:Calibration,
+          name, # name of the parameter
+         )->str:
     "What is wrong with a parameter's error bars, in words; '' if nothing is seen."
     i, out = self.names.index(name), []
     off = self.ranks[:,i].mean().item() - .5
@@ -400,8 +411,9 @@ def __repr__(self:Calibration): return self.sentence
 # %% ../nbs/00_core/08c_calibration.ipynb #b1bb6f5e
 @patch
 def plot(self:Calibration,
-         fig, # matplotlib Figure or SubFigure, about 8 × 3 inches, layout='constrained'
-         bins:int=20):
+         fig,         # matplotlib Figure or SubFigure, about 8 × 3 inches, layout='constrained'
+         bins:int=20, # bars of each histogram of ranks
+        ):
     "Coverage, ranks and TARP, a line for each parameter."
     from scipy import stats
     left, mid, right = fig.subplots(1, 3)
@@ -435,8 +447,8 @@ class Conformal:
 
     @classmethod
     def fit(cls, low:Tensor, high:Tensor, # interval ends (n,d)
-            truth:Tensor,                 # (n,d)
-            level:float,                  # wanted, usually the level of the intervals
+            truth:Tensor,                 # true values (n,d)
+            level:float,                  # wanted, usually the level of the intervals [-]
            )->'Conformal':
         "Factors from cases with known truth."
         if not 0 < level < 1: raise ValueError(f"level lies between 0 and 1, not {level}")
@@ -453,14 +465,20 @@ class Conformal:
         mid, half = (low.double() + high)/2, (high.double() - low)/2
         return cls(float(level), ((truth - mid).abs()/half).kthvalue(k, 0).values, n)
 
-    def apply(self, low:Tensor, high:Tensor)->tuple: # ends (...,d), before and after
+    def apply(self,
+              low:Tensor,  # lower ends (...,d)
+              high:Tensor, # upper ends (...,d)
+             )->tuple:     # both ends, corrected, (...,d) each
         "The corrected interval ends."
         mid, half = (low + high)/2, (high - low)/2*self.scale.to(low)
         return mid - half, mid + half
 
-    def to_dict(self): return dict(level=self.level, scale=self.scale.tolist(), n=self.n)
+    def to_dict(self):
+        "Plain values for JSON: a dict of level, factors and number of rows."
+        return dict(level=self.level, scale=self.scale.tolist(), n=self.n)
     @classmethod
     def from_dict(cls, d):
+        "The correction of a dict `d`, as `to_dict` wrote it; ValueError where its factors or level make no sense."
         scale = torch.tensor(d['scale'], dtype=torch.float64)
         if scale.ndim != 1 or not ((scale > 0) & torch.isfinite(scale)).all() or not 0 < d['level'] < 1:
             raise ValueError(f"a conformal factor is positive and finite, its level between 0 and 1; found {d}")

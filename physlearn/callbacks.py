@@ -26,7 +26,7 @@ class Line(nn.Module):
     def __init__(self):
         super().__init__()
         self.lin = nn.Linear(2, 3)
-    def forward(self, batch):                              # x (B,2)
+    def forward(self, batch): # dict with x (B,2)
         u, mu, logvar = self.lin(batch['x']).split(1, 1)
         return dict(u=u, mu=mu, logvar=logvar)             # (B,1) each
 
@@ -91,12 +91,13 @@ class ReLoBRaLo(InTraining):
         self.alpha, self.rho, self.T, self.seed = alpha, rho, T, seed
         self.reset()
 
-    def reset(self):   # steps, steps that taught, weights, references
+    def reset(self): # steps, steps that taught, weights, references
+        "Forget all steps, weights and references."
         self.t, self.seen, self.lam, self.origin, self.previous = 0, 0, {}, {}, {}
 
     def update(self,
                losses:dict,    # unweighted terms of this step, by name [any unit]
-               rho:float=None, # 0 looks back, 1 does not; drawn if None
+               rho:float=None, # 0 looks back, 1 does not; drawn if None [-]
               )->dict:         # weights of the terms that are not 0, summing to their number [-]
         "Weights for this step; counts a step and consumes a draw."
         drawn = float(_draws(self.seed, self.t//1024)[self.t%1024] < self.rho)
@@ -124,10 +125,12 @@ def _learn(self:ReLoBRaLo, now, rho):
 
 @patch
 def state_dict(self:ReLoBRaLo)->dict:
+    "Steps, weights and reference losses, as a dict for JSON."
     return dict(t=self.t, seen=self.seen, lam=dict(self.lam), origin=dict(self.origin), previous=dict(self.previous))
 
 @patch
 def load_state_dict(self:ReLoBRaLo, d:dict):
+    "Put back the state `d` of `state_dict`."
     self.t, self.seen = d['t'], d['seen']
     self.lam, self.origin, self.previous = dict(d['lam']), dict(d['origin']), dict(d['previous'])
 
@@ -219,7 +222,9 @@ class Watch(InTraining):
         i = self.recorder.metric_names.index(self.monitor)
         return self.recorder.log[i] if i < len(self.recorder.log) else None
 
-    def better(self, a, b, by=0.):
+    def better(self, a, b,
+               by=0., # least difference that counts [unit of the values]
+              ):
         "Is `a` better than `b` by more than `by`?"
         return b is None or (b - a if self.mode == 'min' else a - b) > by
 
@@ -240,13 +245,21 @@ class EarlyStop(Watch):
         self.best, self.best_epoch, self.mark, self.wait, self.reason, self.saved = None, None, baseline, 0, None, {}
 
     def say(self, text, end=False):
+        "Print `text`, unless silenced by `verbose`; `end` marks the last word of a training."
         if self.verbose and (end or self.verbose != 'end'): print(f'EarlyStop: {text}')
 
-    def state_dict(self): return {k: getattr(self, k) for k in ('best', 'best_epoch', 'mark', 'wait', 'reason')}
+    def state_dict(self):
+        "What was best, when, and how long ago, as a dict for JSON."
+        return {k: getattr(self, k) for k in ('best', 'best_epoch', 'mark', 'wait', 'reason')}
     def load_state_dict(self, d):
+        "Put back the state `d` of `state_dict`."
         for k in ('best', 'best_epoch', 'mark', 'wait', 'reason'): setattr(self, k, d[k])
-    def tensors(self): return dict(self.saved)                  # weights of the best epoch, {name: tensor}
-    def load_tensors(self, d): self.saved = dict(d)
+    def tensors(self): # weights of the best epoch, {name: tensor}
+        "Tensors for a checkpoint."
+        return dict(self.saved)
+    def load_tensors(self, d):
+        "Put back `d` of `tensors`, a dict."
+        self.saved = dict(d)
 
 # %% ../nbs/00_core/05_callbacks.ipynb #196c2d79
 @patch
@@ -295,7 +308,9 @@ class EMA(InTraining):
         self.decay, self.shadow, self.own = decay, {}, {}
         self._average = get_ema_multi_avg_fn(decay)
 
-    def weights(self): return get_model(self.model).state_dict()
+    def weights(self):
+        "Weights of the model in training, tensors in a dict by name."
+        return get_model(self.model).state_dict()
 
     def before_train(self):   # not before_fit: by now a checkpoint has put its weights in
         now = self.weights()
@@ -337,13 +352,21 @@ def after_fit(self:EMA):
     self.shadow, self.own = {}, {}
 
 @patch
-def state_dict(self:EMA)->dict: return {}
+def state_dict(self:EMA)->dict:
+    "Nothing beside the tensors: an empty dict."
+    return {}
 @patch
-def load_state_dict(self:EMA, d:dict): pass
+def load_state_dict(self:EMA, d:dict):
+    "Take the empty `d` of `state_dict`."
+    pass
 @patch
-def tensors(self:EMA)->dict: return dict(self.shadow)            # averaged weights, {name: tensor}
+def tensors(self:EMA)->dict: # averaged weights, {name: tensor}
+    "Tensors for a checkpoint."
+    return dict(self.shadow)
 @patch
-def load_tensors(self:EMA, d:dict): self.shadow = {k: v.clone() for k, v in d.items()}
+def load_tensors(self:EMA, d:dict):
+    "Put back the tensors `d` of `tensors`."
+    self.shadow = {k: v.clone() for k, v in d.items()}
 
 # %% ../nbs/00_core/05_callbacks.ipynb #e3b9354c
 class Schedule(ParamScheduler):
@@ -428,13 +451,14 @@ def step_decay(lr:float,               # highest learning rate
 class Plateau(Watch):
     "Multiply the learning rate by `factor` when a value has stopped improving."
     def __init__(self,
-                 monitor:str,          # a column of the recorder, such as 'valid_loss'
-                 mode:str,             # 'min' if it should fall, 'max' if it should rise
-                 factor:float=.5,      # the new rate over the old, 0 .. 1
-                 patience:int=10,      # epochs without improvement
-                 min_lr:float=1e-6,    # the rate is not lowered below this
-                 min_delta:float=0.,   # the least change that counts as improvement [unit of the value]
-                 warmup_epochs:float=0): # linear rise at the beginning, in which nothing counts [epochs]
+                 monitor:str,           # a column of the recorder, such as 'valid_loss'
+                 mode:str,              # 'min' if it should fall, 'max' if it should rise
+                 factor:float=.5,       # the new rate over the old, 0 .. 1
+                 patience:int=10,       # epochs without improvement
+                 min_lr:float=1e-6,     # learning rate below which it is not lowered
+                 min_delta:float=0.,    # the least change that counts as improvement [unit of the value]
+                 warmup_epochs:float=0, # linear rise at the beginning, in which nothing counts [epochs]
+                ):
         super().__init__(monitor, mode, patience, min_delta)
         if not 0 < factor < 1:
             raise ValueError(f"Plateau: factor={factor:g} lies between 0 and 1: the rate is multiplied by it")
@@ -465,8 +489,10 @@ class Plateau(Watch):
             self.rates, self.wait = [max(lr*self.factor, min(self.min_lr, lr)) for lr in self.rates], 0
 
     def after_fit(self): self.rates, self.wait = None, 0
-    def state_dict(self): return dict(mark=self.mark, wait=self.wait, rates=self.rates)
-    def load_state_dict(self, d): self.mark, self.wait, self.rates = d['mark'], d['wait'], d['rates']
+    def state_dict(self): return dict(mark=self.mark, wait=self.wait, rates=self.rates) # best, epochs waited, rates
+    def load_state_dict(self, d):
+        "Put back the state `d` of `state_dict`."
+        self.mark, self.wait, self.rates = d['mark'], d['wait'], d['rates']
 
 # %% ../nbs/00_core/05_callbacks.ipynb #0edd2b19
 class Column(Metric):
@@ -492,6 +518,7 @@ class LossTerms(Callback):
         self.learn.metrics = [m for m in self.learn.metrics if not isinstance(m, Column)] + cols
 
     def mean(self, training, k):
+        "Mean of the term `k` over the batches of an epoch, of `training` or of validation; NaN where there were none."
         total, n = self.means[training].get(k, (math.nan, 1))
         return float(total)/n
 

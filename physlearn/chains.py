@@ -40,10 +40,12 @@ def chains(log_p,          # log-density (m,k) -> (m,), batched
         z, lp = torch.where(take[:,None], new, z), torch.where(take, lq, lp)
     return z
 
-def log_posterior(sim:Simulator,       # or a Measurement of one signal, and nothing of y, like, known and conditions
-                  y:Tensor=None,       # one signal (1,C,...)
-                  like:Likelihood=None,# how it scatters
-                  known=None, **cond)->tuple:
+def log_posterior(sim:Simulator,        # or a Measurement of one signal, and nothing of y, like, known and conditions
+                  y:Tensor=None,        # one signal (1,C,...)
+                  like:Likelihood=None, # how it scatters
+                  known=None,           # {name: value or (value, sd)}
+                  **cond,               # conditions of the simulator, by name: numbers, or (1,...)
+                 )->tuple:              # functions: log-density (B,) of z (B,k), and physical values (B,d) of z
     "The unnormalised log-density of z, in which the prior is N(0,1), for `chains`; and the way from z to physical values."
     m = measurement(sim, y, like, known, cond)
     place = lambda z: m.knowledge.theta(z, torch.zeros(len(z), dtype=torch.long))
@@ -254,18 +256,19 @@ def _particles(m, n, moves, last, key, chunk, surrogate=0):
 STAGE_MEMORY, END_MEMORY = .9, .7     # correlation with the place before the moves that is low enough
 FEWEST = 15  # particles for each free parameter; with fewer the widths come out 5 % too small or more
 
-def smc_posterior(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
-                  y:Tensor=None,       # signals (n,C,...)
-                  like:Likelihood=None,# how they scatter
-                  n:int=None,          # particles of each; None: 512, or 64 for each free parameter
-                  known=None,          # {name: value or (value, sd)}
-                  moves:int=10,        # of each particle at each temperature, at least
-                  last:int=40,         # and at the end
-                  key=None,            # draws are a function of it; None: another one at each call
-                  chunk:int=1024,      # simulated at once
+def smc_posterior(sim:Simulator,        # or a Measurement, and nothing of y, like, known and conditions
+                  y:Tensor=None,        # signals (n,C,...)
+                  like:Likelihood=None, # how they scatter
+                  n:int=None,           # particles of each; None: 512, or 64 for each free parameter
+                  known=None,           # {name: value or (value, sd)}
+                  moves:int=10,         # of each particle at each temperature, at least
+                  last:int=40,          # and at the end
+                  key=None,             # draws are a function of it; None: another one at each call
+                  chunk:int=1024,       # simulated at once
                   # steps under a surrogate of the signal before each move, which is then one exact evaluation; 0: none
                   surrogate:int=0,
-                  **cond)->Samples:
+                  **cond,               # conditions of the simulator, by name: a number, or (n,...)
+                 )->Samples:
     "Draws from the posterior of each signal, without fit, training or linearisation."
     m = measurement(sim, y, like, known, cond)
     n = max(512, 64*len(m.knowledge.free)) if n is None else n

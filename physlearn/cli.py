@@ -9,8 +9,10 @@ __all__ = ['VERBS', 'ON_RUNS', 'WANTED', 'for_help', 'from_words', 'keep_memory'
 import linecache, os, re, sys
 from .instruments import EXAMPLES, INSTRUMENTS, OWN, only_here, own_line, said_by
 
+# what each verb of an instrument does, for the list of help
 VERBS = dict(fit='fit measured data by physics alone', simulate='draw states and write their signals',
              identifiable='say what data can tell, before there are any', train='train a network')
+# what each verb on a finished run does, for the list of help
 ON_RUNS = dict(evaluate='measure a run again, beside its rivals; writes its report', report='draw its report again',
                card='show what it is, in Markdown', retrieve='estimate parameters of measured data with it',
                sample='draw new signals with it, where it is a generator', compare='set it beside other runs',
@@ -54,6 +56,7 @@ def _fail(sentence):
     return 2
 
 # %% ../nbs/90_cli.ipynb #forhelp2
+# what an option wants after it, in help
 WANTED = dict(files='FILE', lines='FILE', partition_sums='FILE', setup='FILE', recipe='FILE', table='FILE', out='FILE',
               plot='FILE', corner='FILE', folder='RUN', known='NAME=VALUE', set='NAME=VALUE', range='NAME=LO..HI',
               gas='GAS=LO..HI', without='GAS', window='LO..HI', crop='LO..HI', drop='LO..HI', want='NAME', x='COLUMN',
@@ -77,6 +80,7 @@ def _metavar(hint, word, required):
     if ... not in args: return ' '.join([word]*len(args))
     return f'{word} [{word} ...]' if required else f'[{word} ...]'
 
+# %% ../nbs/90_cli.ipynb #forhelnp2b
 def for_help(cls)->type: # dataclass of a command
     "The same options, with words for what is wanted, and a default only where it says something."
     import typing
@@ -170,7 +174,11 @@ def _work(verb, instrument, words, prog):
     if verb not in ('simulate', 'identifiable', 'windows'): return recipe.run()    # others say each step themselves
     with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
 
-def show_help(cls, default, prog, examples):
+def show_help(cls,
+              default,  # an instance whose values are taken, like a preset; None: those of the command
+              prog,     # words of the command line before the options
+              examples, # text of commands that work; '' if there are none
+             ):
     "The options of a command, with the values that would be taken, and commands that work."
     cls = for_help(cls)
     if default is not None: default = cls(**vars(default))

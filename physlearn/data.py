@@ -66,21 +66,29 @@ class Draws:
         return self
     def __len__(self): return len(self.rows)
     def __getitem__(self, i)->'Draws': return Draws.__new__(Draws)._set(self.rows[i], self._key)
-    def at(self, *more)->'Draws': return Draws.__new__(Draws)._set(self.rows, _key_hash(self._key, *more))
+    def at(self, *more)->'Draws':
+        "Draws of the same rows under a longer key, which `more` (integers and strings) continues."
+        return Draws.__new__(Draws)._set(self.rows, _key_hash(self._key, *more))
 
     def _hash(self, cols):
         if self._start is None: self._start = _mix_(self.rows + signed64((self._key + _GOLD) & _ALL))[:,None]
         return _mix_(self._start + _columns(cols, self.rows.device))
 
     def named(self, *names)->Tensor: # float64 in (0,1), (n,k)
-        "Uniform draws in columns that are addressed by name, the bits of `ParamSpace.sample`."
+        "Uniform draws in columns that are addressed by `names`, the bits of `ParamSpace.sample`."
         return (self._hash(names) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
 
-    def uniforms(self, cols:int, name:str)->Tensor: # float64 in (0,1), (n,cols)
+    def uniforms(self,
+                 cols:int, # how many columns
+                 name:str, # their purpose, a part of the key
+                )->Tensor: # float64 in (0,1), (n,cols)
         "Uniform draws, a stream apart from `normals` of this name."
         return (self.at(name, 'uniforms')._hash(cols) >> 12).bitwise_and_((1 << 52) - 1).double().add_(.5).mul_(2.**-52)
 
-    def normals(self, cols:int, name:str)->Tensor: # float32 (n,cols)
+    def normals(self,
+                cols:int, # how many columns
+                name:str, # their purpose, a part of the key
+               )->Tensor: # float32 (n,cols)
         "Standard normal draws (Box & Muller 1958)."
         h = self.at(name)._hash((cols + 1)//2)
         r = (h >> 32).bitwise_and_(0xffffffff).float().add_(.5).mul_(2.**-32).log_().mul_(-2).sqrt_()
@@ -116,7 +124,7 @@ class Noise:
             if f.name == 'count' and np.any(np.mod(v, 1)): raise ValueError(f"{kind}: count={v} must be whole numbers")
             if f.name == 'p' and not (isinstance(v, float) and v <= 1):
                 raise ValueError(f"{kind}: p={v} is a probability, one number from 0 to 1")
-    def to_dict(self)->dict:
+    def to_dict(self)->dict: # kind and numbers, by name
         "Plain values for JSON."
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return dict(kind=type(self).__name__, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()})
@@ -243,6 +251,7 @@ class Drift(Sometimes):
         super().__post_init__()
         _logarithmic(self, 'size', 'width')
     def disturbance(self, x, draws):
+        "What is added to signals `x` (B,C,N), like `x`, from `draws` of their rows: smooth curves."
         size, width = draws.between(x, ('size', 'width'), size=self.size, width=self.width)
         M = x.shape[-1] + 8*math.ceil(np.max(self.width))
         f = torch.fft.rfftfreq(M, device=x.device).expand(len(x), 1, -1)
@@ -259,6 +268,8 @@ class Fringes(Sometimes):
     size: float|tuple = (.001, .0015) # amplitude relative to the span of the spectrum [-]
 
     def disturbance(self, x, draws):
+        """What is added to signals `x` (B,C,N), like `x`, from `draws` of their rows: sines, relative to the span of
+        each."""
         t = torch.linspace(0, 1, x.shape[-1], device=x.device)
         on, periods, phase, size = _events(draws, x, self.count, periods=self.periods, phase=(0., 2*math.pi),
                                            size=self.size)
@@ -278,6 +289,7 @@ class Spikes(Sometimes):
         super().__post_init__()
         _logarithmic(self, 'height', 'width')
     def disturbance(self, x, draws):
+        "What is added to signals `x` (B,C,N), like `x`, from `draws` of their rows: narrow peaks."
         i = torch.arange(x.shape[-1], device=x.device)
         on, place, height, width = _events(draws, x, self.count, ('height', 'width'), place=(0., x.shape[-1] - 1.),
                                            height=self.height, width=self.width)
@@ -313,7 +325,9 @@ class Chain(Noise):
             seen.append(kind)
             x = m(x, draws.at(kind, seen.count(kind)))
         return x
-    def to_dict(self)->dict: return dict(kind='Chain', models=[m.to_dict() for m in self.models])
+    def to_dict(self)->dict:
+        "Plain values for JSON: kind and models, as a dict."
+        return dict(kind='Chain', models=[m.to_dict() for m in self.models])
 
 # %% ../nbs/00_core/02_data.ipynb #8a834734
 def _kinds(cls=Noise): return {c.__name__: c for s in cls.__subclasses__() for c in (s, *_kinds(s).values())}
@@ -355,10 +369,12 @@ class SimSource:
             raise ValueError(f"condition {min(taken)!r} has the name of a tensor of the batch: rename it")
 
     def to(self, device):
+        "Move the simulator to a `device`; returns the source itself."
         if isinstance(self.sim, nn.Module): self.sim.to(device)
         return self
 
-def takes_draws(sim)->bool: # a simulator
+def takes_draws(sim, # simulator, a function or a Module
+               )->bool:
     "Whether a simulator has an argument `draws`."
     call = sim.forward if isinstance(sim, nn.Module) else sim
     return 'draws' in inspect.signature(call).parameters
@@ -396,8 +412,9 @@ def _check_signal(x, theta, space):
 # %% ../nbs/00_core/02_data.ipynb #prec0000
 @patch
 @torch.no_grad()
-def clean(self:SimSource, draws:Draws,
-         )->tuple: # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
+def clean(self:SimSource,
+          draws:Draws, # of the rows, under the key of the epoch
+         )->tuple:     # physical values (n,d), conditions drawn for each, noiseless signals (n,C,...)
     "The simulator's answer to what is drawn for these rows."
     theta, drawn = self.space.quantile(draws.at('theta').named(*self.space)), {}
     if isinstance(self.cond, ParamSpace):
@@ -457,7 +474,7 @@ class SeedDL:
                  n=None,          # rows of an epoch; None: as many as the source has
                  seed=0,          # integer or string
                  split='train',   # part of the key; only 'train' changes from epoch to epoch
-                 device='cpu',
+                 device='cpu',    # where batches are handed over
                  rank=0, world=1, # which of how many processes
                  drop_last=False, # leave out a last batch that is not full
                  block=32,        # rows of one call of the source
@@ -472,6 +489,7 @@ class SeedDL:
         self.to(device)
 
     def to(self, device):
+        "Hand over batches on another `device`; returns the loader itself."
         self.device, self._last = torch.device(device), (None, None)
         if hasattr(self.source, 'to'): self.source.to(device)
         return self
@@ -479,7 +497,9 @@ class SeedDL:
     dataset = property(lambda self: range(self.n), doc="Row numbers")
     epoch = property(lambda self: self._epoch, doc="Epoch of the next batches, told by `TellEpoch`")
     @epoch.setter
-    def epoch(self, e): self._epoch, self._told = int(e), True
+    def epoch(self, e):
+        "Say that the next pass is that of epoch `e`, counted from 0."
+        self._epoch, self._told = int(e), True
     def __len__(self): return self.n//self.bs if self.drop_last else -(-self.n//self.bs)
     def __repr__(self):
         what = f"{type(self.source).__name__}, {self.n} rows of {self.split}"
@@ -527,7 +547,7 @@ def _block(self:SeedDL, k):
     return self._last[1]
 
 @patch
-def batch(self:SeedDL, b:int)->dict:
+def batch(self:SeedDL, b:int)->dict: # tensors by name, (B,...) each
     "Batch number `b` of this epoch."
     if not 0 <= b < len(self): raise IndexError(f"batch {b}: there are {len(self)}")
     lo, hi = self.share(b)
@@ -551,7 +571,9 @@ def __iter__(self:SeedDL):
                       "set dl.epoch", stacklevel=2)
 
 @patch
-def one_batch(self:SeedDL): return (b := self.batch(0)), b
+def one_batch(self:SeedDL):
+    "First batch of the epoch, as input and as target."
+    return (b := self.batch(0)), b
 
 @patch
 def new(self:SeedDL, **kw)->SeedDL:
@@ -579,7 +601,7 @@ def sim_dls(sim,              # simulator with a `space`
             n_valid=5_000,    # rows of validation, always the same
             noise=None,       # noise model of training
             seed=0,           # integer or string
-            device='cpu',
+            device='cpu',     # where batches are handed over
             known=(),         # names of parameters that the network may be told
             hide=.5,          # probability with which each of them is hidden in each row [-]
             valid_noise=None, # noise model of validation; None: that of training
@@ -845,7 +867,8 @@ def file_dls(source,       # of a side: 'train' or 'valid' -> a source with a le
 def _file_digest(path, *stamp):
     with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
 
-def file_digest(path)->str: # a file
+def file_digest(path,  # of the file
+               )->str: # 64 hexadecimal digits
     "SHA-256 of a file's bytes, computed again where its size, time or place on the disk has changed."
     s = regular_file(path).stat()
     return _file_digest(os.path.realpath(path), s.st_size, s.st_mtime_ns, s.st_ino)
@@ -915,7 +938,12 @@ def show(self:SimSource,
 
 # %% ../nbs/00_core/02_data.ipynb #eacd3dc7
 @patch
-def show(self:FileSource, ax, batch, i, out=None):
+def show(self:FileSource,
+         ax,       # matplotlib Axes to draw in
+         batch,    # dict of tensors (B,...), as the source gives it
+         i,        # row of the batch
+         out=None, # what a model answered to the batch, a dict; not drawn
+        ):
     "Draw the first array of one row that is a curve, against its index."
     n = batch['mask'][i].cpu() if 'mask' in batch else None
     for k, v in batch.items():
@@ -930,7 +958,12 @@ def show(self:FileSource, ax, batch, i, out=None):
 
 # %% ../nbs/00_core/02_data.ipynb #9ce1fcb6
 @patch
-def show_batch(self:SeedDL, b=None, max_n=6, out=None, width=3., **kw):
+def show_batch(self:SeedDL,
+               b=None,   # a batch, as `one_batch` gives it; None: the first
+               max_n=6,  # most rows to draw
+               out=None, # what the model answered to them, a dict
+               width=3., # of each picture [inch]
+               **kw):
     "Draw rows of a batch, the first one if none is given."
     from matplotlib import pyplot as plt
     batch = (self.one_batch() if b is None else b)[0]
@@ -946,6 +979,10 @@ def show_batch(self:SeedDL, b=None, max_n=6, out=None, width=3., **kw):
         if i < n - cols: ax.set_xlabel('')
 
 @patch
-def show_results(self:SeedDL, b, out, max_n=6, **kw):
+def show_results(self:SeedDL,
+                 b,       # a batch, as `one_batch` gives it
+                 out,     # what the model answered to it, a dict
+                 max_n=6, # most rows to draw
+                 **kw):
     "Draw rows of a batch with what the model answered."
     self.show_batch(b, max_n=min(max_n, 6), out=out, **kw)

@@ -56,7 +56,7 @@ class Instrument:
 @dataclass(eq=False)
 class Signals:
     "Signals with what is known of each."
-    y: Tensor                 # (n,C,...)
+    y: Tensor                 # signals (n,C,...)
     columns: dict = field(default_factory=dict) # kept for the results (n,): file, row, plot, date
     cond: dict = field(default_factory=dict)    # what the simulator is told, tensors (n,) or numbers for all
     like: object = None       # noise; what the run was trained with if None
@@ -67,7 +67,9 @@ class Signals:
     shared: dict = field(default_factory=dict)  # what a method wants to keep from one batch to the next
 
     def __len__(self): return len(self.y)
-    def measurement(self, sim)->Measurement:
+    def measurement(self,
+                    sim, # simulator whose `space` and signals fit these
+                   )->Measurement:
         "What a simulator can explain: checked once, then shared by fit, bound, interval and test."
         return Measurement(sim, self.y, self.like, self.known, self.cond)
     def __getitem__(self, rows): # a slice
@@ -84,7 +86,8 @@ def _each(v):
     return (torch.is_tensor(v) or isinstance(v, np.ndarray)) and v.ndim > 0
 
 # %% ../nbs/80_desk.ipynb #d80b0002
-def joined(parts:list)->Signals: # Signals of several files
+def joined(parts:list, # Signals of several files
+          )->Signals:
     "Signals that follow each other, with what is known of each; ValueError where that cannot be kept for each."
     if len(parts) == 1: return parts[0]
     first, shared = parts[0], [k for k in parts[0].columns if all(k in p.columns for p in parts)]
@@ -147,7 +150,8 @@ def _noises(parts):
 # %% ../nbs/80_desk.ipynb #b9005a86
 def _kept(folder): return open_recipe(folder).kept if (Path(folder)/'recipe.json').exists() else ()
 
-def read_by(command)->list: # a command, or options
+def read_by(command, # a command, or options
+           )->list:
     "Files that its options name, apart from those that it writes, and what its run consists of."
     options = {k: v for k, v in vars(command).items() if k not in ('out', 'corner')}
     folder = options.get('folder')
@@ -156,17 +160,39 @@ def read_by(command)->list: # a command, or options
 @dataclass(kw_only=True)
 class Setup:
     "What an instrument is before anything is trained; an instrument adds its options."
-    def simulator(self): raise NotImplementedError
-    def likelihood(self, noise): return read_noise(noise)           # noise as on the command line
-    def conditions(self, n:int, *key)->dict: return {}              # what the simulator is told (n,), by name
-    def inputs(self)->list: return read_by(self)                    # files that it reads, which are never replaced
-    nouns: ClassVar = ('signal', 'signals')
-    def write(self, path, sim, theta, cond, y, about): return write_signals(path, sim, theta, cond, y, about)
+    def simulator(self):
+        "The simulator that the options describe: a callable with a `space`."
+        raise NotImplementedError
+    def likelihood(self,
+                   noise, # noise as on the command line
+                  ):      # a Likelihood
+        "How data scatter, of words for `noise`."
+        return read_noise(noise)
+    def conditions(self, n:int, *key)->dict: # what the simulator is told (n,), by name
+        "Conditions of the simulator by name, (n,) each, drawn for `n` signals from a `key`; none here."
+        return {}
+    def inputs(self)->list: # files that it reads, which are never replaced
+        "Files that the options name."
+        return read_by(self)
+    nouns: ClassVar = ('signal', 'signals') # what one signal and several are called in sentences
+    def write(self,
+              path,  # file to write; its ending chooses the format
+              sim,   # simulator that made them
+              theta, # physical values (n,d)
+              cond,  # conditions by name, (n,) each
+              y,     # signals (n,C,...)
+              about, # dict of what the file says of itself
+             ):      # path of the file
+        "Write simulated signals to a file that others can read."
+        return write_signals(path, sim, theta, cond, y, about)
 
+# %% ../nbs/80_desk.ipynb #b9005an86b
 @dataclass(kw_only=True)
 class Reader:
     "How files are read; an instrument adds its options."
-    def read(self, file:str, run:Run)->Signals: raise NotImplementedError
+    def read(self, file:str, run:Run)->Signals:
+        "Read a `file` of measured signals for a `run`, which says what is to be explained."
+        raise NotImplementedError
 
 def command(verb:type,   # shared options and what is done with them
             instrument:Instrument,
@@ -178,7 +204,8 @@ def command(verb:type,   # shared options and what is done with them
     return dataclass(kw_only=True)(type(name, (*parts, verb), body))
 
 # %% ../nbs/80_desk.ipynb #86556438
-def setup_of(instrument:Instrument)->type:
+def setup_of(instrument:Instrument, # what `find` gives
+            )->type:
     "Its Setup; where it has none, that of its default recipe."
     if instrument.setup: return instrument.setup
     recipe = instrument.presets.get('default')
@@ -188,7 +215,8 @@ def setup_of(instrument:Instrument)->type:
         def likelihood(self, noise): return recipe.likelihood(noise)
     return dataclass(kw_only=True)(FromRecipe)
 
-def reader_of(instrument:Instrument)->type:
+def reader_of(instrument:Instrument, # what `find` gives
+             )->type:
     "Its Reader, also where it is a plain function."
     if instrument.read is None: raise ValueError(f"{instrument.name} has no reader for files")
     if isinstance(instrument.read, type): return instrument.read
@@ -224,8 +252,8 @@ class Simulate:
     noise: str|float = 0.           # white noise: a share like 0.002 or 0.2%, an additive +2e-4, or both, 0.1%+2e-4
     seed: int = 0                   # row i is a function of (seed, i)
     overwrite: bool = False         # replace a file that is there
-    usual: ClassVar[int] = 1
-    writes: ClassVar[tuple] = ('.csv', '.h5', '.hdf5')
+    usual: ClassVar[int] = 1        # how many signals are drawn if none are asked for
+    writes: ClassVar[tuple] = ('.csv', '.h5', '.hdf5') # endings of the files that can be written
 
     def drawn(self):
         "Simulator, states (n,d), conditions, signals (n,C,...)."
@@ -250,11 +278,18 @@ class Simulate:
         print('; '.join([f"wrote {len(y)} {self.nouns[len(y) > 1]} to {self.out}", *notes]))
 
     def fits_a_table(self):
+        "ValueError where more than one signal would go into one CSV file."
         if (self.n or self.usual) > 1:
             raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
 # %% ../nbs/80_desk.ipynb #a9deae35
-def write_signals(path, sim, theta, cond, y, about):
+def write_signals(path,  # file to write: .csv of one signal, .h5 of any number
+                  sim,   # simulator that made them
+                  theta, # states (n,d)
+                  cond,  # conditions by name, (n,) each
+                  y,     # signals (n,C,...)
+                  about, # dict of what the file says of itself
+                 ):
     "Signals and their states: HDF5 with a row for each, or a table of one signal."
     units = {f'unit_{k}': p.unit for k, p in sim.space.items()}
     about = about | dict(simulator=sim.extra_repr() if hasattr(sim, 'extra_repr') else repr(sim))
@@ -279,7 +314,9 @@ class Identifiable:
         sim = self.simulator()
         return identifiable(sim.space, sim, self.likelihood(as_typed(self.noise)), known_values(sim.space, self.known),
                             **self.conditions(64, 'identifiable'))
-    def run(self): print(self.table())
+    def run(self):
+        "Print the table of what can be determined."
+        print(self.table())
 
 def known_values(space,
                  words, # like 'T=305±0.5K', or {name: text, number or (value, sd)}
@@ -314,11 +351,16 @@ class FromFiles:
         expect(self, '16 or more', lambda v: v >= 16, 'draws')
         expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'level')
 
-    def signals(self, run)->Signals:
+    def signals(self,
+                run, # run, or what has its `sim`, for which they are read
+               )->Signals:
         "The files, read."
         return joined([self.read(f, run) for f in self.files])
 
-    def save(self, got, signals):
+    def save(self,
+             got,     # Results
+             signals, # Signals to which they belong, for formats that hold both
+            ):
         "Print, and write where that was asked for."
         print(got)
         if not self.out: return
@@ -326,6 +368,7 @@ class FromFiles:
         write(self.out, got, signals) if write else got.save(self.out)
         print('wrote', self.out)
 
+# %% ../nbs/80_desk.ipynb #3c436fn32b
 @dataclass(kw_only=True)
 class Retrieve(FromFiles):
     "Estimate the parameters of measured signals with a trained run."
@@ -344,14 +387,14 @@ class Retrieve(FromFiles):
         return got
 
 # %% ../nbs/80_desk.ipynb #5934f393
-def retrieve(run:Run,
-             signals:Signals,  # or a tensor (n,C,...)
-             method=None,      # name of an estimate of the instrument; its first if None
-             known=(),         # words like 'T=305±0.5K', or {name: '305±0.5K', value or (value, sd)}
-             noise=None,       # as on the command line; as in training if None
-             draws=1000,       # of each posterior
-             level=.95,        # of the intervals
-             batch=256,        # signals worked on together
+def retrieve(run:Run,                # finished run of an instrument that retrieves
+             signals:Signals,        # or a tensor (n,C,...)
+             method=None,            # name of an estimate of the instrument; its first if None
+             known=(),               # words like 'T=305±0.5K', or {name: '305±0.5K', value or (value, sd)}
+             noise=None,             # as on the command line; as in training if None
+             draws=1000,             # of each posterior
+             level=.95,              # probability inside the intervals [-]
+             batch=256,              # signals worked on together
              progress=lambda it: it, # wraps the loop over batches
             )->Results:
     "Estimates with error bars."
@@ -368,7 +411,12 @@ def retrieve(run:Run,
     return Results.join(parts)
 
 # %% ../nbs/80_desk.ipynb #194e5486
-def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physical values to start from (n,d)
+def by_fit(run,         # has the simulator as `sim`
+           s:Signals,   # measured signals, with noise and conditions
+           draws:int,   # not used; all methods take the same arguments
+           level:float, # probability that an interval should hold [-]
+           start=None,  # physical values to start from (n,d)
+          )->Results:
     "A fit by physics."
     m = s.measurement(run.sim)
     e = map_estimate(m, start=start)
@@ -383,13 +431,16 @@ def by_fit(run, s:Signals, draws:int, level:float, start=None)->Results: # physi
     return Results(m.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, p, level, method,
                    tuple(s.known), s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), said)
 
-def doubts(odd, alpha=.01): # a Misfit
+def doubts(odd,       # a Misfit
+           alpha=.01, # p below which a signal is suspect [-]
+          ):
     "What a residual shows, where noise does not."
     return tuple(odd.sentence(i, alpha) if odd.p[i] < alpha else '' for i in range(len(odd)))
 
 # %% ../nbs/80_desk.ipynb #3e8958e8
-def recovery(run:Run, instrument:Instrument,
-             n:int=100, # states
+def recovery(run:Run,               # finished run
+             instrument:Instrument, # what `find` gives for it
+             n:int=100,             # states
             )->Judgement:
     "Simulated truth, retrieved by the usual method."
     if run.sim is None or not instrument.estimate: return Judgement()
@@ -461,7 +512,7 @@ class Described:
     taken: ClassVar = ()            # options that a recipe takes from such a file beside those that it inherits
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path): # set-up file, as `setup` writes it
         "The options of a set-up file, for Python."
         return cls(**read_setup(path, cls))
 
@@ -522,7 +573,8 @@ class Train:
         print('; '.join([where, *getattr(run.sim, 'notes', ())]))
 
 # %% ../nbs/80_desk.ipynb #77a6dc00
-def options_in(words)->dict: # the words of the command line
+def options_in(words, # the words of the command line
+              )->dict:
     "What they say of each option, as text; the last word counts."
     out = {}
     for i, w in enumerate(words):
@@ -531,7 +583,8 @@ def options_in(words)->dict: # the words of the command line
             out[name.replace('_', '-')] = value if given else words[i+1] if i + 1 < len(words) else ''
     return out
 
-def train_command(instrument:Instrument)->type:
+def train_command(instrument:Instrument, # what `find` gives
+                 )->type:
     "Options of a training: the recipe's, and where to write."
     if instrument.recipe is None: raise ValueError(f"{instrument.name} has no recipe: there is nothing to train")
     taken = {f.name for f in fields(Train)} & {f.name for f in fields(instrument.recipe)}
@@ -626,6 +679,7 @@ def _where(run, page=False):
     if page: run.report()
     return f"the run is {run.path}, its report {run.path/'report.html'}"
 
+# commands on a finished run by their verb, the same for all instruments
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 
 # %% ../nbs/80_desk.ipynb #ded0edbb
@@ -651,7 +705,7 @@ def _without(verb, instrument):
 @dataclass(eq=False)
 class Untrained:
     "Stands for a run where nothing was trained."
-    sim: object
+    sim: object # simulator that explains the signals
 
 @dataclass(kw_only=True)
 class Fit(FromFiles):
@@ -659,11 +713,14 @@ class Fit(FromFiles):
     files: tyro.conf.Positional[tuple[str, ...]] # measured data
     noise: float = .002             # white noise, as a share of the signal [-]
 
-    def estimated(self, run, s)->Results: # Untrained, Signals
+    def estimated(self,
+                  run, # Untrained, with the simulator
+                  s,   # Signals that were read
+                 )->Results:
         "By maximum of the posterior."
         return by_fit(run, s, self.draws, self.level)
 
-    def run(self):
+    def run(self): # Results, as printed and written
         "Read, fit, print, write."
         self.ready()
         run = Untrained(self.simulator())

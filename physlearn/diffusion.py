@@ -20,7 +20,7 @@ from .layers import MLP
 from .params import normals, uniforms
 
 # %% ../nbs/00_core/09_diffusion.ipynb #dif00005
-PREDICTS = 'eps', 'x0', 'v', 'velocity', 'score'
+PREDICTS = 'eps', 'x0', 'v', 'velocity', 'score' # what a network may be asked to predict
 
 def training_target(x0:Tensor,    # clean data (B,...)
                     eps:Tensor,   # the noise that was added, in units of its deviation (B,...)
@@ -61,23 +61,33 @@ def per_row(values:Tensor, # one for each row (B,)
     "Numbers of rows, in the shape that multiplies data."
     return values.to(like).view(-1, *[1]*(like.ndim - 1))
 
-def check_predicts(name, predicts, *impossible):
+def check_predicts(name,        # name of the path, for the message
+                   predicts,    # what the network should predict: one of PREDICTS
+                   *impossible, # predictions that this path has no use for
+                  ):
     "Refuse what is no prediction, or none that this path can use."
     allowed = [k for k in PREDICTS if k not in impossible]
     if predicts not in allowed: raise ValueError(f"{name}: predicts={predicts!r}: choose one of {', '.join(allowed)}")
 
 # %% ../nbs/00_core/09_diffusion.ipynb #dif00010
-def linear_betas(T=1000, lo=1e-4, hi=.02)->Tensor: # steps, first and last; (T,) float64
+def linear_betas(T=1000,   # number of steps
+                 lo=1e-4,  # variance that the first step adds [-]
+                 hi=.02,   # variance that the last step adds [-]
+                )->Tensor: # (T,) float64
     "Variances of the noise that each step adds (Ho et al. 2020)."
     return torch.linspace(lo, hi, T, dtype=torch.float64)
 
-def cosine_betas(T=1000, s=.008, most=.999)->Tensor: # steps, offset, upper limit; (T,) float64
+def cosine_betas(T=1000,    # number of steps
+                 s=.008,    # offset of the cosine, which keeps the first steps from vanishing [-]
+                 most=.999, # upper limit of a variance [-]
+                )->Tensor:  # (T,) float64
     "Variances of the noise that each step adds (Nichol & Dhariwal 2021)."
     bar = torch.cos((torch.arange(T + 1, dtype=torch.float64)/T + s)/(1 + s)*math.pi/2)**2
     return (1 - bar[1:]/bar[:-1]).clamp(max=most)
 
-BETAS = dict(linear=linear_betas, cosine=cosine_betas)
+BETAS = dict(linear=linear_betas, cosine=cosine_betas) # schedules of the variances by name
 
+# %% ../nbs/00_core/09_diffusion.ipynb #dif000n10b
 @dataclass(frozen=True)
 class Schedule:
     "The discrete path that keeps the variance; times are 0 .. T-1."
@@ -97,13 +107,20 @@ class Schedule:
     def alpha_bar(self)->Tensor: # (T,) float64
         "Share of the data's variance at each time."
         return _alpha_bar(self.betas, self.T)
-    def at(self, t:Tensor)->Level: # times (B,), integers
+    def at(self,
+           t:Tensor, # times (B,), integers
+          )->Level:
+        "Share of data and noise at times."
         bar = self.alpha_bar.to(t.device)[t]
         return Level(t, bar.sqrt(), (1 - bar).sqrt())
-    def draw(self, u:Tensor)->Level: # uniform draws (B,)
+    def draw(self,
+             u:Tensor, # uniform draws (B,)
+            )->Level:
         "Times of training: each equally often."
         return self.at((u.double()*self.T).long().clamp(max=self.T - 1))
-    def weight(self, level:Level)->Tensor: return torch.ones_like(level.sigma)
+    def weight(self, level:Level)->Tensor:
+        "Weight of each row's loss: 1 at every `level`, (B,)."
+        return torch.ones_like(level.sigma)
 
 @lru_cache(32)
 def _alpha_bar(betas, T): return (1 - BETAS[betas](T)).cumprod(0)
@@ -126,11 +143,14 @@ class Levels:
         "For each step (alpha, sigma) before and after."
         alpha, sigma = self.alpha.tolist(), self.sigma.tolist()
         return list(zip(alpha, sigma, alpha[1:], sigma[1:]))
-    def start(self, noise)->Tensor:
+    def start(self, noise)->Tensor: # noisy data (B,...), as `noise` gives it
         "What a sampler starts from: noise of the first level."
         return float(self.sigma[0])*noise(0)
 
-    def estimate(self, denoiser, x:Tensor, k:int, clamp, cond:dict)->tuple:
+    def estimate(self, denoiser, x:Tensor, k:int,
+                 clamp,     # function that holds the clean data within their range; None: they are not held
+                 cond:dict, # conditions of the denoiser, by name
+                )->tuple:
         "Clean data and noise in `x` at level `k`, as the denoiser says."
         t, alpha, sigma = self.t[k].to(x.device), float(self.alpha[k]), float(self.sigma[k])
         out = denoiser(x, (t.to(x.dtype) if t.is_floating_point() else t).expand(len(x)), **cond)
@@ -153,8 +173,9 @@ def _ending(level, predicts):
 LEAST_ALPHA = .006   # share of the data below which noise is not asked for: dividing by it magnifies any error
 
 @patch
-def levels(self:Schedule, steps:int, # 1 to T
-           power=1.5,                # 1: even in time; more: denser towards the data [-]
+def levels(self:Schedule,
+           steps:int, # how many, 1 to T
+           power=1.5, # 1: even in time; more: denser towards the data [-]
           )->Levels:
     "Times from the first down to 0, then clean."
     divides = self.predicts in ('eps', 'score')
@@ -181,13 +202,21 @@ class Karras:
     def __post_init__(self):
         check_predicts('Karras', self.predicts)
         if not 0 < self.lo < self.hi: raise ValueError(f"Karras: lo={self.lo} and hi={self.hi}: expected 0 < lo < hi")
-    def at(self, t:Tensor)->Level: return Level(t, torch.ones_like(t, dtype=torch.float64), t.double())
-    def draw(self, u:Tensor)->Level: return self.at((self.mean + self.std*torch.special.ndtri(u.double())).exp())
-    def weight(self, level:Level)->Tensor:
+    def at(self, t:Tensor)->Level:
+        "Level of noise sigma `t` (B,), in units of the data: data keep the factor 1."
+        return Level(t, torch.ones_like(t, dtype=torch.float64), t.double())
+    def draw(self, u:Tensor)->Level:
+        "Levels of training from uniform draws `u` (B,): log-normal in sigma."
+        return self.at((self.mean + self.std*torch.special.ndtri(u.double())).exp())
+    def weight(self,
+               level:Level, # of `draw`, for each row
+              )->Tensor:    # (B,)
         "Makes the loss of an untrained network the same at all levels."
         s2, d2 = level.sigma**2, self.sigma_data**2
         return (s2 + d2)/(s2*d2)
-    def levels(self, steps:int)->Levels:
+    def levels(self,
+               steps:int, # evaluations of the denoiser
+              )->Levels:
         "From `hi` down to `lo`, then clean."
         _check_steps(steps)
         share = torch.linspace(0, 1, steps, dtype=torch.float64)
@@ -201,9 +230,15 @@ class Straight:
     predicts: str = 'velocity'  # 'velocity', 'x0' or 'v'
 
     def __post_init__(self): check_predicts('Straight', self.predicts, 'eps', 'score')
-    def at(self, t:Tensor)->Level: return Level(t, 1 - t.double(), t.double())
-    def draw(self, u:Tensor)->Level: return self.at(u)
-    def weight(self, level:Level)->Tensor: return torch.ones_like(level.sigma)
+    def at(self, t:Tensor)->Level:
+        "Level at time `t` (B,), from 0 (data) to 1 (noise)."
+        return Level(t, 1 - t.double(), t.double())
+    def draw(self, u:Tensor)->Level:
+        "Levels of training from uniform draws `u` (B,): each time equally often."
+        return self.at(u)
+    def weight(self, level:Level)->Tensor:
+        "Weight of each row's loss: 1 at every `level`, (B,)."
+        return torch.ones_like(level.sigma)
     def levels(self, steps:int)->Levels:
         "Even steps from 1 down to 1/steps, then clean."
         _check_steps(steps)
@@ -213,9 +248,10 @@ class Straight:
 class ExactMixture:
     "A mixture of Gaussians, and the best denoiser of its draws."
     def __init__(self,
-                 weights,  # of the components (k,), sum 1
-                 means,    # (k,d)
-                 covs):    # covariances (k,d,d)
+                 weights, # of the components (k,), sum 1
+                 means,   # of the components (k,d)
+                 covs,    # covariances (k,d,d)
+                ):
         self.weights, self.means, self.covs = (torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, covs))
         total = float(self.weights.sum())
         if abs(total - 1) > 1e-9: raise ValueError(f"weights sum to {total:g}: expected 1")
@@ -224,7 +260,10 @@ class ExactMixture:
         self.cov = torch.einsum('k,kij->ij', self.weights, self.covs + off[:,:,None]*off[:,None])
         self._variances, self._axes = torch.linalg.eigh(self.covs)                            # (k,d), (k,d,d)
 
-    def draw(self, rows, *key)->Tensor: # how many, or row numbers; (n,d) float64
+    def draw(self,
+             rows,     # how many, or row numbers (n,)
+             *key,     # integers and strings: seed, purpose
+            )->Tensor: # (n,d) float64
         "Draws by address."
         u, d = uniforms(rows, 1, 'component', *key), self.means.shape[1]
         j = (u > self.weights.cumsum(0)[:-1]).sum(1)
@@ -251,11 +290,12 @@ class ExactMixture:
 class RowNoise:
     "Standard normal noise at addresses: row i of `noise(step)` depends on (key, step, i) alone."
     def __init__(self,
-                 rows,               # row numbers (n,), for example of events, or how many
-                 shape,              # of one row: () or (channels, samples), ...
-                 *key,               # integers and strings: seed, purpose
-                 device=None,        # where to draw
-                 dtype=torch.float32):
+                 rows,                # row numbers (n,), for example of events, or how many
+                 shape,               # of one row: () or (channels, samples), ...
+                 *key,                # integers and strings: seed, purpose
+                 device=None,         # where to draw
+                 dtype=torch.float32, # of the draws
+                ):
         rows = torch.arange(rows, device=device) if isinstance(rows, int) else torch.as_tensor(rows, device=device)
         self.rows, self.shape, self.key, self.dtype = rows.long(), tuple(shape), key, dtype
     def __len__(self): return len(self.rows)
@@ -336,7 +376,7 @@ def dpm_solver(denoiser, levels:Levels, noise, # as in `ddpm`; noise only at the
 def diffusion_loss(denoiser,     # (x (B,...), t (B,), **cond) -> (B,...)
                    path,         # Schedule, Karras or Straight
                    x0:Tensor,    # clean data (B,...)
-                   noise:Tensor, # standard normal draws (B,...)
+                   noise:Tensor, # standard normal draws [-], (B,...)
                    u:Tensor,     # uniform draws (B,), which choose the level
                    mask=None,    # True where data are real, broadcasts to (B,...); None: all
                    **cond,       # conditions of the denoiser
@@ -355,11 +395,16 @@ def diffusion_loss(denoiser,     # (x (B,...), t (B,), **cond) -> (B,...)
 # %% ../nbs/00_core/09_diffusion.ipynb #dif00072
 class Preconditioned(nn.Module):
     "A denoiser for `Karras` around a network whose inputs and answers have deviation 1."
-    def __init__(self, net,        # (x (B,...), ln(sigma)/4 (B,), **cond) -> (B,...)
-                 sigma_data=.5):   # standard deviation of the data; that of the path
+    def __init__(self, net, # (x (B,...), ln(sigma)/4 (B,), **cond) -> (B,...)
+                 # standard deviation of the data [unit of the data]; that of the path
+                 sigma_data=.5):
         super().__init__()
         self.net, self.sigma_data = net, sigma_data
-    def forward(self, x, sigma, **cond):
+    def forward(self,
+                x,      # noisy data (B,...)
+                sigma,  # noise of each row (B,), in units of the data
+                **cond, # conditions of the network, by name
+               ):
         d, s = self.sigma_data, per_row(sigma, x)
         norm = (s*s + d*d).sqrt()
         return d*d/norm**2*x + s*d/norm*self.net(x/norm, sigma.log()/4, **cond)
@@ -370,15 +415,15 @@ class LabelEmbedding(nn.Module):
     def __init__(self, d, width):
         super().__init__()
         self.token, self.net = nn.Parameter(torch.zeros(d)), MLP([2*d, width, width])
-    def forward(self, label):
+    def forward(self, label): # labels (B,d); NaN where unknown
         known = ~label.isnan()
         filled = torch.where(known, label.nan_to_num(), self.token)
         return self.net(torch.cat([filled, known.to(filled)], -1))
 
-def drop_labels(label:Tensor,  # (B,d)
-                u:Tensor,      # uniform draws (B,)
-                p=.1,          # probability of losing all components [-]
-               )->Tensor:      # NaN in the rows that lost them
+def drop_labels(label:Tensor, # labels (B,d)
+                u:Tensor,     # uniform draws (B,)
+                p=.1,         # probability of losing all components [-]
+               )->Tensor:     # labels (B,d), NaN in the rows that lost them
     "Labels of which some are unknown, for training with guidance."
     return torch.where((u < p).to(label.device)[:,None], math.nan, label)
 

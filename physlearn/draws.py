@@ -65,7 +65,10 @@ def _untruncated(mu, s, p):
     return -side*torch.special.ndtri(u.clamp(1e-15, 1 - 1e-15))
 
 # %% ../nbs/00_core/08b_draws.ipynb #c28dcfff
-def least_known(K, A, pi):
+def least_known(K,  # what is known of the parameters
+                A,  # information (n,k,k)
+                pi, # precision of the prior of each coordinate (k,)
+               ):
     "Names of the free coordinates, those first whose variance is the largest share of their prior's; medians over signals."
     variance = symmetric_inverse(A + torch.diag_embed(pi.expand(len(A), -1))).diagonal(dim1=1, dim2=2)
     return [K.free[i] for i in (variance*pi).median(0).values.argsort(descending=True)]
@@ -111,7 +114,9 @@ def draw(self:BoxPosterior,
     return c, log_q
 
 @patch
-def undraw(self:BoxPosterior, c:Tensor)->Tensor:
+def undraw(self:BoxPosterior,
+           c:Tensor, # coordinates (n,S,k)
+          )->Tensor:
     "Inverse of `draw`: standard normal coordinates (n,S,k)."
     w, delta = torch.empty_like(c), c - self.c0[:,None]
     for k in range(c.shape[2]):
@@ -121,7 +126,9 @@ def undraw(self:BoxPosterior, c:Tensor)->Tensor:
 
 # %% ../nbs/00_core/08b_draws.ipynb #b31e64eb
 @patch
-def theta(self:BoxPosterior, c:Tensor)->Tensor: # coordinates (n,S,k); physical values (n,S,d)
+def theta(self:BoxPosterior,
+          c:Tensor, # coordinates (n,S,k)
+         )->Tensor: # physical values (n,S,d)
     "Physical values of coordinates."
     K, full = self.K, c.new_full((*c.shape[:2], len(self.K.space)), .5)
     for j, k in enumerate(self.order): full[:,:,K.space.index(k)] = c[:,:,j]
@@ -132,7 +139,9 @@ def theta(self:BoxPosterior, c:Tensor)->Tensor: # coordinates (n,S,k); physical 
     return out
 
 @patch
-def coordinates(self:BoxPosterior, theta:Tensor)->Tensor: # physical values (n,S,d); coordinates (n,S,k)
+def coordinates(self:BoxPosterior,
+                theta:Tensor, # physical values (n,S,d)
+               )->Tensor:     # coordinates (n,S,k)
     "Inverse of `theta`."
     K, p, cols = self.K, self.K.space.cdf(theta), []
     for k in self.order:
@@ -143,13 +152,14 @@ def coordinates(self:BoxPosterior, theta:Tensor)->Tensor: # physical values (n,S
 def _ranged(K): return torch.tensor([k not in K.value for k in K.space])
 
 # %% ../nbs/00_core/08b_draws.ipynb #eb6394b2
-def box_posterior(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
-                  y:Tensor=None,       # signals (n,C,...)
-                  like:Likelihood=None,# how they scatter
-                  theta:Tensor=None,   # the fit (n,d)
-                  known=None,          # {name: value or (value, sd)}
-                  order=None,          # names, least known first
-                  **cond)->BoxPosterior:
+def box_posterior(sim:Simulator,        # or a Measurement, and nothing of y, like, known and conditions
+                  y:Tensor=None,        # signals (n,C,...)
+                  like:Likelihood=None, # how they scatter
+                  theta:Tensor=None,    # the fit (n,d)
+                  known=None,           # {name: value or (value, sd)}
+                  order=None,           # names, least known first
+                  **cond,               # conditions of the simulator, by name: a number, or (n,...)
+                 )->BoxPosterior:
     "Linearise a simulator at its fit."
     m = measurement(sim, y, like, known, cond)
     K = m.knowledge
@@ -184,7 +194,9 @@ def interval(self:BoxPosterior,
     return torch.cat(parts)
 
 @patch
-def log_density(self:BoxPosterior, c:Tensor)->Tensor: # coordinates (n,S,k); log-density up to a constant (n,S)
+def log_density(self:BoxPosterior,
+                c:Tensor, # coordinates (n,S,k)
+               )->Tensor: # log-density up to a constant (n,S)
     "Of the linear model in its box, without the approximation that its draws need."
     delta = c - self.c0[:,None]
     return (delta*(self.g[:,None] - .5*delta @ self.A)).sum(2) - .5*(c[:,:,~self.ranged]**2).sum(2)
@@ -198,7 +210,9 @@ def __getitem__(self:BoxPosterior, rows):
     return out
 
 # %% ../nbs/00_core/08b_draws.ipynb #65bf01cb
-def box_order(sim:Simulator, like:Likelihood)->list: # names, least known first, when nothing is known beforehand
+def box_order(sim:Simulator,   # simulator with a `space`
+              like:Likelihood, # how its signals scatter
+             )->list:          # names, least known first, when nothing is known beforehand
     "The order of coordinates at the middle of the ranges."
     theta = sim.space.quantile(torch.full((1, len(sim.space)), .5, dtype=torch.float64))
     with torch.no_grad():
@@ -209,7 +223,7 @@ def box_order(sim:Simulator, like:Likelihood)->list: # names, least known first,
 @dataclass(eq=False)
 class Samples:
     "Weighted draws from posteriors, n signals with S draws each."
-    space: object
+    space: object     # ParamSpace of the parameters, in the order of `theta`
     theta: Tensor     # draws (n,S,d) [unit of each parameter]
     weights: Tensor   # their weights (n,S), summing to 1 for each signal
     chi2: Tensor      # squared residual of each draw in units of the noise (n,S)
@@ -245,8 +259,8 @@ class Samples:
         m = (self.weights[...,None]*self.theta).sum(1, keepdim=True)
         return (self.weights[...,None]*(self.theta - m)**2).sum(1).sqrt()
 
-    def equal(self, n=None, key=None):
-        "Draws of equal weight (n_signals,n,d), by systematic resampling; as many as there are if n is None."
+    def equal(self, n=None, key=None): # a function of `key`, if it is given; as many as there are if n is None
+        "Draws of equal weight (n_signals,n,d), by systematic resampling with `key`."
         n = n or self.theta.shape[1]
         at = (torch.arange(n) + uniforms(len(self), 1, *(fresh_key('equal') if key is None else (key,))))/n
         i = torch.searchsorted(self.weights.cumsum(1), at).clamp_max(self.theta.shape[1] - 1)
@@ -282,13 +296,14 @@ def _repr_html_(self:Samples):
     return f"<p>{first}</p><table>{tr(head, 'th')}{''.join(tr(r, 'td') for r in body)}</table>"
 
 # %% ../nbs/00_core/08b_draws.ipynb #46101d35
-def weigh(sim:Simulator,       # or a Measurement, and nothing of y, like and conditions
-          y:Tensor=None,       # signals (n,C,...)
-          like:Likelihood=None,# how they scatter
-          theta:Tensor=None,   # draws (n,S,d)
-          log_ratio:Tensor=None,# log of prior over proposal at the draws (n,S)
-          chunk=256,           # draws simulated at once
-          **cond)->Samples:
+def weigh(sim:Simulator,         # or a Measurement, and nothing of y, like and conditions
+          y:Tensor=None,         # signals (n,C,...)
+          like:Likelihood=None,  # how they scatter
+          theta:Tensor=None,     # draws (n,S,d)
+          log_ratio:Tensor=None, # log of prior over proposal at the draws (n,S)
+          chunk=256,             # draws simulated at once
+          **cond,                # conditions of the simulator, by name: a number, or (n,...)
+         )->Samples:
     "Importance weights of draws, from the known likelihood."
     m = measurement(sim, y, like, cond=cond)
     log_w, squares = torch.empty_like(log_ratio), torch.empty_like(log_ratio)
@@ -313,13 +328,13 @@ def predictive(self:Samples)->Tensor:
     return (self.weights*torch.special.gammaincc(k/2, self.chi2/2)).sum(1)
 
 # %% ../nbs/00_core/08b_draws.ipynb #a7c0e502
-ENOUGH = 30.  # effective draws below which a posterior is not trusted
+ENOUGH = 30.  # number of effective draws below which a posterior is not trusted
 
 @patch
 def results(self:Samples,
-            level:float=.95,      # of the intervals
-            method='posterior',   # how the draws were made, in a few words
-            signals=None,         # columns that are kept (n,): file, row, date, ...
+            level:float=.95,    # probability inside the intervals [-]
+            method='posterior', # how the draws were made, in a few words
+            signals=None,       # columns that are kept (n,): file, row, date, ...
            )->Results:
     "Means, deviations, intervals and verdicts of all signals."
     u, w, ends, p = self.space.encode(self.theta), self.weights[...,None], self.interval(level), self.predictive()
@@ -330,15 +345,16 @@ def results(self:Samples,
                    signals=kept)
 
 # %% ../nbs/00_core/08b_draws.ipynb #fa0bf0ca
-def sample_posterior(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
-                     y:Tensor=None,       # signals (n,C,...)
-                     like:Likelihood=None,# how they scatter
-                     n:int=1000,          # draws for each
-                     known=None,          # {name: value or (value, sd)}
-                     theta:Tensor=None,   # fits (n,d); `map_estimate` if None
-                     head=None,           # a BoxFlow that was trained for this simulator
-                     key=None,            # draws are a function of it; None: another one at each call
-                     **cond)->Samples:
+def sample_posterior(sim:Simulator,        # or a Measurement, and nothing of y, like, known and conditions
+                     y:Tensor=None,        # signals (n,C,...)
+                     like:Likelihood=None, # how they scatter
+                     n:int=1000,           # draws for each
+                     known=None,           # {name: value or (value, sd)}
+                     theta:Tensor=None,    # fits (n,d); `map_estimate` if None
+                     head=None,            # a BoxFlow that was trained for this simulator
+                     key=None,             # draws are a function of it; None: another one at each call
+                     **cond,               # conditions of the simulator, by name: a number, or (n,...)
+                    )->Samples:
     "Draws from the posterior of each signal, with importance weights."
     if n < 2: raise ValueError(f"n={n} draws: at least 2")
     m = measurement(sim, y, like, known, cond)
@@ -361,11 +377,12 @@ def _axis(name, unit, x):
     return shift, scale, f"{name}{minus} [{f'{power} {unit}'.strip() or '-'}]"
 
 @patch
-def plot(self:Samples, fig,     # matplotlib Figure
-         i:int=0,               # which signal
-         names=None,            # parameters; all if None
-         truth:Tensor=None,     # true values (d,), if they are known
-         bins:int=30):
+def plot(self:Samples, fig, # matplotlib Figure
+         i:int=0,           # which signal
+         names=None,        # parameters; all if None
+         truth:Tensor=None, # true values (d,), if they are known
+         bins:int=30,       # bars of each histogram
+        ):
     "Corner plot: each parameter by itself, and each pair."
     names = list(names or self.space)
     cols = [self.space.index(k) for k in names]

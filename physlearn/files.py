@@ -439,7 +439,10 @@ def parsing(path, # the file
         said = ' '.join(str(e).split())[:120]
         raise FileError(path, f"is damaged ({type(e).__name__}: {said})", f"a whole {kind} file") from e
 
-def plain(path, dtype, name):
+def plain(path,  # file that they are read from, for the message
+          dtype, # numpy dtype of an array
+          name,  # name of the array, for the message
+         ):
     "FileError for arrays that are neither real numbers nor text of fixed length."
     if dtype.kind in 'biufSU' and dtype.itemsize: return
     remedy = 'save real and imaginary part on their own' if dtype.kind == 'c' else 'save it again as plain arrays'
@@ -550,7 +553,8 @@ def hdf5_dataset(path,      # HDF5 file, as messages name it
     if whole: _all_there(path, d, full)
     return d
 
-def hdf5_size(d)->int: # h5py.Dataset; the larger of the whole and a chunk, unpacked [bytes]
+def hdf5_size(d,     # h5py.Dataset
+             )->int: # the larger of the whole and a chunk, unpacked [bytes]
     "Memory that reading a data set takes."
     return max(math.prod(s)*d.dtype.itemsize for s in (d.shape, d.chunks or ()))
 
@@ -619,7 +623,8 @@ def check_here(path,  # HDF5 file
     return Arrays(path)
 
 # %% ../nbs/00_core/01_files.ipynb #iso00006
-def file_stamp(path)->tuple:
+def file_stamp(path, # file that may still be written
+              )->tuple:
     "Size and time of a file: it is at rest while they stay the same."
     s = os.stat(path)
     return s.st_size, s.st_mtime_ns
@@ -918,7 +923,10 @@ def write_table(path,         # CSV file to write
     write_text(path, out.getvalue())
 
 # %% ../nbs/00_core/01_files.ipynb #7d23cc01
-def room_for(path, size, compress=False):
+def room_for(path,           # file to be written
+             size,           # of what is written, before it is compressed [bytes]
+             compress=False, # whether it is compressed
+            ):
     "OSError where a disk has no room for so many bytes; what is compressed may need a tenth of them."
     folder = Path(path).resolve().parent
     free = shutil.disk_usage(folder).free if folder.is_dir() else math.inf

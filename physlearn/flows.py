@@ -19,6 +19,7 @@ from .posterior import map_estimate
 # %% ../nbs/00_core/08f_flows.ipynb #1957131a
 _SQ = .5*math.log(2*math.pi)
 
+# %% ../nbs/00_core/08f_flows.ipynb #195713n1ab
 class FlowHead(nn.Module):
     "A conditional density of d coordinates: a neural spline flow that starts as N(0,1)."
     def __init__(self, d:int,       # coordinates
@@ -48,17 +49,19 @@ class FlowHead(nn.Module):
             raise ValueError(f"context is {context.dtype}; expected {next(self.parameters()).dtype}: let the network "
                              f"that makes it begin with layers.Standardise")
 
-    def log_prob(self, z:Tensor,    # coordinates (B,d)
-                 context:Tensor,    # features (B,c)
-                )->Tensor:          # log-density (B,)
+    def log_prob(self, z:Tensor, # coordinates (B,d)
+                 context:Tensor, # features (B,c)
+                )->Tensor:       # log-density (B,)
+        "Log-density of coordinates, given features."
         self._check(z, context)
         t = self.flow.transform(context)
         e, ladj = (t.inv if self.coupling else t).call_and_ladj(z)
         return ladj - .5*(e*e).sum(-1) - self.d*_SQ
 
-    def draw(self, e:Tensor,        # standard normal (B,S,d)
-             context:Tensor,        # features (B,c)
-            )->tuple:               # coordinates (B,S,d), their log-density (B,S)
+    def draw(self, e:Tensor, # standard normal (B,S,d)
+             context:Tensor, # features (B,c)
+            )->tuple:        # coordinates (B,S,d), their log-density (B,S)
+        "Coordinates of standard normal draws, given features."
         self._check(e, context, 3)
         t = self.flow.transform(context[:,None].expand(-1, e.shape[1], -1))
         z, ladj = (t if self.coupling else t.inv).call_and_ladj(e)
@@ -66,7 +69,11 @@ class FlowHead(nn.Module):
 
 # %% ../nbs/00_core/08f_flows.ipynb #flowsacd
 @patch
-def sample(self:FlowHead, context:Tensor, n:int, *key)->Tensor: # features (B,c), draws, key; coordinates (B,n,d)
+def sample(self:FlowHead,
+           context:Tensor, # features (B,c)
+           n:int,          # draws for each row
+           *key,           # integers and strings
+          )->Tensor:       # coordinates (B,n,d)
     "Draws that are a function of `key`; without one they differ at each call."
     e = normals(len(context)*n, self.d, *(key or fresh_key('flow')), device=context.device)
     with torch.no_grad(): return self.draw(e.unflatten(0, (len(context), n)), context)[0]
@@ -74,24 +81,29 @@ def sample(self:FlowHead, context:Tensor, n:int, *key)->Tensor: # features (B,c)
 # %% ../nbs/00_core/08f_flows.ipynb #36030ddd
 class NPE(nn.Module):
     "A flow behind an embedding network: batch -> log-density of the batch's own parameters."
-    def __init__(self, head:FlowHead,
-                 embed=None):       # x (B,...) -> features (B,c); x flattened if None
+    def __init__(self,
+                 head:FlowHead, # flow of the coordinates, given features
+                 embed=None,    # x (B,...) -> features (B,c); x flattened if None
+                ):
         super().__init__()
         self.head, self.embed = head, nn.Flatten() if embed is None else embed
     def forward(self, batch): return dict(log_prob=self.head.log_prob(batch['z'], self.embed(batch['x'])))
 
-def nll(out:dict,  # with 'log_prob' (B,)
-        batch:dict # not used
-       )->Tensor:  # mean [nats]
+def nll(out:dict,   # with 'log_prob' (B,)
+        batch:dict, # not used
+       )->Tensor:   # scalar: mean over rows [nats]
     "Term: negative log-density of the true parameters."
     return -out['log_prob'].mean()
 
 # %% ../nbs/00_core/08f_flows.ipynb #e13fa485
 class BoxFlow(nn.Module):
     "A flow that bends the draws of a `BoxPosterior`."
-    def __init__(self, space,
+    def __init__(self,
+                 space,            # ParamSpace of the simulator
                  order,            # names of all parameters, least known first (`box_order`)
-                 transforms:int=3, width:int=64):
+                 transforms:int=3, # how many, one after the other
+                 width:int=64,     # neurons of each hidden layer
+                ):
         super().__init__()
         self.space = space
         self.register_buffer('_order', torch.tensor([space.index(k) for k in order]))        # goes with the weights
@@ -102,8 +114,8 @@ class BoxFlow(nn.Module):
         "Names of the coordinates."
         return [self.space.names[i] for i in self._order.tolist()]
 
-    def features(self, box:BoxPosterior)->Tensor:
-        "What the flow is told (n,4d): place of the fit, log precision, whether free, whether measured."
+    def features(self, box:BoxPosterior)->Tensor: # (n,4d)
+        "What the flow is told of `box`: place of the fit, log precision, whether free, whether measured."
         f = torch.zeros(len(box), len(self.order), 4, dtype=torch.float64)
         z = torch.where(box.ranged, torch.special.ndtri(box.c0.clamp(1e-4, 1 - 1e-4)), box.c0.clamp(-4, 4))
         for j, k in enumerate(box.order):
@@ -111,8 +123,11 @@ class BoxFlow(nn.Module):
             f[:,self.order.index(k)] = torch.stack([z[:,j], box.lam[:,j].log()/8, torch.ones(len(box)), ranged], 1)
         return f.flatten(1).float()
 
-    def target(self, box:BoxPosterior, theta:Tensor, dummy:Tensor)->Tensor:
-        "Standard normal coordinates (n,d) of true parameters (n,d); `dummy` (n,d) where they are given."
+    def target(self, box:BoxPosterior, # linearised posteriors of n signals
+               theta:Tensor,     # true parameters (n,d)
+               dummy:Tensor,     # what stands where they are given (n,d)
+              )->Tensor:         # (n,d)
+        "Standard normal coordinates of true parameters."
         w = dummy.clone()
         w[:,self._cols(box)] = box.undraw(box.coordinates(theta[:,None]))[:,0].float()
         return w
@@ -120,7 +135,9 @@ class BoxFlow(nn.Module):
     def _cols(self, box): return [self.order.index(k) for k in box.order]
 
     @torch.no_grad()
-    def bend(self, box:BoxPosterior, e:Tensor, chunk=8)->tuple:
+    def bend(self, box:BoxPosterior, e:Tensor,
+             chunk=8, # signals done at once
+            )->tuple:
         "Draws w (n,S,k) for the box from standard normal e (n,S,d), and how much denser they are than normal ones (n,S)."
         f = self.features(box)
         w, lq = (torch.cat(v) for v in zip(*(self.head.draw(a, b) for a, b in zip(e.split(chunk), f.split(chunk)))))
@@ -129,9 +146,12 @@ class BoxFlow(nn.Module):
 # %% ../nbs/00_core/08f_flows.ipynb #0be82955
 class FitSource:
     "Rows for a `BoxFlow`: `source(rows, *key)` is a dict of its target w (B,d) and features f (B,4d)."
-    def __init__(self, sim:Simulator, flow:BoxFlow, like:Likelihood,
-                 fit=None,     # (x, known) -> physical values (B,d); `map_estimate` if None
-                 known=(),     # names that may be unknown, given, or measured; a third of the blocks each
+    def __init__(self,
+                 sim:Simulator,   # simulator with a `space`
+                 flow:BoxFlow,    # to be trained
+                 like:Likelihood, # how signals scatter
+                 fit=None,        # (x, known) -> physical values (B,d); `map_estimate` if None
+                 known=(),        # names that may be unknown, given, or measured; a third of the blocks each
                 ):
         self.sim, self.flow, self.like, self.known = sim, flow, like, tuple(known)
         self.fit = fit or (lambda x, known: map_estimate(sim, x, like, known=known, tol=.1).theta)

@@ -13,9 +13,11 @@ import numpy as np
 from .files import FileError, atomic_write, parsing, regular_file
 
 # %% ../nbs/00_core/01b_images.ipynb #imgs0006
+# GDAL's name of a format by the ending of a file
 DRIVERS = {'.tif': 'GTiff', '.tiff': 'GTiff', '.jp2': 'JP2OpenJPEG', '.vrt': 'VRT'}
 
-def is_image(path)->bool: # by its name
+def is_image(path, # a file, of which only the name counts
+            )->bool:
     "Is this the name of an image on a map?"
     return Path(path).suffix.lower() in DRIVERS
 
@@ -88,9 +90,9 @@ def _no_room(path):
 _CREATE = dict(driver='GTiff', dtype='float32', nodata=np.nan, tiled=True, blockxsize=512, blockysize=512,
                BIGTIFF='IF_SAFER', interleave='band')
 
-def rounded(v:np.ndarray, # float32
+def rounded(v:np.ndarray, # float32, any shape
             bits=12,      # binary digits that are kept behind the first
-           )->np.ndarray:
+           )->np.ndarray: # same shape
     "The nearest numbers whose further digits are 0."
     whole, half = v.view(np.uint32), np.uint32(1 << (22 - bits))
     return ((whole + half) & np.uint32((0xffffffff << (23 - bits)) & 0xffffffff)).view(np.float32)
@@ -100,8 +102,10 @@ def map_file(path,       # to write
              size:tuple, # height and width [pixels]
              units:dict, # unit of each layer
              tags:dict,  # what the file says of itself, filled until the end
-             crs, transform,
-             bits=12):   # binary digits that are kept behind the first; None: all
+             crs,        # coordinate reference system, as rasterio takes it; None: none
+             transform,  # affine transform from pixels to the map
+             bits=12,    # binary digits that are kept behind the first; None: all
+            ):
     "Yield a function of layers (k,h,w) and a window; when the block ends, `path` is a Cloud-Optimised GeoTIFF."
     import_rasterio(path)
     import rasterio, rasterio.shutil

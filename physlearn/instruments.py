@@ -12,8 +12,10 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 # %% ../nbs/00_core/00b_instruments.ipynb #eea95920
+# module of each instrument of this package
 INSTRUMENTS = dict(spectra='physlearn.spectra.desk', canopy='physlearn.canopy.desk',
                    lightcurve='physlearn.lightcurve.desk', icecube='physlearn.icecube.desk', sar='physlearn.sar.desk')
+# verbs that only some instruments have: what each does, by instrument
 OWN = dict(spectra=dict(fetch='download the lines of a molecule from HITRANonline',
                         setup='print options as a set-up file, for --setup',
                         windows='say where an instrument should look to tell what is wanted',
@@ -31,6 +33,7 @@ def register(instrument): # with a `.name`
     return instrument
 
 # %% ../nbs/00_core/00b_instruments.ipynb #example2
+# words of commands that help shows, by instrument and verb
 EXAMPLES = dict(
     spectra=dict(
         simulate=['out.csv --set mf_CH4=2ppm P=500mbar T=305K --noise 0.002'],
@@ -94,7 +97,8 @@ def own_line(e, # an exception
         if not foreign(code.co_filename): return code.co_filename, line, code.co_name, code is frames[-1][0]
     return None
 
-def said_by(e)->str: # an exception
+def said_by(e, # an exception
+           )->str:
     "`lab/x.py, line 12, in loss: TypeError: ...`, or what it says where no code of the user's took part."
     words = ' '.join(str(e.msg if isinstance(e, SyntaxError) else e).split())
     found = own_line(e)
@@ -127,6 +131,7 @@ def find(name:str,   # a registered name, or the module of an instrument
     raise ValueError(f"instrument {name!r}: module {module} makes no Instrument of this name"
                      + (f"; it makes {makes}" if makes else ''))
 
+# %% ../nbs/00_core/00b_instruments.ipynb #66efacnd0b
 def _import(name, module):
     "Import the module, or the one in which it is a further instrument; what stands in it."
     lies_in = lambda e, top: isinstance(e, ModuleNotFoundError) and e.name and f'{top}.'.startswith(f'{e.name}.')
@@ -148,7 +153,8 @@ def _beside(module, here):
     if here or PathFinder.find_spec(top, [os.getcwd()]) is None: return ''
     return f"; {top} stands in this folder: PYTHONPATH=. physlearn ..."
 
-def only_here(name:str)->bool: # an instrument
+def only_here(name:str, # an instrument
+             )->bool:
     "Is it found because the user stands in its folder, and not from elsewhere?"
     top = INSTRUMENTS.get(name, name).split('.')[0]
     path = [p for p in sys.path if p]

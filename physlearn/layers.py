@@ -53,7 +53,7 @@ class BlurPool(nn.Module):
         super().__init__()
         self.stride = stride
         self.register_buffer('taps', torch.tensor([1., 4., 6., 4., 1.])/16, persistent=False)
-    def forward(self, x):
+    def forward(self, x): # signal (B,C,N)
         c = x.shape[1]
         x = F.pad(x, (2, 2), mode='reflect')                                               # (B,C,N+4)
         return F.conv1d(x, self.taps.to(x.dtype).expand(c, 1, 5), stride=self.stride, groups=c)
@@ -61,7 +61,10 @@ class BlurPool(nn.Module):
 # %% ../nbs/00_core/04_layers.ipynb #aa343566
 class SqueezeExcite(nn.Module):
     "Gate each channel by what the means of all channels say: (B,C,N) -> (B,C,N)."
-    def __init__(self, c, hidden):
+    def __init__(self,
+                 c,      # channels
+                 hidden, # neurons between the two layers
+                ):
         super().__init__()
         self.net = MLP([c, hidden, c], act=nn.SiLU)
     def forward(self, x): return x*self.net(x.mean(-1)).sigmoid()[:,:,None]                # gate (B,C,1)
@@ -70,7 +73,7 @@ class SqueezeExcite(nn.Module):
 class Residual(nn.Module):
     "`x + scale*f(x)`, with a learnt scale for each channel and stochastic depth."
     def __init__(self,
-                 f,          # (B,C,N) -> (B,C,N)
+                 f,          # function of signals (B,C,N) -> (B,C,N)
                  c,          # channels
                  drop=0.,    # probability of skipping `f` for a row, in training [-]
                  scale=1e-3, # what the learnt scale starts from [-]
@@ -123,7 +126,10 @@ def FusedMBConv(c_in, c_out,  # channels
 # %% ../nbs/00_core/04_layers.ipynb #d25e5e46
 class FiLM(nn.Module):
     "Scale and shift each channel by what a condition says: x (B,C,...), cond (B,F) -> (B,C,...)."
-    def __init__(self, features, channels):
+    def __init__(self,
+                 features, # length of the conditioning vector
+                 channels, # of the signal that it scales and shifts
+                ):
         super().__init__()
         self.net = nn.Linear(features, 2*channels)
         nn.init.zeros_(self.net.weight)
@@ -135,7 +141,7 @@ class FiLM(nn.Module):
 def time_embedding(t:Tensor,    # times or other numbers (B,)
                    features=64, # even
                    longest=1e4, # period of the slowest wave, over 2π, in units of t
-                  )->Tensor:    # sines, then cosines (B,features)
+                  )->Tensor:    # sines, then cosines [-], (B,features)
     "Sines and cosines of `t` at frequencies from 1 down to 1/longest."
     if features % 2 or features < 4:
         raise ValueError(f"features={features}: half are sines and half cosines, of 2 frequencies at least")
@@ -154,7 +160,8 @@ class Standardise(nn.Module):
         self.register_buffer('std', (x - self.mean).square().mean().sqrt())
         if not self.std > 0: raise ValueError("the signals are all the same: there is nothing to standardise")
 
-    def forward(self, x): return ((x.double() - self.mean)/self.std).float()
+    def forward(self, x): # values (B,d)
+        return ((x.double() - self.mean)/self.std).float()
 
 # %% ../nbs/00_core/04_layers.ipynb #66eb87c0
 class MaskedSummary(nn.Module):
@@ -182,9 +189,9 @@ class MaskedSummary(nn.Module):
         return self.join(torch.cat([mean, top, n.to(h).log1p()], -1))
 
 # %% ../nbs/00_core/04_layers.ipynb #6f6c3892
-def flops(model:nn.Module,
-          *args,   # what it is called with
-         )->int:   # floating-point operations, a multiply-add being two
+def flops(model:nn.Module, # network
+          *args,           # what it is called with
+         )->int:           # floating-point operations, a multiply-add being two
     "Arithmetic of one forward pass."
     from torch.utils.flop_counter import FlopCounterMode
     with torch.no_grad(), FlopCounterMode(display=False) as counter: model(*args)
@@ -196,6 +203,6 @@ class Named(nn.Module):
     def __init__(self, model, inputs, outputs): # the model, names of what it reads, and of what it answers
         super().__init__()
         self.model, self.inputs, self.outputs = model, inputs, outputs
-    def forward(self, *tensors):
+    def forward(self, *tensors): # input tensors (B,...) in the order of `inputs`
         out = self.model(dict(zip(self.inputs, tensors)))
         return tuple(out[k] for k in self.outputs)

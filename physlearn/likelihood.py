@@ -33,18 +33,31 @@ class Simulator(Protocol):
 @runtime_checkable
 class Likelihood(Protocol):
     "How data y scatter about noiseless signals mu, both (B,C,...)."
-    def log_prob(self, y:Tensor, mu:Tensor)->Tensor: ...  # complete log-likelihood (B,); -inf where mu is not possible
-    def whiten(self, y:Tensor, mu:Tensor)->Tensor:
+    def log_prob(self,
+                 y:Tensor,  # data (B,C,...)
+                 mu:Tensor, # noiseless signals (B,C,...)
+                )->Tensor:  # complete log-likelihood (B,); -inf where mu is not possible
+        "Log-probability of data."
+        ...
+    def whiten(self,
+               y:Tensor, # data (B,C,...)
+               mu:Tensor,
+              )->Tensor:
         "Residuals of unit variance, uncorrelated where `mu` is right (B,C,...)."
     def information(self, mu:Tensor)->Tensor:
         "Fisher information about `mu`: of each sample (B,C,...), or of all (B,M,M)."
-    def draw(self, mu:Tensor, draws:Tensor)->Tensor: ...    # data from standard normal draws, both like mu
+    def draw(self,
+             mu:Tensor,    # noiseless signals (B,C,...)
+             draws:Tensor, # standard normal draws, like `mu`
+            )->Tensor:     # data, like `mu`
+        "Data from standard normal draws."
+        ...
     def __getitem__(self, rows)->'Likelihood': ...          # of some of the signals; itself where all are alike
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000009
-def real_tensor(v,              # tensor, array, list or number
-                name:str='value',# what it is, for the message
-               )->Tensor:       # float64
+def real_tensor(v,                # tensor, array, list or number, of any shape
+                name:str='value', # what it is, for the message
+               )->Tensor:         # float64, same shape
     "Real numbers as a float64 tensor; ValueError for masked ones, and for those with a unit."
     if np.ma.is_masked(v):
         raise ValueError(f"{name} has {np.ma.count_masked(v)} masked values; give their places sigma=inf, which "
@@ -76,7 +89,7 @@ def per_signal(v:Tensor,   # numbers of a likelihood: (), (...,N), or (n,C,...) 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000011
 class Expansion(NamedTuple):
     "A log-likelihood near mu, as one step of a fit needs it."
-    log_prob: Tensor # (n,)
+    log_prob: Tensor # log-likelihood at the point (n,)
     squares: Tensor  # sum of squared whitened residuals (n,)
     score: Tensor    # derivative of log_prob by mu (n,C,...)
     # square root of a positive curvature whose mean is the Fisher information:
@@ -98,7 +111,8 @@ class Gaussian:
     # absolute part [unit of the signal]: a number, like one signal (C,...), or like all (n,C,...);
     # inf leaves a sample out
     sigma: float|Tensor = 0.
-    relative: float|Tensor = 0. # part that scales with the noiseless signal [-]
+    # part that scales with the noiseless signal [-], a number or shaped as `sigma`
+    relative: float|Tensor = 0.
     corr: Tensor|None = None    # correlation of the M samples of a signal (M,M) [-]; None: independent
     each: tuple = ()            # fields that have a value for each signal; found by `shaped`
 
@@ -179,7 +193,10 @@ def _factor(like, M):
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000015
 @patch
-def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
+def expansion(self:Gaussian,
+              y:Tensor,  # data (n,C,...)
+              mu:Tensor, # noiseless signals (n,C,...)
+             )->Expansion:
     "Log-likelihood near `mu`: value, squares, slope and the root of the curvature."
     e, s, w, slope = self._terms(y, mu)
     M = mu[0].numel()
@@ -207,6 +224,7 @@ def expansion(self:Gaussian, y:Tensor, mu:Tensor)->Expansion:
         root = torch.linalg.cholesky(root @ root.mT + torch.diag_embed(d*d))
     return Expansion(_impossible(-.5*squares - logs - half), squares, score.view_as(mu), root)
 
+# %% ../nbs/00_core/08_likelihood.ipynb #lk0000n15b
 def _points(like, mu):
     "Samples that count, of each signal."
     on = like.counted
@@ -228,7 +246,10 @@ def _white(self:Gaussian, e):
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000016
 @patch
-def whiten(self:Gaussian, y:Tensor, mu:Tensor)->Tensor:
+def whiten(self:Gaussian,
+           y:Tensor,  # data (B,C,...)
+           mu:Tensor, # noiseless signals (B,C,...)
+          )->Tensor:
     "Residuals of unit variance, uncorrelated (B,C,...); 0 where a sample is left out."
     return self._white(self._terms(y, mu)[0])
 
@@ -250,8 +271,12 @@ def draw(self:Gaussian, mu:Tensor, draws:Tensor)->Tensor:
         draws = (torch.linalg.inv(_factor(self, mu[0].numel())[1]) @ draws.flatten(1)[...,None].double()).view_as(mu)
     return mu + torch.where(self.counted, self.std(mu), 0.)*draws
 
+# %% ../nbs/00_core/08_likelihood.ipynb #lk0000n16b
 @patch
-def shaped(self:Gaussian, n:int, shape)->'Gaussian': # signals, shape of one (C,...)
+def shaped(self:Gaussian,
+           n:int, # how many signals
+           shape, # of one signal (C,...)
+          )->'Gaussian':
     "The same noise for these signals; ValueError where its shapes do not belong to them."
     fields, each, M = {}, [], math.prod(shape)
     for k in ('sigma', 'relative'):
@@ -306,7 +331,8 @@ class Poisson:
     "Counts with mean exposure*mu + background."
     # counts for a signal of 1: a number, like one signal (C,...), or like all (n,C,...); 0 leaves a sample out
     exposure: float|Tensor = 1.
-    background: float|Tensor = 0. # mean counts that are there without a signal
+    # mean counts that are there without a signal, a number or shaped as `exposure`
+    background: float|Tensor = 0.
     each: tuple = ()              # fields that have a value for each signal; found by `shaped`
 
     def __post_init__(self):
@@ -337,13 +363,18 @@ def log_prob(self:Poisson, y:Tensor, mu:Tensor)->Tensor:
     return _impossible(torch.where(self.counted, each, 0.).flatten(1).sum(1))
 
 @patch
-def whiten(self:Poisson, y:Tensor, mu:Tensor)->Tensor:
+def whiten(self:Poisson,
+           y:Tensor, # counts (B,C,...)
+           mu:Tensor,
+          )->Tensor:
     "Pearson's residuals, of unit variance where mu is right (B,C,...); 0 where a sample is left out."
     mean = self.mean(mu)
     return torch.where(self.counted, (y - mean)/mean.sqrt(), 0.)
 
 @patch
-def variance_of_squares(self:Poisson, mu:Tensor)->Tensor:
+def variance_of_squares(self:Poisson,
+                        mu:Tensor, # noiseless signals (B,C,...)
+                       )->Tensor:
     "Variance of a squared residual, same shape: 2 for many counts, more for few."
     return torch.where(self.counted, 2 + 1/self.mean(mu).clamp_min(1e-30), 0.)
 
@@ -354,7 +385,10 @@ def information(self:Poisson, mu:Tensor)->Tensor:
 
 # %% ../nbs/00_core/08_likelihood.ipynb #00024c00
 @patch
-def expansion(self:Poisson, y:Tensor, mu:Tensor)->Expansion:
+def expansion(self:Poisson,
+              y:Tensor,  # counts (n,C,...)
+              mu:Tensor, # noiseless signals (n,C,...)
+             )->Expansion:
     "Log-likelihood near `mu`: value, squares, slope and the root of the information."
     mean = self.mean(mu).clamp_min(1e-30)
     squares = self.whiten(y, mu).flatten(1).square().sum(1)
@@ -379,7 +413,10 @@ def check(self:Poisson, y:Tensor): # signals (n,C,...)
                          f"Give what was counted, and its background to Poisson(exposure, background)")
 
 @patch
-def shaped(self:Poisson, n:int, shape)->'Poisson': # signals, shape of one (C,...)
+def shaped(self:Poisson,
+           n:int, # how many signals
+           shape, # of one signal (C,...)
+          )->'Poisson':
     "The same for these signals; ValueError where its shapes do not belong to them."
     fields, each = {}, []
     for k in ('exposure', 'background'):
@@ -394,7 +431,10 @@ def __getitem__(self:Poisson, rows)->'Poisson':
     return _with(self, **{k: getattr(self, k)[rows] for k in self.each}) if self.each else self
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000028
-def expansion(like:Likelihood, y:Tensor, mu:Tensor)->Expansion: # data and noiseless signals (n,C,...)
+def expansion(like:Likelihood, # how data scatter
+              y:Tensor,        # data (n,C,...)
+              mu:Tensor,       # noiseless signals (n,C,...)
+             )->Expansion:
     "A log-likelihood near `mu`, by the likelihood's own method if it has one."
     if hasattr(like, 'expansion'): return like.expansion(y, mu)
     with torch.enable_grad():
@@ -404,9 +444,9 @@ def expansion(like:Likelihood, y:Tensor, mu:Tensor)->Expansion: # data and noise
     squares = like.whiten(y, mu).flatten(1).square().sum(1)
     return Expansion(_impossible(log_prob.detach()), squares, score, information_root(like, mu))
 
-def information_root(like:Likelihood,
-                     mu:Tensor,     # noiseless signals (n,C,...)
-                    )->Tensor:      # (n,C,...), or (.,M,M) where samples are correlated
+def information_root(like:Likelihood, # how data scatter
+                     mu:Tensor,       # noiseless signals (n,C,...)
+                    )->Tensor:        # (n,C,...), or (.,M,M) where samples are correlated
     "Square root of the Fisher information about `mu`."
     information = like.information(mu)
     return information.sqrt() if information.shape == mu.shape else torch.linalg.cholesky(information)
@@ -433,7 +473,8 @@ def jacobian(f,              # takes (B,d), returns (B,...): row by row
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000032
 class Differences:
     "A simulator whose derivatives are central differences."
-    def __init__(self, sim): self.sim, self.space = sim, sim.space
+    def __init__(self, sim): # simulator without derivatives of its own
+        self.sim, self.space = sim, sim.space
 
     def __call__(self, theta:Tensor, **cond)->Tensor:
         "Noiseless signals (B,C,...); an answer in numpy becomes a tensor."
@@ -445,7 +486,10 @@ class Differences:
 
     def jacobian(self,
                  theta:Tensor, # values (B,d)
-                 cols=None, **cond)->tuple: # signal (B,M), derivatives by the columns (B,k,M)
+                 cols=None,    # numbers of the parameters; None: all
+                 **cond,       # conditions of the simulator, by name: a number, or (n,...)
+                )->tuple:      # signal (B,M), derivatives by the columns (B,k,M)
+        "Signal and its derivatives by central differences."
         mu = self(theta, **cond).flatten(1)
         h, u = torch.finfo(mu.dtype).eps**(1/3), self.space.encode(theta)
         J = []
@@ -477,9 +521,10 @@ def _trouble(sim, theta, cond):
     names = [k for k, bad in zip(sim.space, wrong.tolist()) if bad]
     return f"torch's derivative by {', '.join(names)} is not that of the signal" if names else ''
 
-def differentiable(sim:Simulator,
-                   theta:Tensor, # a few states (B,d) to try it at
-                   **cond)->Simulator: # the same, or one that takes differences
+def differentiable(sim:Simulator, # simulator with a `space`
+                   theta:Tensor,  # a few states (B,d) to try it at
+                   **cond,        # conditions of the simulator, by name
+                  )->Simulator:   # the same, or one that takes differences
     "Compare torch's derivatives with finite differences, once for each simulator; where they fail, say so."
     if hasattr(sim, 'jacobian'): return sim
     try: known = _CHECKED.get(sim)
@@ -549,7 +594,10 @@ class Knowledge:
 
 # %% ../nbs/00_core/08_likelihood.ipynb #fed10102
 @patch
-def theta(self:Knowledge, z:Tensor, rows=None)->Tensor:
+def theta(self:Knowledge,
+          z:Tensor, # coordinates of the free parameters (n,k)
+          rows=None,
+         )->Tensor:
     "Physical values (n,d) from coordinates (n,k); `rows` says which signals they belong to."
     rows = slice(None) if rows is None else rows
     full = z.new_zeros(z.shape[0], len(self.space)).index_copy(1, torch.tensor(self.cols, dtype=torch.long), z)
@@ -558,7 +606,9 @@ def theta(self:Knowledge, z:Tensor, rows=None)->Tensor:
     return torch.stack(out, 1)
 
 @patch
-def slope(self:Knowledge, z:Tensor)->Tensor:
+def slope(self:Knowledge,
+          z:Tensor, # coordinates of the free parameters (n,k)
+         )->Tensor:
     "Derivative (n,k) of each free parameter by its coordinate."
     sub = self.space.only(*self.free)
     s = sub.slope(sub.phi(z), 'p')*torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
@@ -566,14 +616,19 @@ def slope(self:Knowledge, z:Tensor)->Tensor:
 
 # %% ../nbs/00_core/08_likelihood.ipynb #52dae84e
 @patch
-def move(self:Knowledge, z:Tensor, step:Tensor)->Tensor:
+def move(self:Knowledge,
+         z:Tensor,    # coordinates of the free parameters (n,k)
+         step:Tensor, # step in the same coordinates (n,k) [-]
+        )->Tensor:    # coordinates (n,k) after the step
     "z after a step that is straight in the prior's probability, and goes at most half the way to an end of the range."
     side = torch.where(step > 0, -1., 1.)  # seen from the end ahead, whose probability is small
     p, density = torch.special.ndtr(side*z), torch.exp(-.5*z*z)/math.sqrt(2*math.pi)
     return torch.where(self.ranged, side*torch.special.ndtri(torch.maximum(p - step.abs()*density, .5*p)), z + step)
 
 @patch
-def z(self:Knowledge, theta:Tensor)->Tensor:
+def z(self:Knowledge,
+      theta:Tensor, # physical values (n,d)
+     )->Tensor:
     "Coordinates (n,k) of physical values (n,d)."
     ranged = [k for k in self.space if k not in self.value]  # a measured value may lie outside its range
     cols = [self.space.index(k) for k in ranged]
@@ -587,7 +642,7 @@ def z(self:Knowledge, theta:Tensor)->Tensor:
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000038
 class Shared(NamedTuple):
     "A condition that is the same for all signals, though it has an axis: `Shared(grid)`."
-    value: Tensor
+    value: Tensor # condition that all signals share: a scalar, or (1,...)
 
 class Conditions:
     "What a simulator is told besides its parameters, for n signals."
@@ -623,10 +678,11 @@ class Conditions:
 # %% ../nbs/00_core/08_likelihood.ipynb #lk000040
 class Measurement:
     "Signals, the simulator that explains them, how they scatter, and what is known."
-    def __init__(self, sim:Simulator,
-                 y:Tensor,         # signals (n,C,...)
-                 like:Likelihood,  # how they scatter about noiseless ones
-                 known=None,       # {name: value or (value, sd)} in the space's units; value a number or (n,)
+    def __init__(self,
+                 sim:Simulator,   # simulator with a `space`
+                 y:Tensor,        # signals (n,C,...)
+                 like:Likelihood, # how they scatter about noiseless ones
+                 known=None,      # {name: value or (value, sd)} in the space's units; value a number or (n,)
                  # {name: value}: conditions, known and not retrieved; a tensor (n,...) has a value for each signal
                  cond=None):
         self.space, y = sim.space, real_tensor(y, 'the signal').clone()
@@ -678,7 +734,7 @@ def taken_exact(self:Measurement):
 # %% ../nbs/00_core/08_likelihood.ipynb #lk00040d
 _SEEN = WeakKeyDictionary()     # simulators that were found to be functions of each row
 
-def understood(sim:Simulator,
+def understood(sim:Simulator,   # simulator with a `space`
                theta:Tensor,    # two physical values (2,d)
                told:Conditions, # of all signals
                rows:Tensor,     # those of them that the two belong to (2,)
@@ -723,11 +779,12 @@ def _answer(sim, theta, cond):
     return sim, sim(theta, **cond).clone()
 
 # %% ../nbs/00_core/08_likelihood.ipynb #lk00040b
-def fine_enough(sim:Simulator,
+def fine_enough(sim:Simulator,   # simulator with a `space`
                 mu:Tensor,       # its noiseless signal at `theta` (1,C,...)
                 like:Likelihood, # shaped for one signal
                 theta:Tensor,    # physical values (1,d)
-                **cond)->Simulator: # the same, or a copy in float64
+                **cond,          # conditions of the one signal, by name
+               )->Simulator:     # the same, or a copy in float64
     "Compare the steps between float32 numbers with the noise."
     if mu.dtype != torch.float32 or not torch.isfinite(mu).all(): return sim
     size = mu.abs().amax().item()
@@ -810,7 +867,9 @@ class Linear:
         if not hasattr(self.m.like, 'variance_of_squares'): return (2.*self.m.points.double()).sqrt()
         return self.m.like.variance_of_squares(self.mu).flatten(1).sum(1).sqrt()
 
-    def normal(self, rows=None)->tuple: # mask (n,)
+    def normal(self,
+               rows=None, # mask of the signals that are wanted (n,); None: all
+              )->tuple:
         "Curvature (n,k,k) and gradient (n,k) of the log-likelihood by z, float64."
         J, root, score = self.J, self.near.root, self.near.score.flatten(1)
         if rows is not None and not rows.all():
@@ -819,7 +878,7 @@ class Linear:
         return (W @ W.mT).double(), (J @ score.to(J.dtype)[...,None])[...,0].double()
 
 # %% ../nbs/00_core/08_likelihood.ipynb #00044c00
-def signal_jacobian(sim:Simulator,
+def signal_jacobian(sim:Simulator, # simulator with a `space`
                     theta:Tensor,  # values (B,d)
                     cols, cond,    # columns to differentiate by, conditions by name
                    )->tuple:       # signal (B,M), derivatives by the columns (B,k,M)
@@ -828,7 +887,9 @@ def signal_jacobian(sim:Simulator,
     return jacobian(lambda t: sim(t.clone(), **cond), theta, cols)
 
 @patch
-def linear(self:Measurement, z:Tensor)->Linear: # coordinates (n,k) of all signals
+def linear(self:Measurement,
+           z:Tensor, # coordinates (n,k) of all signals
+          )->Linear:
     "Model, likelihood and derivatives at z; kept until another point is asked for."
     if self._at is None or not torch.equal(self._at.z, z):
         self._differentiable()
@@ -849,7 +910,7 @@ def _differentiable(self:Measurement):
 _ARGUMENTS = '''y like known start starts max_steps tol damping n theta head key order scaled null steps reach how F
                 ranges'''.split()
 
-def free_names(sim):
+def free_names(sim): # simulator that is called with conditions by name
     "ValueError where a condition has the name of an argument of ours, which would take it."
     call = sim.forward if isinstance(sim, torch.nn.Module) else sim.__call__ if not inspect.isroutine(sim) else sim
     try: names = list(inspect.signature(call).parameters)[1:]
@@ -859,7 +920,12 @@ def free_names(sim):
         raise ValueError(f"the simulator's condition {taken[0]} has the name of an argument of this function; rename "
                          f"it, or give Measurement(sim, y, like, cond=dict({taken[0]}=...))")
 
-def measurement(sim, y=None, like=None, known=None, cond=None)->Measurement: # a Measurement, or what it is made of
+def measurement(sim,        # a Measurement, or a simulator
+                y=None,     # signals (n,C,...); none with a Measurement, as for what follows
+                like=None,  # how they scatter
+                known=None, # {name: value or (value, sd)}
+                cond=None,  # {name: value}: conditions of the simulator
+               )->Measurement:
     "A measurement as it is, or made of its parts."
     if not isinstance(sim, Measurement):
         free_names(sim)

@@ -37,7 +37,9 @@ class CompositeLoss:
         return sum(self.weights[k]*v for k, v in self.live.items())
 
     @property
-    def last(self): return {k: v.detach() for k, v in self.live.items()}
+    def last(self):
+        "Terms of the last batch, scalars in a dict by name, detached."
+        return {k: v.detach() for k, v in self.live.items()}
     def __repr__(self): return 'CompositeLoss(' + ' + '.join(f'{w:g} {k}' for k, w in self.weights.items()) + ')'
 
 def _scalar(name, v):
@@ -79,7 +81,7 @@ def param_mse(weights=None, # weight of each parameter (d,); all 1 if None [-]
 # %% ../nbs/00_core/03_losses.ipynb #fbcfdd96
 def signal_mse(out:dict,   # with 'signal' (B,C,N)
                batch:dict, # with 'clean' (B,C,N)
-              )->Tensor:   # [unit of the signal, squared]
+              )->Tensor:   # scalar [unit of the signal, squared]
     "Term: mean square of the reconstruction's error."
     a, b = _pair(out, batch, 'signal', 'clean')
     return ((a - b)**2).mean()
@@ -87,7 +89,7 @@ def signal_mse(out:dict,   # with 'signal' (B,C,N)
 # %% ../nbs/00_core/03_losses.ipynb #13415d3f
 def spectral_angle(out:dict,   # with 'signal' (B,C,N)
                    batch:dict, # with 'clean' (B,C,N)
-                  )->Tensor:   # mean of 1 - cos(angle) over rows, 0 .. 2 [-]
+                  )->Tensor:   # scalar: mean of 1 - cos(angle) over rows, 0 .. 2 [-]
     "Term: one minus the cosine between reconstruction and clean signal."
     a, b = (t.flatten(1) for t in _pair(out, batch, 'signal', 'clean'))
     norm = b.norm(dim=1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
@@ -137,7 +139,7 @@ def peak_weights(clean:Tensor,      # noiseless signals (B,C,N)
 # %% ../nbs/00_core/03_losses.ipynb #31172eb4
 def peak_mse(out:dict,   # with 'signal' (B,C,N)
              batch:dict, # with 'clean' (B,C,N)
-            )->Tensor:   # [unit of the signal, squared]
+            )->Tensor:   # scalar [unit of the signal, squared]
     "Term: mean square of the reconstruction's error, weighted by `peak_weights` of the clean signal."
     a, b = _pair(out, batch, 'signal', 'clean')
     return (peak_weights(b)*(a - b)**2).mean()
@@ -151,17 +153,17 @@ def normal_kl(mu:Tensor,     # means (B,k)
 
 def kl(out:dict,   # with 'mu' and 'logvar' (B,k)
        batch:dict, # not looked at
-      )->Tensor:   # mean over rows [nat]
+      )->Tensor:   # scalar: mean over rows [nats]
     "Term: divergence of the encoder's posterior from the prior."
     mu, logvar = _pair(out, out, 'mu', 'logvar')
     return normal_kl(mu, logvar).mean()
 
 # %% ../nbs/00_core/03_losses.ipynb #ea1381e6
-def soft_bound(x:Tensor,          # any values
-               lo:float=-9.,      # lower bound, approached but not passed
-               hi:float=5.,       # upper bound, approached but not passed
-               margin:float=1.,   # width at either end in which the curve bends
-              )->Tensor:   # same shape, within lo .. hi; equal to x (to rounding) from lo + margin to hi - margin
+def soft_bound(x:Tensor,        # values of any shape
+               lo:float=-9.,    # lower bound, approached but not passed [unit of x]
+               hi:float=5.,     # upper bound, approached but not passed [unit of x]
+               margin:float=1., # width at either end in which the curve bends [unit of x]
+              )->Tensor:        # same shape, within lo .. hi; equal to x but near the ends
     "Keep `x` between `lo` and `hi`, with a gradient everywhere."
     if not 0 < 2*margin <= hi - lo:
         raise ValueError(f"soft_bound: a margin of {margin:g} on both sides does not fit between lo={lo:g} and "

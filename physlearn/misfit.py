@@ -89,7 +89,7 @@ class Null:
         return torch.stack([dof, *[torch.zeros_like(dof)]*4], 1)
 
     def each(self, s, dof):
-        "p-values of each look (n,5)."
+        "p-values of each look (n,5), of statistics `s` (n,5) of residuals with `dof` degrees of freedom (n,)."
         x = s - self._shift(dof)
         edge = _log_tail(self.s[-self.top][None] + self._shift(self.dof), self.dof, self.spread)
         tail = _log_tail(x + self._shift(self.dof), self.dof, self.spread)
@@ -102,8 +102,10 @@ class Null:
         return _rank(x, self.low, (-x, -self.low[-self.top]), self.top), each
 
 # %% ../nbs/00_core/08d_misfit.ipynb #2d3af5e5
+# names of the five looks, in the order of their p-values
 KINDS = 'noise level', 'one sample', 'bump', 'slow wave', 'period'
 
+# %% ../nbs/00_core/08d_misfit.ipynb #2d3af5ne5b
 @dataclass(eq=False)
 class Misfit:
     "Whether signals can come from this instrument, one row each."
@@ -118,7 +120,7 @@ class Misfit:
     def __getitem__(self, rows): # a slice, numbers or a mask
         named = {k: v[rows] for k, v in self.named.items()}
         return replace(self, p=self.p[rows], each=self.each[rows], where=self.where[rows], named=named)
-    def flagged(self, alpha=.01): return self.p < alpha
+    def flagged(self, alpha=.01): return self.p < alpha # not explained: p [-] below `alpha`, a mask (n,)
 
     @property
     def kind(self)->list:
@@ -126,12 +128,14 @@ class Misfit:
         return [KINDS[i] for i in self.each.argmin(1)]
 
     @classmethod
-    def join(cls, parts):
+    def join(cls, parts): # Misfits that share what they were compared with
         "Of several batches."
         joined = (torch.cat([getattr(m, k) for m in parts]) for k in ('p', 'each', 'where'))
         return cls(*joined, parts[0].null, parts[0].scaled)
 
-    def sentence(self, i=0, alpha=.01)->str:
+    def sentence(self, i=0,
+                 alpha=.01, # p below which a signal is suspect [-]
+                )->str:
         "What to tell the reader of signal `i`."
         p = f"p = {self.p[i]:.2g}" if self.p[i] > 1e-9 else 'p < 1e-9'
         if self.p[i] >= alpha: return f"the residual looks like noise ({p})"
@@ -171,15 +175,18 @@ def _null_draws(m, mu, J, used, which, key):
     return out
 
 # %% ../nbs/00_core/08d_misfit.ipynb #lkd00001
-def misfit(sim:Simulator,       # or a Measurement, and nothing of y, like, known and conditions
-           y:Tensor=None,       # signals (n,C,...)
-           like:Likelihood=None,# how they scatter
-           theta:Tensor=None,   # their fits (n,d)
-           known=None,          # as the fit was told
-           scaled=False,  # the noise level was found from the residual itself: judge its shape alone, in units of its scatter
-           draws=4000,          # residuals of noise to compare with
-           null:Null=None,      # of signals before these, to save its making
-           key=('misfit',), **cond)->Misfit:
+def misfit(sim:Simulator,        # or a Measurement, and nothing of y, like, known and conditions
+           y:Tensor=None,        # signals (n,C,...)
+           like:Likelihood=None, # how they scatter
+           theta:Tensor=None,    # their fits (n,d)
+           known=None,           # as the fit was told
+           # the noise level was found from the residual itself: judge its shape alone, in units of its scatter
+           scaled=False,
+           draws=4000,           # residuals of noise to compare with
+           null:Null=None,       # of signals before these, to save its making
+           key=('misfit',),      # draws of noise are a function of it
+           **cond,               # conditions of the simulator, by name
+          )->Misfit:
     "Compare the residuals of fits with what noise leaves behind."
     m = measurement(sim, y, like, known, cond)
     with torch.no_grad():
@@ -206,10 +213,10 @@ def _null(m, mu, J, used, dof, draws, key, scaled):
     return Null(torch.cat(parts), dof[every][torch.arange(draws)%len(every)], scaled, tail)
 
 # %% ../nbs/00_core/08d_misfit.ipynb #mfnamed2
-def amount_in_sd(m:Measurement,
-                 theta:Tensor, # fits (n,d)
-                 shape:Tensor, # what one unit of it adds to signals (n,C,...)
-                )->Tensor:     # (n,)
+def amount_in_sd(m:Measurement, # signals and what is known of them
+                 theta:Tensor,  # fits (n,d)
+                 shape:Tensor,  # what one unit of it adds to signals (n,C,...)
+                )->Tensor:      # (n,)
     "How much of a shape the residuals hold, in standard deviations, whatever the parameters."
     with torch.no_grad():
         point = m.linear(m.knowledge.z(theta.double().clone()).clamp(-6, 6))

@@ -33,7 +33,8 @@ def text_table(t:dict, # head, rows
     w = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     return '\n'.join('  '.join(c.ljust(k) for c, k in zip(r, w)).rstrip() for r in rows)
 
-def html_table(t:dict)->str: # head, rows; caption and note if it has them
+def html_table(t:dict, # dict of head and rows; caption and note if it has them
+              )->str:
     "A table for a page, with its caption as a heading and its note below."
     heading = f"<h3>{html.escape(t['caption'])}</h3>" if t.get('caption') else ''
     note = f"<p>{html.escape(t['note'])}</p>" if t.get('note') else ''
@@ -98,7 +99,8 @@ _CSS = ("body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;
         "img{max-width:100%}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}"
         "figure{margin:1em 0}figcaption{color:#666;font-size:13px}")
 
-def sentences(lines)->str: # of plain text; HTML
+def sentences(lines, # plain text, one sentence each
+             )->str: # HTML
     "A list of sentences; a value is not torn from its uncertainty."
     whole = lambda text: html.escape(text).replace(' ± ', '&nbsp;±&nbsp;').replace(' = ', '&nbsp;=&nbsp;')
     return f"<ul>{''.join(f'<li>{whole(v)}</li>' for v in lines)}</ul>"
@@ -113,10 +115,11 @@ def page(title:str, # of the window; plain text
     return f"<!doctype html><html lang='en'>{head}<body>{body}</body></html>"
 
 # %% ../nbs/00_core/07b_pages.ipynb #78a201c7
-def plot_losses(fig,
-                history:dict,   # columns by name
-                sealed=None,    # number of the epoch whose weights are kept
-                monitor=None):  # name of the column that decides it
+def plot_losses(fig,          # matplotlib Figure
+                history:dict, # columns by name
+                sealed=None,  # number of the epoch whose weights are kept
+                monitor=None, # name of the column that decides it
+               ):
     "Terms of the loss over epochs, and beside them their balancing weights, if there are any."
     balance = [k for k in history if k.startswith('lam_') and np.isfinite(history[k]).any()]
     axs = np.atleast_1d(fig.subplots(1, 1 + bool(balance)))
@@ -135,10 +138,12 @@ def plot_losses(fig,
         ax.legend(fontsize=7)
 
 # %% ../nbs/00_core/07b_pages.ipynb #74307b18
-def plot_truth(fig, space,
-               found,     # estimates (n,d)
-               truth,     # (n,d)
-               given=()): # names of what was given, which nobody has to find
+def plot_truth(fig,      # matplotlib Figure
+               space,    # ParamSpace of the parameters
+               found,    # estimates (n,d)
+               truth,    # true values (n,d)
+               given=(), # names of what was given, which nobody has to find
+              ):
     "Estimates against truth, a panel for each parameter that was unknown."
     at = [i for i, k in enumerate(space) if k not in given]
     space, found, truth = space.only(*(space.names[i] for i in at)), found[:,at], truth[:,at]
@@ -162,7 +167,9 @@ def _truth_panel(ax, name, p, truth, found):
     for axis in (ax.xaxis, ax.yaxis): axis.get_offset_text().set_fontsize(6)
 
 # %% ../nbs/00_core/07b_pages.ipynb #f7cf398a
-def plot_calibration(fig, d):
+def plot_calibration(fig, # matplotlib Figure
+                     d,   # what metrics.json says of a calibration, by name
+                    ):
     "Coverage of each parameter beside its level, and ranks of the truth, from the numbers of metrics.json."
     left, right = fig.subplots(1, 2)
     levels = [(float(r['check'].split()[1])/100, r['by']) for r in d['table'] if r['check'].startswith('coverage')]
@@ -207,7 +214,8 @@ class Judgement:
     note: str = ''                               # what the run is, in a sentence
     about: dict = field(default_factory=dict)    # {heading: {name: text}}, such as where the lines are from
 
-def verdicts(judgement:Judgement)->list: # sentences
+def verdicts(judgement:Judgement, # what a run was found to reach
+            )->list:              # sentences
     "What is determined, of each table with a column `verdict`, and whether error bars hold."
     out = []
     for t in judgement.tables:
@@ -219,7 +227,10 @@ def verdicts(judgement:Judgement)->list: # sentences
     return out + [f"Error bars, {k}: {d['sentence']}" for k, d in judgement.numbers.get('calibration', {}).items()]
 
 # %% ../nbs/00_core/07b_pages.ipynb #35d66f0b
-def run_pictures(judgement:Judgement, history:dict, sealed=None)->dict: # what `Run.sealed` says; Pictures by name
+def run_pictures(judgement:Judgement, # what a run was found to reach
+                 history:dict,        # columns of history.csv by name, a value for each epoch
+                 sealed=None,         # what `Run.sealed` says
+                )->dict:              # Pictures by name
     "Those of every run, and those of its instrument."
     caption, at = 'Terms of the loss by epoch: dashed in training, solid in validation', sealed and sealed.get('row')
     monitor = sealed and sealed.get('monitor')
@@ -234,7 +245,7 @@ def run_pictures(judgement:Judgement, history:dict, sealed=None)->dict: # what `
     return out
 
 def run_page(title:str,           # name of the run
-             judgement:Judgement,
+             judgement:Judgement, # what the run was found to reach
              pictures:dict,       # {name: (PNG, caption)}
              ranges='',           # HTML of its parameters
             )->str:               # self-contained HTML

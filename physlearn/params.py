@@ -79,7 +79,9 @@ class Param:
         if self.prior not in ('scale', 'linear'):
             raise ValueError(f"{where}: prior is 'scale' or 'linear', not {self.prior!r}")
 
-    def to(self, new:str)->'Param':
+    def to(self,
+           new:str, # astropy unit string
+          )->'Param':
         "The same range in another unit."
         a, b = affine(self.unit, new)
         if self.log and b: raise ValueError(f"a logarithmic range in {self.unit!r} is not logarithmic in {new!r}")
@@ -121,11 +123,11 @@ def pairs(items, # words like 'T=305±0.5K'
     return out
 
 # %% ../nbs/00_core/00_params.ipynb #ranges01
-def read_range(name:str,
-               text:str,   # like '400..600mbar' or '1mbar..2atm'
-               unit:str,   # of the answer
+def read_range(name:str,       # of the parameter, for messages
+               text:str,       # like '400..600mbar' or '1mbar..2atm'
+               unit:str,       # of the answer
                bare:bool=True, # numbers alone are taken in `unit`; no: they are refused
-              )->tuple:    # lower and upper end [unit]; ValueError names what is wrong
+              )->tuple:        # lower and upper end [unit]; ValueError names what is wrong
     "A range as people write it; a unit behind the upper end is that of both."
     lo, dots, hi = text.partition('..')
     if not (dots and lo and hi):
@@ -135,7 +137,8 @@ def read_range(name:str,
     try: return measured(lo, unit, name, bare)[0], measured(hi, unit, name, bare)[0]
     except ValueError as e: raise ValueError(f"range {name}: {e}") from None
 
-def read_ranges(items, space,
+def read_ranges(items,         # words like 'T=280..320K'
+                space,         # ParamSpace of the preset
                 new:bool=True, # other names than those of the space are taken, too: windows [1/cm]
                )->dict:
     "`NAME=LO..HI UNIT` words as Params; scale and prior stay as in the preset."
@@ -193,7 +196,12 @@ def uniforms(rows,        # how many rows (0, 1, ...), or their numbers (n,)
     h = address_hash(_rows(rows, device), _rows(cols, device), *key)
     return ((h >> 12 & (1 << 52) - 1).double() + .5) * 2.**-52
 
-def normals(rows, cols:int, *key, device=None, dtype=torch.float32)->Tensor:
+def normals(rows,                # how many rows (0, 1, ...), or their numbers (n,)
+            cols:int,            # how many columns
+            *key,                # integers and strings
+            device=None,         # where to draw
+            dtype=torch.float32, # of the draws
+           )->Tensor:
     """Standard normal draws (n,m) at addresses, two from each hash (Box & Muller 1958), a stream apart from `uniforms`;
     beyond 6.6 sigma there are none."""
     h = address_hash(_rows(rows, device), torch.arange((cols+1)//2, device=device), 'normals', *key)
@@ -204,7 +212,8 @@ def normals(rows, cols:int, *key, device=None, dtype=torch.float32)->Tensor:
 # %% ../nbs/00_core/00_params.ipynb #lkp00002
 _CALLS = count()
 
-def fresh_key(purpose:str)->tuple: # a key for `uniforms` and `normals`
+def fresh_key(purpose:str, # what the draws are for, a part of the key
+             )->tuple:     # a key for `uniforms` and `normals`
     "A key that differs at each call; a program that runs again gets the same ones in the same order."
     return purpose, 'call', next(_CALLS)
 
@@ -213,9 +222,9 @@ def drawn(rows, cols, *key): # numbers of the rows, how many columns, seed and p
     "Uniform draws at their addresses, in numpy."
     return uniforms(torch.as_tensor(np.ascontiguousarray(rows)), cols, *key).numpy()
 
-def poisson_quantile(u:np.ndarray,    # uniform draws
+def poisson_quantile(u:np.ndarray,    # uniform draws, any shape
                      mean:np.ndarray, # same shape
-                    )->np.ndarray:    # counts
+                    )->np.ndarray:    # counts, same shape
     "Smallest number of counts whose cumulative probability reaches `u`."
     u, mean = u.ravel(), mean.ravel()
     out = np.zeros(len(u))
@@ -239,7 +248,7 @@ def poisson_quantile(u:np.ndarray,    # uniform draws
 # %% ../nbs/00_core/00_params.ipynb #905dfe92
 class ParamSpace:
     "An ordered set of named `Param`s."
-    def __init__(self, **params:Param):
+    def __init__(self, **params:Param): # Param by name, in order
         for k, p in params.items():
             if not isinstance(p, Param): raise TypeError(f"{k}: expected a Param, found {type(p).__name__}")
         self._params = dict(params)
@@ -257,26 +266,34 @@ class ParamSpace:
     def __contains__(self, name): return name in self._params
     def __eq__(self, other): return isinstance(other, ParamSpace) and list(self.items()) == list(other.items())
     __hash__ = None
-    def items(self): return self._params.items()
+    def items(self):
+        "Names and Params, pairs in order, as of a dict."
+        return self._params.items()
     def __getitem__(self, name)->Param:
         if name not in self._params:
             near = next((f"; write {k}" for k in self if k.lower() == f'{name}'.lower() or k.endswith(f'_{name}')
                          or k.startswith(f'{name}_')), '')
             raise KeyError(f"no parameter {name!r}: there are {', '.join(self)}{near}")
         return self._params[name]
-    def index(self, name)->int: return self[name] and self.names.index(name)
+    def index(self, name)->int:
+        "Column of the parameter `name`; KeyError where there is none."
+        return self[name] and self.names.index(name)
     def __repr__(self):
         def one(k, p): return f"{k}={p.lo:g}..{p.hi:g} {p.unit}{' log' if p.log else ''}".rstrip()
         return f"ParamSpace({', '.join(one(k, p) for k, p in self.items())})"
 
 # %% ../nbs/00_core/00_params.ipynb #21712f8c
 @patch
-def only(self:ParamSpace, *names)->ParamSpace:
+def only(self:ParamSpace,
+         *names, # names of parameters
+        )->ParamSpace:
     "The space of these parameters, in this order."
     return ParamSpace(**{k: self[k] for k in names})
 
 @patch
-def replace(self:ParamSpace, **params:Param)->ParamSpace:
+def replace(self:ParamSpace,
+            **params:Param, # Param by name
+           )->ParamSpace:
     "The space with some parameters exchanged; new names join at the end."
     return ParamSpace(**{**self._params, **params})
 
@@ -286,12 +303,14 @@ def to(self:ParamSpace, **units:str)->ParamSpace:
     return self.replace(**{k: self[k].to(new) for k, new in units.items()})
 
 @patch
-def to_dict(self:ParamSpace)->dict:
+def to_dict(self:ParamSpace)->dict: # fields of each Param, by name
     "Plain values for JSON."
     return {k: asdict(p) for k, p in self.items()}
 
 @patch(cls_method=True)
-def from_dict(cls:ParamSpace, d:dict)->ParamSpace:
+def from_dict(cls:ParamSpace,
+              d:dict, # fields of each Param, by name
+             )->ParamSpace:
     "Read what `to_dict` wrote."
     return cls(**{k: Param(**v) for k, v in d.items()})
 
@@ -316,31 +335,41 @@ def columns(self:ParamSpace, theta:Tensor)->dict:
 def _on(t, like): return t.to(like.device)
 
 @patch
-def encode(self:ParamSpace, theta:Tensor)->Tensor:
+def encode(self:ParamSpace,
+           theta:Tensor, # physical values (...,d)
+          )->Tensor:
     "Physical values (...,d) to [0,1] on each parameter's scale; values outside their range leave [0,1]."
     log = _on(self._log, theta)
     return (torch.where(log, torch.where(log, theta, 1.).log(), theta) - _on(self._a, theta)) / _on(self._w, theta)
 
 @patch
-def decode(self:ParamSpace, u:Tensor)->Tensor:
+def decode(self:ParamSpace,
+           u:Tensor, # values in [0,1] on each parameter's scale (...,d)
+          )->Tensor:
     "Inverse of `encode`, (...,d)."
     y, log = _on(self._a, u) + u*_on(self._w, u), _on(self._log, u)
     return torch.where(log, torch.where(log, y, 0.).exp(), y)
 
 # %% ../nbs/00_core/00_params.ipynb #4791b18a
 @patch
-def cdf(self:ParamSpace, theta:Tensor)->Tensor:
+def cdf(self:ParamSpace,
+        theta:Tensor, # physical values (...,d)
+       )->Tensor:
     "The prior's cumulative probability of each value, (...,d)."
     p = self.encode(theta)
     return torch.where(_on(self._flat, p), (theta - _on(self.lo, p)) / _on(self.hi - self.lo, p), p)
 
 @patch
-def quantile(self:ParamSpace, p:Tensor)->Tensor:
+def quantile(self:ParamSpace,
+             p:Tensor, # cumulative probabilities (...,d)
+            )->Tensor:
     "Inverse of `cdf`, (...,d)."
     return torch.where(_on(self._flat, p), _on(self.lo, p) + p*_on(self.hi - self.lo, p), self.decode(p))
 
 @patch
-def check(self:ParamSpace, theta:Tensor)->Tensor:
+def check(self:ParamSpace,
+          theta:Tensor, # physical values (...,d)
+         )->Tensor:     # same shape
     "Return `theta` unchanged, or raise ValueError naming the first value that is not finite or outside its range."
     slack = 1e-9*_on(self.hi - self.lo, theta)
     bad = ~((theta >= _on(self.lo, theta) - slack) & (theta <= _on(self.hi, theta) + slack))
@@ -354,28 +383,39 @@ def check(self:ParamSpace, theta:Tensor)->Tensor:
 
 # %% ../nbs/00_core/00_params.ipynb #0ee7d6c8
 @patch
-def probit(self:ParamSpace, theta:Tensor)->Tensor:
+def probit(self:ParamSpace,
+           theta:Tensor, # physical values (...,d)
+          )->Tensor:
     "Physical values inside their ranges to coordinates z in which the prior is N(0,1), (...,d)."
     return torch.special.ndtri(self.cdf(self.check(theta)).clamp(0, 1))
 
 @patch
-def phi(self:ParamSpace, z:Tensor)->Tensor:
+def phi(self:ParamSpace,
+        z:Tensor, # coordinates (...,d)
+       )->Tensor: # physical values (...,d)
     "Inverse of `probit`."
     return self.quantile(torch.special.ndtr(z))
 
 @patch
-def logit(self:ParamSpace, theta:Tensor)->Tensor:
+def logit(self:ParamSpace,
+          theta:Tensor, # physical values (...,d)
+         )->Tensor:
     "Physical values inside their ranges to the log-odds of the prior's cumulative probability, (...,d)."
     return self.cdf(self.check(theta)).clamp(0, 1).logit()
 
 @patch
-def expit(self:ParamSpace, y:Tensor)->Tensor:
+def expit(self:ParamSpace,
+          y:Tensor, # log-odds (...,d)
+         )->Tensor: # physical values (...,d)
     "Inverse of `logit`."
     return self.quantile(y.sigmoid())
 
 # %% ../nbs/00_core/00_params.ipynb #b86baeac
 @patch
-def slope(self:ParamSpace, theta:Tensor, coords:str='u')->Tensor:
+def slope(self:ParamSpace,
+          theta:Tensor,   # physical values (...,d)
+          coords:str='u', # coordinate by which to differentiate
+         )->Tensor:
     "Derivative (...,d) of each physical value by its own coordinate: 'u' of `encode`, 'p' of `cdf`, or 'probit'."
     if coords not in ('u', 'p', 'probit'): raise ValueError(f"coords is 'u', 'p' or 'probit', not {coords!r}")
     log, w = _on(self._log, theta), _on(self._w, theta)
@@ -415,10 +455,10 @@ def sample(self:ParamSpace,
 
 @patch
 def states(self:ParamSpace,
-           rows,        # as in `sample`
-           fixed,       # words like 'T=300K' for values that are not drawn
-           *key,        # as in `sample`
-          )->Tensor:    # physical values, float64 (n,d)
+           rows,     # as in `sample`
+           fixed,    # words like 'T=300K' for what is not drawn
+           *key,     # as in `sample`
+          )->Tensor: # physical values, float64 (n,d)
     "Draw from the prior, some values fixed by words; ValueError for a word that is no exact value within its range."
     theta = self.sample(rows, *key)
     for k, v in pairs(fixed, 'value').items():

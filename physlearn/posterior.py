@@ -23,7 +23,7 @@ from .params import ParamSpace
 from .results import strongest, verdict
 
 # %% ../nbs/00_core/08a_posterior.ipynb #2d5a5753
-def fisher(sim:Simulator,
+def fisher(sim:Simulator,   # simulator with a `space`
            theta:Tensor,    # physical values (B,d)
            like:Likelihood, # how data scatter
            **cond,          # conditions of the simulator; a tensor (B,...) has a value for each row
@@ -51,12 +51,15 @@ def symmetric_inverse(A:Tensor, # positive matrices (B,d,d)
     L, V = torch.linalg.eigh(A*s[:,:,None]*s[:,None])
     return (V/L.clamp_min(1e-15)[:,None]) @ V.mT * s[:,:,None]*s[:,None]
 
-def crlb(sim:Simulator, theta:Tensor, like:Likelihood,
-         known=None,            # {name: value or (value, sd)}; of the pair only sd is used
-         how:str='joint',       # 'alone', 'joint' or 'range'
-         F:Tensor=None,         # Fisher information, if at hand (B,d,d)
-         ranges:ParamSpace=None,# prior of 'range'; the simulator's if None
-         **cond)->Tensor:       # bound on the standard deviation [unit of each parameter], (B,d); 0 where known exactly
+def crlb(sim:Simulator,          # simulator with a `space`
+         theta:Tensor,           # physical values (B,d)
+         like:Likelihood,        # how data scatter
+         known=None,             # {name: value or (value, sd)}; of the pair only sd is used
+         how:str='joint',        # 'alone', 'joint' or 'range'
+         F:Tensor=None,          # Fisher information, if at hand (B,d,d)
+         ranges:ParamSpace=None, # prior of 'range'; the simulator's if None
+         **cond,                 # conditions of the simulator, by name
+        )->Tensor: # bound on the standard deviation [unit of each parameter], (B,d); 0 where known exactly
     "Cramér-Rao bounds in physical units; of a logarithmic parameter, its linearised absolute error."
     if how not in ('alone', 'joint', 'range'): raise ValueError(f"how={how!r}; choose 'alone', 'joint' or 'range'")
     F = fisher(sim, theta, like, **cond) if F is None else F
@@ -88,13 +91,15 @@ def same_names(space:ParamSpace, # ranges, in any order
 @dataclass
 class Identifiability:
     "One row per parameter: what is known before and after a measurement; medians over the ranges."
-    space: ParamSpace
+    space: ParamSpace # ranges that stand for what is known before
     rows: list        # dicts: name, before, alone, joint, after [-, on the parameter's scale], ratio, verdict
     notes: tuple = () # sentences about what the table cannot say
 
     head = ['parameter', 'known before', 'alone', 'jointly', 'known after', 'after/before', 'verdict']
 
-    def verdict(self, name): return next(r['verdict'] for r in self.rows if r['name'] == name)
+    def verdict(self, name):
+        "Verdict on the parameter `name`, a word."
+        return next(r['verdict'] for r in self.rows if r['name'] == name)
 
     def __repr__(self):
         table = [self.head, *self._text()]
@@ -125,7 +130,7 @@ class Identifiability:
 
 # %% ../nbs/00_core/08a_posterior.ipynb #700f928e
 def identifiable(space:ParamSpace, # ranges that stand for what is known before; usually sim.space
-                 sim:Simulator,
+                 sim:Simulator,    # simulator with a `space`
                  like:Likelihood,  # how data scatter
                  known=None,       # {name: value or (value, sd)}
                  n:int=64,         # states drawn from the ranges, over which medians are taken
@@ -192,7 +197,7 @@ def _notes(works, blind):
 @dataclass
 class Estimate:
     "Result of `map_estimate`, one row per signal."
-    space: ParamSpace
+    space: ParamSpace   # ParamSpace of the parameters, in the order of `theta`
     theta: Tensor       # estimates (B,d) [unit of each parameter]
     sd: Tensor          # posterior standard deviations (B,d)
     sd_stat: Tensor     # statistical part: what would remain if the known parameters were exact (B,d)
@@ -238,19 +243,25 @@ def __setitem__(self:Estimate, rows, new:Estimate):
 # %% ../nbs/00_core/08a_posterior.ipynb #correl02
 @patch
 def correlated(self:Estimate, i:int=0, # signal
-               above=.9, # in absolute value
-               most=3,   # how many pairs
-              )->list:   # (name, name, correlation), the strongest first
+               above=.9,               # absolute value of a correlation from which a pair is named
+               most=3,                 # how many pairs
+              )->list:                 # (name, name, correlation), the strongest first
     "Pairs of parameters that the data tell apart badly."
     sd = self.cov[i].diagonal().sqrt()
     return strongest(self.cov[i]/(sd[:,None]*sd), self.space.names, above, most)
 
 # %% ../nbs/00_core/08a_posterior.ipynb #866f504b
-def prior_straight(K:Knowledge, A:Tensor, z:Tensor)->Tensor: # information (n,k,k), coordinates (n,k); (n,k,k)
+def prior_straight(K:Knowledge, # what is known of the parameters
+                   A:Tensor,    # information (n,k,k)
+                   z:Tensor,    # coordinates (n,k)
+                  )->Tensor:    # (n,k,k)
     "Hessian where the prior's probability is the straight coordinate: the information, and z²/2 seen from there."
     return A + torch.diag_embed(1 + z*z*K.ranged)
 
-def damped_step(H:Tensor, g:Tensor, damping:Tensor)->Tensor: # (n,k,k), (n,k), (n,); step (n,k)
+def damped_step(H:Tensor,       # Hessian (n,k,k)
+                g:Tensor,       # gradient (n,k)
+                damping:Tensor, # share of the diagonal that is added (n,)
+               )->Tensor:       # step in coordinates [-], (n,k)
     "(H + damping diag H)⁻¹ g."
     D = H.diagonal(dim1=1, dim2=2)
     A = H + torch.diag_embed(damping[:,None]*D)
@@ -327,16 +338,17 @@ def _descend(m, z, max_steps, tol, damping):
     return walk
 
 # %% ../nbs/00_core/08a_posterior.ipynb #ad46063f
-def map_estimate(sim:Simulator,       # or a Measurement, which brings y, like, known and conditions
-                 y:Tensor=None,       # signals (B,C,...)
-                 like:Likelihood=None,# how the signals scatter
-                 start:Tensor=None,   # physical values to start from (B,d) or (d,); the middle of what is known if None
-                 known=None,          # {name: value or (value, sd)} in the space's units; value a number or (B,)
-                 starts:int=4,        # starts tried for a row whose residual is too large, the first included
-                 max_steps:int=40,    # evaluations per start
-                 tol:float=.02,       # the last step is shorter than this [posterior standard deviations]
-                 damping:float=1e-2,  # of the first step; 1e-6 where the start is close to the solution
-                 **cond,              # conditions of the simulator; a tensor (B,) has one value for each signal
+def map_estimate(sim:Simulator,        # or a Measurement, which brings y, like, known and conditions
+                 y:Tensor=None,        # signals (B,C,...)
+                 like:Likelihood=None, # how the signals scatter
+                 start:Tensor=None, # physical values to start from (B,d) or (d,); the middle of what is known if None
+                 known=None,           # {name: value or (value, sd)} in the space's units; value a number or (B,)
+                 starts:int=4,         # starts tried for a row whose residual is too large, the first included
+                 max_steps:int=40,     # evaluations per start
+                 tol:float=.02,        # the last step is shorter than this [posterior standard deviations]
+                 # share of the diagonal, at the first step; 1e-6 where the start is close to the solution
+                 damping:float=1e-2,
+                 **cond,               # conditions of the simulator; a tensor (B,) has one value for each signal
                 )->Estimate:
     "Maximum of the posterior for each signal, with its covariance, by batched Levenberg-Marquardt."
     m = measurement(sim, y, like, known, cond)

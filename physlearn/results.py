@@ -30,8 +30,8 @@ def verdict(ratio:float,   # standard deviation afterwards over the one before [
     return 'partly determined' if ratio < .9 else 'not determined'
 
 # %% ../nbs/00_core/07c_results.ipynb #e9202943
-def plus_minus(value:float, # of a quantity
-               sd:float,    # its standard deviation; 0 where exact
+def plus_minus(value:float, # of a quantity, in any unit
+               sd:float,    # its standard deviation, in the same unit; 0 where exact
               )->str:
     "`value ± sd` with two digits of the uncertainty."
     if sd == 0: return f"{value:.8g}"
@@ -41,7 +41,9 @@ def plus_minus(value:float, # of a quantity
     digits = max(0, size + last)
     return f"({value/10**size:.{digits}f} ± {sd/10**size:.{digits}f})e{size:+03d}"
 
-def from_to(low:float, high:float)->str: # ends of an interval
+def from_to(low:float,  # lower end [unit of the quantity]
+            high:float, # upper end, in the same unit
+           )->str:
     "`low .. high`; nothing where there is no interval."
     if not low < high: return ''
     part = 2*(high/2 - low/2)/max(abs(low), abs(high))
@@ -49,10 +51,10 @@ def from_to(low:float, high:float)->str: # ends of an interval
     return f"{low:.{digits}g} .. {high:.{digits}g}"
 
 # %% ../nbs/00_core/07c_results.ipynb #readab02
-def readable(name:str, # of a quantity
-             unit:str, # its unit
-             size:float,# value or standard deviation, whichever is larger
-            )->tuple:  # factor, unit
+def readable(name:str,   # of a quantity
+             unit:str,   # its unit
+             size:float, # value or standard deviation, whichever is larger, in this unit
+            )->tuple:    # factor, unit
     "What a number is multiplied by to be read, and the unit then."
     if unit or not name.startswith('mf_'): return 1., unit
     if not 0 < abs(size) < math.inf: return 1., ''
@@ -89,13 +91,13 @@ class Results:
     ratio: Tensor        # standard deviation over the one beforehand (n,k) [-]; 0 where known exactly
     ok: Tensor           # the estimate can be trusted: converged, draws enough (n,), bool
     p: Tensor            # probability of a residual as strange as this one (n,); NaN where not tested
-    level: float = .95   # of the interval
+    level: float = .95   # probability inside the interval [-]
     method: str = ''     # how it was made, in a few words
     known: tuple = ()    # names of which something was known beforehand
     signals: dict = field(default_factory=dict) # columns (n,): file, row, plot, date, ...
     more: dict = field(default_factory=dict)    # columns (n,k): bound, statistical, ...
     doubts: tuple = ()   # a sentence for each signal, '' where there is nothing to say
-    alpha: float = .01   # a residual less probable than this makes a signal suspect
+    alpha: float = .01   # a residual less probable than this [-] makes a signal suspect
     flags: str = 'each'  # in a written table: a flag for 'each' quantity, or one for the 'signal'
     limits: Tensor|None = None # of which only the upper end is known (n,k), bool
     corr: Tensor|None = None # correlations of the quantities (n,k,k); NaN where one is exact or derived
@@ -198,7 +200,9 @@ def flag(self:Results, i:int, # signal
 
 # %% ../nbs/00_core/07c_results.ipynb #ab3fdf64
 @patch
-def sentence(self:Results, i:int)->str: # signal
+def sentence(self:Results,
+             i:int, # number of the signal
+            )->str:
     "What there is to say of a signal; '' where all is well."
     told = [(k, ratio) for k, ratio in zip(self.space, self.ratio[i].tolist()) if ratio == ratio]
     wide = [k for k, ratio in told if verdict(ratio, k in self.known) == 'not determined']
@@ -208,7 +212,9 @@ def sentence(self:Results, i:int)->str: # signal
     return '; '.join(text for text, applies in doubts if applies)
 
 @patch
-def verdicts(self:Results, i:int=0)->list: # signal
+def verdicts(self:Results,
+             i:int=0, # number of the signal
+            )->list:
     "Sentences for people who read no table: can it be trusted, and what is determined."
     groups = {}
     for j, (k, p) in enumerate(self.space.items()):
@@ -366,7 +372,9 @@ def to_pandas(self:Results, wide=False): # as it is written; DataFrame, units in
     return table
 
 @patch
-def quantities(self:Results, i:int=0)->list: # signal
+def quantities(self:Results,
+               i:int=0, # number of the signal
+              )->list:
     "One dict for each quantity of a signal."
     out = []
     for j, (k, p) in enumerate(self.space.items()):
@@ -377,7 +385,7 @@ def quantities(self:Results, i:int=0)->list: # signal
     return out
 
 # %% ../nbs/00_core/07c_results.ipynb #bc5c3835
-ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet', '.xlsx'
+ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet', '.xlsx' # of tables that `save` writes
 
 def _parquet(path, results):
     with atomic_write(path) as tmp: results.to_pandas(wide=True).to_parquet(tmp, index=False)
@@ -453,7 +461,9 @@ def _column_of(values, kind):
     return np.array(values, dtype='datetime64[s]' if kind == 'M' else str)
 
 @patch(cls_method=True)
-def load(cls:Results, path)->Results: # NAME.json of `save`, or of a fit
+def load(cls:Results,
+         path, # NAME.json of `save`, or of a fit
+        )->Results:
     "Results from their file; FileError in one sentence where it is damaged or older."
     if Path(path).suffix != '.json':
         raise FileError(path, 'is not JSON', 'NAME.json as --out writes it', remedy='pandas opens other tables')
@@ -469,7 +479,8 @@ def load(cls:Results, path)->Results: # NAME.json of `save`, or of a fit
                         remedy='make it again') from None
 
 # %% ../nbs/00_core/07c_results.ipynb #rsload05
-def correlations(cov:Tensor)->Tensor: # covariance (...,k,k); NaN where one is exact
+def correlations(cov:Tensor, # covariance (...,k,k)
+                )->Tensor:   # same shape; NaN where one is exact
     "Correlations."
     sd = cov.diagonal(dim1=-2, dim2=-1).sqrt()
     return cov/(sd[...,None]*sd[...,None,:])
@@ -482,14 +493,16 @@ def correlations_of_draws(x:Tensor,       # draws (n,S,k)
     return correlations((weights[...,None]*off).mT @ off)
 
 @patch
-def covariance(self:Results, i:int=0)->Tensor: # signal; (k,k) [product of the units]
+def covariance(self:Results,
+               i:int=0,  # number of the signal
+              )->Tensor: # (k,k) [product of the units]
     "Covariance of the quantities of a signal."
     if self.corr is None: raise ValueError(f"{self.method or 'this method'} keeps no correlations")
     return self.corr[i]*self.sd[i,:,None]*self.sd[i]
 
 def strongest(corr:Tensor, # correlations (k,k)
               names,       # of the quantities
-              above:float, # in absolute value
+              above:float, # absolute value of a correlation from which a pair is named
               most:int,    # how many pairs
              )->list:      # (name, name, correlation), the strongest first
     "Pairs of quantities that data tell apart badly."
@@ -499,14 +512,14 @@ def strongest(corr:Tensor, # correlations (k,k)
 
 @patch
 def correlated(self:Results, i:int=0, # signal
-               above=.9, # in absolute value
-               most=3,   # how many pairs
-              )->list:   # (name, name, correlation), the strongest first
+               above=.9,              # absolute value of a correlation from which a pair is named
+               most=3,                # how many pairs
+              )->list:                # (name, name, correlation), the strongest first
     "Pairs of quantities that the data tell apart badly."
     return [] if self.corr is None else strongest(self.corr[i], self.space.names, above, most)
 
 # %% ../nbs/00_core/07c_results.ipynb #grow0002
-GROWING = '.csv', '.parquet', '.xlsx'
+GROWING = '.csv', '.parquet', '.xlsx' # endings of tables to which rows can be added
 
 def table_rows(path): # a table that `save` wrote; DataFrame
     "Its rows; ValueError for a format that does not grow."
@@ -519,7 +532,9 @@ def table_rows(path): # a table that `save` wrote; DataFrame
     return pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
 
 @patch
-def add_to(self:Results, path)->Path: # NAME.csv, .parquet or .xlsx that `save` wrote
+def add_to(self:Results,
+           path, # NAME.csv, .parquet or .xlsx that `save` wrote
+          )->Path:
     "Write these rows below those of a table that is there."
     import pandas as pd
     old, path = table_rows(path), Path(path)
@@ -560,7 +575,11 @@ def waiting(files,      # names
     done = set(rows['file'][rows[values].notna().any(axis=1)])
     return tuple(f for f, name in zip(files, names) if name not in done)
 
-def grown(got:Results, out, setup:str, overwrite=False)->Path: # as of `waiting`
+def grown(got:Results,     # Results to be written
+          out,             # table NAME.csv, .parquet or .xlsx, there or not
+          setup:str,       # text of the set-up that made them
+          overwrite=False, # write a new table where one is there
+         )->Path:          # path of the table
     "The table with more rows, and its set-up beside it."
     path = got.add_to(out) if Path(out).exists() and not overwrite else got.save(out)
     write_text(_set_up_of(out), setup)

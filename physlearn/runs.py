@@ -62,8 +62,8 @@ class Recipe:
     optimizer: str = 'adamw'        # adamw or lion (lion: a rate 3 to 10 times smaller)
     batch_size: int = 64            # rows per step, over all GPUs together
     accumulate: int = 1             # batches per step, where memory is short
-    gradient_clip_val: float = 1.   # largest norm of the gradient; 0: no limit
-    precision: str = '32'           # 32, 16 or bf16
+    gradient_clip_val: float = 1.   # largest norm of the gradient [-]; 0: no limit
+    precision: str = '32'           # precision of floating-point numbers: 32, 16 or bf16
     gpus: int|None = None           # GPUs; 0: CPU; not given: one if there is one
     num_workers: int = 0   # accepted for old commands; data are simulated where they are used, no worker is needed
     threads: int|None = None        # CPU threads; not given: torch's own choice
@@ -73,29 +73,39 @@ class Recipe:
     weights: str = 'best'           # what the run is sealed with: best epoch or last
     patience: int|None = None       # epochs without a better one, after which a stage ends; never, if not given
 
-    def simulator(self): return None         # an instrument without one learns from files
-    def model(self, sim): raise NotImplementedError
-    def dls(self, sim, device): raise NotImplementedError
-    def loss(self, sim): raise NotImplementedError
-    def stages(self): raise NotImplementedError
-    def pictures(self, learn, epoch)->dict: # how many epochs are done; Pictures by name
-        return {}                           # of what the network says so far, where some are due
+    def simulator(self): return None    # what it learns from; an instrument without one learns from files
+    def model(self, sim): raise NotImplementedError         # a new network for `sim`: batch -> dict of tensors
+    def dls(self, sim, device): raise NotImplementedError   # DataLoaders of rows of `sim`, handed over on `device`
+    def loss(self, sim): raise NotImplementedError          # for `sim`: a function (output, batch) -> scalar
+    def stages(self): raise NotImplementedError             # list of the stages of the training, in order
+    def pictures(self,
+                 learn,  # PhysLearner in training
+                 epoch,  # how many epochs are done
+                )->dict: # Pictures by name
+        "Pictures of what the network says so far, where some are due."
+        return {}
 
     kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
     home: ClassVar[Path|None] = None        # the run that it is of, once there is one
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
     def inputs(self)->list: return named_files(asdict(self)) # files that it reads
-    def likelihood(self, noise=None, y=None): # noise as on the command line, signals (n,C,...); as in training if None
+    def likelihood(self, noise=None, y=None): # a Likelihood
+        "How signals `y` (n,C,...) scatter, with `noise` as on the command line; with that of the training if None."
         raise ValueError(f"{self.system} states no noise: its recipe has no method `likelihood`")
 
     def __init_subclass__(cls, **kw):
         super().__init_subclass__(**kw)
         if cls.__dict__.get('system'): _RECIPES[cls.system] = cls      # a command that adds options is no instrument
+
+# %% ../nbs/00_core/07_runs.ipynb #955178nfcb
 _RECIPES = {}
 
 # %% ../nbs/00_core/07_runs.ipynb #rechook2
 @patch(cls_method=True)
-def from_file(cls:Recipe, path, d):
+def from_file(cls:Recipe,
+              path, # of the file
+              d,    # what it holds, values by name
+             ):
     "Options of a file; an instrument with words of its own there turns them into options."
     return d
 
@@ -105,7 +115,9 @@ def preset_of(cls:Recipe, said): # options of the command line, as text, by name
     return 'default'
 
 @patch(cls_method=True)
-def earlier(cls:Recipe, options):
+def earlier(cls:Recipe,
+            options, # values by name
+           ):
     "Options of a recipe.json, which an earlier version may have written."
     return options
 
@@ -115,12 +127,16 @@ def continued(self:Recipe, said): # options of the command line, as text, by nam
     return self
 
 @patch
-def lent(self:Recipe, model)->set: # names of tensors
+def lent(self:Recipe,
+         model, # network of this recipe
+        )->set: # names of tensors
     "What of its network a run does not hold: tensors of a frozen base, which the recipe names."
     return set()
 
 @patch
-def write_kept(self:Recipe, out):
+def write_kept(self:Recipe,
+               out, # folder of the run
+              ):
     "Write the files named by `kept`: what a run needs where its data are not at hand."
 
 # %% ../nbs/00_core/07_runs.ipynb #reciwrcd
@@ -137,7 +153,8 @@ def check(self:Recipe):
     expect(self, 'best or last', lambda v: v in ('best', 'last'), 'weights')
 
 # %% ../nbs/00_core/07_runs.ipynb #7855d943
-def space_of(sim)->ParamSpace: # a simulator, or None
+def space_of(sim, # a simulator, or None
+            )->ParamSpace:
     "The parameters, if there are any."
     return getattr(sim, 'space', ParamSpace())
 
@@ -193,7 +210,11 @@ def settle(self:Recipe):
 
 # %% ../nbs/00_core/07_runs.ipynb #17e1345f
 @patch
-def learner(self:Recipe, sim=None, model=None, device=None)->PhysLearner:
+def learner(self:Recipe,
+            sim=None,    # simulator; the recipe's if None
+            model=None,  # network; a new one if None
+            device=None, # where to train; a free GPU, or the CPU, if None
+           )->PhysLearner:
     "A Learner for this recipe; weights depend on the seed alone."
     self.settle()
     device = device or pick_device(self.gpus)[0]
@@ -268,6 +289,7 @@ class Tracker:
         self.log(row, len(rows), weights, dict(pictures))
 
     def close(self):
+        "Say that the training has ended, once."
         if self.end: self.end()
 
 # %% ../nbs/00_core/07_runs.ipynb #7503bde2
@@ -278,21 +300,32 @@ def sha256(path): # a file
 _SEALED = 'recipe.json', 'space.json', 'model.safetensors'
 PARTS = *_SEALED, 'manifest.json', 'history.csv', 'metrics.json', 'report.html', 'README.md'   # of a run folder
 
+# %% ../nbs/00_core/07_runs.ipynb #7503bdne2b
 class Run:
     "A run folder: `.recipe`, `.space`, `.model`, `.history`, `.metrics`."
-    def __init__(self, path, recipe, sim=None, model=None):
+    def __init__(self,
+                 path,       # folder of the run
+                 recipe,     # its options
+                 sim=None,   # simulator; that of the recipe if None
+                 model=None, # its network; None: not loaded
+                ):
         self.path, self.recipe, self._sim, self.model = Path(path), recipe, sim, model
     @property
     def sim(self):
+        "The recipe's simulator, made when first asked for."
         if self._sim is None: self._sim = self.recipe.simulator()
         return self._sim
     @property
-    def space(self): return ParamSpace.from_dict(read_json(self.path/'space.json'))
+    def space(self):
+        "ParamSpace of the parameters, as the run was trained for them."
+        return ParamSpace.from_dict(read_json(self.path/'space.json'))
     @property
     def history(self):
+        "Columns of history.csv, arrays by name, a value for each epoch (n,)."
         return read_table(self.path/'history.csv', text=('stage',), missing=_numeric(self.path/'history.csv'))
     @property
     def metrics(self):
+        "What metrics.json holds, by name; an empty dict before `evaluate`."
         d = read_json(self.path/'metrics.json') if (self.path/'metrics.json').exists() else {}
         if not isinstance(d, dict):
             raise FileError(self.path/'metrics.json', 'holds no metrics', 'what `physlearn evaluate` writes')
@@ -303,7 +336,9 @@ class Run:
         manifest = self.path/'manifest.json'
         return read_json(manifest).get('sealed', {}) if manifest.exists() else {}
     @property
-    def name(self): return self.path.resolve().name
+    def name(self):
+        "Name of the folder."
+        return self.path.resolve().name
     def __repr__(self):
         state = 'finished' if (self.path/'manifest.json').exists() else 'not finished'
         return f"Run({self.name}: {self.recipe.system}, {state})"
@@ -312,7 +347,8 @@ def _numeric(path):
     return tuple(c for c in Path(path).read_text().split('\n', 1)[0].split(',') if c not in ('stage', 'epoch'))
 
 # %% ../nbs/00_core/07_runs.ipynb #19d1f8fc
-def open_recipe(path)->Recipe: # folder of a run
+def open_recipe(path, # folder of a run
+               )->Recipe:
     "The recipe of a run, finished or not; FileError when the folder is none."
     path = Path(path)
     if not path.is_dir():
@@ -335,8 +371,13 @@ def _verify(path):
             raise FileError(path/f, 'was changed after the run', f"SHA-256 {str(sums.get(f))[:12]}...",
                             remedy='take the folder from its source again')
 
+# %% ../nbs/00_core/07_runs.ipynb #19d1f8nfcb
 @patch(cls_method=True)
-def load(cls:Run, path, device='cpu', system=None)->Run:
+def load(cls:Run,
+         path,         # folder of the run
+         device='cpu', # where its network goes
+         system=None,
+        )->Run:
     "A finished run with its model, ready to use; `system` refuses other instruments."
     recipe = open_recipe(path)
     path = Path(path)
@@ -359,7 +400,8 @@ def load(cls:Run, path, device='cpu', system=None)->Run:
 # %% ../nbs/00_core/07_runs.ipynb #d76a9aed
 class Tell:
     "One line per epoch."
-    def __init__(self, total): self.total, self.t = total, time.time()
+    def __init__(self, total): # epochs of the whole training
+        self.total, self.t = total, time.time()
     def __call__(self, rows):
         r, now = rows[-1], time.time()
         steered = ''.join(f'{name} {r[k]:.3g}, ' for k, name in (('lr', 'rate'), ('beta', 'beta')) if k in r)
@@ -403,7 +445,8 @@ def _started_alone():
                      f"training without it, with --gpus {n}, and it starts a process for each GPU")
 
 # %% ../nbs/00_core/07_runs.ipynb #stages01
-def stages_of(recipe)->list: # of Stage
+def stages_of(recipe, # options of a training
+             )->list: # of Stage
     "The stages of a training; with `patience`, each ends when its best epoch lies so many epochs back."
     stages = recipe.stages()
     if recipe.patience is None or not isinstance(stages, (list, tuple)): return stages
@@ -560,7 +603,10 @@ def _process(rank, n, port, recipe, module, out, device, quiet, sentences):
 
 # %% ../nbs/00_core/07_runs.ipynb #3d190e1d
 @patch
-def begin(self:Recipe, model, start:Run):
+def begin(self:Recipe,
+          model,     # network that takes the weights over
+          start:Run, # finished run of the same instrument
+         ):
     "Take over the weights of another run of this instrument."
     if start.recipe.system != self.system:
         raise FileError(start.path, f"is a run of {start.recipe.system}", f"one of {self.system}")
@@ -607,7 +653,10 @@ def _sealed_as(sealed):
 
 # %% ../nbs/00_core/07_runs.ipynb #dbf2e7cf
 @patch(cls_method=True)
-def resume(cls:Run, path, quiet=False)->Run:
+def resume(cls:Run,
+           path,        # folder of the run
+           quiet=False, # print nothing
+          )->Run:
     "Go on with an interrupted run; the end is the same, bit by bit, as without the interruption."
     recipe = open_recipe(path)
     if (Path(path)/'manifest.json').exists():
@@ -633,7 +682,10 @@ def _finite(v):
     return None if isinstance(v, float) and not math.isfinite(v) else v
 
 @patch
-def evaluate(self:Run, say=print, found:Judgement=None)->dict: # judged anew if None; what metrics.json holds
+def evaluate(self:Run,
+             say=print,            # function that prints a line
+             found:Judgement=None, # what it reaches; judged anew if None
+            )->dict:               # what metrics.json holds
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
     found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
@@ -644,7 +696,9 @@ def evaluate(self:Run, say=print, found:Judgement=None)->dict: # judged anew if 
 
 # %% ../nbs/00_core/07_runs.ipynb #6b33c38b
 @patch
-def report(self:Run, found:Judgement=None)->Path: # judged anew if None; the page
+def report(self:Run,
+           found:Judgement=None, # what it reaches; judged anew if None
+          )->Path:               # the page
     "Write report.html with its figures, and the card."
     found, pictures = found or self.judged(), {}
     (self.path/'figures').mkdir(exist_ok=True)
@@ -699,9 +753,9 @@ class _Noted(dict):
     def get(self, k, default=None): return self[k] if k in self else default
 
 @torch.no_grad()
-def named_model(model,    # batch -> dict of tensors
-                batch,    # an example
-               )->tuple:  # module, example inputs by name, names of the outputs
+def named_model(model,   # network: batch -> dict of tensors, (B,...) each
+                batch,   # an example
+               )->tuple: # module, example inputs by name, names of the outputs
     "What to export of a model that does not say it."
     batch = _Noted({k: v[:2] for k, v in batch.items()})
     out = {k: v for k, v in model.eval()(batch).items() if torch.is_tensor(v) and v.shape[:1] == (2,)}

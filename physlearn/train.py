@@ -66,7 +66,7 @@ def optimizer(name:str='adamw',        # 'adamw' or 'lion'
 # %% ../nbs/00_core/06_train.ipynb #df1483d9
 class Precision(MixedPrecision):
     "Train in 'bf16' or '16' on any device; the loss scale is kept in checkpoints."
-    def __init__(self, precision:str): # 'bf16' or '16'
+    def __init__(self, precision:str): # of floating-point numbers: 'bf16' or '16'
         super().__init__('bf16' if precision == 'bf16' else 'fp16')
     def before_fit(self):
         kind = next(self.model.parameters()).device.type
@@ -78,12 +78,14 @@ class Precision(MixedPrecision):
         self.learn.pred = {k: v.float() if half(v) else v for k, v in self.pred.items()}
     def after_fit(self): self.autocast, self.learn.scaler = None, None
     def state_dict(self):
+        "State of the scaler of gradients, a dict; empty where precision is full."
         scaler = getattr(self.learn, 'scaler', None)
         return dict(scaler.state_dict()) if scaler else {}
     def load_state_dict(self, d):
+        "Put back the state `d` of `state_dict`."
         if d and getattr(self.learn, 'scaler', None): self.learn.scaler.load_state_dict(d)
 
-def full_precision(x:Tensor): # a tensor on the device in question
+def full_precision(x:Tensor): # a tensor of any shape, on the device in question
     "Context in which autocast is off."
     return torch.autocast(x.device.type, enabled=False)
 
@@ -122,6 +124,7 @@ class Accumulate(Callback):
 class NotFinite(ValueError):
     "A training that met NaN or infinity."
 
+# what to try when a training diverges, for messages
 REMEDIES = ("lower the learning rate, clip the gradient, train in 32-bit precision, "
             "or narrow the ranges in which the simulator fails")
 
@@ -289,6 +292,7 @@ def _check_terms(loss, stage, cbs):
     for cb in ramps: cb.check(loss, ramps)
 
 # %% ../nbs/00_core/06_train.ipynb #73089d9c
+# callbacks that change a training: their options are compared when it is resumed
 ACTING = Anneal, Accumulate, EarlyStop, EMA, GradientClip, Plateau, Precision, ReLoBRaLo, Schedule
 
 def _plain(v): return isinstance(v, (str, int, float, bool, type(None)))
@@ -434,7 +438,9 @@ def rng_state():
     name, keys, pos, gauss, cached = np.random.get_state()
     return tensors, dict(python=random.getstate(), numpy=[name, keys.tolist(), pos, gauss, cached])
 
-def set_rng_state(tensors, plain):
+def set_rng_state(tensors, # states of the generators by name, uint8 (n,) each
+                  plain,   # dict of the rest of the states, for JSON
+                 ):
     "Put back what `rng_state` took."
     torch.set_rng_state(tensors['rng.cpu'].cpu())
     if torch.cuda.is_available():
@@ -469,8 +475,10 @@ def writing(path): # what is written
         raise FileError(path, f'cannot be written ({why})',
                         remedy='make room, then resume: the state before it is whole') from None
 
-def write_state(folder, # to make, like 'state/0007'
-                tensors:dict, plain:dict):
+def write_state(folder,       # to make, like 'state/0007'
+                tensors:dict, # tensors by name, any shape
+                plain:dict,   # values by name that JSON can hold
+               ):
     "Write a checkpoint: a folder appears whole or not at all."
     folder = Path(folder)
     tmp = folder.with_name('.tmp-' + folder.name)
@@ -488,7 +496,8 @@ def write_state(folder, # to make, like 'state/0007'
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/00_core/06_train.ipynb #f4cb69d6
-def read_state(folder)->tuple: # tensors, plain values
+def read_state(folder,  # of a checkpoint, like 'state/0007'
+              )->tuple: # tensors, plain values
     "Read a checkpoint; FileError when it is missing or damaged."
     folder = Path(folder)
     tensors = folder/'tensors.safetensors'
@@ -540,7 +549,7 @@ class Checkpoint(Callback):
         self.stage, self.stage_name, self.done, self.starts, self.rows = 0, '', 0, [0], []
         self.best, self.kept, self.sealed = None, {}, None
 
-    def tensors_of(self, cbs):
+    def tensors_of(self, cbs): # callbacks of the Learner
         "Tensors that callbacks keep."
         held = ((name, cb.tensors()) for name, cb in _named(cbs) if _has(cb, 'tensors'))
         return {f'cb.{name}.{k}': v for name, d in held for k, v in d.items()}
@@ -790,16 +799,18 @@ def _finish(learn, ck, i, weights='best'):
     ck.kept, ck.learn = {}, None
 
 # %% ../nbs/00_core/06_train.ipynb #a4001fcc
-def fit_stages(learn,         # PhysLearner
-               stages,        # Stages, in order
-               folder=None,   # where checkpoints go; None: nowhere
-               resume=False,  # go on from the last checkpoint in the folder
-               after=None,    # called with (rows of the history) after each epoch that was written
-               every:int=1, keep=2,
-               tell=None,     # called with what a stage says when it begins
-               weights='best',# with which a stage ends: those of its best epoch, or the last
-               recipe=None,   # options, kept in the state and compared when it is resumed
-               files=()):     # that the training reads; compared likewise
+def fit_stages(learn,          # PhysLearner
+               stages,         # Stages, in order
+               folder=None,    # where checkpoints go; None: nowhere
+               resume=False,   # go on from the last checkpoint in the folder
+               after=None,     # called with (rows of the history) after each epoch that was written
+               every:int=1,    # epochs from one checkpoint to the next
+               keep=2,         # how many of the last checkpoints stay besides the best, or 'all'
+               tell=None,      # called with what a stage says when it begins
+               weights='best', # with which a stage ends: those of its best epoch, or the last
+               recipe=None,    # options, kept in the state and compared when it is resumed
+               files=(),       # that the training reads; compared likewise
+              ):
     "Train stage by stage; returns the history, one dict per epoch."
     stages = listify(stages)
     check_stages(learn, stages, weights)
@@ -883,7 +894,8 @@ def first_state(learn, folder, stages, weights='best', recipe=None, files=()): #
     ck.origin = origin(learn, stages, weights, recipe, files)
     _finish(learn, ck, -1)
 
-def last_state(folder)->tuple: # tensors, plain values
+def last_state(folder,  # of the checkpoints
+              )->tuple: # tensors, plain values
     "Read the newest state."
     names = state_names(folder)
     if not names: raise FileError(folder, 'holds no checkpoint', 'at least one')

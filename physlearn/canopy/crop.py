@@ -19,6 +19,7 @@ from .sail import Layers, ellipsoidal_angles, geometry, hot_spot, joint_gaps, me
 from .sail import on_ground, uniform_angles
 
 # %% ../../nbs/20_canopy/23a_crop.ipynb #crop0004
+# ranges of a field's parameters
 CROP = dict(N=Param(1, 3, doc='leaf structure'),
             cab=Param(10, 90, 'ug/cm2', doc='chlorophyll of the leaf'),
             cbrown=Param(0, .5, doc='brown pigment of the leaf'),
@@ -28,6 +29,7 @@ CROP = dict(N=Param(1, 3, doc='leaf structure'),
             ala=Param(20, 80, 'deg', doc='mean inclination of the leaves'),
             psoil=Param(0, 1, doc='fraction of dry soil'),
             rsoil=Param(.5, 1.2, doc='brightness of the soil'))
+# ranges of parameters that are held unless they are named
 CROP_OPTIONAL = dict(car=Param(2, 20, 'ug/cm2', doc='carotenoids of the leaf'),
                      anth=Param(0, 10, 'ug/cm2', doc='anthocyanins of the leaf'),
                      hspot=Param(.01, .5, doc='leaf size over canopy height'))

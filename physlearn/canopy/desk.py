@@ -30,17 +30,19 @@ from ..results import Results, verdict
 from ..runs import Run, expect
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #3a359cf7
+# range of the sun's zenith in simulated stands
 SUN = Param(15, 75, 'deg', doc='where the sun stands when Sentinel-2 passes')
 
+# %% ../../nbs/20_canopy/27_desk.ipynb #3a359cnf7b
 @dataclass(kw_only=True)
 class CanopySetup(Stand, Setup):
     "A canopy, a sun and a sensor."
     tts: float|None = None          # zenith angle of the sun, like 35 [deg]; not given: drawn between 15 and 75
     tto: float = 0.                 # zenith angle of the view [deg]
     psi: float = 0.                 # azimuth between sun and view [deg]
-    usual: ClassVar = 100
-    nouns: ClassVar = ('stand', 'stands')
-    writes: ClassVar = ('.csv',)
+    usual: ClassVar = 100           # how many stands are drawn if none are asked for
+    nouns: ClassVar = ('stand', 'stands') # what one signal and several are called in sentences
+    writes: ClassVar = ('.csv',)    # endings of the files that can be written
 
     def simulator(self): return self.stand(route='bands', dtype=torch.float64)
 
@@ -49,7 +51,10 @@ class CanopySetup(Stand, Setup):
                lambda v: read_noise(noise).relative <= .15 and read_noise(noise).sigma <= .02, 'noise')
         return read_noise(noise)
 
-    def conditions(self, n, *key):
+    def conditions(self,
+                   n,    # how many stands
+                   *key, # integers and strings
+                  ):
         "Angles of each stand, within the simulator's ranges."
         drawn = SUN.lo + (SUN.hi - SUN.lo)*uniforms(n, 1, 'simulate', 'sun', *key)[:,0]
         given = dict(tts=self.tts, tto=self.tto, psi=self.psi)
@@ -58,7 +63,14 @@ class CanopySetup(Stand, Setup):
         return angles
 
     def fits_a_table(self): pass # a row for each stand
-    def write(self, path, sim, theta, cond, y, about):
+    def write(self,
+              path,  # table to write
+              sim,   # simulator that made them
+              theta, # traits (n,d)
+              cond,  # angles by name (n,) [deg]
+              y,     # reflectances (n,1,M) [-]
+              about, # dict of what the file says of itself
+             ):
         "Reflectances, angles and true traits, a row for each stand."
         truth = {f'truth_{k}': v for k, v in sim.space.columns(theta).items()}
         units = {**{k: sim.cond[k].unit for k in cond}, **{f'truth_{k}': p.unit or '-' for k, p in sim.space.items()}}
@@ -88,6 +100,7 @@ class IdentifiableCanopy(Stand):
     known: tuple[str, ...] = ()     # known values, like cab=40±5ug/cm2 fc=0.8
     n: int = 64                     # stands, drawn from the ranges
     draws: int = 512                # of the posterior of each
+    # head of its table
     head: ClassVar = ['trait', 'unit', 'sd before', 'bound, others known', 'bound, jointly', 'with ranges',
                       'sd of posterior draws', 'draws over before', 'verdict']
 
@@ -110,6 +123,7 @@ class IdentifiableCanopy(Stand):
         return dict(caption=caption, head=self.head, rows=rows)
 
     def run(self):
+        "Print the table of what can be determined."
         t = self.table()
         print(f"{t['caption']}\n{text_table(t)}")
 
@@ -156,7 +170,7 @@ class ReadCanopy(ByWindows, Reader):
                              "write to a name that ends in .csv")
 
     def read(self, file, run)->Signals:
-        "The rows with their angles; gaps are NaN."
+        "The rows of a `file` with their angles, for a `run`; gaps are NaN."
         ranges = run.recipe.simulated(run.sim).source.cond if isinstance(run, Run) else run.sim.cond
         same = {k: getattr(self, k) for k in HOW}
         sensor = run.recipe.sensor if isinstance(run, Run) else self.sensor
@@ -170,11 +184,16 @@ class ReadCanopy(ByWindows, Reader):
         return Signals(torch.where(torch.from_numpy(r.mask)[:,None], y, torch.nan), r.others, angles, origin=[r])
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #ddcbedd9
-def how_read(s)->str: # Signals
+def how_read(s, # Signals, with their Reflectance
+            )->str:
     "How numbers became reflectances, what was assumed, and how many rows have no result."
     return '; '.join(dict.fromkeys(r.said for r in s.origin))
 
-def by_network(run, s:Signals, draws:int, level:float):
+def by_network(run,         # trained run with physics
+               s:Signals,   # reflectances that were read
+               draws:int,   # of the posterior, for each row
+               level:float, # probability inside the intervals [-]
+              ):
     "Posterior of the network."
     if run.model.physics is None: raise FileError(run.path, 'has no physics, hence no traits', 'a run with a simulator')
     if s.known:
@@ -189,7 +208,10 @@ def by_network(run, s:Signals, draws:int, level:float):
     return replace(got, method=f'{got.method}; {how_read(s)}')
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #f27849ac
-def write_layers(path, got, s): # Results, and the Signals of the image
+def write_layers(path, # GeoTIFF to write
+                 got,  # Results of the image's pixels
+                 s,    # Signals of the image, with its grid
+                ):
     "Write a GeoTIFF: layers of values, standard deviations and the residual's probability."
     values, units = {}, {}
     for i, (k, p) in enumerate(got.space.items()):
@@ -205,11 +227,15 @@ class FitCanopy(Stand, ReadCanopy, Fit):
     floor: float = .005             # absolute part, for what neither noise nor simulator accounts for [reflectance]
 
     def simulator(self):
+        "The stand that the options describe; ValueError for options that make no sense."
         expect(self, 'a share between 0 and 1', lambda v: 0 < v < 1, 'noise')
         expect(self, '0 or more and below 1', lambda v: 0 <= v < 1, 'floor')
         return self.stand()
 
-    def estimated(self, run, s):
+    def estimated(self,
+                  run, # Untrained, with the simulator
+                  s,   # reflectances that were read
+                 ):
         "Posteriors by particles."
         parts = [fit_traits(run.sim, r, self.noise, self.floor, self.draws, progress=bar, level=self.level)
                  for r in s.origin]
@@ -220,6 +246,7 @@ class FitCanopy(Stand, ReadCanopy, Fit):
         return replace(got, method=f"{got.method}; {how_read(s)}{asks if odd > .2 else ''}")
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #7ba82840
+# the instrument, as the command line finds it
 canopy = Instrument('canopy', CanopyRecipe, PRESETS, CanopySetup, ReadCanopy, dict(net=by_network), judge,
                     own=dict(fit=FitCanopy, identifiable=IdentifiableCanopy),
                     endings={'.tif': write_layers, '.tiff': write_layers})

@@ -34,6 +34,7 @@ class Bands(NamedTuple):
 
     @property
     def centre(self)->Tensor: # mean wavelength of each band (b,) [nm]
+        "Centres of the bands."
         return self.W @ torch.tensor(NM, dtype=torch.float64)
 
     def near(self,
@@ -44,7 +45,9 @@ class Bands(NamedTuple):
         found = [(self.centre - w).abs().min(0) for w in nm]
         return () if any(v > within for v, _ in found) else tuple(self.names[i] for _, i in found)
 
-    def only(self, *names)->'Bands':
+    def only(self,
+             *names, # names of bands
+            )->'Bands':
         "Some of the bands, in this order."
         unknown = [k for k in names if k not in self.names]
         if unknown: raise ValueError(f"no band {unknown[0]!r}; choose from {', '.join(self.names)}")
@@ -68,8 +71,8 @@ def _matrix(names, nm, response, source):
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #cfae1869
 @lru_cache
-def sensor(name:str # 'S2A', 'S2B', 'L8' or 'L9'
-          )->Bands: # all its bands between 400 and 2500 nm
+def sensor(name:str, # of the satellite: 'S2A', 'S2B', 'L8' or 'L9'
+          )->Bands:  # all its bands between 400 and 2500 nm
     "Response functions of a satellite's sensor."
     t = read_table(package_file('responses.csv'), text=['sensor', 'band'])
     rows = t['sensor'] == name
@@ -103,10 +106,10 @@ def responses(name:str # of a sensor, or a CSV table as for `read_bands`
 # %% ../../nbs/20_canopy/23_inform.ipynb #e274bde0
 class Crowns(NamedTuple):
     "Fractions of the ground (B,) [-]: hidden from view and sun, from the view only, from the sun only, from neither."
-    both:Tensor
+    both:Tensor # hidden from view and sun
     view:Tensor
     sun:Tensor
-    none:Tensor
+    none:Tensor # hidden from neither
     pair:Tensor # what `both` would be if sun and view were independent
 
 def crown_cover(fc:Tensor,  # crown cover (B,) [-], 0 or more
@@ -125,6 +128,7 @@ def crown_cover(fc:Tensor,  # crown cover (B,) [-], 0 or more
     return Crowns(co*cs + q, co*(1 - cs) - q, (1 - co)*cs - q, (1 - co)*(1 - cs) + q, co*cs)
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #2d1f4b88
+# ranges of a forest's parameters
 FREE = dict(N=Param(1, 3, doc='leaf structure'),
             cab=Param(10, 80, 'ug/cm2', doc='chlorophyll of the leaf'),
             cw=Param(.001, .02, 'cm', doc='water of the leaf'),
@@ -132,8 +136,10 @@ FREE = dict(N=Param(1, 3, doc='leaf structure'),
             LAI=Param(.01, 5, 'm2/m2', doc='leaf area of a crown'),
             LAIu=Param(.01, 1, 'm2/m2', doc='leaf area of the undergrowth'),
             fc=Param(.1, 1, doc='crown cover'))
+# ranges of parameters that are held unless they are named
 OPTIONAL = dict(psoil=Param(0, 1, doc='fraction of dry soil'),
                 cbrown=Param(0, 1, doc='brown pigment of the leaf'))
+# ranges of the angles
 ANGLES = dict(tts=Param(0, 75, 'deg', doc='sun zenith'),
               tto=Param(0, 60, 'deg', doc='view zenith'),
               psi=Param(0, 180, 'deg', doc='azimuth between sun and view'))
@@ -150,22 +156,22 @@ def forest_space(LAIu:float=1., # largest leaf area of the undergrowth [m2/m2]; 
 # %% ../../nbs/20_canopy/23_inform.ipynb #5496d3f6
 class Scene(NamedTuple):
     "A batch of stands under their angles: all that does not depend on wavelength; tensors end with the batch."
-    g:Geometry
+    g:Geometry      # geometry of sun and view
     N:Tensor        # leaf structure (B,)
     contents:Tensor # of the leaf (6,B)
     lai:Tensor      # of undergrowth, infinite canopy and crown (3,1,B)
     gaps:tuple      # integral over depth (2,1,B), and joint minus independent gaps to the ground (2,1,B)
-    crowns:Crowns
+    crowns:Crowns   # how much of the ground they cover
     psoil:Tensor    # fraction of dry soil (B,)
 
 DENSE = 15.         # leaf area that hides the ground [m2/m2]
 
-def forest(s:Scene,
-           leaf:Leaf,       # leaf at the wavelengths
-           soil:Tensor,     # dry and wet soil (2,L,1)
-           rows=slice(None),# which of the wavelengths
-           pair:bool=False, # the second form of the crown factor
-          )->Tensor:        # reflectance (L,B) [-]
+def forest(s:Scene,          # stands and how they are seen (B)
+           leaf:Leaf,        # leaf at the wavelengths
+           soil:Tensor,      # dry and wet soil (2,L,1)
+           rows=slice(None), # which of the wavelengths
+           pair:bool=False,  # the second form of the crown factor
+          )->Tensor:         # reflectance (L,B) [-]
     "INFORM at some wavelengths."
     c = medium(*leaf.optics(s.N, s.contents, rows), s.g)
     two, crown, (dry, wet) = Layers(c, s.lai[:2]), Layers(c, s.lai[2:]), soil[:,rows]
@@ -179,7 +185,10 @@ def forest(s:Scene,
     return dense*((1 - TT)*covered) + under*(f.both*TT + f.view*To + f.sun*Ts + f.none)
 
 # %% ../../nbs/20_canopy/23_inform.ipynb #8485beb5
-def angles_of(sim, B, **given):
+def angles_of(sim,     # Inform or another canopy, whose `cond` has their ranges
+              B,
+              **given, # angles by name, numbers or (B,) [deg]
+             ):
     "Angles as tensors (B,) or (1,), checked."
     out = []
     for k, v in given.items():
@@ -193,13 +202,16 @@ def angles_of(sim, B, **given):
         out.append(v.to(sim.dtype))
     return out
 
-def parameters_of(sim, theta)->dict: # Inform or another canopy, states (B,d); {name: (B,)}
+def parameters_of(sim,    # Inform or another canopy
+                  theta,  # states (B,d)
+                 )->dict: # {name: (B,)}
     "All parameters: those of the states, and the held ones."
     theta = theta.to(sim.dtype)
     held = {k: theta.new_full(theta.shape[:1], v) for k, v in sim.fixed.items() if k not in sim.space}
     return held | sim.space.columns(theta)
 
-def said_of_held(sim)->str:
+def said_of_held(sim, # Inform or another canopy
+                )->str:
     "Parameters that are held, and at what, where that was chosen."
     units = getattr(sim, 'held', None) or {}
     return '; held: ' + ', '.join(f'{k} {sim.fixed[k]:.4g} {u}'.rstrip() for k, u in units.items()) if units else ''
@@ -250,7 +262,7 @@ class Inform(nn.Module):
         self._use(*self._wavelengths(LAIu, free, crown, lidf))
 
     def axis(self, theta=None, **cond)->Tensor: # (b,) [nm], float64
-        "Centre of each band; on the route 'full', each wavelength."
+        "Centre of each band; on the route 'full', each wavelength; the same whatever `theta` and `cond`."
         return self.leaf.nm if self.weights is None else self.bands.centre
 
     def forward(self,
@@ -332,7 +344,7 @@ def _best(D, k):
     return S, solve(torch.tensor([S]))[0][0]
 
 def quadrature(E:Tensor,   # deviation of each wavelength from the band's mean, for each state (S,n)
-               tol:float,  # largest error wanted
+               tol:float,  # largest error wanted [unit of `E`]
                most:int=8, # nodes at most
               )->tuple:    # wavelengths (k,), weights (k,), largest error; the best found where none meets tol
     "A few wavelengths with weights that give the mean of a band."
@@ -351,7 +363,7 @@ def quadrature(E:Tensor,   # deviation of each wavelength from the band's mean, 
 # %% ../../nbs/20_canopy/23_inform.ipynb #e1214ec8
 def states_with_corners(sim,     # Inform
                         n:int,   # random states
-                        key,     # of the draws
+                        key,     # of the random numbers
                        )->tuple: # theta (n + 2**d,d), {angle: (n + 2**d,) [deg]}
     "Random states and all corners of the ranges, each angle drawn or, with probability 0.4, at an end of its range."
     d = len(sim.space)
@@ -371,6 +383,7 @@ def spectra_of(sim,          # Inform
     def part(rows): return sim(theta[rows], **{k: v[rows] for k, v in cond.items()})[:,0]
     with torch.no_grad(): return torch.cat([part(slice(i, i + chunk)) for i in range(0, len(theta), chunk)])
 
+# %% ../../nbs/20_canopy/23_inform.ipynb #e1214enc8b
 @lru_cache(16)
 def _nodes(bands, free, crown, tol, lidf, **settings):
     "Wavelengths, weights (b,L) and errors (b,) for all bands, found once for each kind of simulator."

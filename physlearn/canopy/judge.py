@@ -22,10 +22,10 @@ from ..results import verdict
 from ..runs import Run
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #27cdd90b
-def validation(run, # trained run
-               n,   # spectra
+def validation(run,            # trained run
+               n,              # how many spectra
                key='evaluate', # of their random states
-              )->dict: # a batch: x, theta and conditions
+              )->dict:         # a batch: x, theta and conditions
     "Simulated spectra with noise, no band missing."
     return run.recipe.simulated(run.sim).source(torch.arange(n), run.recipe.seed, key)
 
@@ -126,7 +126,7 @@ def band_table(run,   # trained run
                      [model.noise or math.sqrt(.5)]*len(test.bands)),
                     ('fitted model error [-]', model.error))
 
-def reconstruction(run,         # trained run with a table of measured spectra
+def reconstruction(run,         # trained run with a table of measurements
                    side='test', # train, valid or test
                   )->dict:      # table; test: the rows; got: the model's estimate of them; traits: Results or None
     "Table of R2 by band, and the rows and estimates that the figures show."
@@ -136,17 +136,21 @@ def reconstruction(run,         # trained run with a table of measured spectra
     got = run.model.estimate({k: torch.from_numpy(v) for k, v in arrays(test).items()}, 64)
     table = band_table(run, test, got, train)
     table['caption'] = f"Measured spectra, {len(test)} of {side}: {table['caption']}"
-    traits = None if run.model.physics is None else net_traits(run.model, test, 256)
-    return dict(table=table, test=test, got=got, traits=traits)
+    return dict(table=table, test=test, got=got,
+                traits=None if run.model.physics is None else net_traits(run.model, test, 256))
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #ab0cb362
-def shown(space)->list: # traits and products; up to four names
+def shown(space,  # parameters of the simulator
+         )->list: # traits and products; up to four names
     "What tables and figures of the year show: what a canopy has of these, or its first traits."
     names = [k for k in ('CCC', 'cab', 'LAI_total', 'LAI', 'fc')
              if k in space and (k, 'LAI_total' in space) != ('LAI', True)]
     return names or list(space)[:4]
 
-def root_mean_square(v): return v.square().mean(0).sqrt().tolist() # (n,k); (k,)
+def root_mean_square(v, # errors (n,k)
+                    ):  # (k,)
+    "Root mean square over the rows of `v` (n,k), a list of k numbers in its units."
+    return v.square().mean(0).sqrt().tolist()
 
 def ratio_table(names,       # of traits
                 ratios:dict, # posterior over prior standard deviation: {'simulated': (n,k), 'measured': (m,k)}
@@ -164,6 +168,7 @@ def ratio_table(names,       # of traits
     return table_of('What spectra determine: posterior over prior standard deviation as the run states it; '
                     '1 is the prior', *columns) | dict(case=f'{next(iter(ratios)).capitalize()} spectra')
 
+# %% ../../nbs/20_canopy/26_judge_canopy.ipynb #ab0cb3n62b
 def plot_ratios(fig,         # figure to draw in
                 names,       # of traits
                 ratios:dict, # as for `ratio_table`
@@ -226,7 +231,7 @@ def carried(rec, # of `reconstruction`
 
 # %% ../../nbs/20_canopy/26_judge_canopy.ipynb #4599824c
 def seen(run,    # trained run
-         n,      # simulated spectra
+         n,      # how many simulated spectra
         )->dict: # simulated: batch and estimate; measured: of `reconstruction`; ratios: {rows: (n,k)}
     "Estimates of n simulated spectra and of the test rows, for tables and figures."
     out, space, ratios = {}, run.sim.space, {}

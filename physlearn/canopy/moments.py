@@ -33,8 +33,8 @@ def even_normals(n:int,  # pixels
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00010
 def spline(raw:Tensor, # what a network says (m,3K-1,...): K widths, K heights, K-1 slopes
            x:Tensor,   # coordinates (m,...)
-           bound=5.,   # beyond, the identity
-           slope=1e-3, # smallest
+           bound=5.,   # of the coordinates [-]; beyond, the identity
+           slope=1e-3, # smallest [-]
           )->Tensor:   # (m,...)
     "Monotone rational-quadratic spline."
     K = (raw.shape[1] + 1)//3
@@ -102,11 +102,13 @@ def middle(q,        # `FlowHead` or `Normal`
 
 TRIES, EXPLAINS = 16, .001      # draws that may explain a pixel, and the p at which one does
 
+# %% ../../nbs/20_canopy/24c_moments.ipynb #mom000n14b
 class Moments(nn.Module):
     "Features of the encoder to means, standard deviations and quantiles of traits and products."
-    def __init__(self, model,       # trained `PhysVAE`
-                 width:int=256,     # of the hidden layers
-                 depth:int=3):
+    def __init__(self, model,   # trained `PhysVAE`
+                 width:int=256, # of the hidden layers
+                 depth:int=3,   # hidden layers
+                ):
         super().__init__()
         space = model.sim.space
         prior = with_products(space, space.sample(4000, 'prior'))
@@ -125,9 +127,13 @@ class Moments(nn.Module):
         for name, size in sizes.items(): self.register_buffer(name, torch.zeros(size))
 
     def quantity(self, z): # latents (...,d); (...,k) [prior sd]
+        "Traits and products of latents `z` (...,d), standardised: (...,k) [prior sd]."
         return (with_products(self.space, self.space.phi(z.double())).float() - self.centre)/self.scale
 
-    def forward(self, z, told)->dict: # latents of the middle draw (B,d), what `middle` tells beside (B,c)
+    def forward(self,
+                z,      # latents of the middle draw (B,d)
+                told,   # what `middle` tells beside (B,c)
+               )->dict: # r, mean and log_sd (B,k), low and high (B,k,levels) [sd]
         r, m, s, low, high = self.net((told - self.shift).mul_(1/self.spread)).split(self.sizes, 1)
         at = self.quantity(z)
         slope = self.quantity(z + .2)[:,:self.d] - self.quantity(z - .2)[:,:self.d]
@@ -137,11 +143,11 @@ class Moments(nn.Module):
         return dict(r=r, mean=at + log_sd.exp()*m, log_sd=log_sd, low=low - self.normal, high=high + self.normal)
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00015
-def moment_loss(out:dict,   # of `Moments`
-                mean:Tensor,# of many draws of the quantities (B,k) [prior sd]
-                var:Tensor, # their variance (B,k)
-                x:Tensor,   # some of these draws (B,S,k)
-               )->Tensor:
+def moment_loss(out:dict,    # of `Moments`
+                mean:Tensor, # of many draws of the quantities (B,k) [prior sd]
+                var:Tensor,  # their variance (B,k)
+                x:Tensor,    # some of these draws (B,S,k)
+               )->Tensor:    # scalar [-]
     "Squared error of means, Gaussian score of standard deviations, pinball loss of quantiles."
     sd, centre = out['log_sd'].detach().exp(), out['mean'].detach()
     means = ((mean - out['mean'])/sd).square().mean()
@@ -154,9 +160,9 @@ def moment_loss(out:dict,   # of `Moments`
     return 16*means + 4*spreads + pinball(out['low'], tail) + pinball(out['high'], 1 - tail)
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00017
-def odd(batch:dict, # x (B,1,M)
+def odd(batch:dict, # reflectances x (B,1,M)
         g,          # torch.Generator
-        share=.1,   # of the spectra
+        share=.1,   # of the spectra that change [-]
        )->dict:     # some of the spectra changed to such as no canopy has
     "Spectra mixed, made brighter, and noisy."
     x, (n, _, M) = batch['x'].clamp_min(1e-3).log(), batch['x'].shape
@@ -167,7 +173,9 @@ def odd(batch:dict, # x (B,1,M)
     return batch | dict(x=torch.where(torch.rand(n, 1, 1, generator=g) < share, mixed.exp(), batch['x']))
 
 @torch.no_grad()
-def features(model, batch)->tuple: # inputs (B,c0), features (B,c), and as of `middle`
+def features(model,   # trained `PhysVAE`
+             batch,   # dict of tensors: x (B,1,M), mask (B,M) and angles (B,) [deg]
+            )->tuple: # inputs (B,c0), features (B,c), and as of `middle`
     "What the head is told of pixels."
     inputs = model.norm(batch)
     h = model.encoder(inputs)
@@ -186,13 +194,13 @@ def _correction(model, batch, h, z):
     return r/model.sd(x, error=False)
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00018
-def teach(model, source,     # trained `PhysVAE`; rows and key to a batch, like `CanopyRecipe.simulated`
-          rows=400_000,      # pixels
-          S:int=32,          # draws of each
-          lr=3e-3,           # peak learning rate
-          seed:int=0,
+def teach(model, source,          # trained `PhysVAE`; rows and key to a batch, like `CanopyRecipe.simulated`
+          rows=400_000,           # pixels
+          S:int=32,               # draws of each
+          lr=3e-3,                # peak learning rate
+          seed:int=0,             # of the weights and of the order
           progress=lambda it: it, # wraps the loop over blocks
-          passes:int=8,      # over each pixel
+          passes:int=8,           # over each pixel
          )->Moments:
     "A head that knows the moments of the model's posterior."
     with torch.random.fork_rng(devices=[]):
@@ -244,9 +252,9 @@ def _optimizers(head, lr, steps):
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom00020
 @torch.no_grad()
 def moments(model, head, batch:dict, # x (B,1,M), mask (B,M), conditions (B,)
-            level=.95,               # of the interval, one of `LEVELS`
+            level=.95,               # probability inside the interval [-], one of `LEVELS`
             chunk:int=2048,          # pixels at a time
-           )->dict: # mean, sd, low, high (B,k) [unit of each], p (B,), outside (B,) bool
+           )->dict:                  # mean, sd, low, high (B,k) [unit of each], p (B,), outside (B,) bool
     "Moments of the posterior of each pixel."
     if level not in LEVELS: raise ValueError(f"level={level:g}: expected one of {', '.join(f'{v:g}' for v in LEVELS)}")
     parts = [_moments(model, head, {k: v[i:i+chunk] for k, v in batch.items()}, LEVELS.index(level))
@@ -294,7 +302,10 @@ def _tries(model, head, batch, of=256):
     return draws[chosen]
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom0tr03
-def misfit(model, batch, h, z, r):
+def misfit(model, # trained `PhysVAE`
+           batch, # dict of tensors of B pixels: x (B,1,M), mask (B,M) and angles (B,) [deg]
+           h,     # features (B,c)
+           z, r):
     "Probability of a residual as large as that of latents z (B,d), or larger (B,); r is a learnt decoder's."
     cond = {k: v[:1] if (v == v[0]).all() else v for k, v in model.conditions(batch).items()}
     if isinstance(model.residual, Orthogonal):
@@ -311,7 +322,7 @@ def misfit(model, batch, h, z, r):
 @torch.no_grad()
 def exact_moments(model, batch:dict, # of pixels
                   S:int=2048,        # evenly spread draws of each
-                  levels=LEVELS,
+                  levels=LEVELS,     # of the intervals [-]
                   g=None,            # torch.Generator
                  )->tuple:           # mean (B,k), sd (B,k) [unit of each], ends of intervals (B,levels,2,k)
     "Moments by many draws."
@@ -335,10 +346,12 @@ def errors_of(got:dict,    # of `moments`
     means, sds = ([(got[k] - moment[i])/sd for moment in (first, second)] for i, k in enumerate(('mean', 'sd')))
     return dict(mean=rms(*means), sd=rms(*sds))
 
-def check_moments(model, head, source,
-                  n:int=1000,       # pixels compared with draws
-                  truths:int=10_000,# simulated pixels whose truth the intervals should hold
-                 )->dict: # rms errors by quantity: mean [sd], sd [-]; covered: shares by level
+def check_moments(model,             # trained `PhysVAE`
+                  head,
+                  source,            # rows and key to a batch
+                  n:int=1000,        # pixels compared with draws
+                  truths:int=10_000, # simulated pixels whose truth the intervals should hold
+                 )->dict:            # rms errors by quantity: mean [sd], sd [-]; covered: shares by level
     "What the head reaches on pixels that it has not seen."
     batch = source(torch.arange(n), 'moments, check')
     draws = [exact_moments(model, batch, 1024, g=torch.Generator().manual_seed(i)) for i in (1, 2)]
@@ -354,11 +367,14 @@ def check_moments(model, head, source,
 # %% ../../nbs/20_canopy/24c_moments.ipynb #momlimcd
 LIMIT = dict(mean=.1, sd=.1)          # rms errors [sd], [-] beyond which a head is not trusted
 
-def within_limit(mean:float, sd:float)->bool: # largest rms errors of means [sd] and of standard deviations [-]
+def within_limit(mean:float, # largest rms error of means [sd]
+                 sd:float,   # largest rms error of standard deviations [-]
+                )->bool:
     "Is a head as near to draws as it has to be?"
     return mean <= LIMIT['mean'] and sd <= LIMIT['sd']
 
-def largest(check:dict)->tuple: # of `check_moments`; largest rms of means [sd], of standard deviations [-]
+def largest(check:dict, # of `check_moments`
+           )->tuple:    # largest rms of means [sd], of standard deviations [-]
     "The quantity that the head knows worst."
     return tuple(max(check[k].values()) for k in ('mean', 'sd'))
 

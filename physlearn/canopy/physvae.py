@@ -35,7 +35,9 @@ class Normal(nn.Module):
         nn.init.zeros_(self.net[-1].bias)
         self.register_buffer('at', torch.tril_indices(k, k, -1), persistent=False)
 
-    def moments(self, h:Tensor)->tuple: # features (B,c)
+    def moments(self,
+                h:Tensor, # features (B,c)
+               )->tuple:
         "Mean (B,k) and Cholesky factor of the covariance (B,k,k)."
         mu, logvar, off = self.net(h).split([self.k, self.k, self.full*(self.k*(self.k - 1)//2)], 1)
         L = torch.diag_embed((.5*soft_bound(logvar)).exp())
@@ -43,13 +45,19 @@ class Normal(nn.Module):
         rows = torch.arange(len(h), device=h.device)[:,None]
         return mu, L.index_put((rows, *self.at), off)
 
-    def draw(self, e:Tensor, h:Tensor)->tuple: # standard normal (B,S,k), features (B,c)
+    def draw(self,
+             e:Tensor, # standard normal (B,S,k)
+             h:Tensor, # features (B,c)
+            )->tuple:
         "Draws (B,S,k) and their log-density (B,S)."
         mu, L = self.moments(h)
         log_det = L.diagonal(dim1=1, dim2=2).log().sum(1)
         return mu[:,None] + e @ L.mT, -.5*(e*e + _LOG2PI).sum(2) - log_det[:,None]
 
-    def log_prob(self, z:Tensor, h:Tensor)->Tensor: # coordinates (B,k), features (B,c)
+    def log_prob(self,
+                 z:Tensor, # coordinates (B,k)
+                 h:Tensor, # features (B,c)
+                )->Tensor:
         "Log-density (B,) of coordinates."
         mu, L = self.moments(h)
         e = torch.linalg.solve_triangular(L, (z - mu)[...,None], upper=False)[...,0]
@@ -66,7 +74,7 @@ def divergence(q,        # `Normal` or `FlowHead`
     mu, L = q.moments(h)
     return z, .5*(mu**2 + L.square().sum(2) - 1).sum(1) - L.diagonal(dim1=1, dim2=2).log().sum(1)
 
-def kl_parts(q,        # `Normal` or `FlowHead`; a flow needs many draws
+def kl_parts(q,        # a `Normal` or a `FlowHead`; a flow needs a large S
              h:Tensor, # features (B,c)
              e:Tensor, # standard normal (B,S,k)
             )->tuple:  # of each coordinate by itself (B,k), of their combination (B,) [nat]; posterior means (B,k)
@@ -82,12 +90,28 @@ def kl_parts(q,        # `Normal` or `FlowHead`; a flow needs many draws
 # %% ../../nbs/20_canopy/24_physvae.ipynb #fbb16337
 class NoResidual(nn.Module):
     "Physics alone."
-    def __init__(self, bands, k, aux, **kw): super().__init__()
-    def forward(self, x, z, a, tangents): return torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
+    def __init__(self,
+                 bands, # how many
+                 k,     # physical latents
+                 aux,   # auxiliary latents
+                 **kw):
+        super().__init__()
+    def forward(self,
+                x,        # signal of the physics (B,M) [σ]
+                z,        # physical latents (B,k)
+                a,        # auxiliary latents (B,aux)
+                tangents, # derivatives of the signal by z (B,k,M) [σ]
+               ):
+        return torch.zeros_like(x), torch.zeros_like(x), torch.zeros_like(x)
 
 class Gated(nn.Module):
     "The guide's residual: a proposal for each band, and a gate for each."
-    def __init__(self, bands, k, aux, context=128, **kw):
+    def __init__(self,
+                 bands,       # how many
+                 k,           # physical latents
+                 aux,         # auxiliary latents
+                 context=128, # length of what the latents say to the residual
+                 **kw):
         super().__init__()
         self.context = MLP([k + aux, 64, context], act=nn.ELU)
         self.delta = MLP([bands + context, 128, bands], act=nn.ELU)
@@ -102,13 +126,14 @@ class Gated(nn.Module):
 # %% ../../nbs/20_canopy/24_physvae.ipynb #7ee82abd
 class Orthogonal(nn.Module):
     "A low-rank residual without the directions in which the parameters move the signal."
-    def __init__(self, bands:int,      # M
-                 k:int,                # physical latents
-                 aux:int,              # auxiliary latents
-                 rank:int=4,           # directions of the proposal
-                 share:float=.3,       # largest length of the residual over that of the signal
-                 seen:float=1.,        # singular value from which a direction is removed; 0: all
-                 width:int=64,         # hidden units
+    def __init__(self,
+                 bands:int,      # how many, M
+                 k:int,          # physical latents
+                 aux:int,        # auxiliary latents
+                 rank:int=4,     # directions of the proposal
+                 share:float=.3, # largest length of the residual over that of the signal
+                 seen:float=1.,  # singular value from which a direction is removed [-]; 0: all
+                 width:int=64,   # hidden units
                 ):
         super().__init__()
         self.rank, self.share, self.seen = rank, share, seen
@@ -136,12 +161,13 @@ def seen_part(v:Tensor,        # vectors (B,M) [σ]
     V = U.mT @ tangents                                          # orthonormal rows, or zero (B,k,M)
     return ((V @ v[...,None]).mT @ V)[:,0]
 
-RESIDUALS = dict(none=NoResidual, gated=Gated, orthogonal=Orthogonal)
+RESIDUALS = dict(none=NoResidual, gated=Gated, orthogonal=Orthogonal) # kinds of residuals by name
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #35501d06
 class EncoderInput(nn.Module):
     "Signals, mask and conditions to inputs of a network of zero mean and unit variance over the simulator's ranges."
-    def __init__(self, sim,
+    def __init__(self,
+                 sim,              # simulator of the training
                  n:int=512,        # states that give mean and variance
                  floor:float=1e-3, # smaller signals count as this [reflectance]
                 ):
@@ -164,7 +190,9 @@ class EncoderInput(nn.Module):
             v = torch.from_numpy(np.where(seen, f(np.where(seen, x, 0.), 0), 0.))
             getattr(self, k).copy_(torch.where(v > 0, v, getattr(self, k)))
 
-    def forward(self, batch)->Tensor: # x (B,1,M), mask (B,M) if bands are missing, conditions (B,); (B,width)
+    def forward(self,
+                batch,    # x (B,1,M), mask (B,M) if bands are missing, conditions (B,)
+               )->Tensor: # (B,width)
         x = batch['x'][:,0].float()
         there = batch['mask'].to(x.dtype) if 'mask' in batch else torch.ones_like(x)
         parts = [(self._log(x) - self.log_mean)/self.log_std*there, 1 - there]
@@ -176,17 +204,19 @@ class EncoderInput(nn.Module):
 # %% ../../nbs/20_canopy/24_physvae.ipynb #0bb8d731
 class PhysVAE(nn.Module):
     "Encoder, posterior of physical and auxiliary latents, simulator, residual, model error."
-    def __init__(self, sim,
-                 noise:float|None=.02,        # stated noise relative to the signal [-]; None: the guide's likelihood
-                 aux:int=2,                   # auxiliary latents
-                 posterior='flow',            # of the physical latents: flow, full or diagonal
-                 residual='orthogonal',       # none, gated or orthogonal
-                 width:int=256,               # of the encoder
-                 depth:int=3,                 # layers of the encoder
-                 physics=True,                # False: all latents auxiliary, and a network in the simulator's place
-                 error:float=.1,              # largest model error [standard deviation of a band]
-                 aux_posterior='full',        # of the auxiliary latents: full or diagonal
-                 **kw):                       # rank, share and seen of the orthogonal residual
+    def __init__(self,
+                 sim,                   # simulator of canopies
+                 noise:float|None=.02,  # stated noise relative to the signal [-]; None: the guide's likelihood
+                 aux:int=2,             # auxiliary latents
+                 posterior='flow',      # of the physical latents: flow, full or diagonal
+                 residual='orthogonal', # none, gated or orthogonal
+                 width:int=256,         # of the encoder
+                 depth:int=3,           # layers of the encoder
+                 physics=True,          # False: all latents auxiliary, and a network in the simulator's place
+                 error:float=.1,        # largest model error [standard deviation of a band]
+                 aux_posterior='full',  # of the auxiliary latents: full or diagonal
+                 **kw,                  # rank, share and seen of the orthogonal residual
+                ):
         super().__init__()
         if posterior not in ('flow', 'full', 'diagonal'):
             raise ValueError(f"posterior={posterior!r}: expected flow, full or diagonal")
@@ -209,7 +239,9 @@ class PhysVAE(nn.Module):
         "The simulator's angles, of a batch."
         return {k: batch[k] for k in self.norm.cond or ()}
 
-    def forward(self, batch):
+    def forward(self,
+                batch, # x (B,1,M), mask (B,M) if bands are missing, angles (B,) [deg]; theta (B,d) of simulated rows
+               ):
         h = self.encoder(self.norm(batch))
         if 'theta' in batch: return self.synthetic(h, batch)
         # simulated rows beside measured ones
@@ -236,24 +268,27 @@ def sd(self:PhysVAE,
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #ed3e716e
 @patch
-def synthetic(self:PhysVAE, h, batch)->dict:
+def synthetic(self:PhysVAE,
+              h,     # features (B,c)
+              batch, # dict of tensors: x (B,1,M), mask (B,M) and angles (B,) [deg]
+             )->dict:
     "Log-density of the truth (B,), and of a Gaussian its mean (B,d)."
     z = self.sim.space.probit(batch['theta']).clamp(-5, 5).float()
     out = dict(log_prob=self.physics.log_prob(z, h), target=z)
     if isinstance(self.physics, Normal): out['guess'] = self.physics.moments(h)[0]
     return out
 
-def target_mse(out:dict,  # with 'guess' and 'target' (B,d)
-               batch:dict # not used
-              )->Tensor:  # sum over parameters, mean over rows [prior standard deviations, squared]
+def target_mse(out:dict,   # with 'guess' and 'target' (B,d)
+               batch:dict, # not used
+              )->Tensor:   # scalar: sum over parameters, mean over rows [prior standard deviations, squared]
     "Loss term: the guide's squared error of the posterior mean, in the coordinates in which the prior is normal."
     if 'guess' not in out: raise ValueError("no mean in the output: expected a Gaussian posterior, full or diagonal")
     return (out['guess'] - out['target']).square().sum(1).mean()
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #guide002
-def target_logit(out:dict,  # with 'guess' and 'target' (B,d)
-                 batch:dict # not used
-                )->Tensor:  # sum over parameters, mean over rows [logit, squared]
+def target_logit(out:dict,   # with 'guess' and 'target' (B,d)
+                 batch:dict, # not used
+                )->Tensor:   # scalar: sum over parameters, mean over rows [logit, squared]
     "Loss term: the guide's squared error between logits of the normalised parameters."
     if 'guess' not in out: raise ValueError("no mean in the output: expected a Gaussian posterior, full or diagonal")
     def logit(z): return torch.special.log_ndtr(z) - torch.special.log_ndtr(-z)
@@ -304,7 +339,10 @@ def latents(self:PhysVAE,
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #5e1c0a74
 @patch
-def real(self:PhysVAE, h, batch)->dict:
+def real(self:PhysVAE,
+         h,     # features (B,c)
+         batch, # dict of tensors: x (B,1,M), mask (B,M) and angles (B,) [deg]
+        )->dict:
     "Log-likelihood, divergence, gate and proposal of measured rows; outside of training also their parts."
     n = 1 if self.training else 8
     (z, kz), (a, ka) = self.latents(h, n)
@@ -321,7 +359,10 @@ def real(self:PhysVAE, h, batch)->dict:
     return out | self.parts(h) | dict(physics=mean(x), correction=mean(r))
 
 @patch
-def parts(self:PhysVAE, h:Tensor, n:int=32)->dict: # features (B,c), draws
+def parts(self:PhysVAE,
+          h:Tensor, # features (B,c)
+          n:int=32, # draws
+         )->dict:   # by name
     "Divergence of each latent by itself and of their combination, and posterior means."
     found = []
     for _, q, k in self._posteriors():
@@ -332,19 +373,27 @@ def parts(self:PhysVAE, h:Tensor, n:int=32)->dict: # features (B,c), draws
     return dict(each=torch.cat(each, 1), joint=sum(joint), mean=torch.cat(mean, 1))
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #0a7edd9d
-def rec(out:dict, batch:dict)->Tensor: # 'll' (B,) [nat]
+def rec(out:dict,   # with 'll' (B,) [nat]
+        batch:dict, # not used
+       )->Tensor:   # scalar [nat]
     "Reconstruction: minus the mean log-likelihood."
     return -out['ll'].mean()
 
-def divergences(out:dict, batch:dict)->Tensor: # 'kl' (B,) [nat]
+def divergences(out:dict,   # with 'kl' (B,) [nat]
+                batch:dict, # not used
+               )->Tensor:   # scalar [nat]
     "Mean divergence of the posteriors from the prior."
     return out['kl'].mean()
 
-def gate(out:dict, batch:dict)->Tensor: # 'gate' (B,M) [-]
+def gate(out:dict,   # with 'gate' (B,M) [-]
+         batch:dict, # not used
+        )->Tensor:   # scalar [-]
     "Mean gate of the residual."
     return out['gate'].mean()
 
-def proposal(out:dict, batch:dict)->Tensor: # 'delta' (B,M) [units of the residual]
+def proposal(out:dict,   # with 'delta' (B,M) [units of the residual]
+             batch:dict, # not used
+            )->Tensor:   # scalar [units of the residual, squared]
     "Mean square of the residual's proposal, summed over bands."
     return out['delta'].square().sum(1).mean()
 

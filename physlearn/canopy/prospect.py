@@ -28,8 +28,8 @@ def package_file(name:str # file of the folder `data` of this package
     "Where a table of the package lies."
     return Path(str(resources.files('physlearn.canopy')/'data'/name))
 
-def wavelength_index(nm=None # wavelengths (L,), whole numbers from 400 to 2500 [nm]; None: all
-                    )->np.ndarray: # index of each in the tables (L,)
+def wavelength_index(nm=None,      # wavelengths (L,), whole numbers from 400 to 2500 [nm]; None: all
+                    )->np.ndarray: # index of each in the tables [-], (L,)
     "Rows of the tables that belong to wavelengths."
     nm = np.atleast_1d(NM if nm is None else np.asarray(nm, dtype=float))
     bad = nm[(nm != np.round(nm)) | (nm < NM[0]) | (nm > NM[-1])]
@@ -77,7 +77,7 @@ def _fits(tol):
     return out
 
 def horner(coefficients:list, # two or more, highest power first
-           x:Tensor,          # (...)
+           x:Tensor,          # where to evaluate it (...)
           )->Tensor:          # (...)
     "Polynomial by Horner's rule, in place: for use outside of autograd."
     y = x*coefficients[0] + coefficients[1]

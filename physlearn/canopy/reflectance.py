@@ -22,6 +22,7 @@ from .prospect import NM
 from .scenes import scene_folder
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #36d022f9
+# bands of Sentinel-2 that see the ground
 BANDS = 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B11', 'B12'
 _NAMES = dict(B01='coastal aerosol', B02='blue', B03='green', B04='red', B05='rededge1 re1',
               B06='rededge2 re2', B07='rededge3 re3', B08='nir nir1',
@@ -33,8 +34,12 @@ _LANDSAT = dict(B1='coastal aerosol', B2='blue', B3='green', B4='red', B5='nir n
                 B7='swir2 swir22')
 _LANDSAT_BAND = {w: b for b, words in _LANDSAT.items() for w in words.split()}
 
-def is_landsat(sensor): return sensor in ('L8', 'L9')
-def is_sentinel(sensor): return sensor in ('S2A', 'S2B')
+def is_landsat(sensor):
+    "Is a `sensor`, by its name, one of Landsat?"
+    return sensor in ('L8', 'L9')
+def is_sentinel(sensor):
+    "Is a `sensor`, by its name, one of Sentinel-2?"
+    return sensor in ('S2A', 'S2B')
 
 def band_of(column:str,   # name of a column
             sensor='S2A', # name of a satellite, or a table of responses
@@ -69,7 +74,7 @@ class Reflectance:
     scale: float = 1. # x = (file + offset)/scale
     offset: float = 0. # or one for each row (n,)
     outside: int = 0  # values that made no sense and were taken as missing
-    path: str = ''
+    path: str = ''    # file that it was read from
     grid: dict = field(default_factory=dict) # of an image: shape, pixel number of each row, crs, transform
     sd: np.ndarray = None      # standard deviations of x (n,bands) that the file states, such as those of zonal means
     reasons: np.ndarray = None # why a row cannot be used (n,), '' where it can
@@ -109,7 +114,10 @@ class Reflectance:
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #reflwocd
 @patch
-def without(self:Reflectance, bad, reason)->'Reflectance': # which rows (n,), and a sentence for each (n,) or all
+def without(self:Reflectance,
+            bad,    # which rows (n,)
+            reason, # a sentence for each row (n,), or one for all
+           )->'Reflectance':
     "With a reason for rows that cannot be used; the first reason of a row stays."
     return replace(self, reasons=np.where(bad & self.usable, reason, self.reasons).astype(object))
 
@@ -569,7 +577,9 @@ def _quietly(name):
     try: return band_of(name)
     except ValueError: return None
 
-def is_raster(path): return is_image(path) or Path(path).is_dir()      # a folder of images, too
+def is_raster(path): # a folder of images, too
+    "Is `path` an image, or a folder of images?"
+    return is_image(path) or Path(path).is_dir()
 
 def _centre(src):
     "Latitude and longitude of the middle [deg], where the image knows."
@@ -580,9 +590,9 @@ def _centre(src):
     return dict(lat=lat, lon=lon)
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #cc67a626
-def image(r:Reflectance,
-          values, # one for each row (n,) or (n,k)
-         ):       # (height,width) or (height,width,k), NaN where the image had no data
+def image(r:Reflectance, # Reflectance of an image
+          values,        # one for each row (n,) or (n,k)
+         ):              # (height,width) or (height,width,k), NaN where the image had no data
     "Values of rows in their places on the image that they came from."
     if not r.grid: raise ValueError(f"{r.path or 'these rows'}: not from an image")
     values = np.asarray(values, dtype=float)
@@ -706,25 +716,24 @@ def _place(path, name, found, grid, given, n):
     return None if given is None else np.full(n, float(given))
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #53b28f98
-def read_reflectance(path,                # CSV or TSV with column names, gzipped or not; GeoTIFF, JPEG 2000 or VRT; or
-                                          # a folder with an image for each band
-                     scale:float=None,    # what stands for reflectance 1, like 10000; the file's header if None
-                     offset=None,         # added to the file's values before they are divided by it, like -1000; 'date':
-                                          # -1000 from 25 January 2022 on; or the name of a column of offsets or baselines
-                     nodata:float=None,   # value that means a gap, in the file's units; an image's own if None
-                     bands=None,          # bands that have to be there, in the order wanted; None: all, B09 may be absent.
-                                          # Of an image whose bands have no names: all of them, - for one to leave out
-                     outside:str='refuse',# values below 0 or above 1.5: 'refuse' the file, or count them as 'missing'
-                     date=None,           # of all rows, where there is no column for it
+def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTIFF, JPEG 2000 or VRT; or
+                     scale:float=None, # number that stands for reflectance 1, like 10000 [-]; the file's header if None
+                     offset=None, # added to the file's values before they are divided by it, like -1000; 'date':
+                     # -1000 from 25 January 2022 on; or the name of a column of offsets or baselines
+                     nodata:float=None, # value that means a gap, in the file's units; an image's own if None
+                     bands=None, # bands that have to be there, in the order wanted; None: all, B09 may be absent.
+                     # Of an image whose bands have no names: all of them, - for one to leave out
+                     outside:str='refuse', # values below 0 or above 1.5: 'refuse' the file, or count them as 'missing'
+                     date=None,                      # of all rows, where there is no column for it
                      lat:float=None, lon:float=None, # place of all rows [deg], likewise
                      tts:float=None, tto:float=None, # zenith angles of sun and view of all rows [deg], likewise
-                     psi:float=None,      # their relative azimuth [deg], likewise
-                     sun=None,  # f('2018-07-02', lat, lon, '10:04') -> sun zenith [deg]; None: `canopy.inform`'s
-                     limit:int=2**28,     # largest size, unpacked [bytes]
-                     mask=None,           # band or column and its good values, like 'SCL=4,5'
-                     date_order:str=None, # 'dmy' or 'mdy', for dates like 07/02/2022
-                     window=None,         # of an image: its first row and column, height and width [pixels]; None: all
-                     sensor:str='S2A',    # S2A, S2B, L8, L9, or a CSV table of responses (band, nm, response)
+                     psi:float=None,                 # their relative azimuth [deg], likewise
+                     sun=None, # f('2018-07-02', lat, lon, '10:04') -> sun zenith [deg]; None: `canopy.inform`'s
+                     limit:int=2**28,                # largest size, unpacked [bytes]
+                     mask=None,                      # band or column and its good values, like 'SCL=4,5'
+                     date_order:str=None,            # 'dmy' or 'mdy', for dates like 07/02/2022
+                     window=None, # of an image: its first row and column, height and width [pixels]; None: all
+                     sensor:str='S2A', # S2A, S2B, L8, L9, or a CSV table of responses (band, nm, response)
                     )->Reflectance:
     "Read reflectances; FileError in one sentence when something is wrong or not stated."
     if bands is not None: bands = _known_bands((bands,) if isinstance(bands, str) else bands, sensor)
@@ -773,8 +782,8 @@ def _collection(raw):
     return 1/2.75e-5, -.2/2.75e-5
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #07e9dc87
-def complete(r:Reflectance,
-             bands=BANDS, # of the simulator
+def complete(r:Reflectance, # Reflectance as it was read
+             bands=BANDS,   # of the simulator
             )->Reflectance: # with all bands and angles
     "Ready for a simulator: bands that are not there are missing, and the view is from above where nothing is said."
     if 'tts' not in r.angles:

@@ -21,9 +21,15 @@ from ..pages import bar
 from ..runs import Run, sha256
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0010
+# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
+# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
+# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
+# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
 SUSPECT, GAPS, DRAWN, APART = 1, 2, 4, 8
 
-def layer_names(space, level)->dict: # of the simulator; unit by name
+def layer_names(space,  # parameters of the simulator
+                level,  # probability inside the intervals [-]
+               )->dict: # unit by name
     "Names of the layers and their units."
     percent, out = f'{100*level:.12g}', {}
     for k, p in quantities(space).items():
@@ -47,15 +53,19 @@ def layers(run, head, r,   # Reflectance of usable rows
     return torch.cat([four, got['p'].float()[:,None], flag.float()[:,None]], 1).T.numpy()
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0014
-def patches(height:int, width:int, size=32)->list: # windows
+def patches(height:int, width:int, # of the image [pixels]
+            size=32,               # height and width of a window [pixels]
+           )->list:                # windows: row, column, height, width
     "Nine small windows, spread over an image."
     h, w = min(size, height), min(size, width)
     return [(int(a*(height - h)), int(b*(width - w)), h, w) for a in (.2, .5, .8) for b in (.2, .5, .8)]
 
-def image_pixels(path)->int:
+def image_pixels(path, # image
+                )->int:
     "Pixels of an image."
     with opened_image(path) as src: return src.width*src.height
 
+# %% ../../nbs/20_canopy/24d_maps.ipynb #maps00n14b
 class ImageDoor:
     "An image to be read in windows, each ready for the network; what was found is counted."
     def __init__(self, path, run:Run, **how): # options of `read_reflectance`
@@ -76,7 +86,7 @@ class ImageDoor:
         if usable.all(): return r
         return r[usable] if usable.any() else None
 
-    def count(self, note):
+    def count(self, note): # a sentence on a window
         "Add numbers of notes that say the same of several windows."
         kind = re.sub(r'^\d+( of \d+)?', '#', note)
         n = [int(v) for v in (re.match(r'(\d+)(?: of (\d+))?', note) or [''])[0].split(' of ') if v]
@@ -84,10 +94,14 @@ class ImageDoor:
 
     @property
     def said(self):
+        "All notes in one text."
         words = [k.replace('#', ' of '.join(map(str, n)), 1) if n else k for k, n in self.notes.items()]
         return '; '.join([self.scaled, *words])
 
-def compared(run, head, rows)->tuple: # batch of pixels; largest rms of means [sd], of standard deviations [-]
+def compared(run,     # trained run with physics
+             head,    # Moments of the run
+             rows,    # batch of pixels: x (n,1,M), mask (n,M) and angles (n,) [deg]
+            )->tuple: # largest rms of means [sd], of standard deviations [-]
     "How far the head is from draws on pixels of an image."
     got, (mean, sd, _) = moments(run.model, head, rows), exact_moments(run.model, rows, 1024)
     good = (got['p'] >= 1e-3) & ~got['outside']
@@ -101,11 +115,11 @@ FORM = 3                        # of the head; another one is taught anew
 @lru_cache(4)
 def _kept(folder, seal): return {}
 
-def head_of(run:Run,          # trained run with physics
-            rows=400_000,     # pixels to learn from
-            say=print,
-            progress=lambda it: it,
-           )->tuple:          # Moments, its check (as of `check_moments`)
+def head_of(run:Run,                # trained run with physics
+            rows=400_000,           # pixels to learn from
+            say=print,              # function that prints a line
+            progress=lambda it: it, # wraps the loop over blocks
+           )->tuple:                # Moments, its check (as of `check_moments`)
     "The head of a run: taught when it is first needed, and kept in the run's folder."
     seal, here, about = sha256(run.path/'model.safetensors'), run.path/'moments.safetensors', run.path/'moments.json'
     kept = _kept(str(run.path.resolve()), seal)
@@ -127,15 +141,15 @@ def head_of(run:Run,          # trained run with physics
     return head, check
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0015
-def write_map(run:Run,  # trained run with physics
-              path,     # image of reflectances
-              out,      # map to write, GeoTIFF
-              level=.9, # of the intervals
-              draws=512,# of pixels outside the head's range
+def write_map(run:Run,      # trained run with physics
+              path,         # image in reflectance
+              out,          # map to write, GeoTIFF
+              level=.9,     # probability inside the intervals [-]
+              draws=512,    # of pixels outside the head's range
               rows=400_000, # pixels from which the head is taught, if it is not there
-              say=print,
-              **how,    # options of `read_reflectance`
-             )->dict:   # pixels, suspect, drawn, seconds of CPU time
+              say=print,    # function that prints a line
+              **how,        # options of `read_reflectance`
+             )->dict:       # pixels, suspect, drawn, seconds of CPU time
     "A map of traits; FileError in one sentence when something is wrong, and nothing is left behind then."
     door = ImageDoor(path, run, sensor=run.recipe.sensor, **how)
     seen = [r for r in map(door, patches(*door.size)) if r is not None]
@@ -181,6 +195,7 @@ def _agrees(run, head, seen, say):
     return within_limit(*apart)
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0091
+# options of `read_reflectance` that commands have, too
 HOW = 'scale offset nodata outside mask date date_order lat lon tts tto psi'.split()
 
 class ByWindows:

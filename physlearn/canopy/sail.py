@@ -18,13 +18,17 @@ from ..files import read_table
 from .prospect import NM, package_file, horner, wavelength_index
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #259b69fd
-CLASSES = 18
+CLASSES = 18                                       # classes of leaf inclinations from 0 to 90 degrees
 
-def class_angles(n:int=CLASSES, dtype=torch.float64, device=None)->Tensor: # (n,1) [rad]
+def class_angles(n:int=CLASSES,                    # how many classes
+                 dtype=torch.float64, device=None, # of the answer
+                )->Tensor:                         # (n,1) [rad]
     "Middle of each class of leaf inclinations, from 0 to 90 degrees."
     return ((torch.arange(n, dtype=dtype, device=device) + .5)*(math.pi/2/n))[:,None]
 
-def uniform_angles(n:int=CLASSES, dtype=torch.float64)->Tensor: # (n,1) [-]
+def uniform_angles(n:int=CLASSES,       # how many classes
+                   dtype=torch.float64, # of the answer
+                  )->Tensor:            # (n,1) [-]
     "The same fraction in each class."
     return torch.full((n, 1), 1/n, dtype=dtype)
 
@@ -135,7 +139,7 @@ class _Decay(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, x): return _Decay.apply(x), in_dims[0]
 
-def decay(x:Tensor  # (...) [-]
+def decay(x:Tensor, # upper end (...) [-]
          )->Tensor: # (1 - exp(-x))/x (...) [-]
     "Mean of exp(-s) over s from 0 to x, differentiable once in forward and reverse mode."
     return _Decay.apply(x)
@@ -148,7 +152,7 @@ class Medium(NamedTuple):
     r:Tensor # reflectance of an infinite layer (L,B) [-]
     p:Tensor # scattering from a direction into the diffuse stream that continues
     q:Tensor # and into the one that returns
-    h:Tensor # q/(k + m)
+    h:Tensor # of the sun's source of diffuse light, q/(k + m)
     w:Tensor # bidirectional scattering (L,B) [-]
 
 def medium(rho:Tensor, # leaf reflectance (L,B) [-]
@@ -186,10 +190,14 @@ class Layers:
     def back(self): return (self.Q - self.re*self.P)*self.inv      # (2,S,L,B), up: sun to diffuse, diffuse to view
 
     @cached_property
-    def rdd(self): return self.medium.r*(1 - self.e*self.e)*self.inv
+    def rdd(self):
+        "Reflectance for diffuse light from above, diffuse light back [-], (S,L,B)."
+        return self.medium.r*(1 - self.e*self.e)*self.inv
 
     @cached_property
-    def tdd(self): return (1 - self.medium.r**2)*self.e*self.inv
+    def tdd(self):
+        "Transmittance of diffuse light to diffuse light [-], (S,L,B)."
+        return (1 - self.medium.r**2)*self.e*self.inv
 
     def multiple(self)->Tensor: # (S,L,B)
         "Bidirectional reflectance by two or more scatterings."
@@ -203,11 +211,12 @@ class Layers:
         return (once - c.r*again)/(1 - c.r*c.r)
 
 # %% ../../nbs/20_canopy/22_sail.ipynb #650a22d9
-STEPS = 20
+STEPS = 20 # depths at which the joint gap probability is known
 
 class HotSpot(NamedTuple):
     "Depths and logarithm of the joint gap probability per leaf area, each (STEPS,B)."
-    x:Tensor
+    x:Tensor             # depths below the top of the canopy (STEPS,B), 0 to 1 [-]
+    # logarithm of the joint gap probability down to these depths, per leaf area (STEPS,B) [-]
     Y:Tensor
 
 def hot_spot(g:Geometry, # directions

@@ -16,7 +16,8 @@ import numpy as np
 from ..files import FileError, parsing, read_text, regular_file
 
 # %% ../../nbs/20_canopy/23c_scenes.ipynb #scen0007
-def band_in_name(path)->str:
+def band_in_name(path, # file, of which only the name counts
+                )->str:
     "The last word of a file's name, without the size of pixels: `B02`, `SR_B4`, `SCL`, `nir`."
     stem = re.sub(r'_\d+m$', '', Path(path).stem)
     known = re.search(r'(?:^|[_.-])((?:SR_)?B\d{1,2}A?|QA_\w+|SCL)$', stem)
@@ -25,14 +26,14 @@ def band_in_name(path)->str:
 @dataclass
 class BandFile:
     "A file of one band and its grid."
-    path: Path
+    path: Path     # of the file
     name: str      # of the band
     size: float    # of a pixel [unit of the coordinates]
     shape: tuple   # rows and columns
     corner: tuple  # upper left
-    crs: object
-    dtype: str
-    nodata: float
+    crs: object    # coordinate reference system, as rasterio gives it
+    dtype: str     # numpy type of its numbers
+    nodata: float  # number of a pixel without a measurement; None: there is none
     scaling: tuple # scale and offset of GDAL
     block: tuple   # rows and columns of a block
 
@@ -74,7 +75,9 @@ def _source(b, rows, columns):
 <SrcRect xOff="0" yOff="0" xSize="{b.shape[1]}" ySize="{b.shape[0]}"/>
 <DstRect xOff="0" yOff="0" xSize="{columns}" ySize="{rows}"/></SimpleSource>'''
 
-def stacked(folder, files)->str: # BandFile each; the text of a VRT
+def stacked(folder, # in which the files are
+            files,  # BandFile of each
+           )->str:  # text of a VRT
     "One image of files with one band each, on the finest of their grids."
     fine = min(files, key=lambda b: b.size)
     (rows, columns), size = fine.shape, fine.size
@@ -136,7 +139,7 @@ class SceneFolder:
     meta: dict     # scale and offset, where the product says them
     angles: dict   # of all pixels [deg]
     sensor: str|None = None # as the product says, like S2B
-    notes: list = field(default_factory=list)
+    notes: list = field(default_factory=list) # sentences on what was assumed
 
 def scene_folder(folder)->SceneFolder:
     "A folder as one image; FileError in one sentence where it is none."

@@ -38,18 +38,24 @@ class Canopies:
         batch = self.source(rows, *key)
         u = uniforms(rows, batch['x'].shape[2] + 1, 'missing', *key)
         return batch | dict(mask=((u[:,:1] > .5) | (u[:,1:] > self.missing)).float())
-    def to(self, device):
+    def to(self, device): # where batches are handed over
+        "Move the simulator to a `device`; returns the source itself."
         self.source.to(device)
         return self
 
 class Anchored:
     "Measured rows, and beside each a simulated one, whose tensors are named `anchor_...`."
-    def __init__(self, measured, simulated): self.measured, self.simulated = measured, simulated
+    def __init__(self,
+                 measured,  # rows of the table, a source
+                 simulated, # source of rows of the simulator
+                ):
+        self.measured, self.simulated = measured, simulated
     def __len__(self): return len(self.measured)
     def __call__(self, rows, *key):
         anchor = self.simulated(rows, *key, 'anchor')
         return self.measured(rows, *key) | {f'anchor_{k}': v for k, v in anchor.items()}
-    def to(self, device):
+    def to(self, device): # where batches are handed over
+        "Move the simulator to a `device`; returns the source itself."
         self.simulated.to(device)
         return self
 
@@ -71,12 +77,12 @@ def sides(r,              # Reflectance
 @dataclass
 class CanopyRecipe(Stand, Recipe):
     "Train PhysVAE: canopy traits from reflectances, by a network with a radiative-transfer decoder."
-    system: ClassVar[str] = 'canopy'
+    system: ClassVar[str] = 'canopy' # the instrument
     epochs: int = 150               # all of them, pretraining included
     lr: float = 3e-4                # peak learning rate of training on measured spectra
     batch_size: int = 256           # rows per step
     table: str|None = None          # reflectances to train on, CSV; none: simulated ones alone
-    scale: float|None = None        # what stands for reflectance 1 in it, like 10000
+    scale: float|None = None        # number that stands for reflectance 1 in it, like 10000 [-]
     offset: float|str|None = None   # what is added to its values first: a number, `date`, or a column's name
     bands: tuple[str, ...] = ()     # bands that are there, where some are not, like B02 B03; others count as missing
     lat: float|None = None          # place, where the angle of the sun comes from the date [deg]
@@ -91,7 +97,7 @@ class CanopyRecipe(Stand, Recipe):
     rank: int = 6                   # of the orthogonal residual
     share: float = .3               # largest length of the residual over the signal's
     error: float = .1               # largest model error, a share of each band's standard deviation
-    seen: float = 1.                # singular value from which a direction belongs to the physics; 0: all directions
+    seen: float = 1. # singular value from which a direction belongs to the physics [-]; 0: all directions
     physics: bool = True            # False: a network in the simulator's place
     width: int = 256                # of the encoder
     epochs_pretrain: int = 20       # on simulated spectra
@@ -152,14 +158,18 @@ def simulator(self:CanopyRecipe): # Inform or Crop
     return self.stand()
 
 @patch
-def likelihood(self:CanopyRecipe, noise=None, y=None)->Gaussian:
+def likelihood(self:CanopyRecipe, noise=None,
+               y=None, # signals (n,1,M), not used
+              )->Gaussian:
     "The noise that the network was trained with; it takes no other."
     if noise is not None:
         raise ValueError(f"noise={noise}: the network has its own noise, that of its training; leave --noise out")
     return Gaussian(relative=self.noise or .02)
 
 @patch
-def model(self:CanopyRecipe, sim)->PhysVAE:
+def model(self:CanopyRecipe,
+          sim, # simulator with a `space`
+         )->PhysVAE:
     "The network of these options, untrained."
     kw = dict(rank=self.rank, share=self.share, seen=self.seen) if self.residual == 'orthogonal' else {}
     return PhysVAE(sim, self.noise, self.aux, self.posterior, self.residual, self.width, physics=self.physics,
@@ -167,7 +177,9 @@ def model(self:CanopyRecipe, sim)->PhysVAE:
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #3d142f76
 @patch
-def loss(self:CanopyRecipe, sim)->CompositeLoss:
+def loss(self:CanopyRecipe,
+         sim, # simulator with a `space`
+        )->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
     truth = dict(density=nll, mean=target_mse, logit=target_logit)[self.pretrain_loss]
     return CompositeLoss(self._weights(bool(self.epochs_pretrain)), syn=truth, rec=rec, kl=divergences, gate=gate,
@@ -183,7 +195,10 @@ def _weights(self:CanopyRecipe, pretraining):
     return dict(syn=anchor, rec=1., kl=0., gate=gated, residual=proposed)
 
 @patch
-def dls(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
+def dls(self:CanopyRecipe,
+        sim,          # simulator with a `space`
+        device='cpu', # where batches are handed over
+       )->DataLoaders:
     "Simulated spectra, or measured ones where there is no pretraining."
     if not self.epochs_pretrain: return self.measured(sim, device)
     source = self.simulated(sim, self.noise_pretrain)
@@ -191,14 +206,21 @@ def dls(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
     loaders = [SeedDL(source, self.batch_size, n, self.seed, split, device, block=1024) for split, n in sizes.items()]
     return DataLoaders(*loaders, device=torch.device(device))
 
+# %% ../../nbs/20_canopy/25_train_physvae.ipynb #3d142fn76b
 @patch
-def simulated(self:CanopyRecipe, sim, noise=None)->Canopies: # share of each band; None: that of the recipe
+def simulated(self:CanopyRecipe,
+              sim,        # simulator with a `space`
+              noise=None, # share of each band [-]; None: that of the recipe
+             )->Canopies:
     "Simulated rows, the view within its range."
     noise = (self.noise or .02) if noise is None else noise
     return Canopies(sim, noise, sim.cond.replace(tto=replace(sim.cond['tto'], hi=self.view)))
 
 @patch
-def measured(self:CanopyRecipe, sim, device='cpu')->DataLoaders:
+def measured(self:CanopyRecipe,
+             sim,          # simulator with a `space`
+             device='cpu', # where batches are handed over
+            )->DataLoaders:
     "Training and validation rows of the table."
     r = self.rows()
     s = sides(r)
@@ -266,7 +288,9 @@ class Traces(InTraining):
         self.columns = physical + [f'aux{i}' for i in range(m.aux.k if m.aux else 0)]
         shown = [*self.names, *(f'kl_{k}' for k in self.columns), 'kl_joint']
         self.learn.metrics = [*self.learn.metrics, *map(self.column, shown)]
-    def column(self, name): return Column(name, lambda: self.now.get(name, math.nan))
+    def column(self, name):
+        "Column of the history for the trace `name`."
+        return Column(name, lambda: self.now.get(name, math.nan))
 
     def before_validate(self): self.seen = []
     def after_batch(self):
@@ -290,6 +314,7 @@ def residual_share(x, r, unit): # physics and correction (n,M), unit of each ban
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #2b6da134
 _OURS = dict(epochs=160, lr=5e-4, epochs_pretrain=60, pretrain_samples=102_400, lr_pretrain=1e-3,
              sched_pretrain='one_cycle', kl_warmup_epochs=30)
+# recipes by name
 PRESETS = dict(
     default=CanopyRecipe(**_OURS),
     quick=CanopyRecipe(epochs=12, lr=1e-3, epochs_pretrain=6, pretrain_samples=6400, val_samples=1024,
@@ -300,7 +325,9 @@ PRESETS = dict(
     physics_only=CanopyRecipe(**_OURS, residual='none', aux=0, error=1.),
     no_physics=CanopyRecipe(lr=1e-3, physics=False, residual='none', epochs_pretrain=0, anchor=0.))
 
-def canopy_recipe(name:str, **kw)->CanopyRecipe:
+def canopy_recipe(name:str, # one of PRESETS
+                  **kw,
+                 )->CanopyRecipe:
     "A preset with other options."
     if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     return replace(PRESETS[name], **kw)
@@ -318,7 +345,10 @@ def _leaves(d, at=()): # nested mapping
         else: yield (*at, k), v
 
 @patch(cls_method=True)
-def from_file(cls:CanopyRecipe, path, d:dict)->dict: # what a file says; options
+def from_file(cls:CanopyRecipe,
+              path,   # of the file, for messages
+              d:dict, # what the file says, by name
+             )->dict: # options
     "Options, or the guide's file with its section `phys_vae` as options; what has no counterpart is named."
     leaves = dict(_leaves(d))
     if not any('phys_vae' in names for names in leaves): return d

@@ -20,13 +20,15 @@ from ..posterior import Gaussian
 from ..results import Results, correlations_of_draws
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #e91adf49
-def arrays(r)->dict: # Reflectance; x (n,1,M), mask (n,M), tts, tto, psi (n,) [deg]
+def arrays(r,      # a Reflectance
+          )->dict: # x (n,1,M), mask (n,M), tts, tto, psi (n,) [deg]
     "What a batch holds; missing bands are 0."
     angles = {k: v.astype(np.float64) for k, v in r.angles.items()}
     own = {} if r.sd is None else dict(sd=r.sd)
     return dict(x=np.where(r.mask, r.x, 0.).astype(np.float32)[:,None], mask=r.mask.astype(np.float32), **own, **angles)
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #8aa84ebe
+# quantities that are computed from traits, and their ranges
 PRODUCTS = dict(LAI_total=Param(0, 10, 'm2/m2', doc='leaf area of trees and understorey, per ground area'),
                 CCC=Param(0, 8, 'g/m2', doc='chlorophyll per ground area'))
 
@@ -45,24 +47,27 @@ def products(space,        # of the simulator
     made = dict(LAI_total=lambda: total, CCC=lambda: c['cab']*total*.01)      # 1 ug/cm2 is 0.01 g/m2
     return torch.stack([made[k]() for k in names], -1) if names else theta[...,:0]
 
-def quantities(space)->ParamSpace: # of the simulator
+def quantities(space, # parameters of the simulator
+              )->ParamSpace:
     "The traits and their products."
     return ParamSpace(**dict(space.items()), **{k: PRODUCTS[k] for k in _made(space)})
 
-def with_products(space, theta)->Tensor: # draws (...,d); (...,d+k)
+def with_products(space,    # parameters of the simulator
+                  theta,    # draws (...,d)
+                 )->Tensor: # (...,d+k)
     "Traits, and the products computed from them."
     return torch.cat([theta, products(space, theta)], -1)
 
 # %% ../../nbs/20_canopy/24b_traits.ipynb #fa4f66c5
-def summarise(space,
-              theta:Tensor,   # draws (n,S,d)
-              weights:Tensor, # of each (n,S)
-              p:Tensor,       # probability of a residual as large as this one, or larger (n,)
-              missing:Tensor, # bands without a value (n,)
-              prior:Tensor,   # draws from the ranges (m,d)
-              level:float=.95,# of the intervals
-              method:str='',  # how the draws were made
-              columns=None,   # kept of the table that was read, such as plot and date
+def summarise(space,            # parameters of the simulator
+              theta:Tensor,     # draws (n,S,d)
+              weights:Tensor,   # of each (n,S)
+              p:Tensor,         # probability of a residual as large as this one, or larger (n,)
+              missing:Tensor,   # bands without a value (n,)
+              prior:Tensor,     # draws from the ranges (m,d)
+              level:float=.95,  # probability inside the intervals [-]
+              method:str='',    # how the draws were made
+              columns=None,     # kept of the table that was read, such as plot and date
               correlated=False, # keep correlations: (k,k) numbers a row
              )->Results:
     "Means, standard deviations and intervals of traits and products."
@@ -91,14 +96,14 @@ def batches(r, chunk): # Reflectance, rows at a time
     every = {k: torch.from_numpy(v) for k, v in arrays(r).items()}
     return [{k: v[i:i+chunk] for k, v in every.items()} for i in range(0, len(r), chunk)]
 
-def fit_traits(sim,                  # of any canopy: theta (B,d) and its conditions to (B,1,bands)
-               r,                    # Reflectance with all angles
-               noise:float=.02,      # share of each band [-]
-               floor:float=0.,       # absolute part [-]
-               draws:int=512,        # particles of each row
-               chunk:int=64,         # rows at a time
+def fit_traits(sim,                    # of any canopy: theta (B,d) and its conditions to (B,1,bands)
+               r,                      # Reflectance with all angles
+               noise:float=.02,        # share of each band [-]
+               floor:float=0.,         # absolute part [-]
+               draws:int=512,          # particles of each row
+               chunk:int=64,           # rows at a time
                progress=lambda it: it, # of the chunks
-               level:float=.95,      # of the intervals
+               level:float=.95,        # probability inside the intervals [-]
               )->Results:
     "Posterior of every row, from the physics and the stated noise alone."
     prior, parts, angles = sim.space.sample(4000, 'prior'), [], getattr(sim, 'cond', None) or ()
@@ -137,9 +142,11 @@ def posterior_over_prior(sim,    # `Inform`
 # %% ../../nbs/20_canopy/24b_traits.ipynb #f434d4e3
 def network_traits(model,      # PhysVAE
                    batch:dict, # tensors as `arrays` makes them
-                   draws:int,
-                   prior,      # draws from the ranges
-                   level=.95, **kw)->Results:
+                   draws:int,  # of the posterior, for each row
+                   prior,      # draws from the ranges (m,d)
+                   level=.95,  # probability inside the intervals [-]
+                   **kw,
+                  )->Results:
     "Posterior of the network for the rows of a batch."
     got = model.estimate(batch, draws)
     weights = torch.full(got['theta'].shape[:2], 1/draws, dtype=torch.float64)
@@ -147,12 +154,12 @@ def network_traits(model,      # PhysVAE
     return summarise(model.sim.space, got['theta'], weights, got['p'], missing, prior, level,
                      f'posterior of a trained run{said_of_held(model.sim)}', **kw)
 
-def net_traits(model,                # PhysVAE
-               r,                    # Reflectance with all angles
-               draws:int=512,        # of each posterior
-               chunk:int=1024,       # rows at a time
+def net_traits(model,                  # PhysVAE
+               r,                      # Reflectance with all angles
+               draws:int=512,          # of each posterior
+               chunk:int=1024,         # rows at a time
                progress=lambda it: it, # of the chunks
-               level:float=.95,      # of the intervals
+               level:float=.95,        # probability inside the intervals [-]
               )->Results:
     "Posterior of the network for every row."
     prior = model.sim.space.sample(4000, 'prior')

@@ -32,7 +32,8 @@ def label_features(label:Tensor, # (B,6): energy [GeV], zenith, azimuth of the o
     return torch.cat([(energy.log10()[:,None] - 5)/2, towards, label[:,3:].double()/LENGTH], 1)
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0009
-def time_scale(path)->float: # Schedule, Straight, or Karras inside `Preconditioned`
+def time_scale(path,    # Schedule, Straight, or Karras inside `Preconditioned`
+              )->float: # factor [-]
     "What stretches the times that a path tells its network to about a thousand."
     if isinstance(path, Schedule): return 1000/path.T
     if isinstance(path, Karras): return 250.                   # of ln(sigma)/4
@@ -60,7 +61,8 @@ class Conditioning(nn.Module):
         return F.silu(both)[:,None], told[:,None]
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0011
-def string_slots(geometry:Geometry)->tuple: # slot (n,), rank of the key (n,), number of strings, length of the longest
+def string_slots(geometry:Geometry, # sensors of the detector
+                )->tuple:           # slot (n,), rank of the key (n,), number of strings, length of the longest
     "Where each sensor is in a grid (strings, places) that is flattened."
     order = np.lexsort((geometry.pmt, geometry.dom, geometry.string))
     _, s, count = np.unique(geometry.string[order], return_inverse=True, return_counts=True)
@@ -71,32 +73,36 @@ def string_slots(geometry:Geometry)->tuple: # slot (n,), rank of the key (n,), n
 
 class Strings(nn.Module):
     "Sensors (B,L,H) to a grid (B,H,strings,places), zero where there is no sensor, and back."
-    def __init__(self, geometry):
+    def __init__(self, geometry): # sensors of the detector
         super().__init__()
         slot, _, *self.shape = string_slots(geometry)
         self.full = np.array_equal(slot, np.arange(self.shape[0]*self.shape[1]))     # a reshape is enough
         self.register_buffer('slot', torch.from_numpy(slot), persistent=False)
 
-    def to_grid(self, h):
+    def to_grid(self, h): # features of the sensors (B,L,width)
+        "Features of sensors `h` (B,L,width) on the grid, (B,width,strings,places); 0 where there is no sensor."
         if not self.full:
             n = self.shape[0]*self.shape[1]
             h = h.new_zeros(len(h), n, h.shape[2]).index_copy(1, self.slot, h)
         return h.unflatten(1, self.shape).permute(0, 3, 1, 2)               # channels last in memory
     def to_sensors(self, grid):
+        "Inverse of `to_grid`: features (B,L,width) of a `grid` (B,width,strings,places)."
         h = grid.permute(0, 2, 3, 1).flatten(1, 2)
         return h if self.full else h.index_select(1, self.slot)
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0014
 class AdaptiveNorm(nn.Module):
     "LayerNorm of each sensor's features, then scale and shift by the condition: h (B,L,H), c (B,1,H) -> (B,L,H)."
-    def __init__(self, width):
+    def __init__(self, width): # length of the features
         super().__init__()
         self.norm, self.net = nn.LayerNorm(width, elementwise_affine=False), zero_linear(width, 2*width)
     def forward(self, h, c):
         scale, shift = self.net(c).chunk(2, -1)
         return torch.addcmul(shift, self.norm(h), 1 + scale)
 
-def zero_linear(a, b):
+def zero_linear(a, # inputs
+                b, # outputs
+               ):
     "A linear layer that answers zero until it is trained."
     layer = nn.Linear(a, b)
     nn.init.zeros_(layer.weight)
@@ -106,14 +112,22 @@ def zero_linear(a, b):
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0016
 class SelfAttention(nn.Module):
     "All sensors look at all observed ones."
-    def __init__(self, width, heads, dropout=0.):
+    def __init__(self,
+                 width,      # length of the features of a sensor
+                 heads,      # of the attention; they divide `hidden`
+                 dropout=0., # probability of losing a neuron [-]
+                ):
         super().__init__()
         if width % heads: raise ValueError(f"heads={heads} does not divide hidden={width}: choose one that does")
         self.norm, self.heads = AdaptiveNorm(width), heads
         self.qkv, self.out = nn.Linear(width, 3*width), nn.Linear(width, width)
         self.drop, self.gate = nn.Dropout(dropout), nn.Parameter(torch.ones(width))
 
-    def forward(self, h, c, observed=None):
+    def forward(self,
+                h,             # features of the sensors (B,L,width)
+                c,             # condition (B,1,width)
+                observed=None, # which sensors could see, True where they could (B,L,1); None: all
+               ):
         parts = self.qkv(self.norm(h, c)).view(*h.shape[:2], 3, self.heads, -1)
         q, k, v = parts.permute(2, 0, 3, 1, 4)                             # (B,heads,L,.)
         if observed is not None:
@@ -124,40 +138,72 @@ class SelfAttention(nn.Module):
 
 class FeedForward(nn.Module):
     "Each sensor by itself."
-    def __init__(self, width, ratio=4., dropout=0.):
+    def __init__(self,
+                 width,      # length of the features of a sensor
+                 ratio=4.,   # neurons of the layer between, over `width`
+                 dropout=0., # probability of losing a neuron [-]
+                ):
         super().__init__()
         self.norm, self.net = AdaptiveNorm(width), MLP([width, int(ratio*width), width], dropout=dropout)
         self.gate = nn.Parameter(torch.ones(width))
-    def forward(self, h, c, observed=None): return self.gate*self.net(self.norm(h, c))
+    def forward(self,
+                h,             # features of the sensors (B,L,width)
+                c,             # condition (B,1,width)
+                observed=None, # not used: each sensor is by itself
+               ):
+        return self.gate*self.net(self.norm(h, c))
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0018
 class StringConv(nn.Module):
     "Convolution along strings: (B,L,H) -> (B,L,H)."
-    def __init__(self, strings:Strings, width, kernel):
+    def __init__(self, strings:Strings,
+                 width,  # length of the features of a sensor
+                 kernel, # sensors of a string that it spans, odd
+                ):
         super().__init__()
         if kernel % 2 == 0 or kernel < 1: raise ValueError(f"kernel {kernel}: expected an odd number of sensors")
         self.strings, self.conv = strings, nn.Conv2d(width, width, (1, kernel), padding=(0, kernel//2))
-    def forward(self, h, observed=None):
+    def forward(self,
+                h,             # features of the sensors (B,L,width)
+                observed=None, # which sensors could see, True where they could (B,L,1); None: all
+               ):
         if observed is not None: h = h*observed
         return self.strings.to_sensors(self.conv(self.strings.to_grid(h)))
 
+# %% ../../nbs/30_icecube/33_backbones.ipynb #bbon00n18b
 class ConvPair(nn.Module):
     "Two convolutions along strings."
-    def __init__(self, strings, width, kernel, dropout=0.):
+    def __init__(self, strings,
+                 width,      # length of the features of a sensor
+                 kernel,     # sensors of a string that it spans, odd
+                 dropout=0., # probability of losing a neuron [-]
+                ):
         super().__init__()
         self.first, self.second = StringConv(strings, width, kernel), StringConv(strings, width, kernel)
         self.norm, self.drop, self.gate = AdaptiveNorm(width), nn.Dropout(dropout), nn.Parameter(torch.ones(width))
-    def forward(self, h, c, observed=None):
+    def forward(self,
+                h,             # features of the sensors (B,L,width)
+                c,             # condition (B,1,width)
+                observed=None, # which sensors could see, True where they could (B,L,1); None: all
+               ):
         h = self.drop(F.gelu(self.first(self.norm(h, c), observed)))
         return self.gate*self.second(h, observed)
 
 class ConvOne(nn.Module):
     "One convolution along strings."
-    def __init__(self, strings, width, kernel):
+    def __init__(self, strings,
+                 width,  # length of the features of a sensor
+                 kernel, # sensors of a string that it spans, odd
+                ):
         super().__init__()
         self.conv, self.norm = StringConv(strings, width, kernel), nn.LayerNorm(width)
         self.gate = nn.Parameter(torch.ones(width))
-    def forward(self, h, c, observed=None): return self.gate*self.conv(F.gelu(self.norm(h)), observed)
+    def forward(self,
+                h,             # features of the sensors (B,L,width)
+                c,             # condition (B,1,width)
+                observed=None, # which sensors could see, True where they could (B,L,1); None: all
+               ):
+        return self.gate*self.conv(F.gelu(self.norm(h)), observed)
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0020
 class JoinedEntry(nn.Module):
@@ -165,15 +211,23 @@ class JoinedEntry(nn.Module):
     def __init__(self, sizes): # of an MLP, channels + 3 first
         super().__init__()
         self.net = MLP(sizes)
-    def forward(self, x, xyz, told): return self.net(torch.cat([x, xyz.expand(x.shape[0], -1, -1)], -1))
+    def forward(self,
+                x,    # signals (B,L,channels)
+                xyz,  # places of the sensors (L,3), scaled [-]
+                told, # not used: the condition comes in the blocks
+               ):
+        return self.net(torch.cat([x, xyz.expand(x.shape[0], -1, -1)], -1))
 
-FUSIONS = 'SUM', 'FiLM'
+FUSIONS = 'SUM', 'FiLM' # ways in which label and signals are joined
 
 class FusedEntry(nn.Module):
     "Signals and places of sensors, embedded apart and added: x (B,L,channels), xyz (L,3) -> (B,L,width)."
-    def __init__(self, geometry, channels, width,
-                 fusion='FiLM',    # 'SUM', or 'FiLM': the label scales and shifts the signals first
-                 position=True):   # a learned vector for each sensor
+    def __init__(self,
+                 geometry,      # sensors of the detector
+                 channels, width,
+                 fusion='FiLM', # 'SUM', or 'FiLM': the label scales and shifts the signals first
+                 position=True, # a learned vector for each sensor
+                ):
         super().__init__()
         if fusion not in FUSIONS: raise ValueError(f"fusion={fusion!r}: choose one of {', '.join(FUSIONS)}")
         self.signal, self.place = MLP([channels, width, width]), MLP([3, width, width])
@@ -181,7 +235,11 @@ class FusedEntry(nn.Module):
         self.table = nn.Parameter(.02*torch.randn(len(geometry), width)) if position else None
         self.register_buffer('rank', torch.from_numpy(string_slots(geometry)[1]), persistent=False)
 
-    def forward(self, x, xyz, told):
+    def forward(self,
+                x,    # signals (B,L,channels)
+                xyz,  # places of the sensors (L,3), scaled [-]
+                told, # condition (B,1,width)
+               ):
         h = self.signal(x)                                                  # (B,L,width)
         if self.film is not None:
             scale, shift = self.film(told).chunk(2, -1)
@@ -192,11 +250,14 @@ class FusedEntry(nn.Module):
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0022
 class Backbone(nn.Module):
     "A denoiser for the signals of an array: x (B,channels,L), t (B,), label (B,6) -> (B,channels,L)."
-    def __init__(self, geometry:Geometry,
-                 entry, branches, width, # what turns signals into features (B,L,width), what is added to them
-                 channels=2,             # numbers for each sensor
-                 checkpointing=False,    # compute the inside of branches again on the way back
-                 **condition):           # of `Conditioning`: t_scale, encode, labels
+    def __init__(self,
+                 geometry:Geometry,   # sensors of the detector
+                 # what turns signals into features (B,L,width), what is added to them
+                 entry, branches, width,
+                 channels=2,          # numbers for each sensor
+                 checkpointing=False, # compute the inside of branches again on the way back
+                 **condition,         # of `Conditioning`: t_scale, encode, labels
+                ):
         super().__init__()
         if not branches: raise ValueError("no branches: expected a depth of 1 or more")
         self.entry, self.branches = entry, nn.ModuleList(branches)
@@ -222,6 +283,7 @@ class Backbone(nn.Module):
         return out.transpose(1, 2)
 
     def check(self, x, t, observed):
+        "ValueError where signals `x` (B,channels,L), times `t` (B,) or the mask `observed` (B,L) have other shapes."
         channels, sensors = self.exit[1].out_features, len(self.xyz)
         if x.ndim != 3 or x.shape[1:] != (channels, sensors):
             raise ValueError(f"x has shape {tuple(x.shape)}: expected (B, {channels}, {sensors}), one for each sensor")
@@ -231,34 +293,85 @@ class Backbone(nn.Module):
             raise ValueError(f"observed is {found}: expected bool ({len(x)}, {sensors})")
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0024
-def dit(geometry, hidden=512, depth=8, heads=8, mlp_ratio=4., dropout=.1,
-        fusion='FiLM',  # 'SUM' or 'FiLM'
-        position=True,  # a learned vector for each sensor; False: the weights serve any array
-        channels=2, **kw)->Backbone:
+def dit(geometry,      # sensors of the detector
+        hidden=512,    # length of the features of a sensor
+        depth=8,       # how many blocks
+        heads=8,       # of the attention; they divide `hidden`
+        mlp_ratio=4.,  # neurons of the layer between, over `hidden`
+        dropout=.1,    # probability of losing a neuron [-]
+        fusion='FiLM', # 'SUM' or 'FiLM'
+        position=True, # a learned vector for each sensor; False: the weights serve any array
+        channels=2,    # numbers for each sensor
+        **kw,
+       )->Backbone:
     "Attention between all sensors: the guide's default."
     entry = FusedEntry(geometry, channels, hidden, fusion, position)
     pairs = [(SelfAttention(hidden, heads, dropout), FeedForward(hidden, mlp_ratio, dropout)) for _ in range(depth)]
     return Backbone(geometry, entry, [f for pair in pairs for f in pair], hidden, channels, **kw)
 
-def small(geometry, hidden=256, depth=4, heads=4, **kw): return dit(geometry, hidden, depth, heads, **kw)
-def debug(geometry, hidden=128, depth=2, heads=2, **kw): return dit(geometry, hidden, depth, heads, **kw)
+def small(geometry,   # sensors of the detector
+          hidden=256, # length of the features of a sensor
+          depth=4,    # how many blocks
+          heads=4,    # of the attention; they divide `hidden`
+          **kw,
+         ):           # `dit` of this size
+    "Attention between all sensors, of a smaller size."
+    return dit(geometry, hidden, depth, heads, **kw)
+def debug(geometry,   # sensors of the detector
+          hidden=128, # length of the features of a sensor
+          depth=2,    # how many blocks
+          heads=2,    # of the attention; they divide `hidden`
+          **kw,
+         ):           # `dit` of this size
+    "Attention between all sensors, as small as a test needs."
+    return dit(geometry, hidden, depth, heads, **kw)
 
-def cnn(geometry, hidden=256, depth=6, kernel_sizes=(3, 5, 7, 9), dropout=.1, channels=2, **kw)->Backbone:
+def cnn(geometry,                  # sensors of the detector
+        hidden=256,                # length of the features of a sensor
+        depth=6,                   # how many blocks
+        kernel_sizes=(3, 5, 7, 9), # sensors of a string that each spans, odd, in turn
+        dropout=.1,                # probability of losing a neuron [-]
+        channels=2,                # numbers for each sensor
+        **kw,
+       )->Backbone:
     "Convolutions along strings, kernels in turn."
     if not kernel_sizes: raise ValueError("kernel_sizes is empty: expected odd numbers, such as 3 5 7 9")
     strings = Strings(geometry)
     pairs = [ConvPair(strings, hidden, kernel_sizes[i % len(kernel_sizes)], dropout) for i in range(depth)]
     return Backbone(geometry, JoinedEntry([channels + 3, hidden]), pairs, hidden, channels, **kw)
 
-def resnet(geometry, hidden=512, depth=8, kernel_size=3, **kw):
+# %% ../../nbs/30_icecube/33_backbones.ipynb #bbon00n24b
+def resnet(geometry,      # sensors of the detector
+           hidden=512,    # length of the features of a sensor
+           depth=8,       # how many blocks
+           kernel_size=3, # sensors of a string that it spans, odd
+           **kw,
+          ):              # `cnn` with it
+    "Convolutions along strings with one kernel."
     return cnn(geometry, hidden, depth, (kernel_size,), **kw)
 
-def mlp(geometry, hidden=512, depth=8, mlp_ratio=4., dropout=.1, channels=2, **kw)->Backbone:
+def mlp(geometry,     # sensors of the detector
+        hidden=512,   # length of the features of a sensor
+        depth=8,      # how many blocks
+        mlp_ratio=4., # neurons of the layer between, over `hidden`
+        dropout=.1,   # probability of losing a neuron [-]
+        channels=2,   # numbers for each sensor
+        **kw,
+       )->Backbone:
     "Each sensor by itself."
     branches = [FeedForward(hidden, mlp_ratio, dropout) for _ in range(depth)]
     return Backbone(geometry, JoinedEntry([channels + 3, hidden]), branches, hidden, channels, **kw)
 
-def hybrid(geometry, hidden=384, depth=6, heads=6, kernel_size=3, mlp_ratio=4., dropout=.1, channels=2, **kw)->Backbone:
+def hybrid(geometry,      # sensors of the detector
+           hidden=384,    # length of the features of a sensor
+           depth=6,       # how many blocks
+           heads=6,       # of the attention; they divide `hidden`
+           kernel_size=3, # sensors of a string that it spans, odd
+           mlp_ratio=4.,  # neurons of the layer between, over `hidden`
+           dropout=.1,    # probability of losing a neuron [-]
+           channels=2,    # numbers for each sensor
+           **kw,
+          )->Backbone:
     "A convolution along strings, then attention, in each block."
     strings, branches = Strings(geometry), []
     for _ in range(depth):
@@ -267,17 +380,20 @@ def hybrid(geometry, hidden=384, depth=6, heads=6, kernel_size=3, mlp_ratio=4., 
     return Backbone(geometry, JoinedEntry([channels + 3, hidden, hidden]), branches, hidden, channels, **kw)
 
 # %% ../../nbs/30_icecube/33_backbones.ipynb #bbon0026
+# architectures by name
 BACKBONES = dict(dit=dit, cnn=cnn, mlp=mlp, hybrid=hybrid, resnet=resnet, small=small, debug=debug)
 
 _all = {'hidden', 'depth', 'dropout', 'channels', 'checkpointing', 't_scale', 'encode', 'labels'}
 _attention = _all | {'heads', 'mlp_ratio'}
+# names of the options that each architecture takes
 OPTIONS = dict(cnn=_all | {'kernel_sizes'}, resnet=_all | {'kernel_size'}, mlp=_all | {'mlp_ratio'},
                hybrid=_attention | {'kernel_size'},
                **dict.fromkeys(('dit', 'small', 'debug'), _attention | {'fusion', 'position'}))
 
 def backbone(architecture:str,  # one of BACKBONES
-             geometry:Geometry,
-             **options)->Backbone:
+             geometry:Geometry, # sensors of the detector
+             **options,         # those of the architecture, by name
+            )->Backbone:
     "A network by the name of its architecture."
     if architecture not in BACKBONES:
         raise ValueError(f"architecture={architecture!r}: choose one of {', '.join(BACKBONES)}")

@@ -33,8 +33,8 @@ from ..runs import Run, expect
 from ..train import pick_device
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0006
-UNITS = dict(zip(LABELS, ('GeV', 'rad', 'rad', 'm', 'm', 'm')))
-TABLES = '.csv', '.tsv', '.txt', '.csv.gz'
+UNITS = dict(zip(LABELS, ('GeV', 'rad', 'rad', 'm', 'm', 'm'))) # units of the columns of a label
+TABLES = '.csv', '.tsv', '.txt', '.csv.gz' # endings of the tables of labels that are read
 
 def read_labels(path,       # events, or a CSV table: energy [GeV], zenith, azimuth (origin) [rad], x, y, z [m], kind
                 geometry=None, # sensors, for tables of Parquet
@@ -50,7 +50,11 @@ def read_labels(path,       # events, or a CSV table: energy [GeV], zenith, azim
         return label, kind_numbers(t['kind'] if 'kind' in t else ['']*len(label)).astype(float)
     return of_file(path, made)
 
-def outside(label, kind, ranges:dict)->np.ndarray: # as of `ranges_of`; (N,)
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk00n06b
+def outside(label,        # as in Events (N,6)
+            kind,         # 0 cascade, 1 track (N,), NaN unknown
+            ranges:dict,  # as of `ranges_of`
+           )->np.ndarray: # (N,)
     "Events beyond what a run has learned from: by 2 % of a range, of energies in their logarithm, or by 0.2 rad."
     out = np.zeros(len(label), dtype=bool)
     for v, k in zip(label.T, LABELS):
@@ -62,14 +66,19 @@ def outside(label, kind, ranges:dict)->np.ndarray: # as of `ranges_of`; (N,)
     seen = ranges.get('kind', [])
     return out | ~(np.isnan(kind) | np.isin(kind, seen)) if seen else out
 
-def told_outside(far, ranges):
+def told_outside(far,    # of `outside` (N,)
+                 ranges, # as of `ranges_of`
+                ):
     "How many events lie outside of what."
     low, high = ranges.get('energy', (math.nan, math.nan))
     names = ' and '.join(KINDS[k] + 's' for k in ranges.get('kind', ()))
     said = ', '.join(filter(None, (names, f'{low:.3g} to {high:.3g} GeV', 'and their vertices')))
     return f"{far.sum()} of {len(far)} events lie outside of what the run has learned from ({said})"
 
-def refuse_outside(label, kind, ranges):
+def refuse_outside(label,  # as in Events (N,6)
+                   kind,   # 0 cascade, 1 track (N,), NaN unknown
+                   ranges, # as of `ranges_of`
+                  ):
     "ValueError where a label is none that the run has learned from."
     far = outside(label, kind, ranges)
     if far.any(): raise ValueError(f"{told_outside(far, ranges)}: --beyond draws them, and marks each")
@@ -80,14 +89,14 @@ def ranges_kept(run)->dict: # as of `ranges_of`
     return json.loads(run.recipe.held_out().about.get('learned_from', '{}'))
 
 def generated(run:Run,
-              label,            # as in Events (N,6)
-              kind=None,        # 0 cascade, 1 track (N,), NaN where the run is to draw it
-              geometry:Geometry=None, # None: that of the run
-              seed:int=0,
-              number=None,      # of the events (N,), for their draws; None: 0, 1, ...
-              t0:float=10_000., # when the particle is at its vertex [ns]
+              label,                           # as in Events (N,6)
+              kind=None,                       # 0 cascade, 1 track (N,), NaN where the run is to draw it
+              geometry:Geometry=None,          # None: that of the run
+              seed:int=0,                      # integer: draws are a function of it
+              number=None,                     # of the events (N,), for their draws; None: 0, 1, ...
+              t0:float=10_000.,                # when the particle is at its vertex [ns]
               steps:int=50, guidance:float=1., # of dense networks: noise levels; weight of the label
-             )->Events:         # `more` marks those outside of what was learned
+             )->Events:                        # `more` marks those outside of what was learned
     "Events of a run with these labels."
     kept, hits = run.recipe.held_out(), run.recipe.network == 'hits'
     geometry = kept.geometry if geometry is None else geometry
@@ -148,8 +157,12 @@ def checked(self:SampleEvents):
                 raise ValueError(f"{k}={getattr(self, k)}: the generator of hits has no use for it; leave it out")
     return run
 
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk00n10b
 @patch
-def conditions(self:SampleEvents, run, geometry)->tuple: # numbers (N,), labels (N,6), kinds (N,), a sentence
+def conditions(self:SampleEvents,
+               run,      # run that is to draw
+               geometry, # sensors of the detector
+              )->tuple:  # numbers (N,), labels (N,6), kinds (N,), a sentence
     "What the events are to be."
     rows = lambda n: self.first + np.arange(n)
     if self.energy:
@@ -176,7 +189,10 @@ def conditions(self:SampleEvents, run, geometry)->tuple: # numbers (N,), labels 
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk010k
 @patch
-def kinds(self:SampleEvents, number, known)->np.ndarray: # (N,), kinds of the labels; (N,), NaN: the run draws it
+def kinds(self:SampleEvents,
+          number,       # of each event (N,)
+          known,        # kinds of the labels (N,), NaN unknown; None: labels were drawn
+         )->np.ndarray: # (N,), NaN: the run draws it
     "Cascades or tracks, as the command says."
     if self.kind is None: return np.full(len(number), np.nan) if known is None else known
     if known is not None and not np.isnan(known).all():
@@ -185,14 +201,18 @@ def kinds(self:SampleEvents, number, known)->np.ndarray: # (N,), kinds of the la
     return np.full(len(number), float(KINDS.index(self.kind)))
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0011
-def time_zero(text)->float: # like 10us; [ns]
+def time_zero(text,    # like 10us
+             )->float: # [ns]
     "When particles are at their vertices; ValueError for times so large that nanoseconds are lost."
     t0 = measured(text, 'ns', 't0', bare=False)[0]
     if abs(t0) > 1e11:
         raise ValueError(f"t0={text!r}: expected 100 s or less, as times in ns lose their digits beyond it")
     return t0
 
-def new_output(out, overwrite, inputs=()):
+def new_output(out,       # NAME.h5, or a folder
+               overwrite, # write where something is there
+               inputs=(), # files that are read, which are never replaced
+              ):
     "An error in one sentence where events could not, or must not, be written."
     if Path(out).suffix in ('.h5', '.hdf5'): return ready_to_write(out, ('.h5', '.hdf5'), overwrite, inputs)
     if Path(out).suffix: raise ValueError(f"out={out!r}: expected NAME.h5, or a folder for tables of Parquet")
@@ -233,9 +253,13 @@ LEAST = 40                      # events that a judge needs
 
 MOST_WORK = 5e12                # multiplications for events to judge by, which nobody has asked for: minutes of a core
 
-def usual(network): return 2000 if network == 'hits' else 200           # events to judge by
+def usual(network): # events to judge by
+    "Events to judge by, a number for each kind of `network`."
+    return 2000 if network == 'hits' else 200
 
-def work_of(run:Run, steps)->float:
+def work_of(run:Run, # run with a dense network
+            steps,   # noise levels
+           )->float: # a number
     "Multiplications to draw an event with a dense network."
     net, n = run.model.net, len(run.model.geometry)
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
@@ -247,7 +271,9 @@ def learned_from(run):
     if not all(Path(f).exists() for f in run.recipe.files()): return None
     return run.recipe.sides()[0]
 
-def never_seen(real, train)->tuple: # Events, Events or None; those that can judge, sentences
+def never_seen(real,    # events to judge by
+               train,   # events of the training; None: not at hand
+              )->tuple: # those that can judge, sentences
     "Events without those of the training."
     if train is None:
         return real, ["The run's data are not at hand: that none of these events was trained on is not known"]
@@ -257,11 +283,11 @@ def never_seen(real, train)->tuple: # Events, Events or None; those that can jud
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk013j
 def judged(run:Run,
-           real:Events=None,    # None: the events of the test that the run keeps
-           n:int=None,          # how many of them; None: up to 2000, 200 of dense networks
-           seed:int=0,
-           steps:int=50,        # noise levels of dense networks
-           named='',            # where the real ones are from
+           real:Events=None, # None: the events of the test that the run keeps
+           n:int=None,       # how many of them; None: up to 2000, 200 of dense networks
+           seed:int=0,       # integer: draws are a function of it
+           steps:int=50,     # noise levels of dense networks
+           named='',         # where the real ones are from
           )->Judgement:
     "Events of a run beside real ones with the same labels."
     train, where, told = learned_from(run), 'events of its test', []
@@ -292,7 +318,9 @@ def judged(run:Run,
     return replace(found, note=note, numbers={'judged by': f'{len(real)} {where}'} | found.numbers | dict(asked=asked))
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk013c
-def comparable(names, sets)->tuple: # of the files, Events; Events of which the same is known, sentences
+def comparable(names,   # of the files
+               sets,    # Events of each
+              )->tuple: # Events of which the same is known, sentences
     "Events whose labels are known; kinds and t0 that all sides know, or none."
     told = [f'{name}: {note}' for name, e in zip(names, sets) for note in e.notes if 'outside of what' not in note]
     columns, out = [k for k in LABELS if k != 'energy' or any(e.known(('energy',)).any() for e in sets)], []
@@ -312,7 +340,9 @@ def comparable(names, sets)->tuple: # of the files, Events; Events of which the 
         out = [e.estimate_t0(hit_fronts(e, e.more.get('kind'))) for e in out]
     return out, told
 
-def event_weight(e:Events, name)->np.ndarray: # of `more`; (N,)
+def event_weight(e:Events,     # events of one detector
+                 name,         # column of `more` that holds them
+                )->np.ndarray: # (N,)
     "Weights of events; ValueError where one is negative, or none is positive."
     weight = e.conditions(name)[:,0]
     wrong = ~np.isfinite(weight) | (weight < 0)
@@ -448,5 +478,6 @@ class SimulateEvents:
         print(f"wrote {len(e)} event{'s'*(len(e) > 1)}, {len(e.sensor)} hits, of {array.name} to {self.out}")
         for note in array.notes: print(note)
 
+# the instrument, as the command line finds it
 icecube = Instrument('icecube', EventRecipe, PRESETS, judge=judged, own=dict(
     simulate=SimulateEvents, sample=SampleEvents, evaluate=EvaluateEvents, report=ReportEvents, judge=JudgeEvents))

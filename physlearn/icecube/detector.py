@@ -20,7 +20,7 @@ class Geometry:
     string: np.ndarray            # number of its string (n,)
     dom: np.ndarray               # number of its module on the string (n,), usually from 1 at the top
     efficiency: np.ndarray = None # relative to a standard module (n,) [-]; NaN where unknown
-    name: str = 'array'
+    name: str = 'array'           # of the array
     pmt: np.ndarray = None        # number of the photomultiplier in its module (n,); 0 where it has one
 
     def __post_init__(self):
@@ -86,10 +86,11 @@ def strings_of(xyz,             # positions (n,3) [m]
 # %% ../../nbs/30_icecube/30_detector.ipynb #edet0013
 @patch(cls_method=True)
 def from_positions(cls:Geometry,
-                   xyz,             # (n,3) [m]
-                   within:float=2., # horizontal step that links two sensors of a string [m]
-                   efficiency=None, # relative (n,) [-]
-                   name:str='array')->Geometry:
+                   xyz,              # places of the sensors (n,3) [m]
+                   within:float=2.,  # horizontal step that links two sensors of a string [m]
+                   efficiency=None,  # relative (n,) [-]
+                   name:str='array', # of the array
+                  )->Geometry:
     "Geometry of sensors of which only the places are known."
     xyz = np.asarray(xyz, dtype=np.float64)
     string = strings_of(xyz, within)
@@ -105,7 +106,9 @@ def from_positions(cls:Geometry,
     return cls(xyz, string, dom, efficiency, name, pmt)
 
 # %% ../../nbs/30_icecube/30_detector.ipynb #edet0015
-def whole(name, v)->np.ndarray: # (n,); (n,) int64
+def whole(name,         # of the column, for the message
+          v,            # numbers (n,)
+         )->np.ndarray: # (n,) int64
     "Numbers that have to be whole; ValueError names the first that is not."
     broken = v != np.round(v)
     if broken.any(): raise ValueError(f"column {name}: found {v[broken.argmax()]:g}, expected whole numbers")
@@ -165,9 +168,9 @@ def hexagonal(cls:Geometry,
 # %% ../../nbs/30_icecube/30_detector.ipynb #edet0019
 SURFACE = 1948.07               # depth of the origin of IceCube's coordinates below that of icecube.geo [m]
 
-def check_frame(geometry:Geometry,
-                vertex=None,       # (N,3) [m], NaN where unknown
-                far:float=1000.,   # [m]
+def check_frame(geometry:Geometry,              # sensors of the detector
+                vertex=None,                    # (N,3) [m], NaN where unknown
+                far:float=1000.,                # largest distance of a vertex from the array [m]
                 options=('shift_z', 'shift_z'), # of the caller, that shift sensors and vertices
                ):
     "ValueError where sensors or vertices are not in the frame of the array's centre."
@@ -187,7 +190,10 @@ def check_frame(geometry:Geometry,
                          f"{options[1]}={shift} leads from Prometheus' frame to IceCube's, or back")
 
 # %% ../../nbs/30_icecube/30_detector.ipynb #edet0020
-def same_places(a:Geometry, b:Geometry, within=.01)->bool: # [m]
+def same_places(a:Geometry, # sensors of one detector
+                b:Geometry, # sensors of another
+                within=.01, # largest distance along an axis [m]
+               )->bool:
     "Whether two geometries have the same sensors in the same order."
     return a is b or len(a) == len(b) and bool((np.abs(a.xyz - b.xyz) <= within).all())
 
@@ -208,7 +214,10 @@ def neighbours(self:Geometry,
     return np.take_along_axis(near, order, 1), np.take_along_axis(distance, order, 1)
 
 @patch
-def plot(self:Geometry, ax, size=12):
+def plot(self:Geometry,
+         ax,      # matplotlib Axes to draw in
+         size=12, # of the mark of a string [pt²]
+        ):
     "The array from above, strings with their numbers; larger and brighter where sensors are efficient."
     rows = [self.string == s for s in self.strings]
     x, y = (np.array([self.xyz[r,i].mean() for r in rows]) for i in (0, 1))

@@ -24,10 +24,11 @@ from .events import (Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of,
                                       parents_of, split_events)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0007
+# names that data sets usually have, by ours
 USUAL = dict(input='input', label='label', x='xpmt', y='ypmt', z='zpmt', info='info', t0='t0', told='told',
              pulse_offset='pulse_offset', pulse_sensor='pulse_dom', pulse_time='pulse_time',
              pulse_charge='pulse_charge', pulse_hlc='pulse_hlc')
-NEEDED = 'input', 'label', 'x', 'y', 'z'
+NEEDED = 'input', 'label', 'x', 'y', 'z' # data sets without which a file is none of this layout
 
 class GuideFile:
     "Events of one file in the guide's layout, read when they are asked for."
@@ -157,6 +158,7 @@ def of_file(path, make, *args): # a function, and what it takes
     except ValueError as e: raise e if isinstance(e, FileError) else FileError(path, str(e)) from None
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0012
+# note on a file that does not say what its angles mean
 UNDECLARED = 'zenith and azimuth are taken as those of the origin: the file does not say'
 
 @patch
@@ -330,14 +332,15 @@ def _beside(e):
     return out | {f'more/{k}': np.char.encode(v, 'utf-8') if v.dtype.kind == 'U' else v for k, v in more.items()}
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0028
-def told_of(e:Events)->dict:
+def told_of(e:Events, # events of one detector
+           )->dict:
     "What a file says about a set of events, for JSON."
     return dict(about=e.about, notes=e.notes, t0_how=e.t0_how, energy_of=e.energy_of, direction='origin',
                 name=e.geometry.name, more=list(e.more))
 
-def write_guide(e:Events,
-                path,           # HDF5 file to write
-                block:int=256,  # events in memory as dense arrays
+def write_guide(e:Events,      # events of one detector
+                path,          # HDF5 file to write
+                block:int=256, # events in memory as dense arrays
                ):
     "Write events in the guide's layout; `read_guide` reads them back exactly."
     import h5py
@@ -358,7 +361,10 @@ def write_guide(e:Events,
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0035
 class GuideItems(Dataset):
     "Rows of event files as the guide's tuples."
-    def __init__(self, files, rows, no_hit):
+    def __init__(self, files,
+                 rows,   # numbers of the events (n,)
+                 no_hit, # time where there is no hit [ns]
+                ):
         self.files, self.rows, self.no_hit = files, rows, no_hit
         self.places = torch.from_numpy(np.ascontiguousarray(files.geometry.xyz.T)).float()
     def __len__(self): return len(self.rows)
@@ -373,16 +379,18 @@ def whole_batch(batch):
     "What `GuideItems` gives is a batch already."
     return batch
 
-def make_dataloader(path,                   # HDF5 file in the guide's layout, or several
-                    batch_size:int=8,
-                    shuffle:bool=True,
-                    num_workers:int=0,
-                    split=None,             # 'train', 'val', 'test', or None for all
-                    train_ratio:float=.8, val_ratio:float=.1, test_ratio:float=.1,
-                    seed:int=0,             # of the split, and of the order
+def make_dataloader(path,                       # HDF5 file in the guide's layout, or several
+                    batch_size:int=8,           # events of a batch
+                    shuffle:bool=True,          # another order in each epoch
+                    num_workers:int=0,          # processes that read
+                    split=None,                 # 'train', 'val', 'test', or None for all
+                    train_ratio:float=.8,       # share of events for training [-]
+                    val_ratio:float=.1,         # share of events for validation [-]
+                    test_ratio:float=.1,        # share of events for the test [-]
+                    seed:int=0,                 # of the split, and of the order
                     replace_time_inf_with=None, # time where there is no hit [ns]; None: 0
-                    drop_last:bool=False,
-                    **how,                  # what `GuideFile` takes
+                    drop_last:bool=False,       # leave out a last batch that is not full
+                    **how,                      # what `GuideFile` takes
                    )->DataLoader:
     "Batches (signal (B,2,L), geometry (B,3,L), label (B,6), index (B))."
     files = EventFiles(path, **dict(pulses=False) | how)
@@ -409,7 +417,7 @@ def _arrow(path):
 SENSORS = 'sensors.csv'      # beside the tables: their geometry, as `Geometry.load` reads it
 TRUTH = 'energy', 'zenith', 'azimuth', 'position_x', 'position_y', 'position_z'    # GraphNeT's names of the label
 
-def write_graphnet(e:Events,
+def write_graphnet(e:Events,          # events of one detector
                    folder,            # to write; its parent has to exist
                    pulsemap='pulses', # name of the table of pulses
                   ):
@@ -464,11 +472,11 @@ def _shards(folder, name, needed):
         return {k: _column(table[k], pa) for k in table.column_names}
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0045
-def sensors_at(geometry:Geometry,
-               xyz,          # (H,3) [m]
-               keys=None,    # string, dom, pmt of each (H,3), for several sensors at one place
-               where='',     # the file, for messages
-              )->np.ndarray: # (H,) numbers in the geometry
+def sensors_at(geometry:Geometry, # sensors of the detector
+               xyz,               # places of hits (H,3) [m]
+               keys=None,         # string, dom, pmt of each (H,3), for several sensors at one place
+               where='',          # the file, for messages
+              )->np.ndarray:      # (H,) numbers in the geometry
     "Which sensor each place, or key, is."
     from scipy.spatial import cKDTree
     if not len(xyz): return np.zeros(0, np.int64)
@@ -541,14 +549,14 @@ def _labelled(where, table, direction, told, pad, shift_z, geometry):
     return label, notes
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0048
-def read_graphnet(folder,
-                  geometry:Geometry,
-                  pulsemap=None,    # name of the table of pulses; None: the only one beside the truth
-                  direction=None,   # 'origin' or 'travel'; None: as the folder says, else origin, with a note
-                  energy_of=None,   # 'primary' or 'deposited'
-                  pad=None,         # value that means unknown in the truth, as in `labels_of`
-                  shift_z:float=0., # added to z of sensors and vertices [m]
-                  use:str='all',    # pulses that make hits: 'all' or 'hlc'
+def read_graphnet(folder,            # of GraphNeT's tables
+                  geometry:Geometry, # sensors of the detector
+                  pulsemap=None,     # name of the table of pulses; None: the only one beside the truth
+                  direction=None,    # 'origin' or 'travel'; None: as the folder says, else origin, with a note
+                  energy_of=None,    # 'primary' or 'deposited'
+                  pad=None,          # value that means unknown in the truth, as in `labels_of`
+                  shift_z:float=0.,  # added to z of sensors and vertices [m]
+                  use:str='all',     # pulses that make hits: 'all' or 'hlc'
                  )->Events:
     "Events of tables that GraphNeT reads."
     folder = Path(folder)
@@ -615,11 +623,11 @@ def _types(fields):
     out = dict(pdg=pdg, interaction=how)
     return out | dict(kind=kind_of(pdg, how)) if np.isin(how, (1, 2, 3)).all() else out
 
-def read_prometheus(path,             # Parquet file
-                    geometry:Geometry,
-                    direction=None,   # 'origin' or 'travel': what the angles of the initial state say
-                    shift_z:float=0., # added to z of sensors and vertices [m]
-                    about=(),         # text to keep: dict(simulator='prometheus 1.2')
+def read_prometheus(path,              # Parquet file
+                    geometry:Geometry, # sensors of the detector
+                    direction=None,    # 'origin' or 'travel': what the angles of the initial state say
+                    shift_z:float=0.,  # added to z of sensors and vertices [m]
+                    about=(),          # text to keep: dict(simulator='prometheus 1.2')
                    )->Events:
     "Events of Prometheus: photons as pulses of charge 1, the initial neutrino as label."
     initial = tuple(f'initial_state_{k}' for k in ('energy', 'zenith', 'azimuth', 'x', 'y', 'z'))
@@ -671,7 +679,8 @@ def read_events(paths,          # a file or folder, or several
     return e
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl061s
-def read_sensors(path)->Geometry:
+def read_sensors(path, # file to read
+                )->Geometry:
     "Sensors of a table, or of a .geo file, in the frame of the array's centre."
     if not str(path).endswith('.geo'): return Geometry.load(path)
     return _shifted(lambda z: read_geo(path, z))

@@ -28,26 +28,28 @@ EARLY, LATE = -15., 1000.               # ends of what is in time, beyond the fr
 
 class Hits(NamedTuple):
     "Hits of sensors that could see, seen from the label; NaN where the label is unknown."
-    event: np.ndarray     # (H,)
-    sensor: np.ndarray    # (H,)
-    charge: np.ndarray    # (H,) [PE]
+    event: np.ndarray     # number of its event (H,)
+    sensor: np.ndarray    # number of its sensor (H,)
+    charge: np.ndarray    # in the sensor (H,) [PE]
     since: np.ndarray     # time after t0 (H,) [ns]
     residual: np.ndarray  # time beyond the front (H,) [ns]
     along: np.ndarray     # from the vertex, in the direction of travel (H,) [m]
     beside: np.ndarray    # from the axis (H,) [m]
     distance: np.ndarray  # from the source of light (H,) [m]: the vertex of a shower, the nearest place of a track
-    in_time: np.ndarray   # (H,)
+    in_time: np.ndarray   # whether it lies in the time of the front (H,)
 
 def kinds_told(events:Events)->np.ndarray: # (N,) or None
     "0 cascade, 1 track, where the events say so."
     return np.asarray(events.more['kind']) if 'kind' in events.more else None
 
-def kinds_or_0(events:Events)->np.ndarray: # (N,)
+def kinds_or_0(events:Events, # events of one detector
+              )->np.ndarray:  # (N,)
     "The same, 0 where they do not."
     kind = kinds_told(events)
     return np.zeros(len(events), np.int64) if kind is None else kind
 
-def hits_of(events:Events)->Hits: # without hits in unobserved sensors: `Events.seen`
+def hits_of(events:Events, # events of one detector
+           )->Hits:        # without hits in unobserved sensors: `Events.seen`
     "Hits as the label sees them."
     of, kind = events.event, kinds_told(events)
     delta = events.geometry.xyz[events.sensor] - events.vertex[of]
@@ -64,7 +66,8 @@ def hits_of(events:Events)->Hits: # without hits in unobserved sensors: `Events.
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0009
 NEAR, BESIDE = 250., 120.                # how far light is looked for [m]: around a vertex, beside a track
 
-def mean_light(events:Events)->tuple: # event, sensor, photons (K,), and whether from the shower (K,)
+def mean_light(events:Events, # events of one detector
+              )->tuple:       # event, sensor, photons (K,), and whether from the shower (K,)
     "Mean photons of pairs of an event and a sensor that could see, by formulas."
     g, kind, known = events.geometry, kinds_or_0(events), events.known()
     array, place, area = Array(g), np.nan_to_num(events.vertex), Sensors().area*g.relative_efficiency
@@ -128,7 +131,9 @@ def between(edges, unit): # names
     shown = lambda v: '' if abs(v) >= 1e9 else f'{v:g}'
     return [f'{shown(a)}..{shown(b)} {unit}' for a, b in zip(edges[:-1], edges[1:])]
 
-def counts(events, h)->dict: # Events, Hits; {(name, unit, sentence): (N,)}
+def counts(events, # events of one detector
+           h,      # hits of these events, as of `hits_of`
+          )->dict: # {(name, unit, sentence): (N,)}
     "How many hits, how much charge, how many strings."
     n, g = len(events), events.geometry
     hits, total = of_events(h.event, n), of_events(h.event, n, h.charge)
@@ -153,7 +158,9 @@ def counts(events, h)->dict: # Events, Hits; {(name, unit, sentence): (N,)}
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0013
 DEPTHS = 8                               # layers of equal height
 
-def places(events, h)->dict:
+def places(events, # events of one detector
+           h,      # hits of these events, as of `hits_of`
+          )->dict: # {(name, unit, sentence): (N,)}
     "Where the charge is: profile in depth, centre, widths, and the speed of a plane wave through the hits."
     n, xyz = len(events), events.geometry.xyz
     p, low, high = xyz[h.sensor], xyz[:,2].min(), xyz[:,2].max() + 1e-6
@@ -170,7 +177,10 @@ def places(events, h)->dict:
         out[f'width {k}', 'm', f'of the charge about its centre, {k}'] = spread[:,i]
     return out
 
-def waves(events, h, confirmed)->dict: # Events, Hits, hits with a hit neighbour (H,)
+def waves(events,    # events of one detector
+          h,         # hits of these events, as of `hits_of`
+          confirmed, # hits with a hit neighbour (H,)
+         )->dict:    # {(name, unit, sentence): (N,)}
     "Times without a label: spread, and slopes of time over place (a line fit)."
     n, p = len(events), events.geometry.xyz[h.sensor]
     w = confirmed*np.sqrt(h.charge)
@@ -187,7 +197,9 @@ def waves(events, h, confirmed)->dict: # Events, Hits, hits with a hit neighbour
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0015
 NEIGHBOURS, CHUNK = 6, 256               # of each sensor; events that are looked up at once
 
-def beside_hits(events, h)->np.ndarray: # number of the hit at each neighbour (H,k); -1: none
+def beside_hits(events,       # events of one detector
+                h,            # hits of these events, as of `hits_of`
+               )->np.ndarray: # number of the hit at each neighbour (H,k); -1: none
     "Hits at the neighbours of each hit, in the same event."
     g = events.geometry
     k = min(NEIGHBOURS, len(g) - 1)
@@ -200,7 +212,10 @@ def beside_hits(events, h)->np.ndarray: # number of the hit at each neighbour (H
         out[a:b] = at[row[:,None],near[h.sensor[a:b]]]
     return out
 
-def neighbour_differences(events, h, near)->dict: # Events, Hits, of `beside_hits`
+def neighbour_differences(events, # events of one detector
+                          h,      # hits of these events, as of `hits_of`
+                          near,   # of `beside_hits` (H,k)
+                         )->dict: # {(name, unit, sentence): (N,)}
     "Company, and differences of charge and time."
     n, there = len(events), near >= 0
     number = there.sum(1)
@@ -224,7 +239,9 @@ def neighbour_differences(events, h, near)->dict: # Events, Hits, of `beside_hit
             ('residual step', 'ns', 'median |difference of residuals|'): quantiles_of(event, n, residual, (.5,))[:,0]}
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0016
-def string_differences(events, h)->dict:
+def string_differences(events, # events of one detector
+                       h,      # hits of these events, as of `hits_of`
+                      )->dict: # {(name, unit, sentence): (N,)}
     "Steps of charge between neighbouring strings."
     n, g = len(events), events.geometry
     string = np.unique(g.string, return_inverse=True)[1]
@@ -243,7 +260,9 @@ def string_differences(events, h)->dict:
             (level*around).sum(1)/total}
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0017
-def times(events, h)->dict:
+def times(events, # events of one detector
+          h,      # hits of these events, as of `hits_of`
+         )->dict: # {(name, unit, sentence): (N,)}
     "Residuals to the front, and early hits."
     n = len(events)
     step = np.searchsorted(STEPS, np.nan_to_num(h.residual, nan=1e8), 'right') - 1
@@ -266,7 +285,9 @@ def times(events, h)->dict:
             ('early', 'n', 'hits more than 15 ns before the front'): of_events(h.event, n, h.residual < EARLY)}
     return out
 
-def distances(events, h)->dict:
+def distances(events, # events of one detector
+              h,      # hits of these events, as of `hits_of`
+             )->dict: # {(name, unit, sentence): (N,)}
     "Charge by distance from the light, and the centre of charge seen from the vertex."
     n, k = len(events), len(DISTANCES) - 1
     shell = np.searchsorted(DISTANCES, np.nan_to_num(h.distance, nan=1e8), 'right') - 1
@@ -285,7 +306,9 @@ def distances(events, h)->dict:
     return out
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0018
-def light_ratios(events, h)->dict:
+def light_ratios(events, # events of one detector
+                 h,      # hits of these events, as of `hits_of`
+                )->dict: # {(name, unit, sentence): (N,)}
     "Charge in time over the mean light, and how far sensors scatter about it."
     n, size = len(events), len(events.geometry)
     e, s, light, shower = mean_light(events)
@@ -315,7 +338,8 @@ def light_ratios(events, h)->dict:
     out['dark where bright', '-', 'expected light of sensors without a hit, minus its mean'] = surprise
     return out
 
-def told(events)->dict:
+def told(events, # events of one detector
+        )->dict: # {(name, unit, sentence): (N,)}
     "The label."
     x = [np.log10(events.energy), *(-events.travel.T), *events.vertex.T]
     out = {('energy', 'log10 GeV', 'label'): x[0]}
@@ -324,6 +348,7 @@ def told(events)->dict:
     return out | {('kind', '-', 'label: 0 cascade, 1 track; 0 where it is not told'): kinds_or_0(events).astype(float)}
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0019
+# groups of the features
 GROUPS = 'label', 'counts', 'places', 'waves', 'neighbours', 'strings', 'times', 'distances', 'light'
 FREE = 'counts', 'places', 'waves'       # groups that know nothing of the label
 
@@ -331,16 +356,24 @@ FREE = 'counts', 'places', 'waves'       # groups that know nothing of the label
 class Features:
     "Features of events, a column each."
     x: np.ndarray      # (N,F) float64; NaN where there is nothing to measure
-    names: list        # (F,)
-    units: list        # (F,)
+    names: list        # what the features are called (F,)
+    units: list        # of the features (F,)
     what: list         # a sentence each (F,)
     group: np.ndarray  # (F,), one of GROUPS
     def __len__(self): return self.x.shape[1]
     def __repr__(self): return f"Features: {self.x.shape[0]} events, {len(self)} features"
-    def only(self, *groups)->np.ndarray: return self.x[:,np.isin(self.group, groups)] # (N,k)
-    def column(self, name)->np.ndarray: return self.x[:,self.names.index(name)]       # (N,)
+    def only(self,
+             *groups,      # names of groups
+            )->np.ndarray: # (N,k)
+        "Columns of some groups of features."
+        return self.x[:,np.isin(self.group, groups)]
+    def column(self,
+               name,         # of the feature
+              )->np.ndarray: # (N,)
+        "One feature of all events."
+        return self.x[:,self.names.index(name)]
 
-def features(events:Events,
+def features(events:Events,  # events of one detector
              chunk:int=1000, # events that are worked on at once
             )->Features:
     "The published list, of hits that could be seen."
@@ -362,8 +395,8 @@ def _features(events)->Features: # `Events.seen`
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0026
 def auc(score,       # (N,), higher for class 1
-        label,       # 0 or 1 (N,)
-        weight=None, # (N,)
+        label,       # class, 0 or 1 (N,)
+        weight=None, # of each event (N,); None: 1
        )->tuple:     # area and its error over events [-]
     "Area under the curve; NaN where a class is missing."
     score, label = np.asarray(score, dtype=np.float64), np.asarray(label) > 0
@@ -381,10 +414,12 @@ def auc(score,       # (N,), higher for class 1
     return float(area), float(np.sqrt(square))
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0029
+# options of the boosted trees that judge
 TREES = dict(max_iter=100, learning_rate=.06, max_leaf_nodes=8, min_samples_leaf=20, l2_regularization=1.,
              max_features=.3, early_stopping=False)
 
-def groups_of(sets)->np.ndarray: # Events; (N of all,)
+def groups_of(sets,         # Events, each a set
+             )->np.ndarray: # number of the group of each event (N,) of all sets, end to end
     "Events that have to stay together: of one parent, or with one label."
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -400,13 +435,21 @@ def groups_of(sets)->np.ndarray: # Events; (N of all,)
     links = coo_matrix((np.ones(2*n), (np.tile(rows, 2), ends.ravel())), shape=(2*n, 2*n))
     return np.unique(connected_components(links, directed=False)[1][:n], return_inverse=True)[1]
 
-def folds_of(groups, folds, seed)->np.ndarray: # (N,)
+def folds_of(groups,       # number of the group of each event (N,)
+             folds,        # how many
+             seed,         # integer: draws are a function of it
+            )->np.ndarray: # (N,)
     "Fold of each event; groups are not torn."
     count = groups.max() + 1
     if count < 2*folds: raise ValueError(f"{count} groups of events: expected at least {2*folds} for {folds} folds")
     return (np.random.default_rng(seed).permutation(count) % folds)[groups]
 
-def tree_scores(x, y, fold, seed=0, weight=None)->np.ndarray: # (N,F), (N,) 0 or 1, (N,), (N,); (N,)
+def tree_scores(x,            # features (N,F)
+                y,            # class of each event (N,), 0 or 1
+                fold,         # of each event (N,)
+                seed=0,       # integer: draws are a function of it
+                weight=None,  # of each event (N,); None: 1
+               )->np.ndarray: # (N,)
     "Score of each event by trees that have not seen it."
     from sklearn.ensemble import HistGradientBoostingClassifier
     out = np.empty(len(x))
@@ -417,7 +460,11 @@ def tree_scores(x, y, fold, seed=0, weight=None)->np.ndarray: # (N,F), (N,) 0 or
     return out
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0030
-def distance_of(a, b, wa=None, wb=None)->tuple: # (n,), (m,), their weights; largest distance, its p
+def distance_of(a,       # values of one set (n,)
+                b,       # values of the other (m,)
+                wa=None, # weights of one set (n,); None: 1
+                wb=None, # weights of the other (m,); None: 1
+               )->tuple: # largest distance of the distributions, its p
     "Kolmogorov & Smirnov's test with weights, by the effective numbers of events."
     from scipy.special import kolmogorov
     value = np.concatenate([a, b])
@@ -429,7 +476,11 @@ def distance_of(a, b, wa=None, wb=None)->tuple: # (n,), (m,), their weights; lar
     n, m = (w.sum()**2/(w*w).sum() for w in sides)
     return float(largest), float(kolmogorov(largest*np.sqrt(n*m/(n + m))))
 
-def labels_differ(real:Events, generated:Events, weights=(None, None), level:float=1e-3)->dict:
+def labels_differ(real:Events,          # events of a simulator or a telescope
+                  generated:Events,     # events that a network drew
+                  weights=(None, None), # of the real and of the generated events, (N,) and (M,); None: 1
+                  level:float=1e-3,     # p below which they differ [-]
+                 )->dict:
     "Components of the label whose distributions differ, with their p; empty where none does."
     columns = lambda e: dict(energy=np.log(e.energy), zenith=np.cos(e.label[:,1]), azimuth=e.label[:,2],
                              **dict(zip('xyz', e.vertex.T)))
@@ -456,8 +507,8 @@ class Judged:
     score: np.ndarray     # of each event by trees of its fold, higher for generated (N,)
     generated: np.ndarray # 0 real, 1 generated (N,)
     kind: np.ndarray      # 0 cascade, 1 track (N,); 0 where it is unknown
-    energy: np.ndarray    # (N,) [GeV]
-    weight: np.ndarray = None                  # (N,)
+    energy: np.ndarray    # of each event (N,) [GeV]
+    weight: np.ndarray = None                  # of each event (N,); None: 1
     differ: dict = field(default_factory=dict) # components of the label that differ, with their p
     alone: list = field(default_factory=list)  # name, area of single features, the strongest first
     def __repr__(self):
@@ -475,24 +526,31 @@ class Judged:
         return rows
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0033
-def joint_weight(sets, weights): # Events, their weights or None
+def joint_weight(sets,    # Events, two sets
+                 weights, # of each set, (N,) and (M,), or None
+                ):        # (N+M,)
     "Weights of both sets end to end, each with a mean of 1; None where none are given."
     if all(w is None for w in weights): return None
     sides = [np.ones(len(e)) if w is None else np.asarray(w, dtype=np.float64) for e, w in zip(sets, weights)]
     return np.concatenate([w/w.mean() for w in sides])
 
-def alone(names, x, y, weight=None)->list: # of features (F,), (N,F), (N,), (N,)
+def alone(names,       # of features (F,)
+          x,           # features (N,F)
+          y,           # class of each event (N,), 0 or 1
+          weight=None, # of each event (N,); None: 1
+         )->list:
     "Name and area of each feature by itself, the strongest first."
     rows = [(n, auc(np.nan_to_num(v, nan=-1e9), y, weight)[0]) for n, v in zip(names, x.T)]
     return sorted(rows, key=lambda row: -abs(row[1] - .5))
 
 def judge(real:Events, generated:Events,
-          folds:int=5, seed:int=0,
-          groups=GROUPS,         # of features that the judge sees
-          weights=(None, None),  # of the real and of the generated events
-          shuffle:bool=False,    # mix the two classes first: what chance gives
-          known=None,            # Features of both, if they are there
-          scorer=None,           # instead of trees: function of Events of both, classes, folds, seed, weights
+          folds:int=5,          # in which trees are trained and asked
+          seed:int=0,           # integer: draws are a function of it
+          groups=GROUPS,        # of features that the judge sees
+          weights=(None, None), # of the real and of the generated events
+          shuffle:bool=False,   # mix the two classes first: what chance gives
+          known=None,           # Features of both, if they are there
+          scorer=None,          # instead of trees: function of Events of both, classes, folds, seed, weights
          )->Judged:
     "Boosted trees between real and generated events."
     if not same_places(real.geometry, generated.geometry):
@@ -513,12 +571,18 @@ def judge(real:Events, generated:Events,
                   labels_differ(real, generated, weights), alone(names, x, y, weight))
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0035
-def with_hits(events, sensor, charge, time)->Events:
+def with_hits(events, # whose hits change, H in all
+              sensor, # number of the sensor of each hit (H,)
+              charge, # of each hit (H,) [PE]
+              time,   # of each hit (H,) [ns]
+             )->Events:
     "The same events with other values of their hits; put in order again."
     order = np.argsort(events.event*len(events.geometry) + sensor, kind='stable')
     return replace(events, sensor=sensor[order], charge=charge[order], time=time[order], pulses=None)
 
-def shuffled_labels(events:Events, seed=0)->Events:
+def shuffled_labels(events:Events, # events of one detector
+                    seed=0,        # integer: draws are a function of it
+                   )->Events:
     "Each event with the label of another of its kind."
     kind, rng = kinds_told(events), np.random.default_rng(seed)
     at = np.arange(len(events))
@@ -528,7 +592,9 @@ def shuffled_labels(events:Events, seed=0)->Events:
     more = {k: v for k, v in events.more.items() if k in ('kind', 'weight', 'file', 'run', 'event')}
     return replace(events, label=events.label[at], more=more)
 
-def noise_alone(events:Events, seed=0)->Events:
+def noise_alone(events:Events, # events of one detector
+                seed=0,        # integer: draws are a function of it
+               )->Events:
     "As many hits as there were, anywhere at any time, with charges of hits that have no company."
     e, rng = events.seen(), np.random.default_rng(seed)
     n, hits = len(e.geometry), e.hits
@@ -541,7 +607,10 @@ def noise_alone(events:Events, seed=0)->Events:
     return with_hits(e, sensor, rng.choice(pool, len(e.event)), time)
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0037
-def scrambled_charges(events:Events, seed=0, edges=(0, 20, 40, 60, 80, 110, 140, 170, 220, 300, 1e9))->Events:
+def scrambled_charges(events:Events,                                           # events of one detector
+                      seed=0,                                                  # integer: draws are a function of it
+                      edges=(0, 20, 40, 60, 80, 110, 140, 170, 220, 300, 1e9), # of the classes of distance [m]
+                     )->Events:
     "Charges and residuals exchanged among hits of like kind, energy (a quarter of a decade) and distance."
     e, rng = events.seen(), np.random.default_rng(seed)
     h, kind = hits_of(e), kinds_told(e)
@@ -554,7 +623,10 @@ def scrambled_charges(events:Events, seed=0, edges=(0, 20, 40, 60, 80, 110, 140,
     charge[a], residual[a] = e.charge[b], h.residual[b]
     return replace(e, charge=charge, time=e.time - np.nan_to_num(h.residual - residual), pulses=None)
 
-def shuffled_sensors(events:Events, seed=0, block:int=12)->Events:
+def shuffled_sensors(events:Events, # events of one detector
+                     seed=0,        # integer: draws are a function of it
+                     block:int=12,  # sensors of a block
+                    )->Events:
     "Each hit at another sensor as far from the light, with its residual: blocks of sensors by the time of the front."
     e, rng = events.seen(), np.random.default_rng(seed)
     kind, n = kinds_told(e), len(e.geometry)
@@ -569,11 +641,14 @@ def shuffled_sensors(events:Events, seed=0, block:int=12)->Events:
     return with_hits(e, sensor, e.charge, time)
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0043
+# features whose distances are reported
 PHYSICS = ('hits', 'charge', 'charge, median', 'charge, largest', 'single photons', 'strings', 'lone strings',
            'first string', 'width x', 'width z', 'company', 'alone', 'charge step', 'time step, 50 %',
            'residual, 25 %', 'residual, 50 %', 'residual, 75 %', 'ahead', 'beside', 'light ratio, all')
 
-def standardised(real:np.ndarray, *others)->list: # (N,F), (M,F) ...; without columns that are constant
+def standardised(real:np.ndarray, # features (N,F) of the real events
+                 *others,         # features (M,F) of other events
+                )->list:          # the same features, without columns that are constant: (N,k), (M,k) each
     "Features in units of the real events: centred, NaN at the centre, at most five deviations."
     centre, width = np.nanmean(real, 0), np.nanstd(real, 0)
     use = np.isfinite(width) & (width > 1e-9)
@@ -585,7 +660,9 @@ def root(c): # symmetric (d,d)
     return (vector*np.sqrt(value.clip(0)))@vector.T
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0044
-def frechet(a, b)->float: # (N,d), (M,d)
+def frechet(a,       # features of one set (N,d)
+            b,       # features of the other (M,d)
+           )->float: # [squared unit of the features]
     "Squared distance of the Gaussians of two sets."
     a, b = (np.asarray(v, dtype=np.float64) for v in (a, b))
     ca, cb, shift = np.cov(a, rowvar=False), np.cov(b, rowvar=False), a.mean(0) - b.mean(0)
@@ -596,10 +673,10 @@ def frechet_floor(d, n, m=None): # dimensions, events of both sets
     "Mean of `frechet` for two samples of one unit Gaussian."
     return d*(d + 5)/4*(1/n + 1/(m or n))
 
-def kernel_distance(a, b,             # (N,d), (M,d), standardised
-                    permutations=200,
+def kernel_distance(a, b,              # (N,d), (M,d), standardised
+                    permutations=200,  # of the two sets, for the scatter
                     seed=0, most=1000, # events of each set that are used
-                   )->tuple:          # squared distance, scatter of permutations, p
+                   )->tuple:           # squared distance, scatter of permutations, p
     "Maximum mean discrepancy, without bias."
     rng = np.random.default_rng(seed)
     a, b = (v[rng.permutation(len(v))[:most]] for v in (a, b))
@@ -618,8 +695,8 @@ def kernel_distance(a, b,             # (N,d), (M,d), standardised
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0048
 def copied_share(generated, train, held, # (N,F), (M,F), (M,F): features of hits alone
-                 chunk:int=500,
-                )->tuple:  # share nearer to the training events, its error without copies
+                 chunk:int=500,          # events compared at once
+                )->tuple:                # share nearer to the training events, its error without copies
     "Generated events nearer to training than to as many held-out events."
     m = min(len(train), len(held))
     if m < 2: raise ValueError(f"{len(train)} training and {len(held)} held-out events: expected 2 or more of each")
@@ -634,11 +711,13 @@ def copied_share(generated, train, held, # (N,F), (M,F), (M,F): features of hits
     return float(np.concatenate(nearer).mean()), .5/len(x)**.5
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0052
-TARGETS = 'log10 energy', 'from x', 'from y', 'from z', 'x', 'y', 'z'
+TARGETS = 'log10 energy', 'from x', 'from y', 'from z', 'x', 'y', 'z' # what `targets` gives, column by column
+# options of the trees that read energy, direction and vertex
 READER = dict(max_iter=100, learning_rate=.08, max_leaf_nodes=12, min_samples_leaf=20, max_features=.4,
               early_stopping=False)
 
-def targets(events)->np.ndarray: # (N,7)
+def targets(events,       # events of one detector
+           )->np.ndarray: # (N,7)
     "What is read from hits: log10 energy [GeV], unit vector to the origin, vertex [m]."
     return np.concatenate([np.log10(events.energy)[:,None], -events.travel, events.vertex], 1)
 
@@ -650,19 +729,29 @@ class Reader:
         ok = np.isfinite(y).all(1)
         self.trees = [HistGradientBoostingRegressor(random_state=seed, **READER).fit(x[ok], v[ok]) for v in y.T]
 
-    def errors(self, events:Events, known=None)->np.ndarray: # (N,7)
+    def errors(self,
+               events:Events, # events of one detector
+               known=None,    # Features of the events, if they are there
+              )->np.ndarray:  # (N,7)
         "Read minus true."
         x = (known or features(events)).only(*FREE)
         return np.stack([t.predict(x) for t in self.trees], 1) - targets(events)
 
 # %% ../../nbs/30_icecube/36_event_judge.ipynb #jdge0053
-def two_errors(a, b)->tuple: # errors on true and on generated events (n,), (m,); bias, its error, ratio, its error
+def two_errors(a,       # errors on true events (n,)
+               b,       # errors on generated events (m,)
+              )->tuple: # bias, its error, ratio, its error [-]
     "Bias in units of the true scatter, and ratio of scatters, with errors."
     sa, sb = a.std(ddof=1), b.std(ddof=1)
     spread = [np.sqrt((((v - v.mean())**4).mean()/v.var()**2 - 1).clip(1e-9)/(4*len(v))) for v in (a, b)]
     return ((b.mean() - a.mean())/sa, np.sqrt(1/len(a) + (sb/sa)**2/len(b)), sb/sa, sb/sa*np.hypot(*spread))
 
-def conditioning(reader:Reader, real:Events, generated:Events, known=(None, None), least:int=30)->list:
+def conditioning(reader:Reader,      # trees that read the label from hits
+                 real:Events,        # events of a simulator or a telescope
+                 generated:Events,
+                 known=(None, None), # Features of both, if they are there
+                 least:int=30,       # fewest events of a class that is shown
+                )->list:
     # rows: target, kind, decade [log10 GeV] (None: all), events, bias, error, ratio, error
     "How well energy, direction and vertex are read, generated beside true, by kind and decade."
     errors = [reader.errors(e, k) for e, k in zip((real, generated), known)]

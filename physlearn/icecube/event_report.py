@@ -21,7 +21,8 @@ from .event_simulate import KINDS
 from .events import Events
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0007
-def quantities(events:Events)->dict: # {(name, unit): (N,)}
+def quantities(events:Events, # events of one detector
+              )->dict:        # {(name, unit): (N,)}
     "Values of each event, of hits that could be seen."
     e = events.seen()
     n, h = len(e), hits_of(e)
@@ -58,7 +59,9 @@ def with_error(v,            # values of events (N,)
     return float(middle), float((high - low)/2)
 
 def verdict(a, b, error, n, # real, generated, error of the difference, events of the smaller side
-            tolerance=.1, least=30):
+            tolerance=.1,   # share of the real number by which they may differ [-]
+            least=30,       # fewest events of a verdict
+           ):
     "Whether two numbers agree."
     if n < least: return 'too few'
     return 'agrees' if abs(b - a) <= max(tolerance*abs(a), 3*error) else 'OFF'
@@ -66,9 +69,12 @@ def verdict(a, b, error, n, # real, generated, error of the difference, events o
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0011
 ZENITHS = {'up-going': (-1.1, -1/3), 'level': (-1/3, 1/3), 'down-going': (1/3, 1.1)}   # cosine of the origin's zenith
 
-def decade_name(d): return f'{10.**(d - 3):g}-{10.**(d - 2):g} TeV'   # log10 of its lower end [GeV]
+def decade_name(d): # log10 of its lower end [GeV]
+    "Name of a decade of energy, of `d`: log10 of its lower end [GeV]."
+    return f'{10.**(d - 3):g}-{10.**(d - 2):g} TeV'
 
-def classes(events)->dict: # {(kind, energy, zenith): rows (N,)}
+def classes(events, # events of one detector
+           )->dict: # {(kind, energy, zenith): rows (N,)}
     "Events by kind, by kind and decade, and by kind and zenith; kind '' where it is not told."
     decade, cos, kind = np.floor(np.log10(events.energy)), np.cos(events.label[:,1]), kinds_or_0(events)
     named = kinds_told(events) is not None
@@ -85,7 +91,10 @@ def chosen(value, rows, weight): # (N,), (N,), (N,) or None
     rows = rows & np.isfinite(value)
     return value[rows], None if weight is None else np.asarray(weight)[rows]
 
-def compare(real:Events, generated:Events, weights=(None, None))->list:
+def compare(real:Events,          # events of a simulator or a telescope
+            generated:Events,     # events that a network drew
+            weights=(None, None), # of the real and of the generated events, (N,) and (M,); None: 1
+           )->list:
     # rows: quantity, unit, kind, energy, zenith, statistic, real, generated, error of the difference, verdict
     "Means, medians and 90 % quantiles of every quantity, by kind, energy and zenith."
     values, parts = [quantities(e) for e in (real, generated)], [classes(e) for e in (real, generated)]
@@ -120,7 +129,10 @@ def worst_rows(rows)->list: # of `compare`; one for each quantity and kind
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0019
 SHELLS = np.array([0, 10, 20, 30, 45, 60, 80, 100, 125, 150, 180, 220, 270, 330])      # about the light [m]
 
-def charge_by_distance(events:Events, kind:int, chunk:int=128)->tuple: # charge, error (k,) [PE]
+def charge_by_distance(events:Events, # events of one detector
+                       kind:int,      # 0 cascade, 1 track
+                       chunk:int=128, # events worked on at once
+                      )->tuple:       # charge, error (k,) [PE]
     "Mean charge in time of a sensor that could see, by its distance from the vertex (0) or the track (1)."
     e = events.seen()[kinds_or_0(events) == kind]
     k, n, h = len(SHELLS) - 1, len(e), hits_of(e)
@@ -143,7 +155,10 @@ def charge_by_distance(events:Events, kind:int, chunk:int=128)->tuple: # charge,
         return mean, np.sqrt(((charge - mean*sensors)**2).sum(0))/total
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0020
-def residual_density(events:Events, kind:int, edges)->tuple: # hits per event and ns, error
+def residual_density(events:Events, # events of one detector
+                     kind:int,      # 0 cascade, 1 track
+                     edges,         # of the bins [ns], (k+1,)
+                    )->tuple:       # hits per event and ns, error, (k,) each
     "Hits by residual."
     e = events.seen()[kinds_or_0(events) == kind]
     h, k, n = hits_of(e), len(edges) - 1, len(e)
@@ -152,7 +167,8 @@ def residual_density(events:Events, kind:int, edges)->tuple: # hits per event an
     per = np.bincount(h.event[use]*k + step[use], minlength=n*k).reshape(n, k)
     return per.mean(0)/np.diff(edges), per.std(0)/np.sqrt(max(n, 1))/np.diff(edges)
 
-def string_profile(events:Events)->tuple: # numbers of the strings, hits per event, error (s,)
+def string_profile(events:Events, # events of one detector
+                  )->tuple:       # numbers of the strings, hits per event, error (s,)
     "Mean hits of each string."
     e = events.seen()
     strings, at = np.unique(e.geometry.string, return_inverse=True)
@@ -160,7 +176,10 @@ def string_profile(events:Events)->tuple: # numbers of the strings, hits per eve
     per = np.bincount(e.event*m + at[e.sensor], minlength=n*m).reshape(n, m)
     return strings, per.mean(0), per.std(0)/np.sqrt(max(n, 1))
 
-def hits_by_energy(events:Events, kind:int, edges)->tuple: # medians, 10 % and 90 % (k,), errors of medians
+def hits_by_energy(events:Events, # events of one detector
+                   kind:int,      # 0 cascade, 1 track
+                   edges,         # of the bins [GeV], (k+1,)
+                  )->tuple:       # medians, 10 % and 90 % (k,), errors of medians
     "Hit sensors by energy: quantiles of each bin."
     e = events.seen()
     use = kinds_or_0(e) == kind
@@ -173,9 +192,11 @@ def hits_by_energy(events:Events, kind:int, edges)->tuple: # medians, 10 % and 9
     return tuple(out)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0021
-EDGES = np.array([-100., -60, -30, -15, -8, -4, 0, 4, 8, 15, 30, 50, 80, 130, 200, 300, 450, 700, 1000]) # [ns]
+# ends of the bins of residuals [ns]
+EDGES = np.array([-100., -60, -30, -15, -8, -4, 0, 4, 8, 15, 30, 50, 80, 130, 200, 300, 450, 700, 1000])
 
-def draw_curves(fig, real:Events, generated:Events):
+def draw_curves(fig, # matplotlib Figure
+                real:Events, generated:Events):
     "Hits by energy, charge by distance, residuals, hits by string: real as points, generated as lines."
     from matplotlib.ticker import NullFormatter
     axs, kinds = fig.subplots(2, 2), np.unique(kinds_or_0(real))
@@ -204,10 +225,10 @@ def draw_curves(fig, real:Events, generated:Events):
     axs[0,0].legend(fontsize=7, title='points real, lines generated', title_fontsize=7)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0025
-def draw_event(ax,            # of projection '3d'
-               events:Events,
-               i:int,         # number of the event
-               most:float=12.,# size of the brightest hit
+def draw_event(ax,             # of projection '3d'
+               events:Events,  # events of one detector
+               i:int,          # number of the event
+               most:float=12., # size of the mark of the brightest hit [pt²]
               ):
     "One event: strings, hits (area by charge, colour by time), vertex and direction where they are known."
     e, g = events[i].seen(), events.geometry
@@ -231,7 +252,9 @@ def draw_event(ax,            # of projection '3d'
     ax.set_box_aspect(np.ptp(g.xyz, axis=0) + 1.)
     return hits
 
-def event_title(events, i):
+def event_title(events, # events of one detector
+                i,      # number of the event
+               ):
     "Kind, energy, hits and charge of an event."
     e = events[i].seen()
     kind = f'{KINDS[int(kinds_told(e)[0])]}, ' if kinds_told(e) is not None else ''
@@ -262,9 +285,15 @@ def interactive(events:Events, i:int): # number of the event; a plotly figure
     return go.Figure(parts, layout=dict(title=event_title(events, i), scene=axes))
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0033
-NOTHING = 'nothing measured'
+NOTHING = 'nothing measured' # what a table says where there is no number
 
-def judge_table(real, generated, weights, known, seed, rivals=())->tuple: # of a Judgement, Judged
+def judge_table(real,      # events of a simulator or a telescope
+                generated, # events that a network drew
+                weights,   # of the real and of the generated events, (N,) and (M,); None: 1
+                known,     # Features of both
+                seed,      # integer: draws are a function of it
+                rivals=(), # further generated events by name
+               )->tuple:   # table of a Judgement, Judged
     "The judge beside its baselines."
     a, b = known
     half = np.random.default_rng(seed).permutation(len(real)) < len(real)//2
@@ -295,7 +324,11 @@ def judge_table(real, generated, weights, known, seed, rivals=())->tuple: # of a
     return dict(caption=caption, note=note, head=['events', 'AUC', 'error', 'result'], rows=rows), main
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0035
-def distance_table(real, generated, known, seed)->tuple: # of a Judgement, numbers
+def distance_table(real,
+                   generated, # events that a network drew
+                   known,     # Features of both
+                   seed,      # integer: draws are a function of it
+                  )->tuple:   # table of a Judgement, numbers
     "Distances of physics features, with real against real."
     table = [np.stack([f.column(k) for k in PHYSICS], 1) for f in known]
     half = np.random.default_rng(seed).permutation(len(real)) < len(real)//2
@@ -310,7 +343,10 @@ def distance_table(real, generated, known, seed)->tuple: # of a Judgement, numbe
     return dict(caption=f'Distances of {a.shape[1]} physics features', head=head, rows=rows), numbers['generated']
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0036
-def early_table(real, generated, weights)->dict: # of a Judgement
+def early_table(real,      # events of a simulator or a telescope
+                generated, # events that a network drew
+                weights,   # of the real and of the generated events, (N,) and (M,); None: 1
+               )->dict:    # table of a Judgement
     "Hits before the front, by kind and energy: within 3 errors, or off."
     values = [quantities(e)['early hits', 'n'] for e in (real, generated)]
     parts, rows = [classes(e) for e in (real, generated)], []
@@ -325,7 +361,10 @@ def early_table(real, generated, weights)->dict: # of a Judgement
     caption = 'Hits more than 15 ns before the front, an event'
     return dict(caption=caption, head=['events', 'real', 'generated', 'error', 'result'], rows=rows)
 
-def string_table(real, generated, most=8)->tuple: # of a Judgement with the strings farthest off; off, all
+def string_table(real,      # events of a simulator or a telescope
+                 generated, # events that a network drew
+                 most=8,    # strings that the table shows
+                )->tuple:   # table of a Judgement with the strings farthest off; how many are off, of how many
     "Hits of each string."
     (strings, a, ea), (_, b, eb) = string_profile(real), string_profile(generated)
     error, n = np.hypot(ea, eb), min(len(real), len(generated))
@@ -337,12 +376,18 @@ def string_table(real, generated, most=8)->tuple: # of a Judgement with the stri
         sum(r[-1] == 'OFF' for r in rows), len(rows))
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0037
-def without_labels_of(events, *others)->Events:
+def without_labels_of(events,  # events of one detector
+                      *others, # other events
+                     )->Events:
     "Events with labels that none of the others have: the same label would be known by heart."
     taken = {row.tobytes() for e in others for row in e.label}
     return events[np.array([row.tobytes() not in taken for row in events.label], dtype=bool)]
 
-def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
+def reading_table(real, generated,
+                  train,  # the generator's training events; None: not at hand
+                  known,  # Features of both
+                  seed,   # integer: draws are a function of it
+                 )->dict: # table of a Judgement
     "Errors of energy, direction and vertex, generated beside real."
     if train is None:
         half = np.random.default_rng(seed + 1).permutation(len(real)) < len(real)//2
@@ -366,7 +411,13 @@ def reading_table(real, generated, train, known, seed)->dict: # of a Judgement
     return dict(caption=caption, head=head, rows=rows)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0038
-def summary_table(first, lines, strings, early, reading, copies=None)->dict: # tables; rows of `compare`; off, all
+def summary_table(first,       # table of the judge
+                  lines,       # rows of `compare`
+                  strings,     # how many are off, of how many
+                  early,       # table of early hits
+                  reading,     # table of errors read from hits
+                  copies=None, # table of copies; None: not made
+                 )->dict:      # table of a Judgement
     "What each part of the report comes to."
     _, area, error, said = first['rows'][0]
     off, n = sum(r[-1] == 'OFF' for r in lines), sum(r[-1] != 'too few' for r in lines)
@@ -393,12 +444,12 @@ def finite_table(table)->dict: # of a Judgement
     gap = lambda v: isinstance(v, float) and not np.isfinite(v)
     return table | dict(rows=[['' if gap(v) else v for v in row] for row in table['rows']])
 
-def report(real:Events,       # not used in training
+def report(real:Events,          # not used in training
            generated:Events,
-           train:Events=None, # the generator's training events, for copies and for reading energies
+           train:Events=None,    # the generator's training events, for copies and for reading energies
            weights=(None, None), # of the real and of the generated events
-           seed:int=0,
-           rivals=(),         # further generated events by name, for the judge
+           seed:int=0,           # integer: draws are a function of it
+           rivals=(),            # further generated events by name, for the judge
           )->Judgement:
     "All tables and pictures of a set of generated events."
     known = features(real), features(generated)
@@ -429,7 +480,10 @@ def report(real:Events,       # not used in training
     return Judgement(list(map(finite_table, tables)), pictures(real, generated, first['rows']), numbers, note)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep040c
-def copies_table(real, generated, train, known)->dict: # of a Judgement
+def copies_table(real, generated,
+                 train,  # the generator's training events; None: not at hand
+                 known,  # Features of both
+                )->dict: # table of a Judgement
     "Whether generated events lie nearer to training events than to real ones; one with the same label is no witness."
     names = lambda e: np.array([row.tobytes() for row in e.label])
     theirs = names(generated)
@@ -444,7 +498,10 @@ def copies_table(real, generated, train, known)->dict: # of a Judgement
     return dict(caption=caption, head=['events', 'share', 'error', 'result'], rows=rows)
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0041
-def pictures(real, generated, judged)->dict: # rows of the judge's table; Pictures by name
+def pictures(real,      # events of a simulator or a telescope
+             generated, # events that a network drew
+             judged,    # rows of the judge's table
+            )->dict:    # Pictures by name
     "Curves, areas, and an event of each."
     def areas(fig):
         ax = fig.subplots()
@@ -466,7 +523,9 @@ def pictures(real, generated, judged)->dict: # rows of the judge's table; Pictur
                 events=Picture(pair, 'A real event, and the generated one with the nearest energy', (9, 4)))
 
 # %% ../../nbs/30_icecube/36b_event_report.ipynb #jrep0042
-def report_page(title:str, judgement:Judgement)->str: # self-contained HTML
+def report_page(title:str,           # of the page
+                judgement:Judgement, # tables and pictures of a report
+               )->str:               # self-contained HTML
     "A report as a page of its own, for events that no run has made."
     shown = ''.join(img(png(p.draw, p.size), p.caption) for p in judgement.figures.values())
     tables = ''.join(map(html_table, judgement.tables))

@@ -43,7 +43,9 @@ def hadronic_light(energy, z): # (...) [GeV], normal draws (...); (...) [-]
     mean = 1 - (energy/.399)**-.130*(1 - .467)
     return (mean*(1 + .379*np.log10(energy)**-1.160*z)).clip(.05, 1)
 
-def shower_depth(energy, hadronic=False): # (...) [GeV]; (...) [m]
+def shower_depth(energy,         # of the shower (...) [GeV]
+                 hadronic=False, # a shower of hadrons; no: of electrons
+                ):               # (...) [m]
     "Mean of the profile along the axis."
     log = np.log(np.maximum(energy, 1.))
     return RADIATION*((1.58 + .419*log)/.338 if hadronic else (2.02 + .632*log)/.632)
@@ -63,12 +65,16 @@ def glide(energy, x): # (...) [GeV], [m]; (...) [GeV], negative beyond the end
     level = LOSS_A/(LOSS_B*SOFT)
     return (energy + level)*np.exp(-LOSS_B*SOFT*x) - level
 
-def muon_range(energy): # (...) [GeV]; (...) [m]
+def muon_range(energy, # of the muon (...) [GeV]
+              ):       # (...) [m]
     "Path without large losses at the end of which the energy is 0."
     return np.log1p(energy*LOSS_B*SOFT/LOSS_A)/(LOSS_B*SOFT)
 
-def muon_path(energy, room, at, share):
-    # energy, longest path (T,) [GeV], [m]; places, shares of losses (T,J), rising, infinite where none
+def muon_path(energy, # of each track (T,) [GeV]
+              room,   # longest path (T,) [m]
+              at,     # places of the losses along the path (T,J) [m], rising, infinite where none
+              share,  # of the energy that is lost at each (T,J) [-]
+             ):
     "Path (T,) [m]; losses (T,J) [GeV]; energy after each knot (T,J+1) [GeV]; energy at the end (T,) [GeV]."
     last, e, length = np.zeros(len(energy)), energy.copy(), np.zeros(len(energy))
     lost, after, alive = np.zeros(at.shape), np.zeros((len(energy), at.shape[1] + 1)), energy > 0
@@ -95,7 +101,10 @@ def label_space(geometry:Geometry, energy=(1e2, 1e7), # ends of the range [GeV]
                       zenith=Param(0, math.pi, 'rad', doc='of its origin; drawn uniformly in the cosine'),
                       azimuth=Param(0, 2*math.pi, 'rad', doc='of its origin'), **box)
 
-def draw_labels(space:ParamSpace, rows, *key)->np.ndarray: # how many, or numbers; (N,6)
+def draw_labels(space:ParamSpace, # ranges of the label, as of `label_space`
+                rows,             # how many, or numbers of the events (N,)
+                *key,             # integers and strings
+               )->np.ndarray:     # (N,6)
     "Labels of events by their numbers, directions isotropic within the range."
     theta = space.sample(rows, *key).numpy()
     ends = space['zenith']
@@ -103,7 +112,11 @@ def draw_labels(space:ParamSpace, rows, *key)->np.ndarray: # how many, or number
     theta[:,1] = np.arccos(np.cos(ends.lo) + share*(np.cos(ends.hi) - np.cos(ends.lo)))
     return theta
 
-def room_along(geometry, vertex, travel, margin=150.): # (T,3), (T,3), [m]; (T,) [m]
+def room_along(geometry,    # sensors of the detector
+               vertex,      # where tracks begin (T,3) [m]
+               travel,      # unit vectors (T,3)
+               margin=150., # by which the box is wider than the sensors [m]
+              ):            # (T,) [m]
     "Path until the box of the sensors, widened by `margin`, is left; 0 where it is never met."
     low, high = geometry.xyz.min(0) - margin, geometry.xyz.max(0) + margin
     step = np.where(np.abs(travel) < 1e-12, 1e-12, travel)
@@ -116,7 +129,7 @@ LEAST = 1e-3                             # mean photons below which a sensor is 
 
 class Array:
     "Sensors by string and height, for finding those near a place."
-    def __init__(self, geometry:Geometry):
+    def __init__(self, geometry:Geometry): # sensors of the detector
         z, string = geometry.xyz[:,2], np.unique(geometry.string, return_inverse=True)[1]
         self.order = np.lexsort((z, string))
         count = np.bincount(string)
@@ -298,7 +311,7 @@ def _hits(parts, number, sensors, n, seed): # signal and noise; numbers of the e
                 photons=np.bincount(event, signal, len(number)), late=late, noise_hits=dark)
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0029
-KINDS = 'cascade', 'track'
+KINDS = 'cascade', 'track'               # names of the kinds of events, 0 and 1
 BIN, BINS = 50., 48                      # of the losses along a track [m], their number
 
 def _showers(label, kind, number, seed): # (N,6), (N,), (N,)
@@ -373,7 +386,10 @@ def _simulated(number, seed, label, kind, geometry, array, ice, sensors, t0)->Ev
                   more, energy_of='primary', about=dict(source='physlearn.icecube.event_simulate'))
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0032
-def kinds_of(kind, number, seed)->np.ndarray: # as in `simulate`, numbers of the events (N,); (N,)
+def kinds_of(kind,         # as in `simulate`
+             number,       # of each event (N,)
+             seed,         # integer: draws are a function of it
+            )->np.ndarray: # (N,)
     "0 for a cascade, 1 for a track, of each event."
     if not isinstance(kind, str) and np.ndim(kind) == 1:
         kind = np.asarray(kind)
@@ -386,17 +402,17 @@ def kinds_of(kind, number, seed)->np.ndarray: # as in `simulate`, numbers of the
     return (drawn(number, 1, seed, 'kind')[:,0] < share).astype(np.int64)
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0033
-def simulate(n,                  # how many events (0, 1, ...), or their numbers (N,)
+def simulate(n,                      # how many events (0, 1, ...), or their numbers (N,)
              seed:int=0,
-             kind='mix',         # 'cascade', 'track', 'mix' (half of each), share of tracks, or 0 and 1 (N,)
+             kind='mix',             # 'cascade', 'track', 'mix' (half of each), share of tracks, or 0 and 1 (N,)
              geometry:Geometry=None, # None: a hexagonal array, 37 strings of 60
-             energy=(1e2, 1e7),  # ends of the range [GeV], log-uniform
+             energy=(1e2, 1e7),      # ends of the range [GeV], log-uniform
              space:ParamSpace=None,  # ranges of labels; None: `label_space`
-             label=None,         # labels (N,6) instead of drawn ones
-             ice:Ice=SOUTH_POLE,
-             t0:float=10_000.,   # when the particle is at its vertex [ns]
-             chunk:int=32,       # events that are worked on at once
-             **sensors,          # fields of `Sensors`: noise, jitter, ...
+             label=None,             # labels (N,6) instead of drawn ones
+             ice:Ice=SOUTH_POLE,     # optical properties of the ice
+             t0:float=10_000.,       # when the particle is at its vertex [ns]
+             chunk:int=32,           # events that are worked on at once
+             **sensors,              # fields of `Sensors`: noise, jitter, ...
             )->Events:
     "Events of a neutrino telescope; event i depends on (seed, i) alone."
     number = np.arange(n) if np.ndim(n) == 0 else np.asarray(n, dtype=np.int64)
@@ -417,10 +433,10 @@ def simulate(n,                  # how many events (0, 1, ...), or their numbers
     return events
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0035
-def coincident(events:Events,
-               places:int=2,      # on the string
-               within:float=1000. # [ns]
-              )->np.ndarray:      # (H,)
+def coincident(events:Events,      # events of one detector
+               places:int=2,       # on the string
+               within:float=1000., # time between the hits [ns]
+              )->np.ndarray:       # (H,)
     "Hits that a neighbour on the same string confirms."
     g = events.geometry
     _, module, count = np.unique(np.stack([g.string, g.dom], 1), axis=0, return_inverse=True, return_counts=True)
@@ -440,10 +456,10 @@ def coincident(events:Events,
         out[a[near]] = out[b[near]] = True
     return out
 
-def triggered(events:Events,
-              hits:int=8,           # confirmed hits that are asked for
-              within:float=5000.,   # [ns]
-             )->np.ndarray:         # (N,)
+def triggered(events:Events,      # events of one detector
+              hits:int=8,         # confirmed hits that are asked for
+              within:float=5000., # time in which they lie [ns]
+             )->np.ndarray:       # (N,)
     "Events with enough confirmed hits in a window."
     use = coincident(events)
     time, event = events.time[use], events.event[use]
@@ -469,12 +485,12 @@ def _in_company(events, radius, within)->np.ndarray: # (H,)
     return keep
 
 # %% ../../nbs/30_icecube/32_event_simulate.ipynb #esim0037
-def cleaned(events:Events,
-            method='RT',         # 'RT', 'coincidence', or None: all hits stay
-            radius:float=150.,   # of RT [m]
-            within:float=1000.,  # of RT [ns]
-            trigger:bool=False,  # leave out events that did not trigger
-           )->tuple:             # Events, and a report: hits and events before and after
+def cleaned(events:Events,      # events of one detector
+            method='RT',        # 'RT', 'coincidence', or None: all hits stay
+            radius:float=150.,  # within which another hit confirms, of RT [m]
+            within:float=1000., # time in which it does, of RT [ns]
+            trigger:bool=False, # leave out events that did not trigger
+           )->tuple:            # Events, and a report: hits and events before and after
     "Hits that others confirm, and what was left out."
     if method not in ('RT', 'coincidence', None):
         raise ValueError(f"method={method!r}: expected 'RT', 'coincidence' or None")

@@ -31,7 +31,7 @@ def angles_of(vector): # (...,3), of any length; zenith, azimuth (...) [rad]
     x, y, z = np.moveaxis(np.asarray(vector, dtype=np.float64), -1, 0)
     return np.arctan2(np.hypot(x, y), z), turned(np.arctan2(y, x))
 
-def turned(azimuth): # (...) [rad]
+def turned(azimuth): # angle, any (...) [rad]
     "An angle modulo 2 pi, from 0 and below 2 pi."
     a = np.mod(azimuth, 2*np.pi)
     return np.where(a >= 2*np.pi, 0., a)
@@ -41,9 +41,9 @@ def opposite(zenith, azimuth): # angles (...) [rad]
     return np.pi - zenith, turned(azimuth + np.pi)
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0009
-LABELS = 'energy', 'zenith', 'azimuth', 'x', 'y', 'z'    # [GeV], [rad], [rad], [m], [m], [m]
-DIRECTIONS = 'origin', 'travel'
-ENERGIES = 'primary', 'deposited', 'unknown'
+LABELS = 'energy', 'zenith', 'azimuth', 'x', 'y', 'z'    # columns of a label, in [GeV], [rad], [rad], [m], [m], [m]
+DIRECTIONS = 'origin', 'travel'                          # what zenith and azimuth of a label may mean
+ENERGIES = 'primary', 'deposited', 'unknown'             # what the energy of a label may mean
 
 def labels_of(table,                   # (N,6), as a file has it
               direction:str='origin',  # what its angles say: where the particle comes from, or travels to
@@ -63,7 +63,7 @@ def labels_of(table,                   # (N,6), as a file has it
     label[:,2] = turned(label[:,2])
     return label
 
-def check_label(label:np.ndarray): # (N,6)
+def check_label(label:np.ndarray): # of events (N,6)
     "ValueError where a label cannot be right; the event and the remedy are named."
     energy, zenith, azimuth = label[:,:3].T
     pad = 'say pad=-1 if it means unknown' if (energy == -1).any() else 'write NaN where it is unknown'
@@ -82,21 +82,21 @@ class Pulses(NamedTuple):
     "Every pulse of every event."
     offset: np.ndarray     # where each event begins (N+1,)
     sensor: np.ndarray     # number in the geometry (P,)
-    time: np.ndarray       # (P,) [ns]
-    charge: np.ndarray     # (P,) [PE]
+    time: np.ndarray       # of the pulse (P,) [ns]
+    charge: np.ndarray     # of the pulse (P,) [PE]
     hlc: np.ndarray = None # whether neighbours were hit too (hard local coincidence) (P,); None: unknown
 
 class Unobserved(NamedTuple):
     "Sensors that could not see: sets of them, and the set of each event."
     of: np.ndarray         # number of the set (N,)
     offset: np.ndarray     # where each set begins (M+1,)
-    sensor: np.ndarray     # (U,)
+    sensor: np.ndarray     # number of the sensor (U,)
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0014
 @dataclass(eq=False, repr=False)
 class Events:
     "Events of one detector: hits end to end, one for each hit sensor, ordered by sensor."
-    geometry: Geometry
+    geometry: Geometry        # sensors of the detector
     offsets: np.ndarray       # where each event begins (N+1,)
     sensor: np.ndarray        # number in the geometry (H,)
     charge: np.ndarray        # all charge (H,) [PE]
@@ -105,8 +105,8 @@ class Events:
     t0: np.ndarray = None     # when the particle is at its vertex (N,) [ns]; NaN: unknown
     t0_how: str = 'unknown'   # 'file' (given), 'info', 'estimated' or 'unknown'
     more: dict = field(default_factory=dict)  # of the events by name (N,...): kind, weight, run, event, deposited ...
-    pulses: Pulses = None
-    unobserved: Unobserved = None
+    pulses: Pulses = None                     # pulses of all sensors; None: hits alone are known
+    unobserved: Unobserved = None             # sensors that could not see; None: all could
     energy_of: str = 'unknown'                # which energy the label has: 'primary' or 'deposited'
     about: dict = field(default_factory=dict) # text by name: source, version of the simulator
     notes: list = field(default_factory=list) # what was assumed, a sentence each
@@ -133,9 +133,11 @@ class Events:
     travel = property(lambda self: -unit_vector(self.label[:,1], self.label[:,2]), doc="Direction of travel (N,3)")
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt014k
+# numbers of kinds by the words that mean them
 KIND_WORDS = {'': np.nan, 'nan': np.nan, 'cascade': 0, 'track': 1, '0': 0, '1': 1, '0.0': 0, '1.0': 1}
 
-def kind_numbers(kind)->np.ndarray: # numbers or words (N,); 0 cascade, 1 track, NaN unknown (N,)
+def kind_numbers(kind,         # numbers or words (N,)
+                )->np.ndarray: # 0 cascade, 1 track, NaN unknown (N,)
     "What an event is, as a number; ValueError names what is neither a cascade nor a track."
     kind = np.asarray(kind)
     if kind.ndim != 1: raise ValueError(f"kind has shape {kind.shape}: expected one value for each event")
@@ -154,7 +156,12 @@ def kind_numbers(kind)->np.ndarray: # numbers or words (N,); 0 cascade, 1 track,
     return kind
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0016
-def ordered_hits(n, offsets, sensor, charge, time):
+def ordered_hits(n,
+                 offsets, # where the hits of each event begin (N+1,)
+                 sensor,
+                 charge,  # of each hit (H,) [PE]
+                 time,    # of each hit (H,) [ns]
+                ):
     "Hits of a geometry of `n` sensors, checked, in the order of event and sensor."
     if (kind := np.asarray(time).dtype) not in (np.float64, np.float32):
         raise ValueError(f"times are {kind}: expected float64 or float32 [ns]; half precision has steps of 8 ns "
@@ -178,7 +185,12 @@ def ordered_hits(n, offsets, sensor, charge, time):
                              "time and all of its charge; Events.of_pulses makes them of pulses")
     return sensor, charge, time
 
-def check_hits(event, sensor, charge, time, n, first=0):
+def check_hits(event,  # number of each hit's event (H,)
+               sensor, # number of each hit's sensor (H,)
+               charge, # of each hit (H,) [PE]
+               time,   # of each hit (H,) [ns]
+               n,      # how many sensors there are
+               first=0):
     "ValueError that names the first event (counted from `first`) with a hit that cannot be."
     for bad, value, expected in (((sensor < 0) | (sensor >= n), sensor, f"a sensor from 0 to {n - 1}"),
                                  (~np.isfinite(charge) | (charge <= 0), charge, 'a positive charge [PE], 0: no hit'),
@@ -189,7 +201,7 @@ def check_hits(event, sensor, charge, time, n, first=0):
         raise ValueError(f"{where}: found {value[i]} (and {bad.sum() - 1} others): expected {expected}")
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0017
-def check_events(e:Events):
+def check_events(e:Events): # set of events
     "ValueError where the parts of a set do not fit together."
     n = len(e)
     for k, v in dict(label=e.label, t0=e.t0, **e.more).items():
@@ -214,7 +226,12 @@ def check_events(e:Events):
         if len(of) != n or len(of) and not 0 <= of.min() <= of.max() < sets:
             raise ValueError(f"unobserved has sets of {len(of)} events: expected one of {sets} sets for each of {n}")
 
-def check_stretches(name, parts, n, sensors, arrays):
+def check_stretches(name,    # of the lists, for the message
+                    parts,   # lists end to end, with offset (n+1,) and sensor (M,)
+                    n,       # how many lists
+                    sensors, # how many there are
+                    arrays,  # of the lists, (M,) each
+                   ):
     "ValueError where offsets of `n` lists do not fit their arrays, or a sensor is none."
     o = parts.offset
     if len(o) != n + 1 or o[0] != 0 or (np.diff(o) < 0).any() or any(len(v) != o[-1] for v in arrays):
@@ -245,7 +262,9 @@ def __getitem__(self:Events, rows)->Events: # a number, slice, mask or numbers
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0021
 @patch(cls_method=True)
-def of(cls:Events, sets)->Events: # Events of one geometry
+def of(cls:Events,
+       sets, # Events of one geometry
+      )->Events:
     "Sets put end to end; what only some of them have is left out, with a note."
     first, notes = sets[0], list(dict.fromkeys(n for s in sets for n in s.notes))
     for s in sets[1:]:
@@ -310,7 +329,9 @@ def without(self:Events,
     return replace(self, unobserved=Unobserved(of.ravel(), offset, np.concatenate(parts).astype(np.int64)))
 
 @patch
-def observed(self:Events, rows=slice(None))->np.ndarray: # (n,sensors)
+def observed(self:Events,
+             rows=slice(None), # a slice, mask or numbers
+            )->np.ndarray:     # (n,sensors)
     "Whether a sensor could see: True nearly everywhere."
     at = np.atleast_1d(np.arange(len(self))[rows])
     out = np.ones((len(at), len(self.geometry)), bool)
@@ -320,7 +341,9 @@ def observed(self:Events, rows=slice(None))->np.ndarray: # (n,sensors)
     return out
 
 @patch
-def states(self:Events, rows=slice(None))->np.ndarray: # (n,sensors)
+def states(self:Events,
+           rows=slice(None), # a slice, mask or numbers
+          )->np.ndarray:     # (n,sensors)
     "0 no hit, 1 hit, 2 unobserved."
     e = self[rows]
     out = np.zeros((len(e), len(self.geometry)), np.int8)
@@ -340,10 +363,10 @@ def seen(self:Events)->Events:
     return replace(self, offsets=offsets, **hits, pulses=None)
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0028
-def hits_of_pulses(pulses:Pulses,
-                   n:int,          # sensors of the geometry
-                   use:str='all',  # 'all' or 'hlc'
-                  )->tuple:        # offsets (N+1,), sensor, charge, time (H,)
+def hits_of_pulses(pulses:Pulses, # of all events
+                   n:int,         # sensors of the geometry
+                   use:str='all', # 'all' or 'hlc'
+                  )->tuple:       # offsets (N+1,), sensor, charge, time (H,)
     "First time and summed charge of each sensor that was hit."
     if use not in ('all', 'hlc'): raise ValueError(f"use={use!r}: expected 'all' or 'hlc'")
     if use == 'hlc' and pulses.hlc is None:
@@ -364,7 +387,9 @@ def hits_of_pulses(pulses:Pulses,
     return offsets, key[first] % n, total, time[first]
 
 @patch(cls_method=True)
-def of_pulses(cls:Events, geometry, pulses:Pulses,
+def of_pulses(cls:Events,
+              geometry,      # sensors of the detector
+              pulses:Pulses,
               use:str='all', # 'all' or 'hlc'
               **kw,          # what else Events takes
              )->Events:
@@ -374,9 +399,9 @@ def of_pulses(cls:Events, geometry, pulses:Pulses,
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0031
 @patch
 def dense(self:Events,
-          rows=slice(None),
+          rows=slice(None),    # a slice, mask or numbers
           no_hit:float=np.inf, # time where there is no hit [ns]
-          dtype=np.float32,
+          dtype=np.float32,    # numpy type of the array
          )->np.ndarray:        # (n,2,sensors): charge [PE], time [ns]
     "The array that the guide calls `input`."
     e = self[rows]
@@ -398,9 +423,10 @@ def hits_of_dense(signal,  # (N,2,sensors): charge [PE], time [ns]
     return np.bincount(event, minlength=len(signal)), *hits[1:]
 
 @patch(cls_method=True)
-def of_dense(cls:Events, geometry,
-             signal, # (N,2,sensors): charge, 0 where no hit [PE], time [ns]
-             **kw,   # what else Events takes
+def of_dense(cls:Events,
+             geometry, # sensors of the detector
+             signal,   # (N,2,sensors): charge, 0 where no hit [PE], time [ns]
+             **kw,     # what else Events takes
             )->Events:
     "Events from dense arrays."
     if np.ndim(signal) != 3 or np.shape(signal)[1:] != (2, len(geometry)):
@@ -428,7 +454,9 @@ def conditions(self:Events,
     return out
 
 @patch
-def known(self:Events, names=LABELS)->np.ndarray: # (N,)
+def known(self:Events,
+          names=LABELS, # columns of the label
+         )->np.ndarray: # (N,)
     "Events in which all these columns of the label are known."
     return ~np.isnan(self.label[:,[LABELS.index(k) for k in names]]).any(1)
 
@@ -481,7 +509,9 @@ def since_t0(self:Events)->np.ndarray: # (H,) [ns]
     return self.time - self.t0[self.event]
 
 @patch
-def shifted(self:Events, dt)->Events: # one number, or one for each event (N,) [ns]
+def shifted(self:Events,
+            dt, # what is added to times: one number, or one for each event (N,) [ns]
+           )->Events:
     "Another zero of time: hits, pulses and `t0` together."
     dt = np.broadcast_to(np.asarray(dt, dtype=np.float64), len(self))
     pulses = self.pulses
@@ -489,14 +519,17 @@ def shifted(self:Events, dt)->Events: # one number, or one for each event (N,) [
     return replace(self, time=self.time + dt[self.event], t0=self.t0 + dt, pulses=pulses)
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt044d
-def event_spans(e:Events, values)->np.ndarray: # of each hit (H,); (N,)
+def event_spans(e:Events,     # events of one detector
+                values,       # of each hit (H,)
+               )->np.ndarray: # (N,)
     "Largest minus smallest value of the hits of each event, NaN without hits."
     low, high = np.full(len(e), np.inf), np.full(len(e), -np.inf)
     np.minimum.at(low, e.event, values)
     np.maximum.at(high, e.event, values)
     return np.where(e.hits > 0, high - low, np.nan)
 
-def doubts(e:Events)->list: # sentences
+def doubts(e:Events, # events of one detector
+          )->list:   # sentences
     "Medians that are far from those of any telescope: a unit may be another one."
     out, charge = [], np.bincount(e.event, e.charge.astype(np.float64), minlength=len(e))
     bright, many = np.isfinite(e.energy) & (charge > 50), e.hits >= 8
@@ -515,7 +548,8 @@ def doubts(e:Events)->list: # sentences
                    "between their sensors: are times in us, in s, or logarithms?")
     return out + doubts_of_vertices(e)
 
-def doubts_of_vertices(e:Events)->list: # sentences
+def doubts_of_vertices(e:Events, # events of one detector
+                      )->list:   # sentences
     "Vertices that are far away, or all at one place."
     vertex, size = e.vertex[np.isfinite(e.vertex).all(1)], np.ptp(e.geometry.xyz, axis=0).max()
     if len(vertex) < 10: return []
@@ -541,10 +575,10 @@ def parents_of(more:dict, # columns by name: file, run, event
     columns = [np.unique(more[k], return_inverse=True)[1].ravel() for k in ('file', 'run', 'event') if k in more]
     return np.unique(np.stack(columns, 1), axis=0, return_inverse=True)[1].ravel()
 
-def split_events(parents,             # number of the parent of each event (N,)
+def split_events(parents, # number of the parent of each event (N,)
                  train_ratio:float=.8, val_ratio:float=.1, test_ratio:float=.1, # of the parents [-]
-                 seed:int=0,
-                )->tuple:             # numbers of events: training, validation, test
+                 seed:int=0,                                                    # integer: draws are a function of it
+                )->tuple: # numbers of events: training, validation, test
     "Three sides that share no parent."
     ratios = train_ratio, val_ratio, test_ratio
     if min(ratios) < 0 or sum(ratios) > 1 + 1e-9:
@@ -561,14 +595,16 @@ def split_events(parents,             # number of the parent of each event (N,)
 @dataclass(frozen=True)
 class PowerLaw:
     "Generated energies: `events` of them with a density E^-index between `lo` and `hi`."
-    events: float   # files times events of a file
+    events: float   # number of files times events of a file
     index: float    # of the spectrum [-]
     lo: float       # lowest energy [GeV]
     hi: float       # highest [GeV]
     def __post_init__(self):
         if not (0 < self.lo < self.hi and self.events > 0):
             raise ValueError(f"{self}: expected 0 < lo < hi [GeV] and a positive number of events")
-    def density(self, energy): # (N,) [GeV]; (N,) [1/GeV]
+    def density(self,
+                energy, # of each event (N,) [GeV]
+               ):       # (N,) [1/GeV]
         "Probability density of energies."
         k, E = 1 - self.index, np.asarray(energy, dtype=np.float64)
         norm = np.log(self.hi/self.lo) if k == 0 else (self.hi**k - self.lo**k)/k
@@ -585,9 +621,9 @@ def event_weights(flux,         # at the energy of each event (N,) [1/(GeV cm2 s
     if files < 1 or events < 1: raise ValueError(f"files={files}, events={events}: expected 1 or more")
     return (2. if flux_of == 'type' else 1.)*np.asarray(flux)*np.asarray(one_weight)/(files*events)
 
-def joint_weights(flux,         # (N,) [1/(GeV cm2 s sr)]
+def joint_weights(flux,         # that is wanted, at each event (N,) [1/(GeV cm2 s sr)]
                   one_weight,   # of each event in its own set (N,) [GeV cm2 sr]
-                  energy,       # (N,) [GeV]
+                  energy,       # of each event (N,) [GeV]
                   which,        # number of the set of each event (N,)
                   sets,         # PowerLaw of each set
                   flux_of:str,  # 'type' (factor 2) or 'sum'
@@ -605,7 +641,9 @@ def joint_weights(flux,         # (N,) [1/(GeV cm2 s sr)]
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0058
 @patch
-def save(self:Events, path):
+def save(self:Events,
+         path, # file to write
+        ):
     "Write one HDF5 file."
     g = self.geometry
     arrays = {f'geometry/{k}': getattr(g, k) for k in ('xyz', 'string', 'dom', 'pmt', 'efficiency')}
@@ -619,7 +657,8 @@ def save(self:Events, path):
     return path
 
 @patch(cls_method=True)
-def load(cls:Events, path,
+def load(cls:Events,
+         path,            # file to read
          limit:int=2**33, # largest size in memory [bytes]
         )->Events:
     "Read what `save` wrote."
@@ -644,7 +683,9 @@ def load(cls:Events, path,
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0062
 @patch
-def plot(self:Events, i:int, ax):
+def plot(self:Events, i:int,
+         ax, # matplotlib Axes to draw in
+        ):
     "Hits of event `i`: depth over time, area by charge."
     e = self[i]
     order = np.argsort(-e.charge)

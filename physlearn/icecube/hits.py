@@ -48,7 +48,7 @@ def muon_light(energy, path, length): # at the vertex (...) [GeV], before the pi
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0008
 def pieces(label,             # as in Events (N,6)
            kind,              # 0 cascade, 1 track (N,)
-           geometry:Geometry,
+           geometry:Geometry, # sensors of the detector
            length:float=25.,  # of a piece of a track [m]
           )->Pieces:
     "Pieces of events by their labels, until they leave the array."
@@ -77,7 +77,10 @@ def array_of(geometry:Geometry)->Array:
     "Sensors of a geometry by string and height."
     return Array(geometry)
 
-def near_pairs(p:Pieces, geometry:Geometry, ice=SOUTH_POLE)->tuple:
+def near_pairs(p:Pieces,          # pieces of the events
+               geometry:Geometry, # sensors of the detector
+               ice=SOUTH_POLE,    # optical properties of the ice
+              )->tuple:           # (P,) each; the vectors (P,3)
     "Pairs that matter: piece, sensor, vector [m], distance [m], lengths of the ice [m], photons before any pattern."
     row, K = np.flatnonzero(p.real), p.real.shape[1]
     place, light = p.place.reshape(-1, 3)[row], p.light.ravel()[row]
@@ -90,9 +93,10 @@ def near_pairs(p:Pieces, geometry:Geometry, ice=SOUTH_POLE)->tuple:
     return tuple(v[seen] for v in (row[i], sensor, delta, near, *lengths, mean))
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0013
-def light_pairs(p:Pieces, geometry:Geometry,
-                ice=SOUTH_POLE, # lengths of scattering and absorption
-               )->dict:         # tensors (P,...): piece, sensor, features, light, start, slope, shape, scale
+def light_pairs(p:Pieces,          # pieces of the events
+                geometry:Geometry, # sensors of the detector
+                ice=SOUTH_POLE,    # lengths of scattering and absorption
+               )->dict:            # tensors (P,...): piece, sensor, features, light, start, slope, shape, scale
     "All pairs that matter, with what formulas say about them."
     piece, sensor, delta, near, scattering, absorption, mean = near_pairs(p, geometry, ice)
     K, n = p.real.shape[1], len(geometry)
@@ -176,13 +180,21 @@ class Prior(nn.Module):
             means, widths = torch.linspace(-1, 1.5, parts), torch.full((parts,), -.5)
             self.out[-1].bias.copy_(torch.cat([torch.zeros(parts), means, widths]))
 
-    def parts(self, before, codes, state=None):
+    def parts(self, before,
+              codes,      # label of each piece on the network's scale (B,K,6)
+              state=None, # memory of the pieces before; None: none
+             ):
         "Log weights, means, log deviations (B,K,M) of pieces, given the piece before each (B,K); the memory."
         h, state = self.gru(torch.cat([codes, before[:,:,None]], -1), state)
         a, m, s = self.out(h).chunk(3, -1)
         return a.log_softmax(-1), m, s.clamp(-3.5, 2), state
 
-    def log_prob(self, r, codes, real): # profiles (B,K), codes (B,K,6), whether there is such a piece (B,K); (B,)
+    def log_prob(self,
+                 r,     # profiles (B,K)
+                 codes, # label of each piece on the network's scale (B,K,6)
+                 real,  # whether there is such a piece (B,K)
+                ):      # (B,)
+        "Log-density of profiles [nats]."
         a, m, s, _ = self.parts(F.pad(r[:,:-1], (1, 0)), codes)
         each = torch.logsumexp(a - s - .5*((r[:,:,None] - m)/s.exp())**2, -1) - .5*math.log(2*math.pi)
         return (each*real).sum(1)
@@ -205,7 +217,7 @@ def unfolded(q:Tensor,     # charge of hit sensors (H,) [PE]
              mean:Tensor,  # their photons where light is as on average (Q,)
              full:Tensor,  # photons of each piece, at all sensors (R,)
              noise,        # photons of noise at a sensor
-             steps=12,
+             steps=12,     # of the iteration
              prior=.3,     # photons by which a piece clings to the average
             )->tuple:      # light of pieces over average, photons of each (R,)
     "Light that explains the charges."
@@ -264,22 +276,28 @@ class Hits(nn.Module):
                                         spread=float(self.log_spread.detach().exp()),
                                         jitter=float(self.log_jitter.detach().exp())), doc="[Hz], [PE], [ns]")
 
-    def transported(self, pairs:dict)->tuple: # log mean photons where light is average, relative variance (P,)
+    def transported(self,
+                    pairs:dict, # of sensors and pieces, tensors (P,) by name
+                   )->tuple:    # log mean photons where light is average, relative variance (P,)
         "Light at sensors: the formulas and what was learnt about them."
         shift, extra = self.transport(pairs['features']).unbind(1)
         return pairs['light'] + shift, extra.clamp(-7, 2).exp()
 
-    def delays(self, pairs:dict, r:Tensor)->tuple: # and log light of their pieces (P,); alpha, beta, tau (P,)
+    def delays(self,
+               pairs:dict, # of sensors and pieces, tensors (P,) by name
+               r:Tensor,   # log light of their pieces over average (P,)
+              )->tuple:    # alpha, beta, tau (P,)
         "Parameters of the delays, about Pandel's."
         a, b, c = self.delay(torch.cat([pairs['features'], r.clamp(-4, 4)[:,None]], 1)).unbind(1)
         alpha = (pairs['shape'] + a).clamp(-4, 4).exp()
         return alpha, (.5*b).exp(), (pairs['scale'] + torch.lgamma(alpha + 1)/alpha + c - .1).exp()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0035
-def hits_batch(events:Events,     # label, kind and t0 known
-               kind=None,         # 0 cascade, 1 track (N,); None: that of the events
-               length:float=25., ice=SOUTH_POLE, # as of `Hits`
-              )->dict:            # tensors
+def hits_batch(events:Events,    # label, kind and t0 known
+               kind=None,        # 0 cascade, 1 track (N,); None: that of the events
+               length:float=25., # of a piece of a track [m]
+               ice=SOUTH_POLE,   # optical properties of the ice
+              )->dict:           # tensors
     "What the model reads of events."
     events = events.seen()
     label, t0, n = events.conditions(), events.conditions('t0')[:,0], len(events.geometry)
@@ -296,13 +314,21 @@ def hits_batch(events:Events,     # label, kind and t0 known
                 charge=single(events.charge), time=single(events.time - t0[events.event]), of_hit=of_hit,
                 hit=hit[of_hit], observed=torch.from_numpy(events.observed()))
 
+# %% ../../nbs/30_icecube/34_hits.ipynb #hits00n35b
 @patch
-def batch(self:Hits, events, kind=None)->dict: # as of `hits_batch`
+def batch(self:Hits, events,
+          kind=None, # 0 cascade, 1 track (N,); None: as the events say
+         )->dict:    # as of `hits_batch`
     "What this model reads of events."
     return hits_batch(events, kind, self.length, self.ice)
 
 @patch
-def log_times(self:Hits, b:dict, r, mean, total)->Tensor: # profiles, photons of pairs (P,), of hits (H,); (H,)
+def log_times(self:Hits,
+              b:dict,   # a batch, as of `hits_batch`
+              r,        # profiles (B,K)
+              mean,     # photons of pairs (P,)
+              total,    # photons of hits (H,)
+             )->Tensor: # log-density of each first time (H,) [log 1/ns]
     "First times of hit sensors, given their charges."
     some = {k: v[b['of_hit']] for k, v in b['pairs'].items()}
     alpha, beta, tau = (v[:,None] for v in self.delays(some, r.reshape(-1)[some['piece']]))
@@ -318,10 +344,11 @@ def log_times(self:Hits, b:dict, r, mean, total)->Tensor: # profiles, photons of
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0036
 @patch
-def log_given(self:Hits, b:dict,
-              r:Tensor,   # profiles (B,K)
-              light:tuple # what `transported` says
-             )->Tensor:   # (B,)
+def log_given(self:Hits,
+              b:dict,      # a batch, as of `hits_batch`
+              r:Tensor,    # profiles (B,K)
+              light:tuple, # what `transported` says
+             )->Tensor:    # (B,)
     "Log-density of the hits, given the light of all pieces."
     (B, n), (log_mean, extra), sensor = b['observed'].shape, light, b['pairs']['sensor']
     mean = (log_mean + r.reshape(-1)[b['pairs']['piece']]).clamp(max=14).exp()
@@ -336,7 +363,10 @@ def log_given(self:Hits, b:dict,
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0038
 @patch
-def posterior(self:Hits, b:dict, light)->tuple: # a batch, what `transported` says; mean, log deviation (B,K)
+def posterior(self:Hits,
+              b:dict,  # a batch, as of `hits_batch`
+              light,   # what `transported` says
+             )->tuple: # mean, log deviation (B,K)
     "Where the light came from, as the hits say."
     with torch.no_grad():
         mean, piece = light[0].exp(), b['pairs']['piece']
@@ -347,7 +377,10 @@ def posterior(self:Hits, b:dict, light)->tuple: # a batch, what `transported` sa
     return self.encoder(*shaped, b['codes'], b['real'])
 
 @patch
-def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); None: the batch's `z`, or fresh ones
+def forward(self:Hits,
+            b:dict, # a batch, as of `hits_batch`
+            z=None, # normal draws (B,K); None: the batch's `z`, or fresh ones
+           )->dict: # log_prob and log_kind (B,), profile (B,K)
     "Bound on the log-density of the events (B,) [nats], profiles (B,K)."
     light, real = self.transported(b['pairs']), b['real']
     kind = F.logsigmoid(self.log_odds*(2*b['kind'] - 1))
@@ -361,7 +394,9 @@ def forward(self:Hits, b:dict, z=None)->dict: # a batch, normal draws (B,K); Non
     log_prob = self.log_given(b, r, light) + self.prior.log_prob(r, b['codes'], real) - q
     return dict(log_prob=log_prob, log_kind=kind, profile=r)
 
-def hits_nll(out:dict, batch:dict)->Tensor: # scalar [nats]
+def hits_nll(out:dict,   # log_prob and log_kind of a batch (B,)
+             batch:dict, # as of `hits_batch`
+            )->Tensor:   # scalar [nats]
     "Term: mean negative bound, and the share of tracks; bright events, by their energy, count less."
     weight = 10**(-.25*batch['codes'][:,0,0])                    # 1 at 10 TeV
     return -(weight*out['log_prob'] + out['log_kind']).mean().float()
@@ -375,11 +410,11 @@ def for_export(self:Hits):
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0039
 @patch
 @torch.no_grad()
-def log_prob(self:Hits, events:Events,  # label and t0 known, `kind` in `more` NaN where unknown
-             draws:int=8,               # profiles an event
-             seed:int=0,
-             chunk:int=32,              # events worked on at once
-            )->np.ndarray:              # (N,) [nats]
+def log_prob(self:Hits, events:Events, # label and t0 known, `kind` in `more` NaN where unknown
+             draws:int=8,              # profiles an event
+             seed:int=0,               # integer: draws are a function of it
+             chunk:int=32,             # events worked on at once
+            )->np.ndarray:             # (N,) [nats]
     "Bound on the log-density of the hits, given label and kind."
     kind = np.asarray(events.more.get('kind', np.full(len(events), np.nan)), dtype=np.float64)
     out, share = np.full((2, len(events)), -np.inf), float(self.log_odds.sigmoid())
@@ -399,16 +434,28 @@ _SENSORS, _PIECES = 2**20, 2**10        # that have addresses in one event
 
 @patch
 @torch.no_grad()
-def draw_profiles(self:Hits, p:Pieces, number, seed)->Tensor: # numbers of the events (N,); (N,K)
+def draw_profiles(self:Hits,
+                  p:Pieces, # pieces of the events
+                  number,   # of each event (N,)
+                  seed,     # integer: draws are a function of it
+                 )->Tensor: # (N,K)
     "Log light over average, by the numbers of the events."
     codes, rows = torch.from_numpy(p.codes), torch.from_numpy(np.ascontiguousarray(number))
     if not self.profile: return self.mean(codes)[:,:,0]
     K = codes.shape[1]
     return self.prior.draw(uniforms(rows, K, seed, 'profile').float(), normals(rows, K, seed, 'profile'), codes)
 
+# %% ../../nbs/30_icecube/34_hits.ipynb #hits00n41b
 @patch
 @torch.no_grad()
-def signal_photons(self:Hits, p:Pieces, r:Tensor, kind, number, geometry:Geometry, seed)->tuple:
+def signal_photons(self:Hits,
+                   p:Pieces,          # pieces of the events
+                   r:Tensor,          # profiles (N,K)
+                   kind,              # 0 cascade, 1 track (N,)
+                   number,            # of each event (N,)
+                   geometry:Geometry, # sensors of the detector
+                   seed,              # integer: draws are a function of it
+                  )->tuple:
     "Event, sensor, first time [ns after t0] and count of each pair with a photon, given profiles (N,K)."
     pairs, n, K = light_pairs(p, geometry, self.ice), len(geometry), p.real.shape[1]
     log_mean, extra = self.transported(pairs)
@@ -434,7 +481,15 @@ def signal_photons(self:Hits, p:Pieces, r:Tensor, kind, number, geometry:Geometr
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0042
 @patch
-def sample_some(self:Hits, label, kind, geometry, number, seed, t0, observed)->Events: # as in `sample`, checked
+def sample_some(self:Hits,
+                label,    # as in Events (N,6)
+                kind,     # 0 cascade, 1 track (N,)
+                geometry, # sensors of the detector
+                number,   # of each event (N,)
+                seed,     # integer: draws are a function of it
+                t0,       # when the particle is at its vertex [ns]
+                observed, # which sensors could see (N,sensors); None: all
+               )->Events:
     "Some events at once."
     p, n, of = pieces(label, kind, geometry, self.length), len(geometry), self.learnt
     r = self.draw_profiles(p, number, seed)

@@ -37,27 +37,38 @@ class Ice:
         low, high = np.minimum(z0, z1) - .5, np.maximum(z0, z1) + .5
         return tuple((high - low)/(np.interp(high, knots, d) - np.interp(low, knots, d)) for d in depths)
 
+# ice at the South Pole: ends of layers [m], lengths of effective scattering and of absorption in each [m]
 SOUTH_POLE = Ice((-550., -440, -390, -280, -215, -197, -137, -87, -37, -2, 68, 108, 178, 238, 308, 428),
                  (50., 76, 35, 73, 41, 70, 39, 8.2, 12, 22, 46, 27, 44, 25, 43, 20, 29),
                  (155., 227, 105, 196, 119, 190, 118, 29, 36, 71, 141, 79, 135, 75, 132, 63, 93))
 
-def homogeneous(scattering:float=25., absorption:float=98.)->Ice: # [m]
+def homogeneous(scattering:float=25., # effective scattering length [m]
+                absorption:float=98., # absorption length [m]
+               )->Ice:
     "Ice without layers."
     return Ice((), (scattering,), (absorption,))
 
 # %% ../../nbs/30_icecube/31c_ice_light.ipynb #icel0011
+# sine and tangent of the Cherenkov angle in ice [-]
+# sine and tangent of the Cherenkov angle in ice [-]
 SIN_C, TAN_C = np.sin(cherenkov_angle()), np.tan(cherenkov_angle())
 
 def propagation(scattering, absorption): # [m]; propagation length, length of randomisation [m]
     "Lengths over which light fades, and forgets where it came from."
     return np.sqrt(absorption*scattering/3), scattering/3*np.exp(scattering/absorption)
 
-def point_light(distance, scattering, absorption): # (...) [m]; (...) [1/m2]
+def point_light(distance,   # from the source of light (...) [m]
+                scattering, # effective scattering length (...) [m]
+                absorption, # absorption length (...) [m]
+               ):           # (...) [1/m2]
     "Photons that cross a unit area, for each that leaves a point in any direction."
     fade, random = propagation(scattering, absorption)
     return np.exp(-distance/fade)/(4*np.pi*random*distance*np.tanh(distance/random))
 
-def line_light(beside, scattering, absorption): # (...) [m]; (...) [1/m]
+def line_light(beside,     # distance from the track (...) [m]
+               scattering, # effective scattering length (...) [m]
+               absorption, # absorption length (...) [m]
+              ):           # (...) [1/m]
     "Photons that cross a unit area, for each that leaves a metre of a long track under the Cherenkov angle."
     fade, random = propagation(scattering, absorption)
     root = random/SIN_C*np.sqrt(2/(np.pi*fade))
@@ -88,7 +99,11 @@ def pandel(distance, scattering, absorption): # (...) [m]; shape (...) [-], scal
     tau = PANDEL[1]*scattering
     return distance/(PANDEL[0]*scattering), 1/(1/tau + C_LIGHT/(N_GROUP*absorption))
 
-def pandel_density(delay, distance, scattering, absorption): # [ns], [m]; [1/ns]
+def pandel_density(delay,      # behind light that was not scattered (...) [ns]
+                   distance,   # from the source of light (...) [m]
+                   scattering, # effective scattering length (...) [m]
+                   absorption, # absorption length (...) [m]
+                  ):           # (...) [1/ns]
     "Probability density of a photon's delay."
     shape, scale = pandel(distance, scattering, absorption)
     return np.exp(special.xlogy(shape - 1, delay/scale) - delay/scale - special.gammaln(shape))/scale

@@ -16,14 +16,18 @@ C_LIGHT = .299792458                     # speed of light in vacuum, exact by de
 
 def _polynomial(x, *a): return sum(v*x**i for i, v in enumerate(a))
 
-def phase_index(wavelength): # [nm], 300 to 600; [-]
+def phase_index(wavelength, # of light (...) [nm], 300 to 600
+               ):           # (...) [-]
     "Phase index of South Pole ice (Price & Woschnagg 2001)."
     return _polynomial(wavelength/1000, 1.55749, -1.57988, 3.99993, -4.68271, 2.09354)
 
-def group_index(wavelength): # [nm], 300 to 600; [-]
+def group_index(wavelength, # of light (...) [nm], 300 to 600
+               ):           # (...) [-]
     "Group index of South Pole ice (Price & Woschnagg 2001)."
     return phase_index(wavelength)*_polynomial(wavelength/1000, 1.227106, -.954648, 1.42568, -.711832)
 
+# indices of refraction of ice at 400 nm [-], of the phase and of the group
+# indices of refraction of ice at 400 nm [-], of the phase and of the group
 N_PHASE, N_GROUP = phase_index(400.), group_index(400.)
 
 def cherenkov_angle(index:float=N_PHASE, # of the phase [-]
@@ -33,11 +37,12 @@ def cherenkov_angle(index:float=N_PHASE, # of the phase [-]
     return np.arccos(1/(index*beta))
 
 # %% ../../nbs/30_icecube/31b_light_front.ipynb #lfrt0012
-def front_from(delta,        # sensor minus vertex (...,3) [m], float64
-               travel,       # unit vector of travel (...,3)
-               kind=None,    # (...): 0 cascade, light from the vertex alone; 1 track; None: a track, causal for both
-               index:float=N_GROUP,
-              ):             # (...) [ns] after t0; arrays or tensors, as given
+def front_from(delta,               # sensor minus vertex (...,3) [m], float64
+               travel,              # unit vector of travel (...,3)
+               # (...): 0 cascade, light from the vertex alone; 1 or None: a track, causal for both
+               kind=None,
+               index:float=N_GROUP, # of refraction, of the group [-]
+              ):                    # (...) [ns] after t0; arrays or tensors, as given
     "First instant at which light can be at a sensor."
     along = (delta*travel).sum(-1)
     beside = ((delta*delta).sum(-1) - along*along).clip(min=0)**.5
@@ -45,12 +50,12 @@ def front_from(delta,        # sensor minus vertex (...,3) [m], float64
     if kind is not None: path = path*(kind > 0)
     return (path + index*((along - path)**2 + beside**2)**.5)/C_LIGHT
 
-def front(xyz,       # sensors (n,3) [m]
-          vertex,    # (B,3) [m]
-          travel,    # unit vectors (B,3)
-          kind=None, # (B,): 0 cascade, 1 track; None: a track
-          index:float=N_GROUP,
-         ):          # (B,n) [ns] after t0
+def front(xyz,                 # sensors (n,3) [m]
+          vertex,              # where the particle is at t0 (B,3) [m]
+          travel,              # unit vectors (B,3)
+          kind=None,           # (B,): 0 cascade, 1 track; None: a track
+          index:float=N_GROUP, # of refraction, of the group [-]
+         ):                    # (B,n) [ns] after t0
     "First instant at which light can be at each sensor."
     double = lambda v: v.double() if hasattr(v, 'double') else np.asarray(v, dtype=np.float64)
     xyz, vertex, travel = map(double, (xyz, vertex, travel))
@@ -58,15 +63,17 @@ def front(xyz,       # sensors (n,3) [m]
     return front_from(xyz - vertex[:,None], travel[:,None], None if kind is None else kind[:,None], index)
 
 # %% ../../nbs/30_icecube/31b_light_front.ipynb #lfrt0018
-def hit_fronts(events:Events,
-               kind=None,        # (N,): 0 cascade, 1 track; None: a track, causal for both
-              )->np.ndarray:     # (H,) [ns] after t0; NaN where the vertex or the direction is unknown
+def hit_fronts(events:Events, # events of one detector
+               kind=None,     # (N,): 0 cascade, 1 track; None: a track, causal for both
+              )->np.ndarray:  # (H,) [ns] after t0; NaN where the vertex or the direction is unknown
     "When light can first be at each hit sensor."
     of = events.event
     delta = events.geometry.xyz[events.sensor] - events.vertex[of]
     return front_from(delta, events.travel[of], None if kind is None else np.asarray(kind)[of])
 
-def residuals(events:Events, kind=None)->np.ndarray: # (H,) [ns]; NaN where vertex, direction or t0 is unknown
+def residuals(events:Events, # events of one detector
+              kind=None,     # 0 cascade, 1 track (N,); None: as the events say
+             )->np.ndarray:  # (H,) [ns]; NaN where vertex, direction or t0 is unknown
     "Time of each hit beyond the front."
     return events.time - events.t0[events.event] - hit_fronts(events, kind)
 
@@ -74,7 +81,7 @@ def residuals(events:Events, kind=None)->np.ndarray: # (H,) [ns]; NaN where vert
 SCALE, LENGTH = 10., 500.                # where residuals turn from linear to logarithmic [ns]; unit of positions [m]
 # of a label: energy [GeV], unit vector to the origin, vertex [500 m]
 CODES = 'log10_energy', 'from_x', 'from_y', 'from_z', 'x', 'y', 'z'
-single = np.float32
+single = np.float32                      # type of numbers that networks read
 
 def encode_time(residual): # (...) [ns]; (...) float32
     "Residual on the network's scale."
@@ -96,13 +103,15 @@ def decode_charge(y): # (...); (...) float64 [PE]
     return np.exp(np.asarray(y, dtype=np.float64))
 
 # %% ../../nbs/30_icecube/31b_light_front.ipynb #lfrt0025
-def encode_label(label)->np.ndarray: # (N,6) as in Events; (N,7) float32, the columns of CODES, NaN where unknown
+def encode_label(label,        # as in Events (N,6)
+                )->np.ndarray: # (N,7) float32, the columns of CODES, NaN where unknown
     "Labels on the network's scale."
     label = np.asarray(label, dtype=np.float64)
     towards = unit_vector(label[:,1], label[:,2])
     return np.concatenate([np.log10(label[:,:1]), towards, label[:,3:]/LENGTH], 1).astype(single)
 
-def decode_label(codes)->np.ndarray: # (N,7), vectors of any length; (N,6) float64
+def decode_label(codes,        # columns of CODES (N,7), vectors of any length
+                )->np.ndarray: # (N,6) float64
     "Inverse of `encode_label`; the azimuth is 0 to 2 pi, and 0 where the direction is vertical."
     codes = np.asarray(codes, dtype=np.float64)
     zenith, azimuth = angles_of(codes[:,1:4])

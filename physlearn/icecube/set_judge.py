@@ -14,7 +14,8 @@ from .events import Events, stretches
 from .light_front import encode_label
 
 # %% ../../nbs/30_icecube/36a_set_judge.ipynb #jset0006
-def hit_table(events:Events)->np.ndarray: # `Events.seen`; (H,12) float32
+def hit_table(events:Events, # as of `Events.seen`
+             )->np.ndarray:  # (H,12) float32
     "What the network knows of each hit."
     h, near = hits_of(events), beside_hits(events, hits_of(events))
     there = near >= 0
@@ -26,7 +27,8 @@ def hit_table(events:Events)->np.ndarray: # `Events.seen`; (H,12) float32
          h.in_time, there.sum(1)/6, dq.sum(1)/number, np.abs(dq).sum(1)/number, np.abs(dt).sum(1)/number]
     return np.nan_to_num(np.stack(x, 1)).astype(np.float32)
 
-def event_table(events:Events)->np.ndarray: # `Events.seen`; (N,9) float32
+def event_table(events:Events, # as of `Events.seen`
+               )->np.ndarray:  # (N,9) float32
     "What it knows of each event: the label, and the number of hits."
     label = np.nan_to_num(encode_label(events.label))
     label[:,0] = (label[:,0] - 4)/2
@@ -34,7 +36,11 @@ def event_table(events:Events)->np.ndarray: # `Events.seen`; (N,9) float32
 
 class DeepSet(nn.Module):
     "A score of each event from the set of its hits."
-    def __init__(self, hit:int=12, event:int=9, width:int=48):
+    def __init__(self,
+                 hit:int=12,   # numbers for each hit
+                 event:int=9,  # numbers for each event
+                 width:int=48, # neurons of each layer
+                ):
         super().__init__()
         self.one = nn.Sequential(nn.Linear(hit, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.all = nn.Sequential(nn.Linear(3*width + event, width), nn.SiLU(), nn.Dropout(.2), nn.Linear(width, width),
@@ -48,9 +54,14 @@ class DeepSet(nn.Module):
         return self.all(torch.cat([total.sign()*total.abs().log1p(), total/count, most, events], 1))[:,0]
 
 # %% ../../nbs/30_icecube/36a_set_judge.ipynb #jset0008
-PASSES, BATCH, RATE = 14, 64, 3e-3
+PASSES, BATCH, RATE = 14, 64, 3e-3 # of a training: passes over its events, events of a batch, learning rate
 
-def set_scores(events:Events, y, fold, seed=0, weight=None)->np.ndarray: # (N,) 0 or 1, (N,), (N,); (N,)
+def set_scores(events:Events, # events of one detector
+               y,             # class of each event (N,), 0 or 1
+               fold,          # of each event (N,)
+               seed=0,        # integer: draws are a function of it
+               weight=None,   # of each event (N,); None: 1
+              )->np.ndarray:  # (N,)
     "Score of each event by networks that have not seen it."
     events, out = events.seen(), np.empty(len(y))
     hits, told = (torch.from_numpy(t) for t in (hit_table(events), event_table(events)))
@@ -69,7 +80,12 @@ def set_scores(events:Events, y, fold, seed=0, weight=None)->np.ndarray: # (N,) 
             out[rows] = torch.cat([net(*part(r)) for r in np.array_split(rows, -(-len(rows)//500))]).numpy()
     return out
 
-def trained(part, y, weight, rows, rng)->DeepSet: # function of rows, (N,), (N,), numbers of the training events
+def trained(part,   # function of rows: what the network reads of these events
+            y,      # class of each event (N,), 0 or 1
+            weight, # of each event (N,)
+            rows,   # numbers of the training events (n,)
+            rng,    # numpy generator of the order
+           )->DeepSet:
     "A network after its passes."
     net, batches = DeepSet(), max(len(rows)//BATCH, 1)
     opt = torch.optim.AdamW(net.parameters(), RATE, weight_decay=.01)

@@ -52,9 +52,12 @@ def signals_of(events:Events)->np.ndarray: # (N,2,sensors) float32: codes of cha
     x[events.event,1,events.sensor] = encode_time(residuals(events))
     return x
 
-def events_of(x,                # codes (N,2,sensors)
-              label, t0,        # (N,6), (N,) [ns]
-              geometry:Geometry, about=())->Events: # text by name
+def events_of(x,                 # codes (N,2,sensors)
+              label,             # as in Events (N,6)
+              t0,                # when the particle is at its vertex (N,) [ns]
+              geometry:Geometry, # sensors of the detector
+              about=(),          # text by name
+             )->Events:
     "Events that these codes mean."
     x, label = np.asarray(x, dtype=np.float64), np.asarray(label, dtype=np.float64)
     event, sensor = np.nonzero(x[:,0] > LEAST)
@@ -68,7 +71,8 @@ def events_of(x,                # codes (N,2,sensors)
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0009
 class SignalRows:
     "Events one by one: x (2,sensors), label (6,), and which sensors could see, where some could not."
-    def __init__(self, events:Events): self.events = events
+    def __init__(self, events:Events): # that are rows
+        self.events = events
     def __len__(self): return len(self.events)
     def __getitem__(self, i):
         e = self.events[i:i + 1]
@@ -78,7 +82,8 @@ class SignalRows:
 class Noised:
     "Batches with their draws: noise (B,2,sensors), level and forget (B,)."
     ragged = ()
-    def __init__(self, source): self.source = source
+    def __init__(self, source): # rows without noise
+        self.source = source
     def __len__(self): return len(self.source)
     def __call__(self, rows, *key):
         batch, d = self.source(rows, *key), Draws(rows.cpu(), *key)
@@ -86,7 +91,9 @@ class Noised:
         level, forget = (d.uniforms(1, k)[:,0] for k in ('level', 'forget'))
         return batch | dict(noise=noise, level=level, forget=forget)
 
-def signal_source(events:Events, permute=True)->Noised: # permute: another order in each epoch
+def signal_source(events:Events, # events of one detector
+                  permute=True,  # another order in each epoch
+                 )->Noised:
     "Events as batches of a training."
     return Noised(FileSource(SignalRows(events), permute, ragged=(), finite=False))
 
@@ -94,7 +101,10 @@ def signal_source(events:Events, permute=True)->Noised: # permute: another order
 class HitRows:
     "Batches of the generator of hits: its tensors, and the draws z (B,pieces) of the profiles."
     whole, ragged = True, ()
-    def __init__(self, events:Events, permute=True, length:float=25.): # another order in each epoch; as of `Hits`
+    def __init__(self, events:Events, # another order in each epoch; as of `Hits`
+                 permute=True,        # another order in each epoch
+                 length:float=25.,    # of a piece of a track [m]
+                ):
         self.events, self.length = events, length
         self.places = FileSource(range(len(events)), permute, ragged=())
     def __len__(self): return len(self.events)
@@ -104,7 +114,7 @@ class HitRows:
         return batch | dict(z=normals(at, batch['real'].shape[1], 'profile', *key))
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0012
-PATHS = 'ddpm', 'karras', 'straight'
+PATHS = 'ddpm', 'karras', 'straight'                          # names of the paths from data to noise
 
 def path_of(name:str, betas='linear', T=1000, predicts=None): # as in `physlearn.diffusion`
     "A path by its name."
@@ -119,19 +129,24 @@ class Diffused(nn.Module):
         self.net = Preconditioned(net, path.sigma_data) if isinstance(path, Karras) else net
         self.path, self.geometry, self.forget = path, geometry, forget
 
-    def forward(self, batch):
+    def forward(self,
+                # x and noise (B,2,L), label (B,6), draws level and forget (B,); observed (B,L), if some cannot see
+                batch,
+               ):
         label = drop_labels(batch['label'], batch['forget'], self.forget) if self.training else batch['label']
         seen = batch.get('observed')
         more = {} if seen is None else dict(observed=seen, mask=seen[:,None])
         return dict(error=diffusion_loss(self.net, self.path, batch['x'], batch['noise'], batch['level'], label=label,
                                          **more))
 
-def denoising(out, batch): return out['error']
+def denoising(out, batch):
+    "Term: squared error of what the network says of the noise, a scalar of `out`; `batch` is not used."
+    return out['error']
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen012a
 class OneStep(nn.Module):
     "What a denoiser says of noisy codes x (B,2,sensors) at t (B,) for label (B,6), in float32, all labels known."
-    def __init__(self, net):
+    def __init__(self, net): # network of a Diffused
         super().__init__()
         self.net = net
     def forward(self, x, t, label): return self.net(x, t, label=label)
@@ -146,13 +161,14 @@ def for_export(self:Diffused)->tuple: # module, example inputs by name, names of
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0013
 @patch
 @torch.no_grad()
-def generate(self:Diffused, label,  # (N,6) as in Events
-             seed:int=0,
-             number=None,           # numbers of the events (N,), which choose their noise; 0, 1, ... if not given
-             t0:float=9900.,        # of all events [ns]
-             steps:int=50,          # noise levels
-             guidance:float=1.,     # 1: what was learned; 0: without the label; more overstates the label
-             batch:int=64)->Events:
+def generate(self:Diffused, label, # (N,6) as in Events
+             seed:int=0,           # integer: draws are a function of it
+             number=None,          # numbers of the events (N,), which choose their noise; 0, 1, ... if not given
+             t0:float=9900.,       # of all events [ns]
+             steps:int=50,         # noise levels
+             guidance:float=1.,    # weight of the label: 1 as learned, 0 without it; more overstates it
+             batch:int=64,         # events drawn at once
+            )->Events:
     "Events with these labels; event `number` is the same in any batch."
     label = torch.as_tensor(np.asarray(label, dtype=np.float64))
     number = torch.arange(len(label)) if number is None else torch.as_tensor(number)
@@ -169,7 +185,7 @@ def generate(self:Diffused, label,  # (N,6) as in Events
 @dataclass
 class EventRecipe(Recipe):
     "Train a generator of events of a neutrino telescope."
-    system: ClassVar[str] = 'icecube'
+    system: ClassVar[str] = 'icecube' # the instrument
     epochs: int = 100               # epochs
     lr: float = 2e-4                # peak learning rate
     batch_size: int = 8             # events per step
@@ -177,7 +193,7 @@ class EventRecipe(Recipe):
     data: tuple[str, ...] = ()
     geometry: str|None = None       # sensors, CSV or .geo, for Parquet and simulated events; not given: 37 strings
     direction: str|None = None      # of zenith and azimuth: origin or travel; not given: as the file says, else origin
-    pad: float|None = None          # value of a label that means unknown, like -1; none if not given
+    pad: float|None = None          # number of a label that means unknown, like -1 [its unit]; none if not given
     t0_info: int|None = None        # column of `info` with the time at the vertex, like 3; not given: `t0`, or hits
     kind: str|None = None           # cascade or track, of events whose file does not say; not given: they must say it
     known_only: bool = False        # leave out events with a label, kind or t0 that is unknown
@@ -206,11 +222,11 @@ class EventRecipe(Recipe):
     warmup_ratio: float = .04       # share of all batches in which the rate rises; counts before warmup_steps
     plateau_patience: int = 10      # epochs without improvement after which the rate falls
     plateau_factor: float = .5      # rate after it over that before
-    plateau_min_lr: float = 1e-6    # lowest rate
+    plateau_min_lr: float = 1e-6    # lowest learning rate
     step_size: int = 30             # epochs of a step
     gamma: float = .1               # rate of a step over the one before
     min_delta: float = 1e-4         # smallest improvement of the validation loss that --patience counts
-    baseline: float|None = None     # validation loss that has to be beaten from the start, for --patience
+    baseline: float|None = None     # validation loss that has to be beaten from the start, for --patience [-]
     stop_verbose: bool = True       # each epoch says whether it is an improvement, with --patience
     checkpointing: bool = False     # compute parts again on the way back: slower, in less memory
 
@@ -279,7 +295,8 @@ def _events(data, changed, geometry, n, seed, *how):
     array = Geometry.hexagonal(37, 20) if geometry is None else read_sensors(geometry)
     return simulate(n, seed, geometry=array, energy=(1e3, 1e6))
 
-def once(e:Events)->Events:
+def once(e:Events, # events of one detector
+        )->Events:
     "Events that differ; of those with the same hits and label the first is kept, and that is said."
     ends = zip(e.offsets[:-1], e.offsets[1:])
     seen = [(e.label[i].tobytes(), e.sensor[a:b].tobytes(), e.charge[a:b].tobytes()) for i, (a, b) in enumerate(ends)]
@@ -334,7 +351,10 @@ def batches(self:EventRecipe)->tuple: # batches, events
     return -(-n//self.batch_size), n
 
 @patch
-def dls(self:EventRecipe, sim, device='cpu')->DataLoaders:
+def dls(self:EventRecipe,
+        sim,          # not used: it learns from files
+        device='cpu', # where batches are handed over
+       )->DataLoaders:
     "Events of training and validation."
     sides = dict(zip(('train', 'valid'), self.sides()))
     def source(k):
@@ -343,17 +363,20 @@ def dls(self:EventRecipe, sim, device='cpu')->DataLoaders:
     return file_dls(source, self.batch_size, self.seed, device, self.batches()[1])
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen017b
-KEPT, MOST_KEPT = 'events.h5', 10_000
+KEPT, MOST_KEPT = 'events.h5', 10_000 # file of held-out events in a run's folder, and how many it holds at most
 EventRecipe.kept = KEPT,
 
-def ranges_of(e:Events)->dict: # [lowest, highest] by name of the label, kinds that there are
+def ranges_of(e:Events, # events of one detector
+             )->dict:   # [lowest, highest] by name of the label, kinds that there are
     "What a generator has learned from."
     ends = {k: [float(np.nanmin(v)), float(np.nanmax(v))] for k, v in zip(LABELS, e.label.T) if np.isfinite(v).any()}
     kind = np.asarray(e.more.get('kind', ()), dtype=float)
     return ends | dict(kind=sorted({int(k) for k in kind[np.isfinite(kind)]}))
 
 @patch
-def write_kept(self:EventRecipe, out):
+def write_kept(self:EventRecipe,
+               out, # folder of the run
+              ):
     "Write what a run needs without its data."
     train, _, test = self.sides()
     about = test.about | dict(learned_from=json.dumps(ranges_of(train)))
@@ -367,7 +390,9 @@ def held_out(self:EventRecipe)->Events:
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0018
 @patch
-def model(self:EventRecipe, sim):
+def model(self:EventRecipe,
+          sim, # not used: it learns from files
+         ):
     "The network of these options, untrained."
     kept = self.home and (Path(self.home)/KEPT).exists()
     geometry = (self.held_out() if kept else self.whole()).geometry
@@ -382,7 +407,9 @@ def model(self:EventRecipe, sim):
     return Diffused(backbone(self.network, geometry, **options, **more[self.network]), path, geometry, self.lose_labels)
 
 @patch
-def loss(self:EventRecipe, sim)->CompositeLoss:
+def loss(self:EventRecipe,
+         sim, # not used: it learns from files
+        )->CompositeLoss:
     "Nats of an event, weighted by its energy; of dense networks the error of what they say of the noise."
     return CompositeLoss(nats=hits_nll) if self.network == 'hits' else CompositeLoss(denoising=denoising)
 
@@ -418,6 +445,7 @@ def stages(self:EventRecipe)->list:
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0020
 _HITS = EventRecipe(network='hits', gpus=0, epochs=10, lr=3e-3, batch_size=16, events=10_000, weight_decay=0.,
                     warmup_ratio=.01, gradient_clip_val=500.) # of nats
+# recipes by name
 PRESETS = dict(
     default=_HITS, hits=_HITS, quick=replace(_HITS, epochs=3, events=600),
     dit=EventRecipe(),
@@ -427,14 +455,17 @@ PRESETS = dict(
     debug=EventRecipe(hidden=128, depth=2, heads=2, epochs=2, batch_size=2, warmup_ratio=0., warmup_steps=0),
     mlp=EventRecipe(network='mlp'), resnet=EventRecipe(network='resnet', kernel_sizes=(3,)))
 
-def event_recipe(name:str, **kw)->EventRecipe:
+def event_recipe(name:str, # one of PRESETS
+                 **kw,
+                )->EventRecipe:
     "A preset with other options."
     if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     return replace(PRESETS[name], **kw)
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0026
-SECTIONS = 'model', 'diffusion', 'data', 'training'
+SECTIONS = 'model', 'diffusion', 'data', 'training'                            # sections of the guide's files
 OUTSIDE = 'use_wandb', 'wandb_project', 'wandb_entity', 'experiment_name'      # of the sections
+# options that the guide calls by another name, or the same
 SAME = dict(hidden='hidden', depth='depth', heads='heads', dropout='dropout', fusion='fusion', mlp_ratio='mlp_ratio',
             kernel_sizes='kernel_sizes', timesteps='T', train_ratio='train_ratio', val_ratio='val_ratio',
             test_ratio='test_ratio', num_epochs='epochs', learning_rate='lr', batch_size='batch_size',
@@ -443,10 +474,12 @@ SAME = dict(hidden='hidden', depth='depth', heads='heads', dropout='dropout', fu
             plateau_min_lr='plateau_min_lr', step_size='step_size', gamma='gamma',
             early_stopping_min_delta='min_delta', early_stopping_baseline='baseline',
             early_stopping_verbose='stop_verbose', num_workers='num_workers', seed='seed')
+# options that are words: ours, and the words that are known
 WORDS = dict(architecture=('network', ('hits', 'dit', 'cnn', 'mlp', 'hybrid', 'resnet')),
              objective=('predicts', ('eps', 'x0')),
              schedule=('betas', ('linear', 'cosine')), optimizer=('optimizer', ('adamw',)),
              scheduler=('lr_scheduler', ('cosine', 'plateau', 'linear', 'step')))
+# options of the guide that are not used here, and why
 SAID = {
     'replace_time_inf_with': 'a sensor without a hit has no time here',
     'save_interval': 'a state is saved after each epoch, which --epoch-events shortens',
@@ -468,12 +501,16 @@ def leaves(d): # a file's mapping
         else: yield ('', k), v
 
 def one_word(path, key, v):
+    "Our option for a `key` of the guide with the word `v`, a dict; FileError of `path` where the word is not known."
     option, known = WORDS[key]
     if key == 'scheduler' and v is None: return {option: 'constant'}
     if str(v).lower() in known: return {option: str(v).lower()}
     raise FileError(path, f'{v!r}', ', '.join(known), key)
 
-def guide_options(path, d:dict)->tuple: # what a file says; options, sentences on what is not used
+# %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen00n27b
+def guide_options(path,    # of the file, for messages
+                  d:dict,  # what the file says, by name
+                 )->tuple: # options, sentences on what is not used
     "Options of a file in the guide's words, or the file's own where it has none of its sections."
     if not {*SECTIONS, *OUTSIDE} & set(d): return d, []
     given, out, notes = dict(leaves(d)), {}, []
@@ -499,7 +536,10 @@ def guide_options(path, d:dict)->tuple: # what a file says; options, sentences o
     return out, notes
 
 @patch(cls_method=True)
-def from_file(cls:EventRecipe, path, d):
+def from_file(cls:EventRecipe,
+              path, # of the file
+              d,    # what the file says, by name
+             ):
     "Options of a file; what is not used is said."
     options, notes = guide_options(path, d)
     for note in notes: print(f'{Path(path).name}: {note}')
@@ -507,7 +547,9 @@ def from_file(cls:EventRecipe, path, d):
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen027p
 @patch(cls_method=True)
-def preset_of(cls:EventRecipe, said):
+def preset_of(cls:EventRecipe,
+              said, # options by name, as text
+             ):
     "The preset of the network that is asked for, by an option or in a file; the guide's files mean its default."
     network = said.get('network')
     if network is None and 'recipe' in said:

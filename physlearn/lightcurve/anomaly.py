@@ -38,7 +38,8 @@ def by_length(curves:LightCurves,
         yield rows, address[rows], source(rows, 0)
         begin = end
 
-def photons_of(curves:LightCurves)->np.ndarray: # (S,)
+def photons_of(curves:LightCurves, # light curves of S sources
+              )->np.ndarray:       # (S,)
     "Photons in the source region of all bands, in samples that count."
     use = curves.arrays['mask']
     return _total(np.where(use, curves.arrays['counts'], 0.), curves).sum(1)
@@ -48,12 +49,13 @@ def _total(v, curves): # (R,b) -> (S,b)
     sums = np.concatenate([np.zeros((1, v.shape[1])), np.cumsum(v, 0, dtype=np.float64)])
     return sums[curves.offsets[1:]] - sums[curves.offsets[:-1]]
 
-def brightness(curves:LightCurves)->np.ndarray: # (S,2)
+def brightness(curves:LightCurves, # light curves of S sources
+              )->np.ndarray:       # (S,2)
     "What sources must share to be compared: logarithms of photons and of visits."
     return np.log(np.stack([photons_of(curves) + 1, curves.lengths], 1))
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0008
-def redrawn(batch:dict,
+def redrawn(batch:dict,  # dict of tensors of B light curves (`rows_of`)
             rate:Tensor, # of the model (B,L,b) [ct/s]
             u:Tensor,    # uniform draws (B,L,b,2)
            )->dict:      # the batch with other counts
@@ -65,7 +67,8 @@ def redrawn(batch:dict,
     counts = poisson_quantile(u[...,1].numpy(), mean).reshape(mean.shape)
     return batch | dict(counts=torch.from_numpy(counts).to(batch['counts'].dtype))
 
-def reversed_in_time(batch:dict)->dict:
+def reversed_in_time(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                    )->dict:     # the same keys and shapes
     "Each curve from its last visit to its first."
     n, L = batch['mask'].sum(1, keepdim=True), batch['mask'].shape[1]
     at = (n - 1 - torch.arange(L)).clamp_min(0)
@@ -75,7 +78,10 @@ def reversed_in_time(batch:dict)->dict:
     time = torch.where(batch['mask'], ends - steps['time'], 0.)
     return batch | steps | dict(time=time, good=steps['good'] & batch['mask'][...,None])
 
-def bands_swapped(batch:dict, a:int, b:int)->dict:
+def bands_swapped(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                  a:int,      # number of one band
+                  b:int,      # number of the other
+                 )->dict:
     "Photons of two bands exchanged, and nothing else."
     order = list(range(batch['counts'].shape[2]))
     order[a], order[b] = b, a
@@ -83,7 +89,8 @@ def bands_swapped(batch:dict, a:int, b:int)->dict:
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0009
 @torch.no_grad()
-def odds(model:LightVAE, batch:dict,
+def odds(model:LightVAE, # network of counts
+         batch:dict,     # dict of tensors of B light curves, as a loader gives it (`rows_of`)
          address:Tensor, # of the draws of each source (B,)
          K:int=8,        # draws of the latents for the bound forwards and backwards
          copies:int=4,   # redrawn light curves
@@ -114,15 +121,17 @@ class Density:
     "Density of x given c, from a Gaussian mixture of both."
     weight: np.ndarray # of the components (m,)
     mean: np.ndarray   # (m,d+c), standardised
-    cov: np.ndarray    # (m,d+c,d+c)
+    cov: np.ndarray    # covariances of the components (m,d+c,d+c)
     centre: np.ndarray # of the data (d+c,)
-    scale: np.ndarray  # (d+c,)
+    scale: np.ndarray  # what each column is divided by (d+c,)
     given: int         # how many of the last numbers are given
 
     @classmethod
-    def of(cls, x:np.ndarray,  # (n,d)
-           c:np.ndarray,       # (n,c)
-           components:int=12): # at most, with 40 or more sources each
+    def of(cls,
+           x:np.ndarray,      # latents of sources (n,d)
+           c:np.ndarray,      # what they are conditioned on (n,c)
+           components:int=12, # at most, with 40 or more sources each
+          ):
         "Fitted to a training set."
         from sklearn.mixture import GaussianMixture
         both = np.concatenate([x, c], 1)
@@ -144,7 +153,9 @@ class Density:
         return log(slice(None)) - log(slice(k, None))
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom000c
-def instrument(curves:LightCurves, order=None)->np.ndarray: # of bands; (S,2b+1)
+def instrument(curves:LightCurves, # light curves of S sources
+               order=None,         # numbers of the bands, as a network knows them; None: as they are
+              )->np.ndarray:       # (S,2b+1), of b bands
     "Logarithms of background rates in the annulus [ct/s], of the ratio of areas, of exposures over time."
     a, order = curves.arrays, range(len(curves.labels)) if order is None else order
     use = a['mask']
@@ -155,7 +166,8 @@ def instrument(curves:LightCurves, order=None)->np.ndarray: # of bands; (S,2b+1)
     rates, share = np.log((back + .5)/length)[:,list(order)], np.log((exposure/length).clip(1e-3))
     return np.concatenate([rates, np.log(ratio.clip(1e-6))[:,None], share], 1)
 
-def deficit(curves:LightCurves)->np.ndarray: # (S,) [nat]
+def deficit(curves:LightCurves, # light curves of S sources
+           )->np.ndarray:       # (S,) [nat]
     "Fewer photons than the background alone leaves: minus the logarithm of the chance of so few in the worst band."
     a, use = curves.arrays, curves.arrays['mask']
     total = lambda v: _total(np.where(use, v, 0.), curves)
@@ -164,7 +176,8 @@ def deficit(curves:LightCurves)->np.ndarray: # (S,) [nat]
     return np.minimum(-stats.nbinom.logcdf(counts, back + .5, 1/(1 + ratio)).min(1), 700.)
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom000e
-def background_odds(batch:dict)->dict: # (B,) each
+def background_odds(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                   )->dict:     # (B,) each
     "The oddest visit of the background, and whether background and source step down together."
     use = (batch['good'] & batch['mask'][...,None]).all(2)
     clean = lambda k: torch.where(use[...,None], batch[k], 0.).double().sum(2)
@@ -219,7 +232,7 @@ def nearest(about:np.ndarray, # logarithms of photons and visits (n,2)
     k, scale = min(k, len(others)), np.array([1., .5])
     return np.asarray(cKDTree(others*scale).query(about*scale, k)[1]).reshape(len(about), k)
 
-def ranked(score:np.ndarray,  # (n,)
+def ranked(score:np.ndarray,  # of each source (n,)
            others:np.ndarray, # of held-out neighbours (n,k)
            top:float=.1,      # beyond this share of them their tail is a generalised Pareto distribution
           )->np.ndarray:      # (n,)
@@ -241,8 +254,8 @@ def ranked(score:np.ndarray,  # (n,)
 @dataclass(eq=False)
 class Familiar:
     "What the sources of a survey look like to a network."
-    model: LightVAE
-    latents: Density
+    model: LightVAE       # network of counts whose latents are compared
+    latents: Density      # density of the latents among sources it was trained on
     colours: Density      # of levels of the bands
     devices: Density      # of `instrument`
     encoded: np.ndarray   # latents of training sources (n,k)
@@ -252,10 +265,12 @@ class Familiar:
     smallest: np.ndarray  # of the p of each held-out source (m,)
 
     @classmethod
-    def of(cls, model:LightVAE,
+    def of(cls,
+           model:LightVAE,       # network of counts
            train:LightCurves,    # sources that the network was trained on
            held_out:LightCurves, # sources of the same survey that it was not
-           bar=lambda it: it):   # wraps the loop over batches
+           bar=lambda it: it,    # wraps the loop over batches
+          ):
         "Densities of one side, scores of the other."
         if len(held_out) < 5: raise ValueError(f"{len(held_out)} held-out sources: expected 5 or more to rank among")
         z, c = encoded(model, train), brightness(train)
@@ -266,8 +281,9 @@ class Familiar:
         return out
 
     @classmethod
-    def of_run(cls, run, # a run of the recipe of this instrument, with the network of counts
-               bar=lambda it: it):
+    def of_run(cls, run,          # a run of the recipe of this instrument, with the network of counts
+               bar=lambda it: it, # wraps the loop over batches, for a bar of progress
+              ):
         "The survey that a run was trained on."
         if getattr(run.recipe, 'network', None) != 'counts':
             raise ValueError(f"{run.path} holds no network of counts, whose latents are compared: "
@@ -280,7 +296,9 @@ class Familiar:
         return cls.of(run.model.eval(), train, _both(valid, test), bar)
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom00hb
-def encoded(model:LightVAE, curves:LightCurves)->np.ndarray: # (S,b+k)
+def encoded(model:LightVAE,     # network of counts
+            curves:LightCurves, # light curves of S sources
+           )->np.ndarray:       # (S,b+k)
     "Means of levels and latents."
     out = np.zeros((len(curves), model.bands + model.latent))
     with torch.no_grad():
@@ -295,7 +313,10 @@ def _both(a, b): # LightCurves
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom000i
 @patch
-def score(self:Familiar, curves:LightCurves, bar=lambda it: it)->dict: # (S,) by aspect, higher is odder
+def score(self:Familiar,
+          curves:LightCurves, # light curves of S sources
+          bar=lambda it: it,  # wraps the loop over batches, for a bar of progress
+         )->dict:             # (S,) by aspect, higher is odder
     "All aspects of these sources."
     n, names = len(curves), ('counts', 'bound', 'reversal', 'visit', 'step')
     out = {k: np.zeros(n) for k in ASPECTS}
@@ -322,8 +343,13 @@ def _swap(self:Familiar, curves, c):
         best = np.maximum(best, self.latents(z, c) + self.devices(instrument(curves, order), c))
     return best if len(curves.labels) > 1 else np.zeros(len(curves))
 
+# %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom00n0ib
 @patch
-def ranks(self:Familiar, scores:dict, about:np.ndarray, own=False)->dict: # p by aspect (S,)
+def ranks(self:Familiar,
+          scores:dict,      # (S,) by aspect, as of `score`
+          about:np.ndarray, # what must be alike: `brightness` of the sources (S,2)
+          own=False,
+         )->dict:           # p by aspect (S,)
     "Chance of each score among held-out sources of like brightness; `own`: they are these, each without itself."
     at = nearest(about, self.about, 400 + own)
     if own: at = np.stack([row[row != i][:at.shape[1] - 1] for i, row in enumerate(at)])
@@ -342,9 +368,10 @@ def __call__(self:Familiar, curves:LightCurves, bar=lambda it: it)->dict:
 
 # %% ../../nbs/50_lightcurve/57_anomaly.ipynb #anom0a03
 @patch
-def neighbours(self:Familiar, curves:LightCurves,
-               k:int=5, # how many
-              )->tuple: # their names (S,k), distances (S,k) [standard deviations of the latents]
+def neighbours(self:Familiar,
+               curves:LightCurves, # light curves of S sources
+               k:int=5,            # how many
+              )->tuple:            # their names (S,k), distances (S,k) [standard deviations of the latents]
     "Training sources with the most similar latents, nearest first; not the source itself."
     from scipy.spatial import cKDTree
     scale = self.encoded.std(0).clip(1e-6)
@@ -356,7 +383,7 @@ def neighbours(self:Familiar, curves:LightCurves,
 
 def plane(z:np.ndarray,  # latents (n,k)
           how:str='pca', # pca or tsne
-          seed:int=0,
+          seed:int=0,    # of t-SNE
          )->np.ndarray:  # (n,2)
     "Latents in two dimensions."
     from sklearn.decomposition import PCA

@@ -19,7 +19,9 @@ from .variability import (STATISTICS, Thresholds, about, batches_of, constant_ra
 from .xray_files import ERODAY, LightCurves
 
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0006
-def root_deviance(C:Tensor, mean:Tensor)->Tensor: # photons, and their mean
+def root_deviance(C:Tensor,    # photons, any shape
+                  mean:Tensor, # their mean, same shape
+                 )->Tensor:    # same shape [-]
     "Signed root of the Poisson deviance: about standard normal where photons are many."
     d = torch.special.xlogy(C, C/mean.clamp_min(1e-12)) - (C - mean)
     return (C - mean).sign()*(2*d.clamp_min(0.)).sqrt()
@@ -31,7 +33,8 @@ def _beside_constant(batch):
     mean = torch.where(use, constant_rate(C, behind, e, 6)[:,None]*e + behind, 0.)
     return root_deviance(C, mean), mean, C, e, use
 
-def steps_of(batch:dict)->Tensor: # (n,L,2b+9)
+def steps_of(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+            )->Tensor:   # (n,L,2b+9)
     "What the network reads of each step, float32."
     each, mean, *_ = _beside_constant(batch)
     whole, level, C, e, use = _beside_constant(together(batch))
@@ -43,7 +46,8 @@ def steps_of(batch:dict)->Tensor: # (n,L,2b+9)
     parts = [*scales, mean.log1p(), level.log1p(), C.log1p(), e/20, use.double(), (gap/ERODAY).log1p()]
     return torch.cat(parts, 2).float()
 
-def summary_of(batch:dict)->Tensor: # (n,2b+13)
+def summary_of(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+              )->Tensor:   # (n,2b+13)
     "What it reads of the whole curve, float32."
     s, (level, counts) = statistics(batch), pooled(batch)
     parts = [level/3, counts.log1p()/4, about(batch).log1p()/3, s.clamp(-10, 40)/10, s.sign()*s.abs().log1p()]
@@ -62,13 +66,20 @@ def _scatter_in(summary):
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0008
 class Classifier(nn.Module):
     "Log-odds of the classes of a curve; class 0 is a constant."
-    def __init__(self, bands:int=3, hidden:int=64, classes:int=7, width:int=128):
+    def __init__(self,
+                 bands:int=3,   # how many
+                 hidden:int=64, # neurons of each direction of the recurrent layer
+                 classes:int=7, # kinds of sources it tells apart
+                 width:int=128, # neurons of the layers behind it
+                ):
         super().__init__()
         self.bands = bands
         self.forth, self.back = (nn.GRU(3*bands + 7, hidden, batch_first=True) for _ in range(2))
         self.head = MLP([6*hidden + 2*bands + 3 + 2*len(STATISTICS), width, width, classes], act=nn.SiLU)
 
-    def forward(self, batch:dict)->dict:
+    def forward(self,
+                batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+               )->dict:     # logits (B,classes), score (B,): log-odds of a variable source
         steps = batch['steps'] if 'steps' in batch else steps_of(batch)
         summary = batch['summary'] if 'summary' in batch else summary_of(batch)
         mask = batch['mask'][...,None]
@@ -85,6 +96,7 @@ class Classifier(nn.Module):
         both = torch.stack([known, _scatter_in(summary) - OTHER], 1)
         return dict(logits=logits, score=both.logsumexp(1))
 
+# %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla00n08b
 def prepared(curves:LightCurves)->dict: # steps (R,c), summary (S,k), offsets (S+1,)
     "What the network reads of many curves, computed once."
     steps, summary = None, None
@@ -98,7 +110,9 @@ def prepared(curves:LightCurves)->dict: # steps (R,c), summary (S,k), offsets (S
     return dict(steps=steps, summary=summary, offsets=curves.offsets)
 
 @torch.no_grad()
-def score_of(model:Classifier, batch:dict)->Tensor: # (n,)
+def score_of(model:Classifier, # trained network
+             batch:dict,       # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+            )->Tensor:         # (n,)
     "Log-odds of a variable source."
     return model(batch)['score'].double()
 
@@ -116,9 +130,9 @@ def for_export(self:Classifier):
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0010
 LIMITS = 'thresholds.h5'        # in the folder of a run
 
-def variability_of(run,               # of the preset `variability`
-                   curves:LightCurves,
-                  )->dict:            # arrays (S,)
+def variability_of(run,                # of the preset `variability`
+                   curves:LightCurves, # light curves of S sources
+                  )->dict:             # arrays (S,)
     "Score, false-alarm probability, upper end of its 95 % interval, and whether it is outside of what was simulated."
     if run.recipe.network != 'classifier':
         raise ValueError(f"{run.path} is a run of network={run.recipe.network!r}; variability needs a run of "

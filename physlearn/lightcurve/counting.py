@@ -101,12 +101,13 @@ def _marginal(*args):
         fill(many[at], _many, low[at], high[at], n=2**int(k))
     return out
 
-def log_marginal(C:Tensor, # photons in the source region
-                 s:Tensor, # photons that the source gives on average; below 0 impossible
-                 B:Tensor, # photons in the background region
-                 r:Tensor, # area of the source region over that of the background region
-                 a:float=.5, b:float=0., # of the background's gamma prior; numbers or like the others
-                )->Tensor: # all of one shape, float64; twice differentiable by s, not by others
+def log_marginal(C:Tensor,   # photons in the source region, any shape
+                 s:Tensor,   # photons that the source gives on average, like `C`; below 0 impossible
+                 B:Tensor,   # photons in the background region, like `C`
+                 r:Tensor,   # area of the source region over that of the background region, like `C` [-]
+                 a:float=.5, # shape of the background's gamma prior, a number or like the others
+                 b:float=0., # rate of the background's gamma prior, a number or like the others
+                )->Tensor:   # all of one shape, float64; twice differentiable by s, not by others
     "Log-probability of the counts, the background integrated out [nat]."
     C, s, B, r, a, b = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64) for v in (C, s, B, r, a, b)))
     with torch.no_grad():
@@ -118,7 +119,11 @@ def log_marginal(C:Tensor, # photons in the source region
     return value + (one - 1)*step + .5*(two - one*one)*step*step
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00011
-def log_profile(C:Tensor, s:Tensor, B:Tensor, r:Tensor)->Tensor: # as of `log_marginal`
+def log_profile(C:Tensor, # photons in the source region, any shape
+                s:Tensor, # photons that the source gives on average, like `C`
+                B:Tensor, # photons in the background region, like `C`
+                r:Tensor, # ratio of the areas, like `C` [-]
+               )->Tensor: # same shape
     "Log-likelihood of both counts at the most probable background [nat]: minus half the W statistic, up to a constant."
     C, s, B, r = torch.broadcast_tensors(*(torch.as_tensor(v, dtype=torch.float64) for v in (C, s, B, r)))
     with torch.no_grad():                                      # at its maximum the background adds no slope
@@ -129,13 +134,25 @@ def log_profile(C:Tensor, s:Tensor, B:Tensor, r:Tensor)->Tensor: # as of `log_ma
     log = torch.where(C > 0, torch.where(C > 0, mean, 1.).clamp_min(1e-300).log(), 0.)
     return C*log - mean - torch.lgamma(C + 1) + torch.special.xlogy(B, beta) - beta - torch.lgamma(B + 1)
 
-def log_plug_in(C:Tensor, s:Tensor, B:Tensor, r:Tensor, a:float=.5, b:float=0.)->Tensor:
+def log_plug_in(C:Tensor,   # photons in the source region, any shape
+                s:Tensor,   # photons that the source gives on average, like `C`
+                B:Tensor,   # photons in the background region, like `C`
+                r:Tensor,   # ratio of the areas, like `C` [-]
+                a:float=.5, # of the background's gamma prior, its shape [-]
+                b:float=0., # of the background's gamma prior, its rate [-]
+               )->Tensor:   # same shape
     "Poisson, the background at its mean [nat]: for small `r`, at the price of one logarithm a sample."
     mean, n = s + r*(B + a)/(1 + b), C.clamp_min(.5)
     away = (mean - n)/n                                        # in single precision, too, where counts are many
     return torch.where(C > 0, n*(torch.log1p(away) - away) + (torch.xlogy(n, n) - n - torch.lgamma(n + 1)), -mean)
 
-def log_laplace(C:Tensor, s:Tensor, B:Tensor, r:Tensor, a:float=.5, b:float=0.)->Tensor:
+def log_laplace(C:Tensor,   # photons in the source region, any shape
+                s:Tensor,   # photons that the source gives on average, like `C`
+                B:Tensor,   # photons in the background region, like `C`
+                r:Tensor,   # ratio of the areas, like `C` [-]
+                a:float=.5, # of the background's gamma prior, its shape [-]
+                b:float=0., # of the background's gamma prior, its rate [-]
+               )->Tensor:   # same shape
     "The marginal, from the maximum over the logarithm of the background and its curvature [nat]."
     A, R = B + a, 1 + b
     lead, mid = (R + r)*r, (R + r)*s - r*(C + A)
@@ -155,11 +172,11 @@ _FORMS = 'marginal', 'laplace', 'plug_in', 'profile'
 class Counts:
     "Photons of a source region, seen beside a background region; signals are rates [1/unit of exposure]."
     exposure: Tensor          # of the source (C,...) or (n,C,...) [s]; 0 leaves a sample out
-    back: Tensor = 0.         # photons in the background region
+    back: Tensor = 0.         # photons in the background region, like `exposure`
     # area of the source region over that of the background region, times exposures where they differ
-    ratio: Tensor = 1.
+    ratio: Tensor = 1.        # area of the source region over that of the background region [-], like `exposure`
     a: float|Tensor = .5      # shape of the background's gamma prior, 1/2: Jeffreys, 1: flat
-    b: float|Tensor = 0.      # its rate
+    b: float|Tensor = 0.      # its rate [-], like `exposure`
     # 'marginal'; or 'laplace' for many photons, 'plug_in' for negligible backgrounds, 'profile' (the W statistic):
     # one for all samples, never mixed
     form: str = 'marginal'
@@ -182,7 +199,7 @@ class Counts:
         "Samples that count."
         return torch.isfinite(self.exposure) & (self.exposure > 0)
 
-    def told(self, *names):
+    def told(self, *names): # names of fields
         "Fields like the exposure, with harmless numbers where a sample is left out."
         return [torch.where(self.counted, getattr(self, k), 1.) for k in names]
 
@@ -209,13 +226,18 @@ def log_prob(self:Counts, y:Tensor, mu:Tensor)->Tensor:
     return torch.where(torch.isfinite(out), out, -math.inf)
 
 @patch
-def whiten(self:Counts, y:Tensor, mu:Tensor)->Tensor:
+def whiten(self:Counts,
+           y:Tensor, # photons (B,C,...)
+           mu:Tensor,
+          )->Tensor:
     "Residuals of unit variance where mu is right, same shape; 0 where a sample is left out."
     mean, variance = self.moments(mu)
     return torch.where(self.counted, (torch.where(self.counted, y, 0.) - mean)/variance.sqrt(), 0.)
 
 @patch
-def information(self:Counts, mu:Tensor)->Tensor:
+def information(self:Counts,
+                mu:Tensor, # rates of the model (B,C,...)
+               )->Tensor:
     "Fisher information about the rates, that of a normal distribution with the same moments, same shape."
     return torch.where(self.counted, self.told('exposure')[0]**2/self.moments(mu)[1].clamp_min(1e-30), 0.)
 
@@ -232,12 +254,16 @@ def draw(self:Counts, mu:Tensor, draws:Tensor)->Tensor:
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00017
 @patch
-def variance_of_squares(self:Counts, mu:Tensor)->Tensor:
+def variance_of_squares(self:Counts,
+                        mu:Tensor, # rates of the model (B,C,...)
+                       )->Tensor:
     "Variance of a squared residual, same shape: 2 for many counts, more for few."
     return torch.where(self.counted, 2 + 1/self.moments(mu)[1].clamp_min(1e-30), 0.)
 
 @patch
-def check(self:Counts, y:Tensor): # (n,C,...)
+def check(self:Counts,
+          y:Tensor, # photons (n,C,...)
+         ):
     "ValueError where these are no counts."
     y = y[self.counted.expand(y.shape)]
     odd = y[(y < 0) | (y != y.round())]
@@ -247,7 +273,10 @@ def check(self:Counts, y:Tensor): # (n,C,...)
                          "with `split_normal`")
 
 @patch
-def shaped(self:Counts, n:int, shape)->'Counts': # signals, shape of one (C,...)
+def shaped(self:Counts,
+           n:int, # how many signals
+           shape, # of one signal (C,...)
+          )->'Counts':
     "The same for these signals; ValueError where its shapes do not belong to them."
     fields, each = {}, []
     for k in ('exposure', 'back', 'ratio', 'a', 'b'):
@@ -278,13 +307,13 @@ def background_prior(back:Tensor,        # photons in the background region of e
     return torch.where(alone, .5, a), torch.where(alone, 0., b)
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00024
-def split_normal(y:Tensor,     # rates
-                 mu:Tensor,    # of the model
-                 below:Tensor, # error below, positive
-                 above:Tensor, # error above, positive
-                 floor:float=0., # error that is added to both in quadrature, in the unit of the rates
+def split_normal(y:Tensor,            # rates, any shape
+                 mu:Tensor,           # of the model, like `y`
+                 below:Tensor,        # error below, positive, like `y`
+                 above:Tensor,        # error above, positive, like `y`
+                 floor:float=0.,      # error that is added to both in quadrature, in the unit of the rates
                  variable:bool=False, # a Gaussian of variable width instead
-                )->Tensor:     # all of one shape; 0 where a sample is left out
+                )->Tensor:            # all of one shape; 0 where a sample is left out
     "Log-density of rates with asymmetric errors [nat]."
     use = torch.isfinite(y) & torch.isfinite(below) & torch.isfinite(above) & (below > 0) & (above > 0)
     y, below, above = (torch.where(use, v, 1.) for v in (y, below, above))
@@ -300,8 +329,8 @@ def split_normal(y:Tensor,     # rates
 @dataclass(frozen=True, eq=False)
 class SplitNormal:
     "Rates with an error below and one above; 0, NaN or infinite errors leave a sample out."
-    below: Tensor           # (C,...) or (n,C,...) [unit of the rates]
-    above: Tensor           # the same
+    below: Tensor           # error below, positive, (C,...) or (n,C,...) [unit of the rates]
+    above: Tensor           # error above, like `below`
     floor: float = 0.       # added in quadrature to both [unit of the rates]
     each: tuple = ()        # fields that have a value for each signal; found by `shaped`
 
@@ -331,13 +360,18 @@ class SplitNormal:
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt0025d
 @patch
-def whiten(self:SplitNormal, y:Tensor, mu:Tensor)->Tensor:
+def whiten(self:SplitNormal,
+           y:Tensor,  # rates (B,C,...)
+           mu:Tensor, # rates of the model (B,C,...)
+          )->Tensor:
     "Residuals in units of the error on the side of the model, same shape; 0 where a sample is left out."
     low, high = self.scales()
     return torch.where(self.counted, (torch.where(self.counted, y, 0.) - mu)/torch.where(mu > y, high, low), 0.)
 
 @patch
-def information(self:SplitNormal, mu:Tensor)->Tensor:
+def information(self:SplitNormal,
+                mu:Tensor, # rates of the model (B,C,...)
+               )->Tensor:
     "Fisher information about the rates, same shape."
     low, high = self.scales()
     return torch.where(self.counted, 1/(low*high), 0.) + torch.zeros_like(mu)
@@ -352,7 +386,10 @@ def draw(self:SplitNormal, mu:Tensor, draws:Tensor)->Tensor:
     return torch.where(self.counted, mu + torch.where(p < share, under, over), 0.)
 
 @patch
-def shaped(self:SplitNormal, n:int, shape)->'SplitNormal': # signals, shape of one (C,...)
+def shaped(self:SplitNormal,
+           n:int, # how many signals
+           shape, # of one signal (C,...)
+          )->'SplitNormal':
     "The same for these signals; ValueError where its shapes do not belong to them."
     fields, each = {}, []
     for k in ('below', 'above'):
@@ -367,10 +404,10 @@ def __getitem__(self:SplitNormal, rows)->'SplitNormal':
 
 # %% ../../nbs/50_lightcurve/52_counting.ipynb #cnt00032
 def upper_limit(counts, back, # photons in the source region; those expected of the background in it
-                exposure,     # [s]
+                exposure,      # of the sample [s]
                 correction=1., # factor for what the region and the detector lose
-                p:float=.997, # probability that the rate is below
-               )->np.ndarray: # all of one shape [ct/s]
+                p:float=.997,  # probability that the rate is below
+               )->np.ndarray:  # all of one shape [ct/s]
     "Upper limit of the rate of a source."
     C, B, E, f = (np.asarray(v, dtype=np.float64) for v in (counts, back, exposure, correction))
     if not 0 < p < 1: raise ValueError(f"p={p}: expected a probability between 0 and 1")

@@ -35,12 +35,14 @@ from ..results import Results
 from ..runs import expect
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0006
-def named_bands(lc:LightCurve)->tuple:
+def named_bands(lc:LightCurve, # one light curve
+               )->tuple:       # a name for each band
     "What the rates of the bands are called."
     n = len(lc.labels)
     return ('rate',) if n == 1 else tuple(f'rate_{i + 1}' for i in range(n))
 
-def range_of_rates(lc:LightCurve)->tuple: # lowest, highest, unit
+def range_of_rates(lc:LightCurve, # one light curve
+                  )->tuple:       # lowest, highest, unit
     "0.001 to 100 ct/s, or as far as the light curve reaches; of other units 0.0001 to ten times its largest."
     rate = np.abs(np.where(lc.mask, lc.rate, 0.))
     top = float(np.nanmax(rate))
@@ -49,17 +51,20 @@ def range_of_rates(lc:LightCurve)->tuple: # lowest, highest, unit
     except ValueError: return 1e-4*(top or 1.), 10*(top or 1.), ''
     return 1e-4*(top or 1.), 10*(top or 1.), lc.unit
 
-def form_of(back, ratio)->str: # of the samples that are used
+def form_of(back,  # photons in the background region of the samples that are used (n,)
+            ratio, # ratios of the areas of these samples (n,) [-]
+           )->str: # marginal, laplace or plug_in
     "Of the likelihood: exact, or a faster one where that is right to 1e-4 nats a sample."
     if (ratio*(back + 1) < 1e-6).all(): return 'plug_in'
     return 'laplace' if (back >= 8).all() else 'marginal'
 
-def measurement_of(lc:LightCurve,
-                   model:str,     # one of `rates.MODELS`
-                   ranges=(),     # words like 'period=2..20h'
-                   known=(),      # words like 'rate=0.3ct/s'
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk00n06b
+def measurement_of(lc:LightCurve,  # light curve
+                   model:str,      # one of `rates.MODELS`
+                   ranges=(),      # words like 'period=2..20h'
+                   known=(),       # words like 'rate=0.3ct/s'
                    red:bool=False, # times red noise
-                  )->Measurement: # of one signal (1,b,n)
+                  )->Measurement:  # of one signal (1,b,n)
     "A light curve and a model of its rate; ValueError where bands share photons."
     if pairs := overlapping(lc.bands):
         a, b = (lc.labels[i] for i in pairs[0])
@@ -83,7 +88,8 @@ def measurement_of(lc:LightCurve,
     return Measurement(sim, y, like, known_values(sim.space, known))
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk006b
-def without_waves(space:ParamSpace)->tuple:
+def without_waves(space:ParamSpace, # parameters of a model
+                 )->tuple:
     "The parameters less the draws of red noise, and their numbers."
     names = [k for k in space if not k.startswith('wave_')]
     return space.only(*names), [space.index(k) for k in names]
@@ -91,13 +97,15 @@ def without_waves(space:ParamSpace)->tuple:
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0008
 MOST = 2**23                    # numbers that are worked on at once, or drawn to compare with
 
-def few(lc): return lc.counted and (np.where(lc.mask, lc.counts, 0).sum(0) < 300).any()   # too few for normal errors
+def few(lc): # too few for normal errors
+    "Are photons of a light curve `lc` too few for normal errors?"
+    return lc.counted and (np.where(lc.mask, lc.counts, 0).sum(0) < 300).any()
 
-def fit_lightcurve(lc:LightCurve,
-                   model:str='constant', # one of `rates.MODELS`
+def fit_lightcurve(lc:LightCurve,                       # one light curve
+                   model:str='constant',                # one of `rates.MODELS`
                    ranges=(), known=(), red:bool=False, # as of `measurement_of`
-                   draws:int=1000, level:float=.95, # particles; probability inside the intervals
-                  )->Results:            # of one signal
+                   draws:int=1000, level:float=.95,     # particles; probability inside the intervals
+                  )->Results:                           # of one signal
     "Rates, times and amplitudes of a light curve."
     m = measurement_of(lc, model, ranges, known, red)
     still = measurement_of(lc, 'constant', [w for w in ranges if w.startswith('rate')])
@@ -131,19 +139,29 @@ def fit_lightcurve(lc:LightCurve,
                    tuple(m.knowledge.known), found, doubts=said, limits=limits)
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk008b
-SIZES = 'fraction', 'depth', 'rms'
+SIZES = 'fraction', 'depth', 'rms' # parameters that are sizes of an event, for which 0 is no event
 
-def is_limit(name, param, low):
+def is_limit(name,  # name of the parameter
+             param, # its range
+             low,   # lower end of the interval, in the unit of the range
+            ):
     "Whether the interval of a rate, or of the size of an event, begins where its range begins."
     return (name.startswith('rate') or name in SIZES) and low < 1.5*param.lo
 
-def upper_limits(space, low, high, level):
+def upper_limits(space, # parameters of the model
+                 low,   # lower ends (d,), in the units of the parameters
+                 high,  # upper ends (d,)
+                 level, # probability inside the intervals [-]
+                ):
     "A sentence for each rate or size whose interval begins where its range begins."
     each = zip(space.items(), low.tolist(), high.tolist())
     return [f"{k}: an upper limit, {b:.2g} {p.unit or '[-]'} at {100*level:g} %, as its range begins at {p.lo:g}"
             for (k, p), a, b in each if is_limit(k, p, a)]
 
-def how_fitted(lc, model, red=False):
+def how_fitted(lc,        # one light curve
+               model,
+               red=False, # with red noise
+              ):
     "The model, and what the numbered rates are."
     bands = [] if len(lc.labels) == 1 else [', '.join(f'{k} is {v}' for k, v in zip(named_bands(lc), lc.labels))]
     errors = [] if lc.counted else ['rates alone, their errors as halves of normal ones']
@@ -160,6 +178,7 @@ class Varying:
     range: tuple[str, ...] = ()
 
     def chosen(self):
+        "ValueError where the model is none of `MODELS`."
         if self.model not in MODELS: raise ValueError(f"model {self.model!r}: choose one of {', '.join(MODELS)}")
 
 @dataclass(kw_only=True)
@@ -191,7 +210,9 @@ def curve(self:FitLightCurve, file)->LightCurve:
                            dead=self.length('dead'))
 
 @patch
-def length(self:FitLightCurve, name):
+def length(self:FitLightCurve,
+           name, # name of the option
+          ):
     "A time among the options [s]; None where it is not given."
     text = getattr(self, name)
     if text is None: return None
@@ -200,7 +221,10 @@ def length(self:FitLightCurve, name):
     return value
 
 @patch
-def shaped(self:FitLightCurve, lc:LightCurve, file)->LightCurve:
+def shaped(self:FitLightCurve,
+           lc:LightCurve, # light curve as it was read
+           file,          # its path, for messages
+          )->LightCurve:
     "The bands and steps that were asked for."
     if self.bands:
         if not all(1 <= b <= len(lc.labels) for b in self.bands):
@@ -248,6 +272,7 @@ class IdentifiableLightCurve(Varying):
     n: int = 64                     # states, drawn from the ranges
 
     def run(self):
+        "Print what each model could tell of a light curve of this length."
         self.chosen()
         expect(self, '2 or more', lambda v: v >= 2, 'visits')
         expect(self, '1 or more', lambda v: v >= 1, 'n')
@@ -274,6 +299,7 @@ class SimulateLightCurves:
     survey: str = 'erass1'          # erass1, pole or efeds
 
     def run(self):
+        "Write light curves of simulated sources to a folder."
         expect(self, '1 or more', lambda v: v >= 1, 'n')
         expect(self, 'erass1, pole or efeds', lambda v: v in ('erass1', 'pole', 'efeds'), 'survey')
         folder = output_folder(self.out)
@@ -282,5 +308,6 @@ class SimulateLightCurves:
         made.write(folder)
         print(f"wrote {self.n} source{'s'*(self.n > 1)}, {len(made.time)} rows, to {folder}")
 
+# the instrument, as the command line finds it
 lightcurve = Instrument('lightcurve', LightCurveRecipe, PRESETS, judge=judge, own=dict(
     fit=FitLightCurve, identifiable=IdentifiableLightCurve, simulate=SimulateLightCurves, score=ScoreLightCurves))

@@ -51,6 +51,7 @@ def _pulse_space(span, spacing): return dict(
     fraction=Param(.02, 1, doc='amplitude over the mean rate'), period=_period(span, spacing),
     phase=Param(-.5, .5, 'cycle', doc='phase at time 0'))
 
+# models of a rate by name: course of its logarithm, and Params for a span and spacing of the steps
 MODELS = dict(constant=(lambda t: 0*t, lambda span, spacing: {}),
               trend=(_trend, lambda span, spacing: dict(
                   change=Param(-1.9, 1.9, doc='rate at the end less that at the beginning, over the mean'))),
@@ -85,13 +86,13 @@ class Rates:
     cond = None
     axis_label, signal_label = 'time [h]', 'rate [ct/s]'
     def __init__(self, model:str, # one of MODELS
-                 begin,           # of each step (n,) [s]
-                 length,          # of each step (n,) [s]
+                 begin, length,   # of each step (n,) [s]
                  bands=('rate',), # names of the rates
                  lo:float=1e-3,   # of the rates [`unit`]
-                 hi:float=1e2,
+                 hi:float=1e2,    # largest of the rates [`unit`]
                  unit:str='ct/s', # of the rates
-                 red:bool=False): # times red noise
+                 red:bool=False,  # times red noise
+                ):
         if model not in MODELS: raise ValueError(f"model {model!r}: choose one of {', '.join(MODELS)}")
         begin, length = (np.asarray(v, dtype=np.float64) for v in (begin, length))
         if not len(begin) or not (length > 0).all() or not np.isfinite(begin).all():
@@ -110,15 +111,14 @@ class Rates:
         "Typical time from step to step, which the shortest period shall not fall below [h]."
         begin = self.a.unique()
         return float(begin.diff().median()) if len(begin) > 1 else float(self.b[0] - self.a[0])
-    def axis(self, theta): return ((self.a + self.b)/2).expand(len(theta), -1)
+    def axis(self, theta): return ((self.a + self.b)/2).expand(len(theta), -1) # middle of steps [h] (B,n), by `theta`
     def extra_repr(self):
+        "Model, steps and span."
         noise = ' with red noise' if self.waves else ''
         return f'{self.model}{noise} in {len(self.a)} steps over {self.span:.4g} h'
 
-    def shape(self, theta:Tensor, # (B,d)
-              a=None, b=None,     # other steps, from and to (n,) [h]
-             )->Tensor:           # (B,n)
-        "Mean of the relative shape over steps."
+    def shape(self, theta:Tensor, a=None, b=None)->Tensor: # (B,n)
+        "Mean of the relative shape of states `theta` (B,d) over steps, or over other ones from `a` to `b` (n,) [h]."
         a, b = (self.a, self.b) if a is None else (torch.as_tensor(v, dtype=torch.float64) for v in (a, b))
         own, red = theta[:,len(self.bands):].double().tensor_split([len(self.own)], 1)
         more = (self.span,) if self.model == 'trend' else ()

@@ -20,9 +20,9 @@ from .counting import log_plug_in
 from .xray_files import ERODAY
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0006
-def last_state(gru:nn.GRU,
+def last_state(gru:nn.GRU,  # recurrent layers, batch first
                x:Tensor,    # steps (B,L,c)
-               mask:Tensor, # (B,L)
+               mask:Tensor, # which steps are there (B,L)
                packed=None, # through `pack_padded_sequence`: the same; None: where most of a batch is filling
               )->Tensor:    # (B,hidden)
     "State of the last layer after the last step that is there; of a curve without steps, zeros."
@@ -35,21 +35,30 @@ def last_state(gru:nn.GRU,
     at = (n - 1).clamp_min(0)[:,None,None].expand(-1, 1, out.shape[2])
     return torch.where(n[:,None] > 0, out.gather(1, at)[:,0], 0.)
 
-def sampled(mu:Tensor, logvar:Tensor, training=True):
+def sampled(mu:Tensor,     # means of the latents (B,k)
+            logvar:Tensor, # logarithms of their variances (B,k)
+            training=True, # draw; no: take the mean
+           ):
     "A draw of the latents; in use, their mean."
     return mu + torch.randn_like(mu)*(logvar/2).exp() if training else mu
 
-def kl_normal(mu:Tensor, logvar:Tensor)->Tensor: # latents (B,k); (B,k)
+def kl_normal(mu:Tensor,     # means of the latents (B,k)
+              logvar:Tensor, # logarithms of their variances (B,k)
+             )->Tensor:      # (B,k)
     "Kullback-Leibler divergence from the standard normal prior, each latent for itself [nat]."
     return .5*(mu.square() + logvar.exp() - 1 - logvar)
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0007
 class GuideVAE(nn.Module):
     "The guide's recurrent VAE: batch['x'] (B,L,inputs) to rates (B,L,outputs)."
-    def __init__(self, inputs:int=9, # of each step: rate, lower and upper error of each band
-                 outputs:int=3,      # bands
-                 hidden:int=64, latent:int=40, layers:int=2, dropout:float=.2,
-                 packed:bool|None=False): # packed sequences, as the original had
+    def __init__(self, inputs:int=9,     # of each step: rate, lower and upper error of each band
+                 outputs:int=3,          # bands
+                 hidden:int=64,          # neurons of each recurrent layer
+                 latent:int=40,          # how many latents
+                 layers:int=2,           # recurrent layers, of encoder and decoder each
+                 dropout:float=.2,       # probability of losing a neuron between them [-]
+                 packed:bool|None=False, # packed sequences, as the original had
+                ):
         super().__init__()
         self.encoder = nn.GRU(inputs, hidden, layers, batch_first=True, dropout=dropout)
         self.mu, self.logvar = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
@@ -59,10 +68,15 @@ class GuideVAE(nn.Module):
         self.packed = packed
 
     def encode(self, x:Tensor, mask:Tensor)->tuple:
+        "Mean and log-variance of the latents (B,latent) of steps `x` (B,L,inputs) that `mask` (B,L) marks as there."
         h = last_state(self.encoder, x, mask, self.packed)
         return self.mu(h), self.logvar(h)
 
-    def decode(self, z:Tensor, mask:Tensor)->Tensor: # (B,latent), (B,L); rates (B,L,outputs)
+    def decode(self,
+               z:Tensor,    # latents (B,latent)
+               mask:Tensor, # which steps are there (B,L)
+              )->Tensor:    # rates (B,L,outputs)
+        "Rates that the latents stand for."
         h0 = self.start(z).expand(self.decoder.num_layers, -1, -1).contiguous()
         steps = z[:,None].expand(-1, mask.shape[1], -1)          # each curve its own latents, at every step
         if not self.packed: return self.rate(self.decoder(steps, h0)[0]).exp()
@@ -78,19 +92,21 @@ class GuideVAE(nn.Module):
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0009
 def squared_errors(out:dict,   # of `GuideVAE`
                    batch:dict, # with x and mask
-                  )->Tensor:   # summed over the batch [(ct/s)²]
+                  )->Tensor:   # scalar, summed over the batch [(ct/s)²]
     "Squared errors of the rates of all bands over the steps that are there."
     mask, bands = batch['mask'][...,None], out['rate'].shape[2]
     truth = batch['x'].unflatten(2, (bands, -1))[...,0]
     return torch.where(mask, out['rate'] - torch.where(mask, truth, 0.), 0.).square().sum()
 
-def guide_divergence(out:dict)->Tensor: # summed over the batch
+def guide_divergence(out:dict, # of `GuideVAE`
+                    )->Tensor: # scalar, summed over the batch
     "The guide's divergence, without its coefficient: twice that of Kullback and Leibler [nat]."
     return 2*kl_normal(out['mu'], out['logvar']).sum()
 
-def guide_loss(out:dict, batch:dict,
-               coef:float=.001, # of the divergence: KLD_coef
-              )->Tensor:        # summed over the batch
+def guide_loss(out:dict,        # of `GuideVAE`
+               batch:dict,      # with x and mask
+               coef:float=.001, # weight of the divergence: KLD_coef
+              )->Tensor:        # scalar, summed over the batch
     "Squared errors and the divergence, as in the guide."
     return squared_errors(out, batch) + coef*guide_divergence(out)
 
@@ -107,7 +123,8 @@ def _modules(path):
     for k, v in state.items(): parts.setdefault(k.rpartition('.')[0], {})[k.rpartition('.')[2]] = v.float()
     return parts
 
-def load_guide(path)->GuideVAE: # a state_dict as the original saved it, .h5 or .pt
+def load_guide(path, # a state_dict as the original saved it, .h5 or .pt
+              )->GuideVAE:
     "The network of the guide with the weights of an old checkpoint; FileError where it is another network."
     parts = _modules(path)
     grus = [k for k, p in parts.items() if 'weight_hh_l0' in p]
@@ -132,7 +149,8 @@ def load_guide(path)->GuideVAE: # a state_dict as the original saved it, .h5 or 
     return net
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0011
-def pooled(batch:dict)->tuple: # of (B,L,b) arrays; log-rates (B,b), how many counts they rest on (B,b)
+def pooled(batch:dict, # of (B,L,b) arrays
+          )->tuple:    # log-rates (B,b), how many counts they rest on (B,b)
     "Level of each band from the steps that are given: half a photon above the background at least."
     use = _given(batch)
     total = lambda v: torch.where(use, v, 0.).sum(1)
@@ -145,7 +163,7 @@ def _given(batch):
     use = batch['good'] & batch['mask'][...,None]
     return use & batch['given'][...,None] if 'given' in batch else use
 
-def counted(batch:dict,
+def counted(batch:dict,     # dict of tensors of B light curves, as a loader gives it (`rows_of`)
             at:Tensor=None, # which visits (B,L); those that are there
            )->dict:         # what `visit_log_prob` needs (M,b)
     "Counts of visits, end to end, with harmless numbers where there are none."
@@ -153,7 +171,8 @@ def counted(batch:dict,
     use = batch['good'][at]
     return dict(use=use) | {k: torch.where(use, batch[k][at], 1.) for k in ('counts', 'back', 'ratio', 'exposure')}
 
-def step_features(batch:dict)->Tensor: # (B,L,4b+2)
+def step_features(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                 )->Tensor:   # (B,L,4b+2) [-]
     "What the encoder reads of each step."
     use, t = _given(batch), batch['time']
     clean = lambda k: torch.where(use, batch[k], 0.)
@@ -170,10 +189,16 @@ def step_features(batch:dict)->Tensor: # (B,L,4b+2)
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0012
 class LightVAE(nn.Module):
     "Counts of irregular steps to the rate of each band at any time."
-    def __init__(self, bands:int=3, hidden:int=64, latent:int=12, layers:int=1, width:int=128,
+    def __init__(self,
+                 bands:int=3,         # how many
+                 hidden:int=64,       # neurons of the recurrent layers of the encoder
+                 latent:int=12,       # how many latents besides the level of each band
+                 layers:int=1,        # recurrent layers of the encoder
+                 width:int=128,       # neurons of the other layers
                  periods=(2., 1024.), # shortest and longest of the decoder's sines [erodays]
-                 sines:int=10,
-                 states:int=3):       # in which a visit may meet the source
+                 sines:int=10,        # how many sines the decoder is given
+                 states:int=3,        # in which a visit may meet the source
+                ):
         super().__init__()
         self.encoder = nn.GRU(4*bands + 2, hidden, layers, batch_first=True)
         self.head = MLP([hidden + 2*bands, width, 2*(bands + latent)], act=nn.SiLU)
@@ -193,7 +218,10 @@ class LightVAE(nn.Module):
         self.spread.copy_(level.std(0).clamp_min(.1))
         return self
 
-    def encode(self, batch:dict)->tuple: # mean and log-variance of levels and latents (B,b+k)
+    def encode(self,
+               batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+              )->tuple:    # mean and log-variance of levels and latents (B,b+k)
+        "What the counts of a batch say of the latents."
         level, counts = pooled(batch)
         h = last_state(self.encoder, step_features(batch), batch['mask'])
         about = torch.cat([(level - self.centre)/self.spread, counts.log1p()], 1)
@@ -211,11 +239,11 @@ def _first_states(bands, states):
     return torch.cat([torch.zeros(bands), torch.full((states - 1,), -3.), sign.repeat_interleave(bands), widths])
 
 @patch
-def decode(self:LightVAE, z:Tensor,    # levels and latents (M,b+k)
-           time:Tensor,                # any times (M,) [s after the first step]
-           span:Tensor,                # time from the first step to the last (M,) [s]
-    # ln of usual rates (M,b) [ct/s], and of states: ln of probabilities (M,K), shifts (M,K,b), widths (M,K)
-          )->dict:
+def decode(self:LightVAE, z:Tensor, # levels and latents (M,b+k)
+           time:Tensor,             # any times (M,) [s after the first step]
+           span:Tensor,             # time from the first step to the last (M,) [s]
+          )->dict:                  # log_rate (M,b), and log_share, shift and width of the states
+    "Course of the rates at any time."
     time, span, K = time.to(z.dtype), span.to(z.dtype), self.states
     angle = time[:,None]*self.frequency
     place = torch.stack([time/span.clamp_min(ERODAY), (time/ERODAY).abs().log1p()/7], 1)
@@ -227,7 +255,8 @@ def decode(self:LightVAE, z:Tensor,    # levels and latents (M,b+k)
                 log_share=torch.cat([none[:,:1], odds], 1).log_softmax(1),
                 width=torch.nn.functional.softplus(width).clamp(1e-3, 3.))
 
-def mean_rate(course:dict)->Tensor: # of `decode`; (M,b) [ct/s]
+def mean_rate(course:dict, # of `decode`
+             )->Tensor:    # (M,b) [ct/s]
     "Mean over states and their widths."
     log = course['log_share'] + course['width'].square()/2
     return ((log[...,None] + course['shift']).logsumexp(-2) + course['log_rate']).exp()
@@ -282,7 +311,10 @@ def visit_log_prob(course:dict,  # of `decode`
 
 # %% ../../nbs/50_lightcurve/54_rnnvae.ipynb #rvae0013
 @patch
-def kl(self:LightVAE, mu, logvar)->Tensor: # (B,b+k); (B,b+k)
+def kl(self:LightVAE,
+       mu,       # means of levels and latents (B,b+k)
+       logvar,   # logarithms of their variances (B,b+k)
+      )->Tensor: # (B,b+k)
     "Divergence from the prior of levels and latents [nat]."
     shift, own = self.prior()
     return kl_normal((mu - shift)/own, logvar - 2*own.log())
@@ -305,7 +337,11 @@ def course(self:LightVAE, z:Tensor, # levels and latents (B,b+k)
     return self.decode(z[of], time[at], time.amax(1)[of])
 
 @patch
-def rates(self:LightVAE, z:Tensor, batch:dict, what=mean_rate)->Tensor: # levels and latents (B,b+k); (B,L,b) [ct/s]
+def rates(self:LightVAE,
+          z:Tensor,       # levels and latents (B,b+k)
+          batch:dict,
+          what=mean_rate, # function of the course that gives rates, `mean_rate` or `drawn_rate`
+         )->Tensor:       # (B,L,b) [ct/s]
     "Mean rates of a batch, or those that are drawn with `drawn_rate`; 0 where no step is."
     out = z.new_zeros(*batch['mask'].shape, self.bands)
     out[batch['mask']] = what(self.course(z, batch))
@@ -325,19 +361,21 @@ def by_curve(nats:Tensor, # of visits, end to end (M,)
     "Sums over the visits of each curve."
     return nats.new_zeros(len(at)).index_add(0, at.nonzero()[:,0], nats)
 
-def bound(model:LightVAE, out:dict,
-          nats:Tensor,   # log-likelihood of each curve (B,) [nat]
-          beta:float=1., # weight of the divergence
-         )->Tensor:      # (B,) [nat]
+def bound(model:LightVAE, # network of counts
+          out:dict,       # what it says of the batch: mu and logvar (B,b+k)
+          nats:Tensor,    # log-likelihood of each curve (B,) [nat]
+          beta:float=1.,  # weight of the divergence
+         )->Tensor:       # (B,) [nat]
     "Evidence lower bound of each curve."
     return nats - beta*model.kl(out['mu'], out['logvar']).sum(1)
 
 @torch.no_grad()
-def importance_bound(model:LightVAE, batch:dict,
-                     K:int=64,   # draws of the latents
+def importance_bound(model:LightVAE,       # network of counts
+                     batch:dict,           # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                     K:int=64,             # draws of the latents
                      log_prob=log_plug_in, # as of `visit_log_prob`
-                     draws=None, # standard normal (K,B,b+k), where they are given
-                    )->Tensor:   # (B,) [nat]
+                     draws=None,           # standard normal (K,B,b+k), where they are given
+                    )->Tensor:             # (B,) [nat]
     "Importance-weighted bound of each curve."
     mu, logvar = model.encode(batch)
     (centre, own), seen, parts = model.prior(), counted(batch), []
@@ -349,7 +387,7 @@ def importance_bound(model:LightVAE, batch:dict,
     return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
 def active_units(mu:Tensor, # means of latents of many curves (n,k)
-                 least=.01, # variance of a latent that is used
+                 least=.01, # variance of a latent that is used [-]
                 )->int:
     "Latents that say something (Burda et al. 2016)."
     return int((mu.var(0) > least).sum())
@@ -358,7 +396,7 @@ def active_units(mu:Tensor, # means of latents of many curves (n,k)
 class RatesOf(nn.Module):
     "Latents and mean rates of photons, with tensors by position, as other programs call it."
     names = 'counts', 'back', 'ratio', 'exposure', 'good', 'time', 'length', 'mask'
-    def __init__(self, model:LightVAE):
+    def __init__(self, model:LightVAE): # network of counts
         super().__init__()
         self.model = model
         self.axes = {k: {1: 'steps'} for k in (*self.names, 'rate')}

@@ -37,7 +37,8 @@ from ..runs import Recipe, Run, expect, sha256
 from ..train import Stage
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0007
-def rows_of(curves:LightCurves)->Rows:
+def rows_of(curves:LightCurves, # light curves of S sources
+           )->Rows:
     "What a batch holds of each curve: counts and what they mean, and the nine numbers of the guide."
     a, use = curves.arrays, curves.arrays['mask']
     clean = {k: np.where(use, a[k], 0.).astype(np.float32) for k in ('counts', 'back', 'ratio', 'exposure')}
@@ -50,7 +51,11 @@ def rows_of(curves:LightCurves)->Rows:
 
 class Hidden:
     "Curves of which the encoder sees some visits only: `given` (B,L), another choice in each epoch."
-    def __init__(self, source, share): self.source, self.share, self.ragged = source, share, (*source.ragged, 'given')
+    def __init__(self,
+                 source, # Rows of light curves
+                 share,  # share of the visits that is hidden in each [-]
+                ):
+        self.source, self.share, self.ragged = source, share, (*source.ragged, 'given')
     def __len__(self): return len(self.source)
     def __call__(self, rows, *key):
         batch = self.source(rows, *key)
@@ -63,9 +68,11 @@ class Hidden:
 RATES = .01, 10.                # of simulated sources [ct/s]
 STEADY = 1, 0, 0, 0, 0, 0, 0     # a mix of constants alone, in the colours that they have
 
-def variables(n:int, seed, survey:str='erass1',
-              longest:int=64,               # visits
-              mix=(0, 1, 1, 1, 1, 1, 1),    # as of `simulate`
+def variables(n:int,                     # how many
+              seed,                      # integer or string: draws are a function of it
+              survey:str='erass1',       # one of SURVEYS
+              longest:int=64,            # visits
+              mix=(0, 1, 1, 1, 1, 1, 1), # as of `simulate`
              )->LightCurves:
     "Simulated sources, equally many of each class that varies, with few enough visits."
     number = np.arange(2*n + 100)
@@ -74,7 +81,13 @@ def variables(n:int, seed, survey:str='erass1',
         raise ValueError(f"longest={longest}: the survey {survey} visits most sources more often than that")
     return simulate(number, seed, survey, mix, RATES).light_curves()
 
-def classes_of(n:int, seed, survey, longest, leave_out=None)->Rows: # of `Classifier`, with kind
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc00n20b
+def classes_of(n:int,          # how many curves
+               seed,           # integer or string: draws are a function of it
+               survey,         # one of SURVEYS
+               longest,        # most visits of a source
+               leave_out=None, # class that is left out, by name; None: none
+              )->Rows:         # of `Classifier`, with kind
     "Half of them variables, without those of one class if that is named, half constants like them."
     mix = [float(k not in (CLASSES[0], leave_out)) for k in CLASSES]
     varying = variables(n//2, seed, survey, longest, mix)
@@ -85,9 +98,15 @@ def classes_of(n:int, seed, survey, longest, leave_out=None)->Rows: # of `Classi
     offsets = np.concatenate([[0], np.concatenate([varying.lengths, steady.lengths]).cumsum()])
     return Rows(both | dict(kind=kind.astype(int), offsets=offsets), ('steps',), 'offsets')
 
-def entropy(out, batch): return torch.nn.functional.cross_entropy(out['logits'], batch['kind'])
+def entropy(out,
+            batch, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+           ):
+    "Term: cross-entropy of the class [nat], a scalar, of `out` with logits (B,classes) and `batch` with kind (B,)."
+    return torch.nn.functional.cross_entropy(out['logits'], batch['kind'])
 
-def classes_dls(recipe, device)->DataLoaders:
+def classes_dls(recipe, # options of the training
+                device, # where batches are handed over
+               )->DataLoaders:
     "Simulated curves of training and validation."
     sizes = dict(train=recipe.sources, valid=max(100, recipe.sources//20))
     def source(k):
@@ -97,8 +116,14 @@ def classes_dls(recipe, device)->DataLoaders:
     return file_dls(source, recipe.batch_size, recipe.seed, device)
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0009
-def visits_in(batch): return (batch['good'] & batch['mask'][...,None]).any(2).sum()
-def nats(out, batch): return -visit_log_prob(out, counted(batch), log_laplace).sum()/visits_in(batch)
+def visits_in(batch):
+    "Number of visits of a `batch` in which a band counts, a scalar."
+    return (batch['good'] & batch['mask'][...,None]).any(2).sum()
+def nats(out,
+         batch, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+        ):
+    "Term: minus the log-likelihood of a visit [nat], a scalar, of `out` of a LightVAE and the `batch` it saw."
+    return -visit_log_prob(out, counted(batch), log_laplace).sum()/visits_in(batch)
 
 def divergence(bands:int,      # how many of the latents are levels; the others are those of the shape
                free:float=0.,  # nats that each latent of the shape may say for nothing (Kingma et al. 2016)
@@ -109,13 +134,22 @@ def divergence(bands:int,      # how many of the latents are levels; the others 
         return (level.sum() + len(shape)*shape.mean(0).clamp_min(free).sum())/visits_in(batch)
     return term
 
-def squares(out, batch): return squared_errors(out, batch)/len(out['rate'])
-def divergence_of_curves(out, batch): return guide_divergence(out)/len(out['mu'])
+def squares(out,
+            batch, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+           ):
+    "Term: squared errors of a curve [(ct/s)²], a scalar, of `out` of a GuideVAE and the `batch` it saw."
+    return squared_errors(out, batch)/len(out['rate'])
+def divergence_of_curves(out,
+                         batch, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                        ):
+    "Term: the guide's divergence of a curve [nat], a scalar, of `out` of a GuideVAE; `batch` is not used."
+    return guide_divergence(out)/len(out['mu'])
 
+# %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc00n09b
 @dataclass
 class LightCurveRecipe(Recipe):
     "Train a recurrent autoencoder on multi-band X-ray light curves."
-    system: ClassVar[str] = 'lightcurve'
+    system: ClassVar[str] = 'lightcurve' # the instrument
     epochs: int = 60                # epochs
     lr: float = 2e-3                # peak learning rate
     batch_size: int = 256           # curves per step
@@ -128,13 +162,13 @@ class LightCurveRecipe(Recipe):
     latent_size: int = 12           # latents of the shape, beside a level of each band; 40 in the guide
     hidden: int = 64                # of the GRU
     layers: int = 1                 # of the GRU
-    dropout: float = 0.             # between layers of the guide's GRU
+    dropout: float = 0.             # probability of losing a neuron between layers of the guide's GRU
     hide: float = .2                # share of the visits that the encoder is not shown in training
     kl_warmup_epochs: int = 10      # over which the weight of the divergence rises from 0 to 1
     benchmark_every: int = 50       # epochs between figures of the same six validation sources; 0: none
     state: str|None = None          # old state_dict of the guide's network, like old.h5, to begin with
     free_bits: float = .25          # nats that each latent of the shape may say of a curve for nothing, like 0.25
-    KLD_coef: float = .001          # of the guide's divergence: 0.001 as coded, 0.0035 as configured
+    KLD_coef: float = .001          # weight of the guide's divergence: 0.001 as coded, 0.0035 as configured
     longest: int = 64               # visits at most, of what the classifier learns from
     leave_out: str|None = None      # class that the classifier does not see, like eclipse, to try it on what is new
     constants: int = 1_000_000      # simulated constants that give the classifier's false-alarm probabilities
@@ -195,7 +229,9 @@ def sides(self:LightCurveRecipe)->tuple: # LightCurves of training, validation a
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc010c
 @patch
-def model(self:LightCurveRecipe, sim):
+def model(self:LightCurveRecipe,
+          sim, # not used: it learns from files
+         ):
     "The network of these options, untrained."
     if self.network == 'classifier': return Classifier(hidden=self.hidden)
     if self.network == 'guide':
@@ -203,7 +239,9 @@ def model(self:LightCurveRecipe, sim):
     return LightVAE(self.bands, hidden=self.hidden, latent=self.latent_size, layers=self.layers)
 
 @patch
-def loss(self:LightCurveRecipe, sim)->CompositeLoss:
+def loss(self:LightCurveRecipe,
+         sim, # not used: it learns from files
+        )->CompositeLoss:
     "Nats and divergence a visit; the guide's network and the classifier have their own."
     if self.network == 'classifier': return CompositeLoss(entropy=entropy)
     if self.network == 'guide': return CompositeLoss(dict(kl=self.KLD_coef), squares=squares, kl=divergence_of_curves)
@@ -211,7 +249,10 @@ def loss(self:LightCurveRecipe, sim)->CompositeLoss:
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc010b
 @patch
-def dls(self:LightCurveRecipe, sim, device='cpu')->DataLoaders:
+def dls(self:LightCurveRecipe,
+        sim,          # not used: it learns from files
+        device='cpu', # where batches are handed over
+       )->DataLoaders:
     "Curves of training and validation."
     if self.network == 'classifier': return classes_dls(self, device)
     sides = dict(zip(('train', 'valid'), self.sides()))
@@ -253,6 +294,7 @@ def _old_network(self:LightCurveRecipe)->GuideVAE:
     return old
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0011
+# recipes by name
 PRESETS = dict(
     default=LightCurveRecipe(),
     quick=LightCurveRecipe(epochs=4, sources=512, kl_warmup_epochs=2, batch_size=128),
@@ -260,13 +302,17 @@ PRESETS = dict(
     guide=LightCurveRecipe(network='guide', epochs=12_000, lr=1e-5, batch_size=32, latent_size=40, layers=2, dropout=.2,
                            hide=0.))
 
-def lightcurve_recipe(name:str, **kw)->LightCurveRecipe:
+def lightcurve_recipe(name:str, # one of PRESETS
+                      **kw,
+                     )->LightCurveRecipe:
     "A preset with other options."
     if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     return replace(PRESETS[name], **kw)
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc011b
-def six(source, split='valid')->dict: # of a loader; one batch
+def six(source,        # of a loader
+        split='valid', # which rows it is asked for
+       )->dict:        # one batch
     "Six of its curves, from few photons to many; all their steps are shown."
     seen = lambda b: torch.where(b['good'] & b['mask'][...,None], b['counts'], 0.).sum((1, 2))
     photons = torch.cat([seen(source(rows, 0, split, 0)) for rows in torch.arange(len(source)).split(256)])
@@ -275,14 +321,19 @@ def six(source, split='valid')->dict: # of a loader; one batch
     return source(chosen, 0, split, 0)
 
 @torch.no_grad()
-def said_of(model, batch, draws=64)->tuple: # rates (B,L,b) [ct/s]: middle, and ends of the middle 90 %
+def said_of(model,    # network, as its recipe trains it
+            batch,
+            draws=64, # how many draws of the latents
+           )->tuple:  # rates (B,L,b) [ct/s]: middle, and ends of the middle 90 %
     "What a network says of the rates of a batch."
     if isinstance(model, GuideVAE): return (model(batch)['rate'],)*3
     z = model.encode(batch)
     drawn = torch.stack([model.rates(sampled(*z), batch, drawn_rate) for _ in range(draws)])
     return tuple(torch.quantile(drawn, q, dim=0) for q in (.5, .05, .95))
 
-def draw_six(fig, batch, said):
+def draw_six(fig,   # matplotlib Figure
+             batch, # six curves, as of `six`
+             said):
     "Rates of the brightest band with their errors, beside what is said of them."
     axes = fig.subplots(2, 3, squeeze=False).flat
     net, e = batch['counts'] - batch['ratio']*batch['back'], batch['exposure']
@@ -302,7 +353,10 @@ def draw_six(fig, batch, said):
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc011c
 @patch
-def pictures(self:LightCurveRecipe, learn, epoch)->dict:
+def pictures(self:LightCurveRecipe,
+             learn, # PhysLearner in training
+             epoch, # how many epochs are done
+            )->dict:
     "The same six validation sources, every so many epochs."
     if self.network == 'classifier' or not self.benchmark_every or epoch % self.benchmark_every: return {}
     return dict(benchmark=_six_picture(learn.model.eval(), learn.dls.valid.source))
@@ -316,12 +370,16 @@ def _six_picture(model, source):
                    'the rates that the network says', (9, 4.5))
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0013
-def averaged(parts)->Tensor: # log-probabilities of each draw (M,); (M,)
+def averaged(parts,    # log-probabilities of each draw, list of (M,)
+            )->Tensor: # (M,)
     "Logarithm of the mean probability over draws."
     return torch.stack(parts).logsumexp(0) - math.log(len(parts))
 
 @torch.no_grad()
-def hidden_nats(model:LightVAE, batch:dict, draws:int=32)->dict: # (M,) each, by who says it
+def hidden_nats(model:LightVAE, # network, as its recipe trains it
+                batch:dict,     # with the mask `given` of the visits that it is shown
+                draws:int=32,   # how many draws of the latents
+               )->dict:         # (M,) each, by who says it
     "Nats of hidden visits by the network, by a constant rate at its best, and by one with its error."
     mu, logvar = model.encode(batch)
     at = batch['mask'] & ~batch['given']
@@ -332,12 +390,15 @@ def hidden_nats(model:LightVAE, batch:dict, draws:int=32)->dict: # (M,) each, by
     return dict(network=averaged([say() for _ in range(draws)]), constant=steady(level.exp()),
                 uncertain=averaged([steady(gamma.sample()) for _ in range(draws)]))
 
-def constant_nats(rate:Tensor, counts:dict)->Tensor: # (M,b) [ct/s], as of `counted`; (M,) [nat]
+def constant_nats(rate:Tensor, # constant rates (M,b) [ct/s]
+                  counts:dict, # as of `counted`
+                 )->Tensor:    # (M,) [nat]
     "Log-probability of counts where the rate is known."
     each = log_marginal(counts['counts'], rate*counts['exposure'], counts['back'], counts['ratio'])
     return torch.where(counts['use'], each, 0.).sum(-1)
 
-def steady_rate(batch:dict)->torch.distributions.Gamma: # (B,b) [ct/s]
+def steady_rate(batch:dict,                  # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+               )->torch.distributions.Gamma: # (B,b) [ct/s]
     "What the visits that are given say of a constant rate; Jeffreys's prior."
     level, counts = pooled(batch)
     use = batch['good'] & (batch['mask'] & batch['given'])[...,None]
@@ -346,9 +407,11 @@ def steady_rate(batch:dict)->torch.distributions.Gamma: # (B,b) [ct/s]
     return torch.distributions.Gamma(net + .5, seen)
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc013b
+# classes of sources by their photons, from and to
 BY_COUNTS = {'below 30': (0, 30), '30 to 300': (30, 300), 'above 300': (300, math.inf), 'all': (0, math.inf)}
 
-def judge(run)->Judgement:
+def judge(run, # finished run of this instrument
+         )->Judgement:
     "Hidden visits of test sources, network beside constant rates, by counts; latents that are used."
     if run.recipe.network == 'classifier': return judge_classes(run)
     recipe, model = run.recipe, run.model.eval()
@@ -387,7 +450,12 @@ def _gain(name, sums): # counts, hidden visits, gain over the two rivals, of eac
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0023
 @patch
 def fit(self:LightCurveRecipe,
-        out, resume=False, start=None, quiet=False, evaluate=True)->Run: # as of `Recipe.fit`
+        out,           # folder of the run
+        resume=False,  # go on from its last checkpoint
+        start=None,    # run whose weights it begins with
+        quiet=False,   # print nothing
+        evaluate=True, # judge the run at its end
+       )->Run:
     "Train, and write the run; the classifier then gets its thresholds."
     sorts = self.network == 'classifier'
     run = super(LightCurveRecipe, self).fit(out, resume, start, quiet, evaluate and not sorts)
@@ -396,7 +464,9 @@ def fit(self:LightCurveRecipe,
     if evaluate: run.evaluate(**(dict(say=lambda *a: None) if quiet else {}))
     return run
 
-def thresholds_of(run, say=print)->Thresholds:
+def thresholds_of(run,
+                  say=print, # function that prints a line
+                 )->Thresholds:
     "Those of a run, made where it has none that belong to the score."
     path = run.path/LIMITS
     if not path.exists() or read_hdf5(path, ()).meta.get('score') != SCORE:
@@ -404,19 +474,23 @@ def thresholds_of(run, say=print)->Thresholds:
         limits_of(run).save(path, model=sha256(run.path/'model.safetensors'), score=SCORE)
     return Thresholds.load(path)
 
-def limits_of(run)->Thresholds:
+def limits_of(run, # finished run of this instrument
+             )->Thresholds:
     "Scores of constants that the training has not seen."
     r, model = run.recipe, run.model.eval()
     like = variables(min(r.sources, 20_000), f'{r.seed} limits', r.survey, r.longest, STEADY)
     score = lambda batch: score_of(model, batch)
     return Thresholds.of(*constant_scores(score, like, r.constants, f'{r.seed} limits', RATES), cells(r.constants))
 
-def cells(n): return (16, 4, 2) if n >= 50_000 else (4, 2, 1)           # of n constants
+def cells(n): # of n constants
+    "Numbers of cells by photons, visits and background into which `n` constants are sorted."
+    return (16, 4, 2) if n >= 50_000 else (4, 2, 1)
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0024
 ALARM = .0013                   # false alarms at which detections are stated: three sigma of one side
 
-def judge_classes(run)->Judgement:
+def judge_classes(run, # finished run of this instrument
+                 )->Judgement:
     "Sources that are found by class, beside the best classical statistic, at the same false alarms."
     r, model, n = run.recipe, run.model.eval(), min(run.recipe.sources, 2000)
     few = min(r.constants, 100_000)

@@ -49,8 +49,10 @@ def batches_of(curves:LightCurves,
         yield order[begin:end], batch_of(curves, order[begin:end])
         begin = end
 
-def over_curves(score,           # batch -> (n,...)
-                curves:LightCurves, steps:int=2**15)->Tensor: # (sources,...)
+def over_curves(score,              # batch -> (n,...)
+                curves:LightCurves, # light curves of S sources
+                steps:int=2**15,    # most steps of a batch
+               )->Tensor:           # (sources,...)
     "A score of every curve."
     parts = [(rows, score(batch)) for rows, batch in batches_of(curves, steps)]
     if not parts: return torch.zeros(0)
@@ -58,14 +60,16 @@ def over_curves(score,           # batch -> (n,...)
     return torch.cat([found for _, found in parts])[back]
 
 # %% ../../nbs/50_lightcurve/56_variability.ipynb #var56008
-def samples(batch:dict)->tuple: # what counts, photons, those of the background, ratio, exposure [s]: (n,L,b) each
+def samples(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+           )->tuple:    # what counts, photons, those of the background, ratio [-], exposure [s]: (n,L,b) each
     "In float64, with nothing where nothing counts."
     use = batch['good'] & batch['mask'][...,None]
     out = [torch.where(use, batch[k].double(), blank) for k, blank in _SAMPLES.items()]
     use = use & (out[3] > 0)
     return use, *(torch.where(use, v, blank) for v, blank in zip(out, _SAMPLES.values()))
 
-def together(batch:dict)->dict: # of b bands; of one
+def together(batch:dict, # of b bands
+            )->dict:     # of one band
     "The photons of all bands added."
     use, C, B, r, e = samples(batch)
     use = use.all(2, keepdim=True)
@@ -77,13 +81,15 @@ def together(batch:dict)->dict: # of b bands; of one
     return batch | dict(counts=total(C), back=total(B), ratio=torch.where(use, ratio, 1.),
                         exposure=total(share[:,None]*e), good=use)
 
-def about(batch:dict)->Tensor: # (n,3)
+def about(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+         )->Tensor:   # (n,3)
     "Photons, visits that count, and photons of the background in the source region: what a false alarm hangs on."
     use, C, B, r, e = samples(batch)
     return torch.stack([C.sum((1, 2)), use.any(2).sum(1).double(), (r*B).sum((1, 2))], 1)
 
 # %% ../../nbs/50_lightcurve/56_variability.ipynb #var56010
-def excess_variance(batch:dict)->tuple: # (n,b) each
+def excess_variance(batch:dict, # dict of tensors of B light curves (`rows_of`)
+                   )->tuple:    # (n,b) each
     "Normalised excess variance, its error, and the variance over its error."
     use, C, B, r, e = samples(batch)
     safe, n = torch.where(use, e, 1.), use.sum(1).double()
@@ -95,9 +101,10 @@ def excess_variance(batch:dict)->tuple: # (n,b) each
     some = (n > 1) & (sd > 0)
     return extra/centre.square(), sd/centre.square(), torch.where(some, extra/torch.where(some, sd, 1.), 0.)
 
-def amplitude(batch:dict,
-              least:float=1., # photons in the error of a visit; 0 makes a visit without photons certain
-             )->Tensor:       # (n,b)
+def amplitude(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+              # photons in the error of a visit; 0 makes a visit without photons certain
+              least:float=1.,
+             )->Tensor:   # (n,b)
     "Significance of the distance between largest and smallest rate."
     use, C, B, r, e = samples(batch)
     safe = torch.where(use, e, 1.)
@@ -111,9 +118,10 @@ def amplitude(batch:dict,
 
 # %% ../../nbs/50_lightcurve/56_variability.ipynb #var56012
 def constant_rate(C:Tensor,      # photons (n,L,b)
-                  behind:Tensor, # expected of the background
-                  e:Tensor,      # exposure [s]
-                  steps:int=12)->Tensor: # (n,b) [ct/s]
+                  behind:Tensor, # expected photons of the background (n,L,b)
+                  e:Tensor,      # exposure (n,L,b) [s]
+                  steps:int=12,  # of Newton's method
+                 )->Tensor:      # (n,b) [ct/s]
     "Most probable constant rate, by Newton's method; 0 where the background explains all photons."
     total, seen = C.sum(1), e.sum(1)
     rate = torch.maximum(total - behind.sum(1), .05*total)/seen.clamp_min(1e-30)
@@ -123,7 +131,8 @@ def constant_rate(C:Tensor,      # photons (n,L,b)
         rate = torch.minimum((rate + slope/curve.clamp_min(1e-100)).clamp_min(0.), total/seen.clamp_min(1e-30))
     return rate
 
-def deviance(batch:dict)->Tensor: # (n,b)
+def deviance(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+            )->Tensor:   # (n,b)
     "Of a constant rate [2 nat]."
     use, C, B, r, e = samples(batch)
     r = r.clamp_min(1e-9)
@@ -135,7 +144,8 @@ def deviance(batch:dict)->Tensor: # (n,b)
 WIDTHS, SHIFTS = (.1, .2, .35, .6, 1., 1.6), (0., -.3, .3)       # of ln rate; of its centre, in widths
 _STEP, _REACH, _MANY = .125, 6.4, 64.
 
-def scatter(batch:dict)->Tensor: # (n,b) [nat]
+def scatter(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+           )->Tensor:   # (n,b) [nat]
     "Log-likelihood ratio of rates that scatter log-normally over a constant rate."
     use, C, B, r, e = samples(batch)
     behind = torch.where(use, r*B, 0.)
@@ -173,7 +183,7 @@ def _fits(sums, k):
     N, T = (v[:,k + 1,None] - v[:,:k + 1] for v in sums)
     return torch.special.xlogy(N, N/T.clamp_min(1e-300)).sum(2)
 
-def blocks(batch:dict,
+def blocks(batch:dict,       # dict of tensors of B light curves, as a loader gives it (`rows_of`)
            penalty:float=1., # of each cut but the first [nat]
           )->Tensor:         # (n,) [nat]
     "Gain of the best segmentation over one block."
@@ -188,9 +198,9 @@ def blocks(batch:dict,
         more.append((before + fit[:,1:]).amax(1))
     return (more[-1] - one[-1]).clamp_min(0.)
 
-def block_starts(batch:dict,
-                 penalty:float=4.,   # of each block [nat]: -ln(gamma) of Scargle et al., eq. 21
-                )->list:             # of each curve, numbers of the steps with which its blocks begin
+def block_starts(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+                 penalty:float=4., # of each block [nat]: -ln(gamma) of Scargle et al., eq. 21
+                )->list:           # of each curve, numbers of the steps with which its blocks begin
     "The best segmentation itself, which may be one block."
     sums, best, last = _blocks(batch), [], []
     for k in range(batch['mask'].shape[1]):
@@ -209,13 +219,15 @@ def block_starts(batch:dict,
     return out
 
 # %% ../../nbs/50_lightcurve/56_variability.ipynb #var5601b
+# statistics of a batch by name, each (n,)
 STATISTICS = {'excess variance': lambda batch: excess_variance(together(batch))[2][:,0],
               'amplitude': lambda batch: amplitude(together(batch))[:,0],
               'deviance': lambda batch: deviance(together(batch))[:,0],
               'scatter': lambda batch: scatter(together(batch))[:,0],
               'blocks': lambda batch: blocks(together(batch))}
 
-def statistics(batch:dict)->Tensor: # (n,5), in the order of STATISTICS
+def statistics(batch:dict, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
+              )->Tensor:   # (n,5), in the order of STATISTICS
     "All of them at once."
     return torch.stack([f(batch) for f in STATISTICS.values()], 1)
 
@@ -247,7 +259,7 @@ def _background(curves, scatter=.5):
 # %% ../../nbs/50_lightcurve/56_variability.ipynb #var56023
 def constants_like(curves:LightCurves, # how sources were observed
                    n,                  # how many, or their numbers (n,)
-                   seed:int=0,
+                   seed:int=0,         # integer or string: draws are a function of it
                    rate=None,          # lowest and highest [ct/s]; half a photon to twice the brightest if not given
                    told:bool=True,     # with rates and errors, which scores of photons do not need
                   )->LightCurves:      # more: rate [ct/s] and pattern, the number of the curve
@@ -315,7 +327,7 @@ class FalseAlarm(NamedTuple):
     "How often a constant reaches a score."
     p: Tensor       # (n,), NaN outside
     low: Tensor     # its interval of 95 % (n,)
-    high: Tensor
+    high: Tensor    # upper end of this interval (n,)
     outside: Tensor # of all constants that were simulated (n,), bool
 
 def _edges(v, parts): return np.quantile(v, np.arange(parts + 1)/parts) if len(v) else np.full(parts + 1, np.inf)
@@ -329,15 +341,17 @@ class Thresholds:
     photons: np.ndarray    # edges (P+1,)
     visits: np.ndarray     # edges in each of these (P,V+1)
     background: np.ndarray # edges in each of those (P,V,K+1) [photon in the source region]
-    value: np.ndarray      # scores that were kept, cell by cell, rising: all of the upper tail, some below
-    reach: np.ndarray      # constants of the cell with this score or more
-    beyond: np.ndarray     # constants of the cell with more
-    offsets: np.ndarray    # where a cell begins
-    n: np.ndarray          # constants of each cell
+    value: np.ndarray      # scores that were kept, cell by cell, rising (k,): all of the upper tail, some below
+    reach: np.ndarray      # constants of the cell with this score or more (k,)
+    beyond: np.ndarray     # constants of the cell with more (k,)
+    offsets: np.ndarray    # where a cell begins (cells+1,)
+    n: np.ndarray          # constants of each cell (cells,)
 
     def __repr__(self): return f'Thresholds: {self.n.sum()} constants in {len(self.n)} cells'
 
-    def cell(self, about:Tensor)->tuple: # (n,3); numbers of cells (n,), outside (n,)
+    def cell(self,
+             about:Tensor, # what `about` says of the sources (n,3)
+            )->tuple:      # numbers of cells (n,), outside (n,)
         "Where sources belong."
         v = torch.as_tensor(about).double().numpy()
         i, a = _part(v[:,0], np.broadcast_to(self.photons, (len(v), len(self.photons))))
@@ -346,7 +360,10 @@ class Thresholds:
         cell = (i*self.background.shape[1] + j)*(self.background.shape[2] - 1) + k
         return cell, a | b | c | (self.n[cell] == 0)
 
-    def kept(self, cell): # number of a cell; its scores, how many reach each, how many are beyond
+    def kept(self,
+             cell, # number of a cell
+            ):     # its scores, how many reach each, how many are beyond: (m,) each
+        "What is kept of a cell."
         at = slice(*self.offsets[cell:cell + 2])
         return self.value[at], self.reach[at], self.beyond[at]
 
@@ -390,7 +407,8 @@ def _table(s, tail):
 def false_alarm(self:Thresholds,
                 score:Tensor, about:Tensor, # of sources (n,), (n,3)
                 draws:Tensor=None,          # uniform (n,): ties broken by chance, not counted against the source
-                level:float=.95)->FalseAlarm:
+                level:float=.95,            # probability inside the interval of the answer [-]
+               )->FalseAlarm:
     "How often a constant that was observed so reaches this score."
     score = torch.as_tensor(score).double().numpy()
     if (bad := np.flatnonzero(np.isnan(score))).size:
@@ -412,7 +430,9 @@ def false_alarm(self:Thresholds,
     return FalseAlarm(*map(torch.from_numpy, (p, low, high, outside)))
 
 @patch
-def at(self:Thresholds, p:float, about:Tensor)->Tensor: # (n,3); (n,)
+def at(self:Thresholds, p:float,
+       about:Tensor, # what `about` says of the sources (n,3)
+      )->Tensor:     # (n,)
     "Score above which the false-alarm probability is at most `p`; infinite where constants are too few, NaN outside."
     cell, outside = self.cell(about)
     found = np.full(len(self.n), np.inf)
@@ -432,7 +452,9 @@ def save(self:Thresholds, path, **meta): # words that stand beside
     return path
 
 @patch(cls_method=True)
-def load(cls:Thresholds, path)->Thresholds:
+def load(cls:Thresholds,
+         path, # HDF5 file
+        )->Thresholds:
     "Read what `save` wrote."
     d = read_hdf5(path)
     if gone := [k for k in _FIELDS if k not in d]:

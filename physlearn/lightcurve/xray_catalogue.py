@@ -82,7 +82,7 @@ class Header:
     rows_at: int   # where in them the number of rows stands
     data: int      # where the rows begin
     width: int     # of a row [bytes]
-    rows: int
+    rows: int      # how many rows the table has
     place: tuple   # right ascension, declination [deg], NaN where unknown
 
 def scan(data:bytes, # of a FITS file
@@ -100,7 +100,8 @@ def scan(data:bytes, # of a FITS file
     return Header(key, data[:following], start + 80*rows, following, int(w), int(n), place)
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0010
-def follows(h:Header)->bool:
+def follows(h:Header, # header of a file
+           )->bool:
     "Whether rows of this layout mean the same in every file: those of eROSITA, with clock and bands in the header."
     from astropy.io import fits
     start = _cards(h.cards, 0)[2]
@@ -171,7 +172,8 @@ class _Gathered:
         self.waiting, self.size = {}, 0
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0014
-def name_of(path)->str:
+def name_of(path, # of the file
+           )->str:
     "Name of the source of a file: what stands before its endings."
     name = Path(path).name
     for ending in ('.gz', '.fits', '.fit', '.lc'): name = name.removesuffix(ending)
@@ -216,7 +218,7 @@ def all_by_visits(curves:LightCurves, # with photons
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0018
 def same_sources(curves:LightCurves,
                  ra:np.ndarray, dec:np.ndarray, # positions (S,) [deg], NaN where unknown
-                 within:float=10.,              # [arcsec]
+                 within:float=10.,              # distance of positions of one source [arcsec]
                 )->tuple: # number of the first file of the same source (S,), whether its times overlap another's (S,)
     "Which light curves are of one source, and which repeat another."
     from scipy.sparse import coo_matrix
@@ -256,7 +258,10 @@ class Catalogue:
     def __len__(self): return len(self.curves)
     def __repr__(self): return f"Catalogue: {len(self.curves)} light curves, {len(self.refused)} files refused"
 
-    def save(self, path, stamp=''):
+    def save(self,
+             path,     # HDF5 file to write
+             stamp='', # text that says of what and when it was made
+            ):
         "Write one HDF5 file, which `LightCurves.load` reads too."
         told = {'refused/file': list(self.refused), 'refused/reason': list(self.refused.values()),
                 'notes': self.notes, 'stamp': [stamp]}
@@ -380,17 +385,19 @@ def _lots(names, seed, stream):
     "A uniform number for each name."
     return uniforms(torch.tensor([word64(str(k)) for k in names]), 1, seed, stream)[:,0].numpy()
 
-def one_band(curves:LightCurves, i:int)->LightCurves:
+def one_band(curves:LightCurves, # light curves of S sources
+             i:int,              # number of the band
+            )->LightCurves:
     "One band of all sources."
     arrays = {k: v[:,i:i+1] if v.ndim == 2 else v for k, v in curves.arrays.items()}
     return replace(curves, labels=curves.labels[i:i+1], bands=curves.bands[i:i+1], arrays=arrays)
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0029
-def partition_data(curves,                # LightCurves, or a tuple of them: the same sources in each
-                   test_size:float=.1,    # share for the test [-]
-                   val_size:float=.05,    # share for validation, of all [-]
-                   seed:int=42,
-                  )->tuple:               # training, validation, test
+def partition_data(curves,             # LightCurves, or a tuple of them: the same sources in each
+                   test_size:float=.1, # share for the test [-]
+                   val_size:float=.05, # share for validation, of all [-]
+                   seed:int=42,        # integer or string: sides are a function of it and the names
+                  )->tuple:            # training, validation, test
     "Three sides by source: all files of one source are on one side."
     if min(test_size, val_size) <= 0 or test_size + val_size >= 1:
         raise ValueError(f"test_size={test_size}, val_size={val_size}: expected positive shares with a sum below 1")

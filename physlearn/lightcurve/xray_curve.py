@@ -22,7 +22,7 @@ from ..params import affine
 @dataclass(eq=False)
 class LightCurve:
     "One source in n steps and b bands; arrays are (n,) or (n,b), NaN where something is unknown."
-    name: str
+    name: str                # of the source
     labels: tuple            # of the bands, like '0.2-0.6 keV'
     bands: np.ndarray        # their edges (b,2) [keV]
     time: np.ndarray         # middle of each step (n,) [s after mjdref], float64, rising
@@ -38,20 +38,24 @@ class LightCurve:
     mjdref: float = 0.       # MJD of time 0
     timesys: str = ''        # like TT or TDB, as the file says
     unit: str = 'ct/s'       # of the rates
-    meta: dict = field(default_factory=dict)
+    meta: dict = field(default_factory=dict)  # keywords of the header
     notes: list = field(default_factory=list) # what was assumed and what was left out
-    path: str = ''
+    path: str = ''           # file that it was read from
     good: np.ndarray = None  # good time intervals, where the file has them (k,2) [s after mjdref]
 
     def __len__(self): return len(self.time)
     @property
-    def mjd(self): return self.mjdref + self.time/86400
+    def mjd(self):
+        "Middle of each step (n,) [d], a modified Julian date."
+        return self.mjdref + self.time/86400
     @property
     def counted(self):
         "There are photons, not rates alone."
         return bool(np.isfinite(self.counts[self.mask]).all()) and self.mask.any()
     @property
-    def said(self): return '; '.join(self.notes)
+    def said(self):
+        "All notes in one text."
+        return '; '.join(self.notes)
     def __repr__(self):
         what = 'counts' if self.counted else f'rates [{self.unit}]'
         span = f'MJD {self.mjd.min():.4f} to {self.mjd.max():.4f}' if len(self) else 'no time'
@@ -62,9 +66,11 @@ class LightCurve:
         "Some of the steps."
         return replace(self, **{k: getattr(self, k)[rows] for k in STEPS})
 
-RATES = ('rate', 'err_minus', 'err_plus')
+# %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur00n06b
+RATES = ('rate', 'err_minus', 'err_plus') # names of the arrays of rates and their errors
+# names of the arrays (n,b), which have a column for each band
 BANDED = ('exposure', 'counts', 'back', 'ratio', *RATES, 'mask')
-STEPS = ('time', 'dt', *BANDED)
+STEPS = ('time', 'dt', *BANDED)           # names of all arrays with a row for each step
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur006b
 @patch
@@ -103,7 +109,8 @@ def counts_in(unit:str)->float: # None where it is no unit of counts a time
     return None
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0008
-def poisson_errors(C): # counts, an array; error below, error above [counts]
+def poisson_errors(C, # counts, any shape
+                  ):  # error below, error above, same shape [counts]
     "Distances to where the log-likelihood of a mean has fallen by 1/2."
     C = np.asarray(C, dtype=np.float64)
     if C.size > 1000:                                              # few numbers come often
@@ -115,7 +122,11 @@ def poisson_errors(C): # counts, an array; error below, error above [counts]
     low, high = (np.where(many, C + s*np.sqrt(C), v) for s, v in ((-1, low), (1, high)))
     return np.where(C > 0, C - low, 0.), np.where(C > 0, high - C, .5)
 
-def net_rates(counts, back, ratio, exposure)->tuple: # arrays of one shape; rate, error below, error above [ct/s]
+def net_rates(counts,   # photons in the source region, any shape
+              back,     # photons in the background region, same shape
+              ratio,    # areas of source over background region, same shape [-]
+              exposure, # same shape [s]
+             )->tuple:  # rate, error below, error above, same shape [ct/s]
     "Rates less the background, with errors of few photons; NaN without exposure."
     with np.errstate(invalid='ignore', divide='ignore'):
         e = np.where(exposure > 0, exposure, np.nan)
@@ -125,15 +136,16 @@ def net_rates(counts, back, ratio, exposure)->tuple: # arrays of one shape; rate
         return net/e, np.sqrt(below**2 + beside)/e, np.sqrt(above**2 + beside)/e
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0010
-def overlapping(bands)->list: # (b,2) [keV]; pairs of numbers
+def overlapping(bands,  # lower and upper ends (b,2) [keV]
+               )->list: # pairs of numbers of bands
     "Bands that share energies: their photons are counted twice."
     b = np.asarray(bands)
     return [(i, j) for i in range(len(b)) for j in range(i + 1, len(b))
             if min(b[i,1], b[j,1]) - max(b[i,0], b[j,0]) > 1e-6*abs(b[i,1])]
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0012
-def merged(good, # intervals (k,2), in any order
-          )->np.ndarray:
+def merged(good,         # intervals (k,2), in any order
+          )->np.ndarray: # intervals (j,2), rising
     "Intervals that meet, joined; those without a length left out."
     g = np.asarray(good, dtype=np.float64).reshape(-1, 2)
     g = g[np.isfinite(g).all(1) & (g[:,1] > g[:,0])]
@@ -179,7 +191,7 @@ def binned(time, energy, # of each photon (m,) [s], [keV]
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0017
 def joined_steps(arrays:dict,      # of steps by name, as of a `LightCurve`, in order
-                 first:np.ndarray, # steps that begin a visit, the first included
+                 first:np.ndarray, # steps that begin a visit (v,), the first included
                 )->dict:           # the same of visits
     "Photons and exposures added; the ratio weighted by the photons of the background; rates and errors of them."
     total = lambda v: np.add.reduceat(v, first, axis=0)
@@ -194,8 +206,8 @@ def joined_steps(arrays:dict,      # of steps by name, as of a `LightCurve`, in 
     return out | dict(time=(a + b)/2, dt=b - a, mask=np.ones(out['counts'].shape, bool))
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0018
-def in_steps(lc:LightCurve,
-             step:float, # length of the new steps [s]
+def in_steps(lc:LightCurve, # one light curve
+             step:float,    # length of the new steps [s]
             )->LightCurve:
     "Steps that are to be used, put into longer ones of equal length."
     use = lc[lc.mask.all(1)]
@@ -217,9 +229,9 @@ def in_steps(lc:LightCurve,
 # keV a channel and keV of channel 0, by TELESCOP. Chandra's channels count from 1, NuSTAR's begin at 1.6 keV
 CHANNELS = dict(XMM=(.001, 0.), NICER=(.01, 0.), CHANDRA=(.0146, -.0146), SWIFT=(.01, 0.), NUSTAR=(.04, 1.6))
 
-def channel_energy(pi,             # numbers of channels
-                   telescope:str,  # TELESCOP of the file
-                  )->np.ndarray:   # [keV]
+def channel_energy(pi,            # numbers of channels (n,)
+                   telescope:str, # TELESCOP of the file
+                  )->np.ndarray:  # (n,) [keV]
     "Energies of channels; ValueError where they are not known."
     known = CHANNELS.get(str(telescope).upper().strip())
     if known is None:
@@ -228,16 +240,19 @@ def channel_energy(pi,             # numbers of channels
     return known[0]*np.asarray(pi, dtype=np.float64) + known[1]
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0025
-def live_time(dt, counts,  # of each step [s], [count]
-              tau:float,   # dead time after a photon [s]
-             )->np.ndarray: # [s]
+def live_time(dt,           # length of each step (n,) [s]
+              counts,       # photons in it (n,)
+              tau:float,    # dead time after a photon [s]
+             )->np.ndarray: # (n,) [s]
     "What is left of the steps."
     live = np.asarray(dt, dtype=np.float64) - np.asarray(counts)*tau
     if np.nanmin(live) <= 0:
         raise ValueError(f"dead time of {tau:g} s after each photon leaves nothing of a step: is it in seconds?")
     return live
 
-def apart(bands, labels)->list: # (b,2) [keV]; numbers
+def apart(bands,  # lower and upper ends (b,2) [keV]
+          labels, # their names
+         )->list: # numbers of bands
     "Bands that hold every photon once: none that lies inside of another. ValueError where others overlap."
     inside = lambda i, j: bands[i,0] >= bands[j,0]*(1 - 1e-3) and bands[i,1] <= bands[j,1]*(1 + 1e-3)
     left = list(range(len(bands)))
@@ -249,8 +264,8 @@ def apart(bands, labels)->list: # (b,2) [keV]; numbers
                          "is not known")
     return left
 
-def with_dead_time(lc:LightCurve,
-                   tau:float, # dead time after a photon of any band [s]
+def with_dead_time(lc:LightCurve, # one light curve
+                   tau:float,     # dead time after a photon of any band [s]
                   )->LightCurve:
     "Exposures shortened by the dead time, rates made of them again."
     if not lc.counted: raise ValueError(f"{lc.name} has rates alone; a dead time needs photons")
@@ -334,7 +349,8 @@ WRITTEN = dict(time=('TIME', 's'), dt=('TIMEDEL', 's'), exposure=('EXPOSURE', 's
                err_plus=('RATE_ERRP', None), mask=('USE', ''))
 _PLAIN = string.punctuation.replace('%', '') + ' '
 
-def header_of(lc:LightCurve)->dict:
+def header_of(lc:LightCurve, # one light curve
+             )->dict:
     "What a file says of a light curve beside its columns, as keywords of ASCII text and numbers."
     text = lambda v: quote(v, safe=_PLAIN) if isinstance(v, str) else v
     head = {k: text(v) for k, v in lc.meta.items() if isinstance(v, (str, int, float))}

@@ -22,7 +22,7 @@ from .xray_text import kind_of, read_columns_of_text, read_ecsv, read_maxi, read
 _all_ = ['LightCurve', 'joined_steps', 'net_rates', 'overlapping'] # of `xray_curve`
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0011
-SCALES = 'TT', 'TDB', 'UTC', 'TAI', 'TCB', 'TCG'
+SCALES = 'TT', 'TDB', 'UTC', 'TAI', 'TCB', 'TCG' # scales of time that a header may name
 
 def _value(head, *names):
     "The first of these keywords that a header has."
@@ -562,7 +562,7 @@ def _events(path, head, h, cols, good, step, bands, notes):
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0022
 ERODAY = 14_400.                # time from scan to scan of eROSITA [s]
 
-def by_visits(lc:LightCurve,
+def by_visits(lc:LightCurve,   # one light curve
               gap:float=1000., # a longer one between the ends of steps begins a visit [s]
              )->LightCurve:
     "Steps that are to be used, joined to visits: photons and exposures added, rates and errors of them."
@@ -580,16 +580,18 @@ class LightCurves:
     "Light curves of the same bands, end to end."
     names: np.ndarray     # of the sources (S,), text
     offsets: np.ndarray   # where each begins (S+1,)
-    labels: tuple
-    bands: np.ndarray     # (b,2) [keV]
-    mjdref: float
+    labels: tuple         # names of the bands
+    bands: np.ndarray     # lower and upper ends (b,2) [keV]
+    mjdref: float         # modified Julian date of time 0 [d]
     arrays: dict          # of all steps by name: (R,) or (R,b)
     more: dict = field(default_factory=dict) # of the sources by name (S,...), such as the truth of a simulation
 
     def __len__(self): return len(self.names)
     def __repr__(self): return f"LightCurves: {len(self)} sources, {self.offsets[-1]} steps, {', '.join(self.labels)}"
     @property
-    def lengths(self): return np.diff(self.offsets)
+    def lengths(self):
+        "Steps of each source, integers (S,)."
+        return np.diff(self.offsets)
     def __getitem__(self, i)->LightCurve: # number of a source
         if not 0 <= i < len(self): raise IndexError(f"source {i}: there are {len(self)}")
         cut = slice(self.offsets[i], self.offsets[i+1])
@@ -612,7 +614,7 @@ class LightCurves:
         return cls(np.array([c.name for c in curves]), np.concatenate([[0], np.cumsum([len(c) for c in curves])]),
                    first.labels, first.bands, first.mjdref, arrays)
 
-    def some(self, which): # numbers or a mask of sources
+    def some(self, which): # numbers (n,) or a mask (S,) of sources
         "Some of the sources."
         at = np.arange(len(self))[which]
         rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i+1]) for i in at]) if len(at) else np.arange(0)
@@ -631,7 +633,9 @@ def save(self:LightCurves, path, **beside): # arrays that stand beside, by name
     return path
 
 @patch(cls_method=True)
-def load(cls:LightCurves, path)->LightCurves:
+def load(cls:LightCurves,
+         path, # HDF5 file
+        )->LightCurves:
     "Read what `save` wrote."
     d = read_hdf5(path)
     if gone := [k for k in ('names', 'offsets', 'bands', 'labels', *(f'steps/{k}' for k in STEPS)) if k not in d]:

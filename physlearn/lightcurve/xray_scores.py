@@ -29,7 +29,8 @@ from ..results import ENDINGS, Results
 from ..runs import Run, expect
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0006
-def one_each(found:Catalogue)->LightCurves: # more: file, also (names of its other files), ra, dec [deg]
+def one_each(found:Catalogue, # light curves of files that were read
+            )->LightCurves:   # with more: file, also (names of its other files), ra, dec [deg]
     "A light curve for each source, of all its files; photons that are there twice count once."
     curves, source = found.curves, found.curves.more['source']
     file = curves.more['file'].astype(object)
@@ -50,7 +51,8 @@ def _with(curves, others):
     whole = LightCurves.of([others.get(i, curves[i]) for i in range(len(curves))])
     return replace(whole, names=curves.names, more=curves.more)
 
-def pooled_rates(curves:LightCurves)->tuple: # rate, error below, error above (S,b) [ct/s]; net photons (S,b)
+def pooled_rates(curves:LightCurves, # light curves of S sources
+                )->tuple:            # rate, error below, error above (S,b) [ct/s]; net photons (S,b)
     "Net rate of each band over all visits."
     a, first = curves.arrays, curves.offsets[:-1]
     total = lambda v: np.add.reduceat(np.where(a['mask'], v, 0.), first, axis=0)
@@ -67,7 +69,8 @@ def q_values(p:np.ndarray, # false-alarm probabilities (S,), NaN where there is 
     return out
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0010
-def strangest_visit(curves:LightCurves)->np.ndarray: # row of the arrays (S,)
+def strangest_visit(curves:LightCurves, # light curves of S sources
+                   )->np.ndarray:       # row of the arrays (S,)
     "The visit of each source that is most unlike its mean rate, all bands together."
     a, own = curves.arrays, np.repeat(np.arange(len(curves)), curves.lengths)
     clean = lambda v: np.where(a['mask'], v, 0.)
@@ -80,11 +83,11 @@ def strangest_visit(curves:LightCurves)->np.ndarray: # row of the arrays (S,)
 # lengths of time that a bad background or pointing may last, and where they begin [s]
 SCANS = (ERODAY, 0.), (600., 0.), (600., 300.)
 
-def shared_scans(curves:LightCurves,
-                 alarm:np.ndarray, # which sources are alarms (S,), bool
-                 strangest:np.ndarray=None, # of `strangest_visit`
-                 level:float=.05,  # scans that chance makes as suspicious in the whole catalogue
-                )->np.ndarray:     # other alarms with the same strangest scan (S,), 0 where chance explains them
+def shared_scans(curves:LightCurves,        # light curves of S sources
+                 alarm:np.ndarray,          # which sources are alarms (S,), bool
+                 strangest:np.ndarray=None, # number of the strangest visit of each source, of `strangest_visit` (S,)
+                 level:float=.05,           # scans that chance makes as suspicious in the whole catalogue
+                )->np.ndarray: # other alarms with the same strangest scan (S,), 0 where chance explains them
     "Alarms that come from one scan."
     out, which = np.zeros(len(curves), int), np.flatnonzero(alarm)
     if len(which) < 2: return out
@@ -113,10 +116,10 @@ def _at_least(k, p): # how many of independent events (m,)
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0012
 LARGEST = 3.                    # fractional rms that is tried [-]
 
-def scattered(curves:LightCurves,
-              which:np.ndarray, # numbers of sources (n,)
-              rms:np.ndarray,   # fractional (n,) [-]
-              seed:int=0,
+def scattered(curves:LightCurves, # light curves of S sources
+              which:np.ndarray,   # numbers of sources (n,)
+              rms:np.ndarray,     # fractional (n,) [-]
+              seed:int=0,         # integer or string: draws are a function of it
              )->LightCurves:
     "Sources observed as these were, whose rate scatters log-normally from visit to visit."
     out = curves.some(which)
@@ -136,15 +139,16 @@ def scattered(curves:LightCurves,
     arrays = a | dict(counts=counts, back=back) | dict(zip(('rate', 'err_minus', 'err_plus'), told))
     return replace(out, names=np.char.add('scattered-', np.arange(len(which)).astype(str)), arrays=arrays)
 
-def circumstances(curves:LightCurves)->np.ndarray: # (S,3)
+def circumstances(curves:LightCurves, # light curves of S sources
+                 )->np.ndarray:       # (S,3)
     "Logarithms of net photons, of visits, and of the background's photons in the source region."
     net, photons = pooled_rates(curves)[3].sum(1), photons_of(curves)
     return np.log(np.stack([net.clip(.5), curves.lengths, (photons - net).clip(0) + 1], 1))
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0013
-def smallest_rms(curves:LightCurves,
+def smallest_rms(curves:LightCurves, # light curves of S sources
                  false_alarm,        # LightCurves -> false-alarm probabilities (S,)
-                 alarm:float=.0013,  # of an alarm
+                 alarm:float=.0013,  # false-alarm probability of an alarm
                  found:float=.5,     # with this chance
                  n:int=8192,         # scattered sources that are scored
                 )->np.ndarray:       # fractional rms (S,) [-], infinite where none up to `LARGEST` would be found
@@ -163,13 +167,13 @@ def smallest_rms(curves:LightCurves,
     return np.where(enough[:,-1], np.exp(tried)[enough.argmax(1)], np.inf)
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0015
-def scored(curves:LightCurves,
-           variability=None,  # LightCurves -> dict of score, false_alarm, false_alarm_high, outside (S,)
+def scored(curves:LightCurves,  # light curves of S sources
+           variability=None,    # LightCurves -> dict of score, false_alarm, false_alarm_high, outside (S,)
            known:Familiar=None, # for anomalies
-           alarm:float=.0013, # false-alarm probability of an alarm [-]
-           found:float=.5,    # chance with which the smallest rms is found [-]
-           injected:int=8192, # scattered sources, from which the smallest rms follows; 0: none
-          )->tuple:           # columns by name (S,), doubts (S,)
+           alarm:float=.0013,   # false-alarm probability of an alarm [-]
+           found:float=.5,      # chance with which the smallest rms is found [-]
+           injected:int=8192,   # scattered sources, from which the smallest rms follows; 0: none
+          )->tuple:             # columns by name (S,), doubts (S,)
     "Everything that is said of each source but its rates."
     n, doubts = len(curves), [[] for _ in curves.names]
     photons = photons_of(curves)
@@ -200,7 +204,7 @@ def scored(curves:LightCurves,
     return out, ['; '.join(d) for d in doubts]
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0016
-def catalogue_of(curves:LightCurves,
+def catalogue_of(curves:LightCurves,   # light curves of S sources
                  columns:dict, doubts, # of `scored`
                  refused:dict={},      # reason by file, for files that could not be used
                 )->Results:
@@ -226,7 +230,11 @@ def catalogue_of(curves:LightCurves,
     return out.among(here, {k: longer(k, np.asarray(v)) for k, v in columns.items()}, reasons)
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco016b
-def summary_of(columns:dict, alarm:float, refused=(), copies:int=0)->list: # sentences
+def summary_of(columns:dict, # of the table of scores by name, (S,) each
+               alarm:float,  # false-alarm probability below which a source is called variable [-]
+               refused=(),   # files that could not be read
+               copies:int=0, # how many sources are there twice
+              )->list:       # sentences
     "What the catalogue holds, and how much of it chance explains."
     n = len(columns['name'])
     parts = [f"{n} source{'s'*(n != 1)}"]
@@ -252,14 +260,18 @@ def summary_of(columns:dict, alarm:float, refused=(), copies:int=0)->list: # sen
     return out
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0022
-def by_significance(columns:dict)->np.ndarray: # numbers of sources
+def by_significance(columns:dict, # of the table of scores by name, (S,) each
+                   )->np.ndarray: # numbers of sources (S,)
     "Least probable as chance first."
     n = len(columns['name'])
     keys = [np.nan_to_num(columns[k], nan=2.) for k in ('false_alarm', 'anomaly') if k in columns]
     score = columns.get('variability', np.zeros(n))
     return np.lexsort((-np.nan_to_num(score), *keys[::-1]))
 
-def top_of(columns:dict, doubts, n:int=10)->dict: # a table
+def top_of(columns:dict, # of the table of scores by name, (S,) each
+           doubts,       # a sentence for each source, '' if none
+           n:int=10,     # rows of the table
+          )->dict:       # a table: head and rows
     "The most significant sources."
     shown = ('name', 'photons', 'visits', 'false_alarm', 'expected_false_alarms', 'q', 'smallest_rms', 'anomaly',
              'anomaly_aspect')
@@ -273,8 +285,10 @@ def top_of(columns:dict, doubts, n:int=10)->dict: # a table
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0018
 @torch.no_grad()
 def model_of(curves:LightCurves, i:int, # number of a source
-             known:Familiar=None,
-             draws:int=200, points:int=400)->dict: # time [d], rate (draws,points,b) [ct/s], counts (draws,L,b)
+             known:Familiar=None,       # what is familiar, with its network; None: no model
+             draws:int=200,             # of the latents
+             points:int=400,            # of time at which rates are given
+            )->dict:                    # time [d], rate (draws,points,b) [ct/s], counts (draws,L,b)
     "What a model says of a source at any time, and of the photons of its visits."
     (_, address, batch), = by_length(curves.some([i]))
     L, b = batch['counts'].shape[1:]
@@ -301,7 +315,11 @@ def model_of(curves:LightCurves, i:int, # number of a source
     return dict(time=time[0].numpy()/86400, rate=between.numpy(), counts=counts.numpy())
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0019
-def plot_source(fig, curves:LightCurves, i:int, known:Familiar=None):
+def plot_source(fig,                 # matplotlib Figure
+                curves:LightCurves,  # light curves of S sources
+                i:int,               # number of the source
+                known:Familiar=None, # what is familiar, with its network; None: no model
+               ):
     "Rates of the visits, what the model would count, and the rate between visits."
     lc, m = curves[i], model_of(curves, i, known)
     t = (lc.time - lc.time[0])/86400
@@ -338,7 +356,12 @@ MEANINGS = dict(file='file', also='further files of this source',
                 anomaly_expected='sources of this catalogue that would look so odd by chance',
                 anomaly_q='q-value of the anomaly')
 
-def source_page(curves:LightCurves, i:int, columns:dict, doubt:str='', known:Familiar=None)->str: # HTML
+def source_page(curves:LightCurves,  # light curves of S sources
+                i:int,               # number of the source
+                columns:dict,        # of the table of scores by name, (S,) each
+                doubt:str='',        # a sentence for the source, '' if none
+                known:Familiar=None, # what is familiar, with its network; None: no model
+               )->str:               # HTML
     "Counts, model, imputation and scores of a source, in one file."
     name = str(curves.names[i])
     rate, low, high, _ = (v[i] for v in pooled_rates(curves))
@@ -369,7 +392,9 @@ def known_of(run)->Familiar: # a run with the network of counts
     "What the survey of a run looks like; said if it takes long."
     with said_if_slow('ranking held-out sources of the run'): return Familiar.of_run(run)
 
-def runs_of(folder, anomaly=None)->tuple: # variability of LightCurves, or None; Familiar, or None; bands
+def runs_of(folder,       # of the run for variability
+            anomaly=None, # folder of a second run, for anomalies; None: none
+           )->tuple:      # variability of LightCurves, or None; Familiar, or None; bands
     "What a run, and perhaps a second one for anomalies, can say; ValueError where it is of another kind."
     run = Run.load(folder, system='lightcurve')
     kind = run.recipe.network
@@ -388,7 +413,10 @@ def runs_of(folder, anomaly=None)->tuple: # variability of LightCurves, or None;
     known = None if second is None else known_of(second)
     return (lambda curves: variability_of(run, curves)), known, run.model.bands
 
-def fits(curves:LightCurves, bands:int, folder):
+def fits(curves:LightCurves,
+         bands:int, # how many bands the run was trained on
+         folder,    # of the run, for the message
+        ):
     "ValueError where a run cannot score such light curves."
     if pairs := overlapping(curves.bands):
         a, b = (curves.labels[k] for k in pairs[0])
@@ -456,7 +484,12 @@ def ready(self:ScoreLightCurves):
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021b
 @patch
-def write_pages(self:ScoreLightCurves, curves, columns, doubts, known):
+def write_pages(self:ScoreLightCurves,
+                curves,  # light curves of S sources
+                columns, # of the table of scores by name, (S,) each
+                doubts,  # a sentence for each source, '' if none
+                known,   # what is familiar, with its network; None: no model
+               ):
     "A page for each of the most significant sources."
     folder = output_folder(Path(self.out).with_suffix(''))
     order = by_significance(columns)[:self.pages]

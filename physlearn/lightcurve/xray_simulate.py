@@ -42,20 +42,21 @@ def vignetting(theta:np.ndarray, # off-axis angle (...) [deg]
 @dataclass(frozen=True)
 class Survey:
     "How a survey moves over the sky."
-    name: str
+    name: str      # one of SURVEYS
     row: float     # length of a row of the file [s]
     speed: float   # of the scan [deg/s]
     first: float   # earliest day [MJD]
     last: float    # latest day [MJD]
 
+# surveys by name
 SURVEYS = dict(erass1=Survey('erass1', 10., .025, 58828., 59010.), pole=Survey('pole', 10., .025, 58828., 59010.),
                efeds=Survey('efeds', 100., .00365, 58790., 58794.3))
 HALF_YEAR = 182.6*86400        # until the next survey [s]
 _MOST = 4096                   # visits that have addresses
 
 def visit_plan(sources:np.ndarray, # numbers of the sources (S,)
-               seed:int,
-               survey:Survey,
+               seed:int,           # integer or string: draws are a function of it
+               survey:Survey,      # how the sky is scanned
               )->tuple:            # visits of each (S,), spacing (S,) [deg], |sin| of the ecliptic latitude (S,)
     "How often each source is met."
     u = drawn(sources, 1, seed, 'latitude')[:,0]
@@ -66,9 +67,9 @@ def visit_plan(sources:np.ndarray, # numbers of the sources (S,)
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0011
 def visits(sources:np.ndarray, # numbers of the sources (S,)
-           seed:int, survey:Survey,
+           seed:int,           # integer or string: draws are a function of it
+           survey:Survey,      # how the sky is scanned
            seasons:int=1,      # 2: seen again half a year later
-            # (V,): index into `sources`, number k, time [s after start], offset [deg]; start of each source (S,) [s]
           )->dict:
     "Every visit of each source, end to end."
     n, step, _ = visit_plan(sources, seed, survey)
@@ -95,7 +96,11 @@ def visits(sources:np.ndarray, # numbers of the sources (S,)
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0013
 PARTS, ROWS = 20, 6                                      # parts of a row, rows of a visit at most
 
-def exposures(visit:dict, sources, seed, survey)->dict: # of `visits`
+def exposures(visit:dict, # of `visits`
+              sources,    # numbers of the sources (S,)
+              seed,       # integer or string: draws are a function of it
+              survey,     # how the sky is scanned
+             )->dict:
     "Time, off-axis angle and weight of each part of a row (V,6,20), and what a file says of each row (V,6,...)."
     half = np.sqrt(np.maximum(FIELD**2 - visit['offset']**2, 0))/survey.speed
     phase = drawn(sources[visit['source']]*_MOST + visit['k'], 1, seed, 'phase')[:,0]
@@ -111,6 +116,7 @@ def exposures(visit:dict, sources, seed, survey)->dict: # of `visits`
                 time=visit['time'][:,None] + begin[:,None] + survey.row*(np.arange(ROWS) + .5))
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0017
+# kinds of sources, in the order of their numbers
 CLASSES = 'constant', 'red noise', 'flare', 'eruptions', 'eclipse', 'outburst', 'periodic'
 MIX = .40, .12, .12, .12, .08, .08, .08                  # their shares
 # counts in the three bands of one photon, by kind of spectrum
@@ -118,7 +124,9 @@ COLOURS = dict(star=(.28, .70, .02), AGN=(.25, .68, .07), absorbed=(.03, .75, .2
 _SPECTRA = (('star', 'AGN', 'absorbed'), ('AGN', 'absorbed'), ('star',), ('soft',), ('absorbed', 'star'),
             ('soft', 'AGN'), ('star', 'absorbed'))
 
-def between(u, lo, hi): return lo*(hi/lo)**u             # log-uniform
+def between(u, lo, hi): # log-uniform
+    "From uniform `u` in (0,1) to values from `lo` to `hi`, uniform in the logarithm; a scalar or like `u`."
+    return lo*(hi/lo)**u
 
 def flare(t, p): # time (M,1,1..) [s], parameters by name, of a like shape -> flux (...,3)
     "Exponential rise and decay; at the peak half as many photons again in band 2 over band 1."
@@ -130,7 +138,9 @@ def flare(t, p): # time (M,1,1..) [s], parameters by name, of a like shape -> fl
     keep = (soft + mid)/(soft + mid*hard)
     return np.stack([total*keep, total*keep*hard, total], -1)
 
-def eruptions(t, p):
+def eruptions(t, # times (n,) [s]
+              p, # parameters of one source, by name
+             ):
     "Asymmetric Gaussians at alternating intervals; in band 2 earlier and narrower."
     out = []
     double, width = 2*p['period'], p['width']*p['period']
@@ -144,14 +154,18 @@ def eruptions(t, p):
         out.append(1 + (p['amplitude'] - 1)*f)
     return np.stack(out, -1)
 
-def eclipse(t, p):
+def eclipse(t, # times (n,) [s]
+            p, # parameters of one source, by name
+           ):
     "A box that recurs; a dip is deeper in soft photons."
     dark = np.mod((t - p['peak_time'])/p['period'], 1) < p['duty']
     reach = [np.where(p['dip'] > 0, v, 1.) for v in (1., .6, .3)]
     return np.stack([1 - p['depth']*dark*v for v in reach], -1)
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0018
-def outburst(t, p):
+def outburst(t, # times (n,) [s]
+             p, # parameters of one source, by name
+            ):
     "A rise and a fall by a power law of -5/3 or exponentially, or a step."
     late = t - p['peak_time']
     rise = np.exp(-.5*(np.minimum(late, 0)/p['rise'])**2)
@@ -162,7 +176,9 @@ def outburst(t, p):
     f = 1 + (p['amplitude'] - 1)*np.where(p['form'] < 2, bump, step)
     return np.stack([f]*3, -1)
 
-def periodic(t, p):
+def periodic(t, # times (n,) [s]
+             p, # parameters of one source, by name
+            ):
     "A sinusoid, or a pulse; the fraction is (largest - smallest)/(largest + smallest)."
     angle = 2*np.pi*(t - p['peak_time'])/p['period']
     pulse = 2*(np.exp(4*(np.cos(angle) - 1)) - math.exp(-8))/(1 - math.exp(-8)) - 1
@@ -172,12 +188,12 @@ def periodic(t, p):
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0020
 GRID = 100.                                              # spacing of red noise [s]; linear in log rate between
 
-def red_noise(n:int,         # points
-              slope:float,   # of the power spectrum above the bend
-              bend:float,    # [Hz]
-              draws:np.ndarray, # standard normal (2,n//2 + 1)
-              dt:float=GRID, # [s]
-             )->np.ndarray:  # (n,), mean 0, arbitrary scale
+def red_noise(n:int,            # points
+              slope:float,      # of the power spectrum above the bend
+              bend:float,       # frequency of the bend [Hz]
+              draws:np.ndarray, # standard normal, shape (2,n//2 + 1)
+              dt:float=GRID,    # from one point to the next [s]
+             )->np.ndarray:     # (n,), mean 0, arbitrary scale [-]
     "A Gaussian series with a bending power law as its spectrum."
     f = np.arange(1, n//2 + 1)/(n*dt)
     root = np.sqrt(1/(f*(1 + (f/bend)**(slope - 1))))
@@ -197,8 +213,10 @@ def _log_flux(window, p, source, seed):
     return GRID*(np.arange(points) - 1), g[4*points:5*points]
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0023
+# names of all parameters of sources
 PARAMETERS = ('rise', 'decay', 'amplitude', 'peak_time', 'period', 'width', 'alternation', 'duty', 'depth', 'dip',
               'form', 'fraction', 'slope', 'bend', 'rms')
+# faults that can be planted, in the order of their numbers
 ANOMALIES = 'background flare', 'wrong ratio', 'camera off', 'pile-up', 'time reversal', 'band swap'
 
 def parameters(kind:np.ndarray,   # class of each source (S,)
@@ -226,7 +244,13 @@ def parameters(kind:np.ndarray,   # class of each source (S,)
     put('periodic', period=period, fraction=.2 + .8*b, form=np.floor(2*c), peak_time=d*period)
     return p
 
-def population(sources, seed, mix=MIX, rate=(.01, 10.), anomalies=0.)->dict:
+# %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim00n23b
+def population(sources,      # numbers of the sources (S,)
+               seed,         # integer or string: draws are a function of it
+               mix=MIX,      # shares of the classes (7,)
+               rate=(.01, 10.),
+               anomalies=0., # share of sources with one of `ANOMALIES` [-]
+              )->dict:
     "Class, rate [ct/s], split over bands, size of the region [arcsec] and ratio of areas of each source."
     u = drawn(sources, 8, seed, 'population')
     edges = np.cumsum(mix)/np.sum(mix)
@@ -243,7 +267,14 @@ def population(sources, seed, mix=MIX, rate=(.01, 10.), anomalies=0.)->dict:
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0025
 _BACKGROUND = np.array([.068, .121, .068])               # in a circle of 171 arcsec [ct/s]
 
-def fluxes(visit, window, who, p, parts, sources, seed)->np.ndarray: # (V,6,20,3), quiet level 1
+def fluxes(visit,        # of `visits`
+           window,       # what is observed of each source (S,) [s]
+           who,          # of `population`
+           p,            # parameters of the sources, by name
+           parts,
+           sources,      # numbers of the sources (S,)
+           seed,         # integer or string: draws are a function of it
+          )->np.ndarray: # (V,6,20,3), quiet level 1
     "Course of each source at the parts of its rows, a class at a time."
     out = np.ones((*parts.shape, 3))
     reverse = who['anomaly'] == ANOMALIES.index('time reversal')
@@ -264,7 +295,12 @@ def fluxes(visit, window, who, p, parts, sources, seed)->np.ndarray: # (V,6,20,3
     return out
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0026
-def backgrounds(visit, seen, who, sources, seed)->np.ndarray: # (V,6,3): counts in the source region
+def backgrounds(visit,        # of `visits`
+                seen,         # of `exposures`
+                who,          # of `population`
+                sources,      # numbers of the sources (S,)
+                seed,         # integer or string: draws are a function of it
+               )->np.ndarray: # (V,6,3): counts in the source region
     "Mean background of each row, before what the edge of the field cuts off."
     u = drawn(sources[visit['source']]*_MOST + visit['k'], 3, seed, 'background')
     factor = 10**(.1*special.ndtri(u[:,0]))*np.where(u[:,1] < .01, 3 + 7*u[:,2], 1)
@@ -293,8 +329,8 @@ def _piled(rate, seen, mean, loss=.3):
 @dataclass(eq=False)
 class Simulated:
     "Simulated sources, rows end to end."
-    survey: Survey
-    seed: int
+    survey: Survey       # how the sky was scanned
+    seed: int            # of all draws
     number: np.ndarray   # of each source (S,)
     offsets: np.ndarray  # where its rows begin (S+1,)
     time: np.ndarray     # centre of a row (N,) [s after MJDREF]
@@ -304,28 +340,34 @@ class Simulated:
     ratio: np.ndarray    # source area over background area, as the file says (N,)
     fractime: np.ndarray # live share of a row in the field (N,) [-]
     fracexp: np.ndarray  # the same, weighted by vignetting (N,3) [-]
-    offaxis: np.ndarray  # (N,) [deg]
+    offaxis: np.ndarray  # angle from the axis of the telescopes (N,) [deg]
     truth: dict          # of each source: class, colour, rate, rms, anomaly, parameters
     rate: np.ndarray     # mean rate of the source, on the axis (N,3) [ct/s]
     behind: np.ndarray   # mean background of the source region (N,3) [counts]
 
     def __len__(self): return len(self.number)
     @property
-    def dt(self): return np.full(len(self.time), self.survey.row)
+    def dt(self):
+        "Length of each row (N,) [s]."
+        return np.full(len(self.time), self.survey.row)
     @property
-    def exposure(self): return self.fracexp*self.survey.row
-    def rows(self, i:int)->slice: return slice(self.offsets[i], self.offsets[i + 1])
+    def exposure(self):
+        "Exposure of each row in each band (N,3) [s]."
+        return self.fracexp*self.survey.row
+    def rows(self, i:int)->slice:
+        "Rows of source `i`."
+        return slice(self.offsets[i], self.offsets[i + 1])
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0029
 _FLAT = 'time', 'visit', 'counts', 'back', 'ratio', 'fractime', 'fracexp', 'offaxis', 'rate', 'behind'
 
-def simulate(n,                 # how many sources, or their numbers (S,)
-             seed:int=0,
+def simulate(n,                   # how many sources, or their numbers (S,)
+             seed:int=0,          # integer or string: draws are a function of it
              survey:str='erass1', # 'erass1', 'pole' or 'efeds'
-             mix=MIX,           # shares of the classes, or the name of one
-             rate=(.01, 10.),   # lowest and highest mean rate on the axis [ct/s], or 'survey'
-             anomalies:float=0., # share of sources with one of `ANOMALIES`, never for training
-             seasons:int=1,     # surveys, half a year apart
+             mix=MIX,             # shares of the classes, or the name of one
+             rate=(.01, 10.),     # lowest and highest mean rate on the axis [ct/s], or 'survey'
+             anomalies:float=0.,  # share of sources with one of `ANOMALIES`, never for training
+             seasons:int=1,       # surveys, half a year apart
             )->Simulated:
     "Sources as a survey would have seen them."
     if survey not in SURVEYS: raise ValueError(f"unknown survey {survey!r}; choose {', '.join(SURVEYS)}")
@@ -413,7 +455,11 @@ def _seen_rms(own, ends, given, exposure, split):
     return np.sqrt(np.add.reduceat(e*(r - mean[own])**2, starts)/total)/mean
 
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0036
-def srctool_errors(counts, back, ratio, exposure)->tuple: # (N,3), (N,3), (N,1), (N,3) [s]
+def srctool_errors(counts,   # photons in the source region (N,3)
+                   back,     # photons in the background region (N,3)
+                   ratio,    # of the areas (N,1) [-]
+                   exposure, # of each row and band (N,3) [s]
+                  )->tuple:  # RATE, RATE_ERR, RATE_ESTPOSERR and RATE_ESTNEGERR (N,3) each [ct/s]
     "RATE, RATE_ERR, RATE_ESTPOSERR and RATE_ESTNEGERR [ct/s] as srctool writes them."
     low, high = (np.where(counts >= 2, v, np.nan) for v in poisson_errors(counts))
     behind = ratio**2*back
@@ -429,10 +475,13 @@ _COLUMNS = (('TIME', 'D', 's'), ('TIMEDEL', 'D', 's'), ('COUNTS', '3J', 'count')
             ('OFFAXIS', 'E', 'deg'), ('BACKSCAL_SRC', 'E', 'deg**2'), ('BACKSCAL_BACK', 'E', 'deg**2'),
             ('BACKRATIO', 'D', 'ratio'))
 _TYPES = dict(D='>f8', E='>f4', J='>i4')
+# numpy type of a row of the file
 ROW_TYPE = np.dtype([(k, _TYPES[f[-1]], (3,) if len(f) > 1 else ()) for k, f, _ in _COLUMNS])
 
 @patch
-def table(self:Simulated, i:int)->np.ndarray: # number of a source
+def table(self:Simulated,
+          i:int,        # number of a source
+         )->np.ndarray: # (rows,)
     "The rows of one source as its file has them: big-endian, in the order of the columns."
     rows, area = self.rows(i), np.pi*(self.truth['radius'][i]/3600)**2
     out = np.zeros(rows.stop - rows.start, ROW_TYPE)
@@ -492,7 +541,9 @@ def _layout(table)->tuple:
     return cards.encode(), b'END'.ljust(80)
 
 @patch
-def place(self:Simulated, i:int)->tuple:
+def place(self:Simulated,
+          i:int, # number of a source
+         )->tuple:
     "Right ascension and declination of a source [deg], at its ecliptic latitude."
     number = self.number[i:i+1]
     sin = visit_plan(number, self.seed, self.survey)[2][0]
@@ -505,7 +556,12 @@ def place(self:Simulated, i:int)->tuple:
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0062
 _GRID = np.logspace(-3, 3, 200)                          # of rates [ct/s]
 
-def grid_rates(counts, back, ratio, exposure, source:bool)->tuple: # (N,3) each
+def grid_rates(counts,   # photons in the source region (N,3)
+               back,     # photons in the background region (N,3)
+               ratio,    # of the areas, like `counts` or (N,1) [-]
+               exposure, # of each row and band (N,3) [s]
+               source:bool,
+              )->tuple:  # (N,3) each
     "Mode of the rate and distances to where its posterior has fallen by 1/2 [ct/s]; `source`: without background."
     like = lambda v: torch.as_tensor(np.broadcast_to(v, counts.shape)[...,None].astype(float))
     c, b, r, e = map(like, (counts, back, ratio, exposure))
@@ -519,7 +575,10 @@ def grid_rates(counts, back, ratio, exposure, source:bool)->tuple: # (N,3) each
     return rate, np.where(first < 0, rate, rate - _GRID[first]), _GRID[np.minimum(last, len(_GRID) - 1)] - rate
 
 @patch
-def rebinned(self:Simulated, i:int, source:bool=False)->np.ndarray: # number of a source, without background?
+def rebinned(self:Simulated,
+             i:int,             # number of a source
+             source:bool=False, # without background
+            )->np.ndarray:      # (visits,)
     "Its visits as a tool for erodays writes them."
     rows, kinds = self.table(i), dict(ROW_TYPE.fields)
     first = np.flatnonzero(np.diff(self.visit[self.rows(i)], prepend=-1))
@@ -573,8 +632,8 @@ def write(self:Simulated,
 # %% ../../nbs/50_lightcurve/53_xray_simulate.ipynb #xsim0042
 @patch
 def light_curves(self:Simulated,
-                 visits:bool=True,  # rows joined to visits, or the rows
-                 least:float=.1,    # smallest FRACEXP of band 2 that is used
+                 visits:bool=True, # rows joined to visits, or the rows
+                 least:float=.1,   # smallest FRACEXP of band 2 that is used [-]
                 )->LightCurves:
     "Sources end to end as the readers would give them."
     use = self.fracexp[:,1] >= least

@@ -39,7 +39,8 @@ def _usual(path, time, notes, unit):
     return np.full(len(time), usual*unit)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0008
-def qdp_tables(path)->list: # of astropy's tables
+def qdp_tables(path,   # QDP file
+              )->list: # of astropy's tables
     "Every table of a QDP file."
     from astropy.table import Table
     lines, tables = read_text(path).splitlines(), []
@@ -69,9 +70,9 @@ def _scale(path, time, unit, mjdref, notes):
     return (1. if unit in (None, 's') else 86400.), (0. if unit == 'MJD' and mjdref is None else mjdref)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0009
-def read_qdp(path,
+def read_qdp(path,              # QDP file
              table:int=None,    # which one, from 0; None: the only one
-             mjdref:float=None, # MJD of time 0; None: unknown
+             mjdref:float=None, # MJD of time 0 [d]; None: unknown
              unit:str=None,     # of the times: s, d, or MJD; None: s, unless they look like MJD
             )->LightCurve:
     "One band of a QDP table: column 1 is time, column 2 the rate [ct/s], each with its errors."
@@ -99,9 +100,10 @@ def read_qdp(path,
                   bands=np.full((1, 2), np.nan), mjdref=mjdref or 0.)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0013
-MAXI_BANDS = np.array([[2., 4.], [4., 10.], [10., 20.]]) # [keV]
+MAXI_BANDS = np.array([[2., 4.], [4., 10.], [10., 20.]]) # lower and upper ends of the bands of MAXI (3,2) [keV]
 
-def read_maxi(path)->LightCurve:
+def read_maxi(path, # table of MAXI
+             )->LightCurve:
     "The three bands of a table of MAXI."
     text, notes = read_text(path), ['the sum, 2 to 20 keV, overlaps the bands: not read', 'times taken in MJD']
     with parsing(path, 'a table of numbers'), warnings.catch_warnings():
@@ -136,7 +138,7 @@ class Columns:
     units: dict           # by name
     head: dict            # keywords
     missing: np.ndarray   # rows in which something is declared to be missing (n,), bool
-    notes: list = field(default_factory=list)
+    notes: list = field(default_factory=list) # sentences on what was assumed
     good: np.ndarray = None # good time intervals (k,2)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0017
@@ -146,7 +148,9 @@ def _energies(names):
     if not all(found): return {}
     return {f'E_{w}{i}': float(m[j]) for i, m in enumerate(found, 1) for j, w in ((1, 'MIN'), (2, 'MAX'))}
 
-def renamed(path, c:Columns)->Columns:
+def renamed(path,      # file, for messages
+            c:Columns, # its columns, as they were found
+           )->Columns:
     "Synonyms under their usual names, bands put side by side, a calendar's days as MJD."
     arrays, units, bands = {}, {}, {}
     for k, v in c.arrays.items():
@@ -183,7 +187,9 @@ def _days(path, words, notes):
     notes.append('dates taken as MJD on their own scale')
     return days
 
-def read_columns_of_text(path, clock=None)->Columns: # clock: unit of the times, where the table has none: s, d or MJD
+def read_columns_of_text(path,       # table of text
+                         clock=None, # unit of the times, where the table has none: s, d or MJD
+                        )->Columns:
     "A table of text whose first line names its columns."
     lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith('#')]
     if not lines: raise FileError(path, 'holds no table', _EXAMPLE)
@@ -211,7 +217,10 @@ def read_columns_of_text(path, clock=None)->Columns: # clock: unit of the times,
     return timed(path, renamed(path, Columns(arrays, units, head, missing, notes)), clock)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0019
-def timed(path, c:Columns, clock=None)->Columns:
+def timed(path,       # file, for messages
+          c:Columns,  # its columns, under their usual names
+          clock=None, # unit of the times, where the table has none: s, d or MJD
+         )->Columns:
     "The same with a unit of time; FileError where nobody tells it."
     if 'TIME' not in c.arrays:
         raise FileError(path, f"columns {', '.join(c.arrays)[:200]}", f'a column of times: {_EXAMPLE}')
@@ -253,7 +262,11 @@ def _plain_column(name, v, arrays, units, notes, head):
     arrays[name], units[name] = plain, str(v.unit).replace('ct / s', 'ct/s') if getattr(v, 'unit', None) else None
     return mask
 
-def columns_of_table(path, table, head, clock=None)->Columns: # astropy's table, keywords
+def columns_of_table(path,       # file, for messages
+                     table,      # astropy's table
+                     head,       # its keywords
+                     clock=None, # unit of the times, where the table has none: s, d or MJD
+                    )->Columns:
     "Columns of an astropy table."
     arrays, units, notes, head = {}, {}, [], dict(head)
     masks = [_plain_column(k, table[k], arrays, units, notes, head) for k in table.colnames]
@@ -265,7 +278,9 @@ def columns_of_table(path, table, head, clock=None)->Columns: # astropy's table,
     return timed(path, renamed(path, Columns(arrays, units, head, missing, notes, good)), clock)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt021b
-def read_ecsv(path, clock=None)->Columns:
+def read_ecsv(path,       # ECSV file
+              clock=None, # unit of the times, where the table has none: s, d or MJD
+             )->Columns:
     "A table in astropy's ECSV."
     from astropy.table import Table
     text = read_text(path)
@@ -274,7 +289,9 @@ def read_ecsv(path, clock=None)->Columns:
         t = Table.read(text, format='ascii.ecsv')
     return columns_of_table(path, t, t.meta, clock)
 
-def read_votable(path, clock=None)->Columns:
+def read_votable(path,       # VOTable
+                 clock=None, # unit of the times, where the table has none: s, d or MJD
+                )->Columns:
     "The first table of a VOTable; INFO and PARAM are its header."
     from astropy.io import votable
     data = read_bytes(path)

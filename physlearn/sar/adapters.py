@@ -42,7 +42,9 @@ def _extra(name,   # of a module of an extra package
     raise ImportError(f"{package} is installed and cannot be imported ({why}): {remedy}")
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0006
-def layers_of(model, targets=None)->list: # words that names of layers end in; None: all convolutions and linear layers
+def layers_of(model,        # network
+              targets=None, # words that names of layers end in; None: all convolutions and linear layers
+             )->list:
     "Names of the layers that take an adapter; ValueError where a word finds none, or a layer cannot have one."
     kinds = nn.Conv2d, nn.Linear
     names = [k for k, v in model.named_modules() if isinstance(v, kinds)]
@@ -63,10 +65,11 @@ def layers_of(model, targets=None)->list: # words that names of layers end in; N
     return names
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap006a
-def adapt(model:nn.Module,     # changed in place: its weights are frozen
+def adapt(model:nn.Module,            # changed in place: its weights are frozen
           rank:int=8, alpha:float=16, # of the adapters; what they add is alpha/rank times their product
-          targets=None,        # as of `layers_of`
-          seed:int=0)->nn.Module:
+          targets=None,               # as of `layers_of`
+          seed:int=0,                 # of their first weights
+         )->nn.Module:
     "Put adapters into a network; they begin at zero."
     peft = _extra('peft', 'adapters require')
     if rank < 1 or alpha <= 0:
@@ -88,19 +91,21 @@ def _still(norm):
     norm.eval()
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap006s
-def share(model)->tuple: # parameters that learn, all of them
+def share(model,   # network
+         )->tuple: # parameters that learn, all of them
     "How much of a network learns."
     every = list(model.parameters())
     return sum(p.numel() for p in every if p.requires_grad), sum(p.numel() for p in every)
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap0009
-def adapter_state(model)->dict:
+def adapter_state(model, # network with adapters
+                 )->dict:
     "The numbers of the adapters by name."
     out = {k: v for k, v in model.state_dict().items() if 'lora_' in k}
     if not out: raise ValueError("the network has no adapters: `adapt` puts them in")
     return out
 
-def save_adapter(model,
+def save_adapter(model,     # network with adapters
                  path,      # .safetensors
                  base=None, # {name, sha256} of the network that was adapted
                 ):
@@ -111,16 +116,17 @@ def save_adapter(model,
                   metadata=dict(adapter=json.dumps(told)))
     return path
 
-def told_of_adapter(path)->dict:
+def told_of_adapter(path, # file of an adapter
+                   )->dict:
     "Rank, alpha, layers and base, as a file of an adapter says."
     from safetensors import safe_open
     with parsing(regular_file(path), 'safetensors'), safe_open(path, 'pt') as f: meta = f.metadata() or {}
     if 'adapter' not in meta: raise FileError(path, 'is no adapter', 'a file that `save_adapter` wrote')
     return json.loads(meta['adapter'])
 
-def load_adapter(model,        # the base, changed in place
-                 path,
-                 base=None,    # {name, sha256} of it; None: not compared
+def load_adapter(model,     # the base, changed in place
+                 path,      # file to read
+                 base=None, # {name, sha256} of it; None: not compared
                 )->nn.Module:
     "Put the adapters of a file into their base."
     told = told_of_adapter(path)
@@ -138,7 +144,8 @@ def load_adapter(model,        # the base, changed in place
     return model
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap009m
-def merged(model)->nn.Module: # another network, without adapters
+def merged(model,       # network with adapters
+          )->nn.Module: # another network, without adapters
     "A copy in which the adapters are part of the weights."
     from peft.tuners.lora import LoraLayer
     out = copy.deepcopy(model)
@@ -155,7 +162,7 @@ def merged(model)->nn.Module: # another network, without adapters
 SCALES = dict(S1GRD=((-12.599, -20.293), (5.195, 5.890)),
               S2L2A=((1503.317, 1718.197, 1853.910, 3083.234), (2141.107, 2038.973, 2134.138, 1871.918)))
 PATCH = 16                      # pixels of a token
-BANDS = 'BLUE', 'GREEN', 'RED', 'NIR_BROAD'
+BANDS = 'BLUE', 'GREEN', 'RED', 'NIR_BROAD' # names of the bands, as the encoder knows them
 ENCODERS = tuple(f'terramind_v1_{size}' for size in ('tiny', 'small', 'base', 'large'))     # of these scales
 
 # %% ../../nbs/40_sar/43b_adapters.ipynb #adap013t
@@ -205,15 +212,21 @@ class OnEncoder(Grounder):
     "A `Grounder` that sees an encoder's tokens beside the picture; of the encoder, adapters learn."
     windows = dict(size=256, overlap=96)        # of large pictures: they begin at multiples of a patch
     def __init__(self,
-                 encoder,           # dict of S1GRD (B,2,H,W), S2L2A (B,4,H,W) -> list of tokens (B,N,features)
+                 encoder, # dict of S1GRD (B,2,H,W), S2L2A (B,4,H,W) -> list of tokens (B,N,features)
                  rank=8, alpha=16, targets=('qkv', 'proj'), # adapters; rank 0: the encoder stays as it is
-                 width=24, depth=3, sar=True, lose_sar=.15): # of the decoder, as of `Grounder`
+                 width=24,                                  # channels of the decoder's first level
+                 depth=3,                                   # levels of the decoder
+                 sar=True,                                  # whether it is shown radar
+                 lose_sar=.15, # share of the tiles in which radar is hidden in training [-]
+                ):
         super().__init__(width, depth, sar, lose_sar, more=width)
         self.rank, self.encoder = rank, encoder.requires_grad_(False)
         self.tokens = nn.Linear(token_features(encoder), width)
         if rank: adapt(self.encoder, rank, alpha, targets)
 
-    def shown(self, batch)->Tensor: # (B,8 + width,H,W)
+    def shown(self,
+              batch,    # dict of tensors of B tiles, as `arrays_of` makes them
+             )->Tensor: # (B,8 + width,H,W), shape of the decoder's input: bands, masks and tokens
         "What a `Grounder` sees, and the tokens."
         seen, (H, W) = super().shown(batch), batch['given'].shape[2:]
         there = seen[:,2:3,:1,:1]                                                   # radar, of each tile
@@ -224,7 +237,7 @@ class OnEncoder(Grounder):
         told = F.interpolate(told, scale_factor=float(PATCH), mode='bilinear')[:,:,:H,:W]
         return torch.cat([seen, told], 1).contiguous(memory_format=torch.channels_last)
 
-    def requires_grad_(self, requires_grad=True):
+    def requires_grad_(self, requires_grad=True): # whether the weights learn
         "Of all but the encoder's own weights."
         super().requires_grad_(requires_grad)
         for k, p in self.encoder.named_parameters():

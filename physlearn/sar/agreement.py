@@ -169,8 +169,9 @@ class Null:
     n:int        # wrong pairs
 
     @classmethod
-    def of(cls, score:float, # of the pair
-           wrong:Tensor,     # scores of wrong pairs (n,)
+    def of(cls,
+           score:float,  # correlation of edges of the pair
+           wrong:Tensor, # scores of wrong pairs (n,)
           )->'Null':
         "Compare a score with those of wrong pairs."
         if not len(wrong): return None
@@ -182,6 +183,7 @@ class Null:
 # %% ../../nbs/40_sar/42_agreement.ipynb #sagr022
 PAINTED, ABOVE_TRUTH = .8, .05     # more than pairs have [-]; more than the truth has, beyond rounding and noise [-]
 
+# %% ../../nbs/40_sar/42_agreement.ipynb #sagr02n2b
 @dataclass(frozen=True)
 class Agreement:
     "The score of a pair, beside what wrong pairs have."
@@ -198,15 +200,17 @@ class Agreement:
         "The less favourable null."
         return min((n for n in (self.own, self.others) if n), key=lambda n: n.z, default=None)
     @property
-    def null_mean(self)->float: return self.null.mean if self.null else float('nan')
+    def null_mean(self)->float: return self.null.mean if self.null else float('nan') # mean score of wrong pairs [-]
     @property
-    def null_sd(self)->float: return self.null.sd if self.null else float('nan')
+    def null_sd(self)->float: return self.null.sd if self.null else float('nan')     # their standard deviation [-]
     @property
-    def z(self)->float: return self.null.z if self.null else float('nan')
+    def z(self)->float: return self.null.z if self.null else float('nan') # score less the mean, in these units [-]
     @property
-    def p(self)->float: return max((n.p for n in (self.own, self.others) if n), default=1.)
+    def p(self)->float: return max((n.p for n in (self.own, self.others) if n), default=1.) # share that reach the score
     @property
-    def auc(self)->float: return min((n.auc for n in (self.own, self.others) if n), default=.5)
+    def auc(self)->float:
+        "Probability that the score is above that of a wrong pair [-], the smaller one of both nulls."
+        return min((n.auc for n in (self.own, self.others) if n), default=.5)
     @property
     def paired(self)->bool: # above 95 % of the wrong pairs of both kinds
         "Does the picture belong to the radar image?"
@@ -304,7 +308,7 @@ def edge_cosine(s1,                 # backscatter (2,H,W) or (B,2,H,W) [dB]
     inner = slice(cut, -cut or None)
     return F.cosine_similarity(*(m[...,inner,inner].flatten(1) for m in maps)).mean().item()
 
-def edge_cosine_band(score:float # of `edge_cosine`
+def edge_cosine_band(score:float, # correlation of edges, of `edge_cosine`
                     )->str:
     "The guide's word for a score: poor, moderate, good, excellent. A constant picture is good."
     bands = (.8, 'excellent'), (.7, 'good'), (.5, 'moderate')
@@ -332,8 +336,8 @@ def _selected(out, truth, where):
         raise ValueError(f"the mask has shape {tuple(where.shape)}; expected (H,W) or (B,H,W) of {tuple(shape)}")
     return out, truth, where.expand(shape)
 
-def ssim_map(out:Tensor,   # (B,C,H,W) [-]
-             truth:Tensor, # the same
+def ssim_map(out:Tensor,   # picture (B,C,H,W) [-]
+             truth:Tensor, # like `out`
             )->Tensor:     # (B,C,H,W) [-]
     "Structural similarity around each pixel, for a range of 1; differentiable."
     ssim = _torchmetrics().structural_similarity_index_measure
@@ -354,7 +358,10 @@ def psnr(out,        # picture (C,H,W) or (B,C,H,W) [-]
     a, b = (v.movedim(1, -1)[at] for v in (a, b))
     return _torchmetrics().peak_signal_noise_ratio(a, b, data_range=1.).item() if len(a) else float('nan')
 
-def mae(out, truth, where=None)->float: # as `psnr`; [-]
+def mae(out,        # picture (C,H,W) or (B,C,H,W) [-]
+        truth,      # like `out`
+        where=None, # which pixels count (H,W) or (B,H,W); None: all
+       )->float:    # [-]
     "Mean absolute error of the selected pixels."
     a, b, at = _selected(out, truth, where)
     a, b = (v.movedim(1, -1)[at] for v in (a, b))
@@ -362,7 +369,10 @@ def mae(out, truth, where=None)->float: # as `psnr`; [-]
     from torchmetrics.functional import mean_absolute_error
     return mean_absolute_error(a.reshape(-1), b.reshape(-1)).item() if len(a) else float('nan')
 
-def sam(out, truth, where=None)->float: # as `psnr`; [deg]
+def sam(out,        # picture (C,H,W) or (B,C,H,W) [-]
+        truth,      # like `out`
+        where=None, # which pixels count (H,W) or (B,H,W); None: all
+       )->float:    # [deg]
     "Mean spectral angle of the selected pixels that are not zero in all bands."
     a, b, at = _selected(out, truth, where)
     at = at & (a != 0).any(1) & (b != 0).any(1)

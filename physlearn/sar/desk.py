@@ -36,7 +36,8 @@ class Folder:
     optical_unit: str|None = None   # reflectance, x10000 or x10000+1000; not given: as the files say
     max_samples: int|None = None    # tiles of each side at most, the first by name, like 10; all if not given
 
-    def read(self, folder, **more):
+    def read(self, folder, **more): # Tiles
+        "Tiles of a `folder`, with their notes printed; `more` are options of `read_tiles`."
         expect(self, '1 or more', lambda v: v is None or v >= 1, 'max_samples')
         tiles = read_tiles(folder, self.max_samples, s1_unit=self.s1_unit, optical_unit=self.optical_unit, **more)
         for note in tiles.notes: print(note)
@@ -44,7 +45,10 @@ class Folder:
 
 LEAST_COMPARED = 2*CUT + 8      # height and width of a tile that is compared with its radar [px]
 
-def large_enough(folder, tiles, least):
+def large_enough(folder, # in which they are, for the message
+                 tiles,  # Tiles
+                 least,  # smallest height and width [px]
+                ):
     "FileError that names the first tile below a height and width [px], before anything is written."
     why = f'a frame of {CUT} px is left out of the score: ' if least == LEAST_COMPARED else ''
     for t in tiles:
@@ -115,7 +119,7 @@ def said_of_scene(words, *pictures): # of `OfScene.scene`; files
     for note in dict.fromkeys(said): print(note)
 
 @contextmanager
-def filled_whole(path):
+def filled_whole(path): # of the folder
     "A new or empty folder while it is filled; where that fails, nothing stays in it."
     was = path.is_dir()
     path.mkdir(parents=True, exist_ok=True)
@@ -133,7 +137,8 @@ class OfRun(Folder):
     least: ClassVar[int] = LEAST_SIDE       # height and width of a tile [px]
     damage: str|None = None         # for a try, what is done to true pictures: holes, noise or blur; none if not given
 
-    def tiles(self, folder, recipe):
+    def tiles(self, folder, recipe): # Tiles
+        "Tiles of a `folder`, damaged as the `recipe` of a run says where nothing is to be refined yet."
         if self.damage is not None: expect(self, ', '.join(DAMAGES), lambda v: v in DAMAGES, 'damage')
         tiles = self.read(folder, stage2=self.stage2_dir, truth=False)
         if self.damage and (done := [t.name for t in tiles if t.given is not None]):
@@ -316,5 +321,6 @@ class SimulateTiles:
               f'{100*t.hole.mean():.0f} % are hidden')
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0010s
+# the instrument, as the command line finds it
 sar = Instrument('sar', GroundingRecipe, PRESETS, judge=judge, own=dict(
     simulate=SimulateTiles, cut=CutScene, agree=AgreeTiles, evaluate=EvaluateTiles, ground=GroundTiles, show=ShowTiles))

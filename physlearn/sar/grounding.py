@@ -26,10 +26,11 @@ class Conv(nn.Module):
 
 class Norm(nn.Module):
     "Channels of each pixel, normalised by themselves: a window of a picture says what the picture does."
-    def __init__(self, channels):
+    def __init__(self, channels): # how many
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-    def forward(self, x): return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    def forward(self, x): # picture (B,C,H,W)
+        return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 class Pair(nn.Module):
     "Two convolutions and a way around them; `c` (B,features) shifts and scales between, where there is one."
@@ -39,7 +40,9 @@ class Pair(nn.Module):
         self.norm1, self.norm2 = Norm(c_in), Norm(c_out)
         self.film = FiLM(told, c_out) if told else None
         self.around = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
-    def forward(self, x, c=None):
+    def forward(self,
+                x, # picture (B,C,H,W)
+                c=None):
         h = self.first(F.silu(self.norm1(x)))
         h = self.norm2(h) if self.film is None else self.film(self.norm2(h), c)
         return self.around(x) + self.second(F.silu(h))
@@ -56,7 +59,10 @@ class UNet(nn.Module):
         self.exit = nn.Sequential(Norm(width), nn.SiLU(), Conv(width, c_out))
         self.step = 2**(depth - 1)
 
-    def forward(self, x, c=None):
+    def forward(self,
+                x,      # picture (B,C,H,W)
+                c=None, # condition (B,f); None: none
+               ):
         H, W = x.shape[2:]
         x = padded(x, self.step)
         h, kept = self.entry(x), []
@@ -67,7 +73,9 @@ class UNet(nn.Module):
             h = block(torch.cat([F.interpolate(h, scale_factor=2., mode='nearest'), other], 1), c)
         return self.exit(h)[:,:,:H,:W]
 
-def padded(x:Tensor, step:int)->Tensor: # (B,C,H,W)
+def padded(x:Tensor, # picture (B,C,H,W)
+           step:int, # number of which its sizes become multiples [pixels]
+          )->Tensor: # (B,C,H+,W+)
     "A picture continued at its right and lower end until its sizes are multiples of `step`."
     H, W = x.shape[2:]
     more = -W % step, -H % step
@@ -79,7 +87,7 @@ LEVELS = torch.tensor([.5, .68, .9, .95])        # of intervals
 
 class Refined(NamedTuple):
     "What is said of a picture."
-    mean: Tensor        # (B,4,H,W) [-]
+    mean: Tensor        # refined picture (B,4,H,W) [-]
     sd: Tensor          # of its error, as the network says (B,4,H,W) [-]
     change: Tensor      # what radar has changed (B,4,H,W) [-]; None: not asked for
 
@@ -107,7 +115,7 @@ class Grounder(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def shown(self, batch)->Tensor: # (B,8,H,W)
-        "What the network sees: radar and whether it is there, the picture, the holes; ValueError for other bands."
+        "What it sees of a `batch`: radar, whether it is there, the picture, the holes; ValueError for other bands."
         s1, given, hole = batch['s1'], batch['given'], batch['hole']
         if (s1.shape[1], given.shape[1]) != (2, 4):
             raise ValueError(f"{s1.shape[1]} radar and {given.shape[1]} optical bands: expected VV and VH, and blue, "
@@ -118,8 +126,9 @@ class Grounder(nn.Module):
         seen = torch.cat([s1*there, there, encode_optical(given), hole.to(s1)], 1)
         return seen.contiguous(memory_format=torch.channels_last)             # a quarter faster on a CPU
 
-    def forward(self, batch:dict)->dict: # s1 (B,2,H,W) encoded, given (B,4,H,W) [-], hole (B,1,H,W); lose (B,) draws
-        "mean (B,4,H,W) [-] and logvar (B,4,H,W); of a flow the error (scalar) of what it says of the noise."
+    def forward(self, batch:dict, # s1 (B,2,H,W) encoded, given (B,4,H,W) [-], hole (B,1,H,W); lose (B,) draws
+               )->dict:           # mean (B,4,H,W) [-] and logvar (B,4,H,W); of a flow error, a scalar
+        "The refined picture and its error; of a flow, the error of what it says of the noise."
         x = self.shown(batch)
         if self.flow: return dict(error=self._step(x, batch))
         step, logvar = self.net(x).chunk(2, 1)
@@ -127,7 +136,7 @@ class Grounder(nn.Module):
         return dict(mean=self.composed(mean, batch), logvar=(2*math.log(.05) + logvar).clamp(-14, 2))
 
     def composed(self, v, batch):
-        "What was measured stays as it is."
+        "The refined picture `v` (B,4,H,W) [-] in the holes of a `batch`: what was measured stays as it is."
         return torch.where(batch['hole'].bool(), v, batch['given'])
 
 # %% ../../nbs/40_sar/43_grounding.ipynb #gnet0010
@@ -144,14 +153,22 @@ def _step(self:Grounder, shown, batch):
                           batch['level'])/keep.float().mean().clamp(min=1e-6)
 
 @patch
-def beginnings(self:Grounder, batch, draws=8, seed=0)->Tensor: # (B,4*draws,H,W)
+def beginnings(self:Grounder,
+               batch,    # dict of tensors of B tiles, as `arrays_of` makes them
+               draws=8,  # pictures of each tile
+               seed=0,   # integer or string: draws are a function of it
+              )->Tensor: # (B,4*draws,H,W)
     "Noise from which pictures are drawn, of each tile's number; of a large picture windows take their parts."
     rows, (H, W) = batch.get('row', torch.arange(len(batch['s1']))), batch['given'].shape[2:]
     return RowNoise(rows, (4*draws, H, W), seed, 'picture')(0)
 
+# %% ../../nbs/40_sar/43_grounding.ipynb #gnet00n10b
 @patch
 @torch.no_grad()
-def drawn(self:Grounder, batch, draws=8, seed=0)->Tensor: # (draws,B,4,H,W)
+def drawn(self:Grounder, batch,
+          draws=8,  # pictures of each tile
+          seed=0,   # integer or string: draws are a function of it
+         )->Tensor: # (draws,B,4,H,W)
     "Pictures that could be, of a flow; `start` of the batch are its beginnings."
     shown, path, out = self.shown(batch), Straight(), []
     start = batch['start'] if 'start' in batch else self.beginnings(batch, draws, seed)
@@ -162,7 +179,11 @@ def drawn(self:Grounder, batch, draws=8, seed=0)->Tensor: # (draws,B,4,H,W)
 
 @patch
 @torch.no_grad()
-def refine(self:Grounder, batch, change=False, draws=8)->Refined: # also without radar; pictures of a flow
+def refine(self:Grounder,
+           batch,        # dict of tensors of B tiles, as `arrays_of` makes them
+           change=False, # say also what radar has changed
+           draws=8,      # pictures of each tile, of a flow
+          )->Refined:
     "The picture, its error, and what radar has changed."
     def said(b):
         if self.flow:
@@ -183,7 +204,9 @@ def reach_of(ratio:Tensor, # errors of hidden pixels, in standard deviations as 
 
 @patch
 @torch.no_grad()
-def calibrate(self:Grounder, batches)->Tensor: # with truth; (4,4), by level and band
+def calibrate(self:Grounder,
+              batches,  # as `arrays_of` makes them, with truth
+             )->Tensor: # by level and band (4,4) [standard deviations]
     "How far intervals reach, from held-out tiles: each level holds so many of their hidden pixels."
     ratio = []
     for b in batches:
@@ -195,7 +218,10 @@ def calibrate(self:Grounder, batches)->Tensor: # with truth; (4,4), by level and
     return self.reach
 
 @patch
-def interval(self:Grounder, r:Refined, level:float=.9)->tuple: # lower and upper end (B,4,H,W) [-]
+def interval(self:Grounder,
+             r:Refined,      # refined picture
+             level:float=.9, # probability inside the interval [-]
+            )->tuple:        # lower and upper end (B,4,H,W) [-]
     "Ends of an interval; ValueError for a level that was not calibrated."
     at = (LEVELS - level).abs().argmin()
     if abs(LEVELS[at] - level) > 1e-6:

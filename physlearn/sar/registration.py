@@ -25,7 +25,7 @@ def edge_maps(s1,      # VV and VH (2,H,W) [dB]
     return radar_edges(as_batch(s1))[0].numpy(), picture_edges(as_batch(optical))[0].numpy()
 
 def judged(valid,   # (H,W), bool
-           rim=RIM, # [px]
+           rim=RIM, # width of the frame that is left out [px]
           ):        # (H,W), bool
     "Pixels whose edges depend on nothing but measured values: off the frame, and off what is missing."
     inside = np.zeros_like(valid)
@@ -134,8 +134,8 @@ def offset_notes(tiles,     # Tile each, with a picture
     return out
 
 # %% ../../nbs/40_sar/41b_registration.ipynb #regi0018
-def shifted(tile:Tile,
-            by, # an Offset, or (dy,dx) [px]
+def shifted(tile:Tile, # radar and picture of one place
+            by,        # an Offset, or (dy,dx) [px]
            )->Tile:
     "Radar moved onto the picture: by minus its offset, in whole pixels."
     dy, dx = (by.dy, by.dx) if isinstance(by, Offset) else by

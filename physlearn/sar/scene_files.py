@@ -19,10 +19,11 @@ from .tiles import (Tile, Tiles, check_tiles, decibels, optical_doubts, optical_
                                  radar_doubts, reflectances, s1_unit_of)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0007
+# classes of Sentinel-2's scene classification, by name
 SCL = dict(nodata=0, saturated=1, dark=2, shadow=3, vegetation=4, soil=5, water=6, unclassified=7, cloud_likely=8,
            cloud=9, cirrus=10, snow=11)
-HIDDEN = 'shadow', 'cloud_likely', 'cloud', 'cirrus'
-ENCODINGS = 'scl', 'probability', 'percent', 'bits', 'cloud', 'clear'
+HIDDEN = 'shadow', 'cloud_likely', 'cloud', 'cirrus' # classes of a mask that hide the ground
+ENCODINGS = 'scl', 'probability', 'percent', 'bits', 'cloud', 'clear' # what the numbers of a cloud mask may mean
 
 def cloud_mask(x,             # as in the file (H,W)
                encoding:str,  # 'scl'; 'probability' 0-1; 'percent' 0-100; 'bits'; 'cloud' or 'clear', which is then 1
@@ -64,7 +65,11 @@ class Grid:
     transform: tuple # x = a column + b row + c, y = d column + e row + f, as (a, b, c, d, e, f), of corners
     shape: tuple     # height and width [px]
 
-    def part(self, row, column, height, width)->'Grid':
+    def part(self,
+             row,           # first row [px]
+             column,        # first column [px]
+             height, width, # of the part [px]
+            )->'Grid':
         "Some of its pixels."
         a, b, c, d, e, f = self.transform
         return Grid(self.crs, (a, b, c + a*column + b*row, d, e, f + d*column + e*row), (height, width))
@@ -77,7 +82,9 @@ class Grid:
         ys = [f + d*i + e*j for i in (0, width) for j in (0, height)]
         return min(xs), min(ys), max(xs), max(ys)
 
-def grid_of(path, src)->Grid: # the file, the same as open image
+def grid_of(path, # of the file, for messages
+            src,  # the same as an open image
+           )->Grid:
     "Its grid; FileError where it has none."
     points, _ = src.gcps
     if points and src.transform.is_identity:
@@ -88,11 +95,13 @@ def grid_of(path, src)->Grid: # the file, the same as open image
                         remedy='images without a place can be read as NPZ tiles, if they lie on one grid already')
     return Grid(src.crs.to_wkt(), tuple(src.transform)[:6], (src.height, src.width))
 
-def image_grid(path)->Grid: # GeoTIFF, JPEG 2000 or VRT
+def image_grid(path, # GeoTIFF, JPEG 2000 or VRT
+              )->Grid:
     "Where the pixels of an image lie."
     with open_image(path) as src: return grid_of(path, src)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0012
+# how bands are named in files, as regular expressions
 WORDS = dict(vv='vv', vh='vh', blue='b0?2|blue', green='b0?3|green', red='b0?4|red', nir='b0?8|nir|nir1|b8')
 _NARROW = 'b0?8a|nir08|nir2'
 
@@ -127,6 +136,7 @@ def band_numbers(path, src,  # the file, the same as open image
         out += found
     return out, notes
 
+# %% ../../nbs/40_sar/41c_scene_files.ipynb #scef00n12b
 def _values(path, src, bands, window=None):
     "Bands (C,h,w) float64 of a window (row, column, height, width), NaN for the image's nodata."
     rasterio = import_rasterio(path)
@@ -143,7 +153,8 @@ def _values(path, src, bands, window=None):
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef012b
 def one_band(path, src, # the file of one polarisation, the same as open image
-             name):     # 'vv' or 'vh'
+             name,      # of the polarisation: 'vv' or 'vh'
+            ):
     "FileError where its only band is named as the other polarisation."
     words = re.split(r'[^a-z0-9]+', (src.descriptions[0] or '').lower())
     other = 'vh' if name == 'vv' else 'vv'
@@ -152,11 +163,11 @@ def one_band(path, src, # the file of one polarisation, the same as open image
                         remedy='of two radar files, that of VV comes first')
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0014
-def warped(x,           # (C,h,w) float, NaN where nothing was measured; or whole numbers for 'nearest'
-           source:Grid, # of x
-           to:Grid,
+def warped(x,              # (C,h,w) float, NaN where nothing was measured; or whole numbers for 'nearest'
+           source:Grid,    # grid of x
+           to:Grid,        # the grid that is wanted
            how='bilinear', # or 'nearest', 'average', 'cubic'
-          ):            # (C,H,W)
+          ):               # (C,H,W)
     "An image on another grid."
     rasterio = import_rasterio('a warp')
     from rasterio.warp import Resampling, reproject
@@ -185,13 +196,13 @@ def _window_under(path, source, to, part=False):
     return r0, c0, r1 - r0, c1 - c0
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef0015
-def radar_on(paths,       # image of VV and VH, or an image for each
-             to:Grid,     # of the picture
-             unit=None,   # 'dB', 'power' or 'amplitude', if values do not tell
+def radar_on(paths,          # one file with VV and VH, or a file for each
+             to:Grid,        # of the picture
+             unit=None,      # 'dB', 'power' or 'amplitude', if values do not tell
              denoised=False, # as in `decibels`
-             bands=None,  # their numbers, if they have no names
-             part=False,  # of a scene whose unit is known: what they do not cover is no error
-            )->tuple:     # (2,H,W) float32 [dB], NaN where nothing was measured; notes
+             bands=None,     # their numbers, if they have no names
+             part=False,     # of a scene whose unit is known: what they do not cover is no error
+            )->tuple:        # (2,H,W) float32 [dB], NaN where nothing was measured; notes
     "Backscatter on the grid of a picture, averaged in power."
     files = [paths] if isinstance(paths, (str, Path)) else list(paths)
     power, notes = [], []
@@ -213,10 +224,10 @@ def radar_on(paths,       # image of VV and VH, or an image for each
     power = np.stack(power)
     return np.where(power > 0, 10*np.log10(np.where(power > 0, power, 1)), np.nan).astype(np.float32), notes
 
-def mask_on(path,       # image of a cloud mask
-            to:Grid,
+def mask_on(path,       # file of a cloud mask
+            to:Grid,    # grid of the picture
             encoding,   # as in `cloud_mask`
-            band=1,
+            band=1,     # number of the mask in the file
             part=False, # of a scene: what the mask does not cover is not known, which is no error
             **options,  # of `cloud_mask`
            )->tuple:    # hidden and nodata (H,W), bool
@@ -257,17 +268,17 @@ def _picture(path, unit, bands, window, part=False):
     return r, grid, unit, notes + said + optical_doubts(r)
 
 # %% ../../nbs/40_sar/41c_scene_files.ipynb #scef020a
-def scene_tile(radar,          # image of VV and VH, or an image for each
-               optical=None,   # the true picture; its grid is kept
-               given=None,     # the picture to be refined, on the same grid; one of the two has to be there
-               cloud=None,     # image of a cloud mask of `given`
-               encoding=None,  # of the cloud mask, as in `cloud_mask`
-               window=None,    # row, column, height, width of the picture; None: all of it
-               s1_unit=None, optical_unit=None, # as in `read_tile`
+def scene_tile(radar,                             # one file with VV and VH, or a file for each
+               optical=None,                      # the true picture; its grid is kept
+               given=None, # the picture to be refined, on the same grid; one of the two has to be there
+               cloud=None,                        # image of a cloud mask of `given`
+               encoding=None,                     # of the cloud mask, as in `cloud_mask`
+               window=None,                       # row, column, height, width of the picture; None: all of it
+               s1_unit=None, optical_unit=None,   # as in `read_tile`
                s1_bands=None, optical_bands=None, # numbers of bands that have no names
-               denoised=False, # as in `decibels`
-               dilate=0,       # rim of clouds [px]
-               part=False,     # of a scene whose units are known: a window without a measured pixel is no error
+               denoised=False,                    # as in `decibels`
+               dilate=0,                          # rim of clouds [px]
+               part=False, # of a scene whose units are known: a window without a measured pixel is no error
               )->Tile:
     "Radar and picture of one place, on the picture's grid."
     if optical is None and given is None: raise ValueError('no picture: expected optical, given, or both')
@@ -321,7 +332,8 @@ def write_picture(path,     # GeoTIFF to write
 _PATCH = re.compile(r'(ROIs\d+_[a-z]+)_s1_(\d+)_p(\d+)\.tif')
 _SEN12_BANDS = 2, 3, 4, 8          # blue, green, red, near infrared of 13, from 1 on
 
-def sen12mscr_paths(path)->tuple: # of a radar patch; clear and cloudy picture, scene
+def sen12mscr_paths(path,    # of a radar patch
+                   )->tuple: # clear and cloudy picture, scene
     "The partners of a patch."
     m = _PATCH.fullmatch(Path(path).name)
     if not m: raise FileError(path, 'is not named like a patch of SEN12MS-CR', 'ROIs1158_spring_s1_1_p30.tif')

@@ -21,7 +21,7 @@ from .tiles import (Tile, decibels, optical_doubts, optical_unit_of, radar_doubt
 from .train_grounding import arrays_of
 
 # %% ../../nbs/40_sar/44b_scenes.ipynb #scnw0006
-SOURCES = dict(nodata=0, observed=1, radar=2, guessed=3)
+SOURCES = dict(nodata=0, observed=1, radar=2, guessed=3) # numbers that say where a pixel is from
 LEAST_SIDE = 8                  # of what a network refines [px]
 
 @torch.no_grad()
@@ -41,8 +41,9 @@ def refined(run:Run, tile:Tile, fill=None)->dict: # (4,H,W) each: opt_v3, sd, ch
     if not flow: out |= zip(('low90', 'high90'), model.interval(Refined(mean, sd, change)))
     return {k: np.where(tile.valid, v[0].numpy(), np.nan).astype(np.float32) for k, v in out.items()}
 
-def sources(said:dict,  # what `refined` says of a tile
-            tile:Tile)->np.ndarray: # (H,W) uint8, numbers of SOURCES
+def sources(said:dict,    # what `refined` says of a tile
+            tile:Tile,    # radar and picture of one place
+           )->np.ndarray: # (H,W) uint8, numbers of SOURCES
     "Where each pixel is from."
     hole = tile.hole if tile.declared else np.ones(tile.shape, bool)
     moved = np.sqrt(np.mean((said['change']/np.maximum(said['sd'], 1e-6))**2, 0)) > 1
@@ -51,6 +52,7 @@ def sources(said:dict,  # what `refined` says of a tile
 
 # %% ../../nbs/40_sar/44b_scenes.ipynb #scnw006m
 _COLOURS = 'blue', 'green', 'red', 'nir'
+# layers of the map that is written
 LAYERS = *_COLOURS, *(f'{k}_{c}' for k in ('sd', 'change') for c in _COLOURS), 'source'
 
 def _layers(said): # what `refined` and `sources` say of a tile
@@ -91,8 +93,10 @@ def _thin_radar(radar, bands):
     for x in s1: x[np.isneginf(x)] = np.nan
     return files, s1
 
-def scene_units(radar, picture,  # as of `scene_tile`
-                s1_unit=None, optical_unit=None, s1_bands=None, optical_bands=None)->dict:
+def scene_units(radar, picture,                    # as of `scene_tile`
+                s1_unit=None, optical_unit=None,   # as in `read_tile`; None: told by the values
+                s1_bands=None, optical_bands=None, # numbers of bands that have no names
+               )->dict:
     "The units of a scene, told from all of it; FileError where they have to be said."
     files, s1 = _thin_radar(radar, s1_bands)
     units = {s1_unit_of(path, x, s1_unit) for path, x in zip(files, s1)}
@@ -101,9 +105,12 @@ def scene_units(radar, picture,  # as of `scene_tile`
     return dict(s1_unit=units.pop(), optical_unit=optical)
 
 # %% ../../nbs/40_sar/44b_scenes.ipynb #scnw08d1
-def scene_doubts(radar, picture, # as of `scene_tile`
-                 s1_unit, optical_unit, # as `scene_units` says
-                 s1_bands=None, optical_bands=None, denoised=False, **_)->list: # sentences
+def scene_doubts(radar, picture,                    # as of `scene_tile`
+                 s1_unit, optical_unit,             # as `scene_units` says
+                 s1_bands=None, optical_bands=None, # numbers of bands that have no names
+                 denoised=False,                    # as in `decibels`
+                 **_,                               # options of `scene_tile` that are not used
+                )->list:                            # sentences
     "What makes one doubt that radar and picture are what they are said to be."
     s1 = [decibels(x, s1_unit, denoised) for x in _thin_radar(radar, s1_bands)[1]]
     same = len({x.shape for x, _ in s1}) == 1
@@ -112,7 +119,14 @@ def scene_doubts(radar, picture, # as of `scene_tile`
     return [*out, *(n for n in said if 'negative' in n), *optical_doubts(r)]
 
 # %% ../../nbs/40_sar/44b_scenes.ipynb #scnw008m
-def scene_mean(picture, cloud, encoding, optical_unit, optical_bands=None, dilate=0, **_)->np.ndarray: # (4,) [-]
+def scene_mean(picture,            # as of `scene_tile`
+               cloud,              # file of a cloud mask; None: none
+               encoding,           # of the cloud mask, as in `cloud_mask`
+               optical_unit,       # as `scene_units` says
+               optical_bands=None, # numbers of bands that have no names
+               dilate=0,           # rim of clouds [px]
+               **_,                # options of `scene_tile` that are not used
+              )->np.ndarray:       # (4,) [-]
     "Mean reflectance of the clear pixels of a scene, thinned out."
     x = reflectances(picture, _thin(picture, _COLOURS, optical_bands), optical_unit)[0]
     grid = image_grid(picture)
@@ -163,14 +177,17 @@ def ground_scene(run:Run, path, # GeoTIFF to write
     return {k: seen[v]/seen.sum() for k, v in SOURCES.items()}
 
 # %% ../../nbs/40_sar/44b_scenes.ipynb #scnw0015
-SIDES = 'train', 'val', 'test', 'columns'
+SIDES = 'train', 'val', 'test', 'columns' # sides of a split that tiles may be given
 
 def cut_scene(out,            # folder for the tiles
               radar, optical, # as of `scene_tile`
-              given=None, cloud=None, encoding=None,
+              given=None,     # the picture to be refined; None: none
+              cloud=None,     # file of a cloud mask; None: none
+              encoding=None,  # of the cloud mask, as in `cloud_mask`
               size=256,       # height and width of a tile [px]; less at the far edges, 32 at least
               split=None,     # side of all tiles; 'columns': from left to right train, and 15 % each for val and test
-              **how)->dict:   # units, bands, rim of clouds, as of `scene_tile`; counts of written, empty and narrow
+              **how,          # units, bands, rim of clouds, as of `scene_tile`
+             )->dict:         # counts of written, empty and narrow
     "Cut a scene into tiles."
     if size < 32: raise ValueError(f'size={size}: expected 32 px or more')
     if split not in (None, *SIDES): raise ValueError(f"split={split!r}: expected one of {', '.join(SIDES)}")

@@ -45,10 +45,10 @@ COVER = dict(             # VV, VH [dB];     blue, green, red, near infrared [-]
 _NAMES = tuple(COVER)
 _S1, _S2, _TEXTURE = (np.array(v) for v in zip(*COVER.values()))
 
-def smooth_field(u,       # uniform draws (waves,3)
-                 size,    # [px]
+def smooth_field(u,                 # uniform draws (waves,3)
+                 size,              # height and width [px]
                  shortest, longest, # wavelengths [px]
-                ):        # (size,size); mean 0, variance 1 over all draws
+                ):                  # (size,size); mean 0, variance 1 over all draws
     "A sum of plane waves of random direction, the long ones strongest."
     length = shortest*(longest/shortest)**u[:,0]
     amplitude = length*math.sqrt(2/np.square(length).sum())
@@ -75,7 +75,7 @@ def _parcels(u, p, q):
 # %% ../../nbs/40_sar/41d_synthetic.ipynb #synt0012
 def land(number:int, # of the tile
          seed=42,
-         size=64,    # [px], of 10 m
+         size=64,    # height and width [px], of 10 m
          relief=25., # standard deviation of heights, up to 1.2 of this [m]
         )->tuple:    # cover (size,size) as numbers of COVER; number of each field; height [m]
     "What lies there: a function of (seed, number)."
@@ -110,8 +110,10 @@ def _mixed(x):
     return ndimage.correlate1d(ndimage.correlate1d(x, _TOUCH, -1, mode='nearest'), _TOUCH, -2, mode='nearest')
 
 def radar_image(cover, field_no, height, # as `land` gives them
-                number:int, seed=42, looks=4,
-               ): # VV and VH (2,H,W) float32 [dB]
+                number:int,              # of the tile
+                seed=42,                 # integer or string: draws are a function of it
+                looks=4,                 # of the radar: as many make less speckle
+               ):                        # VV and VH (2,H,W) float32 [dB]
     "Backscatter of land, with speckle."
     size, at = len(cover), torch.tensor([number])
     moist = normals(torch.arange(int(field_no.max()) + 1), 1, 'moist', seed, number).numpy()[field_no, 0]
@@ -126,8 +128,9 @@ def radar_image(cover, field_no, height, # as `land` gives them
     return (10*np.log10(power*speckle(u[:2], looks))).astype(np.float32)
 
 def camera_image(cover, field_no, height, # as `land` gives them
-                 number:int, seed=42,
-                ): # blue, green, red, near infrared (4,H,W) float32 [-]
+                 number:int,              # of the tile
+                 seed=42,                 # integer or string: draws are a function of it
+                ):                        # blue, green, red, near infrared (4,H,W) float32 [-]
     "Reflectance of land under the sun."
     size, at = len(cover), torch.tensor([number])
     hue = normals(torch.arange(int(field_no.max()) + 1), 2, 'hue', seed, number).numpy()[field_no]
@@ -142,11 +145,11 @@ def camera_image(cover, field_no, height, # as `land` gives them
     return (_mixed(r) + .002*fine[1:]).clip(.001, 1.5).astype(np.float32)
 
 # %% ../../nbs/40_sar/41d_synthetic.ipynb #synt0015
-def synthetic(numbers,  # how many tiles (0, 1, ...), or their numbers
-              seed=42,
-              size=64,  # height and width [px]
-              looks=4,  # of the radar
-              relief=25.,# standard deviation of heights, up to 1.2 of this [m]
+def synthetic(numbers,    # how many tiles (0, 1, ...), or their numbers
+              seed=42,    # integer or string: draws are a function of it
+              size=64,    # height and width [px]
+              looks=4,    # of the radar
+              relief=25., # standard deviation of heights, up to 1.2 of this [m]
              )->Tiles:
     "Tiles of land that does not exist; each is a place of its own."
     numbers = range(numbers) if isinstance(numbers, int) else [int(i) for i in numbers]
@@ -169,12 +172,12 @@ def _before(tile):
         raise ValueError(f'{tile.name} has no optical picture; expected one that holes can be made in')
     return tile.optical if tile.given is None else tile.given
 
-def holes(tile:Tile,
-          share=(.2, .6), # smallest and largest share that is hidden
+def holes(tile:Tile,            # radar and picture of one place
+          share=(.2, .6),       # smallest and largest share that is hidden
           seed=42, number=None, # what the hole depends on; the tile's name if there is no number
-          fill='clear mean', # what stands there: the mean of the clear pixels of each band, or a reflectance [-]
-          size=24,        # typical size of a hole [px]
-         )->Tile:         # with `given` and its `hole`
+          fill='clear mean',    # what stands there: the mean of the clear pixels of each band, or a reflectance [-]
+          size=24,              # typical size of a hole [px]
+         )->Tile:               # with `given` and its `hole`
     "Part of the picture hidden by smooth blobs, which are declared."
     lo, hi = share
     if not 0 < lo <= hi < 1: raise ValueError(f'share={share}: expected two shares between 0 and 1')
@@ -195,8 +198,8 @@ def holes(tile:Tile,
                    notes=(*tile.notes, note))
 
 # %% ../../nbs/40_sar/41d_synthetic.ipynb #synt023b
-def noise(tile:Tile,
-          sd=.05,         # [-]
+def noise(tile:Tile,            # radar and picture of one place
+          sd=.05,               # standard deviation [-]
           seed=42, number=None, # what the noise depends on; the tile's name if there is no number
          )->Tile:
     "White noise, clipped to 0..1."
@@ -206,8 +209,8 @@ def noise(tile:Tile,
     given = (_before(tile) + np.float32(sd)*draws).clip(0, 1).astype(np.float32)
     return replace(tile, given=given, about=tile.about | dict(given=f'noise {sd:g}'), declared=tile.hole.any())
 
-def blur(tile:Tile,
-         sigma=2., # standard deviation [px]
+def blur(tile:Tile, # radar and picture of one place
+         sigma=2.,  # standard deviation [px]
         )->Tile:
     "A Gaussian blur; nodata does not spread."
     if not sigma > 0: raise ValueError(f'sigma={sigma} px: expected a positive number')

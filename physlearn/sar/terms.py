@@ -58,18 +58,24 @@ def spectral(where:str='all' # pixels that count: 'all', 'inside' or 'outside' o
         return _mean(_difference(out, batch, 'truth', w).abs(), w)
     return term
 
-def cycle(out, batch)->Tensor: # [-]
+def cycle(out,      # with 'mean' (B,4,H,W) [-], the refined picture
+          batch,    # with masks, 'given' and, where it is needed, 'truth' (B,4,H,W) [-]
+         )->Tensor: # scalar [-]
     "Term: mean square of what was changed outside of holes."
     w = _region(batch, 'outside')
     return _mean(_difference(out, batch, 'given', w).square(), w)
 
-def identity(out, batch)->Tensor: # [-]
+def identity(out,      # with 'mean' (B,4,H,W) [-], the refined picture
+             batch,    # with masks, 'given' and, where it is needed, 'truth' (B,4,H,W) [-]
+            )->Tensor: # scalar [-]
     "Term: mean absolute value of what was changed outside of holes."
     w = _region(batch, 'outside')
     return _mean(_difference(out, batch, 'given', w).abs(), w)
 
 # %% ../../nbs/40_sar/42b_grounding_terms.ipynb #sgrd013
-def perceptual(out, batch)->Tensor: # 0 to 2 [-]
+def perceptual(out,      # with 'mean' (B,4,H,W) [-], the refined picture
+               batch,    # with masks, 'given' and, where it is needed, 'truth' (B,4,H,W) [-]
+              )->Tensor: # scalar, 0 to 2 [-]
     "Term: 1 - structural similarity with the truth."
     valid, _ = _masks(batch)
     a, b = (torch.where(valid, v, 0.) for v in _pictures(out, batch, 'truth'))
@@ -131,7 +137,9 @@ def guide_sar(radar=decode_s1 # function: s1 of the batch to [dB]
     return lambda out, batch: edge(out, batch) + .5*texture(out, batch)
 
 # %% ../../nbs/40_sar/42b_grounding_terms.ipynb #sgrd018
-def guide_cycle(out, batch)->Tensor: # [-]
+def guide_cycle(out,      # with 'mean' (B,4,H,W) [-], the refined picture
+                batch,    # with masks, 'given' and, where it is needed, 'truth' (B,4,H,W) [-]
+               )->Tensor: # scalar [-]
     "Term, as the guide has it: mean square of all that was changed, holes too."
     a, b = _pictures(out, batch, 'given')
     return (a - b).square().mean()
@@ -147,7 +155,9 @@ def guide_identity(radar=decode_s1 # function: s1 of the batch to [dB]
         return ((a - b).abs()*(1 - sure)).mean()
     return term
 
-def guide_spectral(out, batch)->Tensor: # [-]
+def guide_spectral(out,      # with 'mean' (B,4,H,W) [-], the refined picture
+                   batch,    # with masks, 'given' and, where it is needed, 'truth' (B,4,H,W) [-]
+                  )->Tensor: # scalar [-]
     "Term, as the guide has it: mean absolute error of the valid pixels of all tiles together."
     a, b = _pictures(out, batch, 'truth')
     w = _masks(batch)[0].to(a)
@@ -185,7 +195,9 @@ def guide_lpips(net=None # distance (a, b) of pictures (B,3,H,W) in [-1,1]; None
     return lpips_term(net, order=(0, 1, 2))
 
 # %% ../../nbs/40_sar/42b_grounding_terms.ipynb #sgrd029
+# weights of the guide's terms by name
 GUIDE_WEIGHTS = dict(sar=1., cycle=.5, identity=.3, lpips=.1, spectral=1.)
+# weights of the terms by name
 DEFAULT_WEIGHTS = dict(sar=.01, cycle=0., identity=0., perceptual=0., spectral=1., nll=0.)
 
 def guide_loss(weights:dict=None, # of sar, cycle, identity, lpips, spectral; those not given are of `GUIDE_WEIGHTS`

@@ -29,7 +29,7 @@ class Tile:
     given: np.ndarray = None    # the picture to be refined (4,H,W) float32 [-]
     hole: np.ndarray = None     # cloud or gap of `given` (H,W), bool
     valid: np.ndarray = None    # where everything was measured (H,W), bool
-    name: str = ''
+    name: str = ''              # of the tile: its file without the ending
     scene: str = ''             # the place: tiles of one scene belong on one side of a split
     split: str = None           # 'train', 'val', 'test' or not known
     about: dict = field(default_factory=dict) # what its JSON says, with units and scalings as found
@@ -88,7 +88,7 @@ def crop(tile:Tile,
                    valid=cut(tile.valid), about=about, place=place)
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0012
-S1_UNITS = 'dB', 'power', 'amplitude'
+S1_UNITS = 'dB', 'power', 'amplitude' # units in which files have backscatter
 NOTHING, DARKEST = 1e-6, 1e-5     # power that no instrument measures, power that denoised zeros are raised to [-]
 _CALIBRATE = 'calibrate it first (sigma0 or gamma0)'
 _ASK_S1 = ('power, amplitude and values scaled by minimum and maximum cannot be told apart: say s1_unit (--s1-unit) '
@@ -159,6 +159,7 @@ def decibels(x,    # VV and VH (2,H,W), as in the file
     return out, notes
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0017
+# units in which files have reflectance: factor, and what is added before it
 OPTICAL_UNITS = {'reflectance': (1., 0.), 'x10000': (1e-4, 0.), 'x10000+1000': (1e-4, -1000.)}
 BRIGHTEST, DULLEST = 2., -.2      # of a reflectance that makes sense [-]
 _ASK_OPTICAL = ('say optical_unit (--optical-unit) x10000+1000 for products of processing baseline 04.00 or later, '
@@ -244,8 +245,9 @@ def optical_doubts(r # blue, green, red, near infrared (4,H,W) [-]; NaN where no
     return []
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0021
+# sides by the names of their folders
 SPLITS = dict(train='train', training='train', val='val', valid='val', validation='val', test='test', testing='test')
-CONVENTIONS = 'sigma0', 'gamma0', 'beta0'
+CONVENTIONS = 'sigma0', 'gamma0', 'beta0' # what backscatter may be relative to
 
 def split_of(path,  # of a tile
              root,  # the folder that was asked for; what lies above it does not count
@@ -276,7 +278,8 @@ def _spans(v):
     numbers = isinstance(v, list) and len(v) == 6 and all(type(x) in (int, float) for x in v)
     return numbers and v[0]*v[4] != v[1]*v[3]
 
-def read_about(path)->dict: # of a tile
+def read_about(path, # of a tile
+              )->dict:
     "The JSON beside a tile, {} if there is none; FileError for what cannot be meant."
     beside = Path(path).with_suffix('.json')
     about = read_json(beside) if beside.exists() else {}
@@ -293,6 +296,7 @@ def read_about(path)->dict: # of a tile
             raise FileError(beside, f'{name} {str(about[name])[:40]!r}', expected)
     return about
 
+# %% ../../nbs/40_sar/41_tiles.ipynb #tile02n1bb
 def _one_of(path, name, given, said):
     "What caller and JSON say; FileError where they differ."
     if given is not None and said is not None and given != said:
@@ -319,6 +323,8 @@ def _told_units(path, about, s1_unit, optical_unit, convention):
             _one_of(path, 'convention', convention, said))
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0025
+# names of the layers of radar and picture in a file
+# names of the layers of radar and picture in a file
 S1_KEYS, S2_KEYS = ('s1_vv', 's1_vh'), ('s2_b2', 's2_b3', 's2_b4', 's2_b8')
 
 def _bands(path, arrays, keys):
@@ -370,12 +376,12 @@ def _present(path, arrays, keys, needed):
     return False
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0026
-def read_arrays(path,      # NPZ of the reference layout, as messages name it
-                arrays,    # by name, as in the file; (H,W) each
-                about,     # what its JSON says
+def read_arrays(path,                                             # NPZ of the reference layout, as messages name it
+                arrays,                                           # by name, as in the file; (H,W) each
+                about,                                            # what its JSON says
                 s1_unit=None, optical_unit=None, convention=None, # as `read_tile` takes them
-                truth=True,
-               )->tuple: # fields of a Tile; notes
+                truth=True,                                       # the true picture has to be there
+               )->tuple:                                          # fields of a Tile; notes
     "Checked and scaled layers of a tile."
     _present(path, arrays, S1_KEYS, True)
     has_truth = _present(path, arrays, S2_KEYS, truth)
@@ -409,9 +415,9 @@ def read_arrays(path,      # NPZ of the reference layout, as messages name it
                 valid=valid, hole=hole, declared='hole' in arrays, about=about), notes
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0028
-def proxy(tile:Tile,
-          seed=42, # of the noise, which depends on seed and name alone
-          sd=.05,  # of the noise [-]
+def proxy(tile:Tile, # radar and picture of one place
+          seed=42,   # of the noise, which depends on seed and name alone
+          sd=.05,    # of the noise [-]
          )->Tile:
     "The truth with white noise in place of a stage-2 picture, as the reference guide does where there is none."
     if tile.optical is None:
@@ -450,10 +456,10 @@ def _not_the_truth(path, given, tile, covered=False): # whether a mask says what
     if tile.optical is None or covered or not np.array_equal(given, tile.optical, equal_nan=True): return
     raise FileError(path, 'opt_v2 equals the truth', 'the output of stage 2', remedy='it would teach and judge nothing')
 
-def with_stage2(tile:Tile,
-                folder,     # of stage-2 outputs, files of the same name
-                root=None,  # folder of the tiles, if outputs may lie in the same folders below theirs
-                unit=None,  # one of OPTICAL_UNITS, where it is not reflectance
+def with_stage2(tile:Tile, # radar and picture of one place
+                folder,    # of stage-2 outputs, files of the same name
+                root=None, # folder of the tiles, if outputs may lie in the same folders below theirs
+                unit=None, # one of OPTICAL_UNITS, where it is not reflectance
                )->Tile:
     "With the stage-2 output that belongs to it; a missing file is an error."
     path = Path(folder)/f'{tile.name}.npz'
@@ -468,7 +474,8 @@ def with_stage2(tile:Tile,
     return _said_of_bias(replace(tile, given=given, notes=(*tile.notes, *notes), about=about))
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile028c
-def clear_bias(tile:Tile)->float:
+def clear_bias(tile:Tile, # radar and picture of one place
+              )->float:
     "Mean of the clear pixels of the picture over that of the truth, less 1; NaN where one of them is not there."
     clear = tile.valid & ~tile.hole
     if tile.given is None or tile.optical is None or not clear.any(): return np.nan
@@ -573,7 +580,8 @@ def ground(tile:Tile)->tuple: # name of a frame, left, top, right, bottom in it;
     if row is None or column is None: return None
     return tile.scene, column, row, column + width, row + height
 
-def overlaps(tiles)->list: # pairs of tiles, the earlier one first
+def overlaps(tiles,  # Tiles with places on the ground
+            )->list: # pairs of tiles, the earlier one first
     "Tiles that share more than a rim of ground."
     frames, pairs = {}, []
     for t in tiles:
@@ -643,7 +651,7 @@ def read_tiles(folder,      # of NPZ files, at any depth
     return tiles
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile036b
-def split_tiles(tiles,
+def split_tiles(tiles,               # Tiles
                 seed=42,             # of the draw, for scenes without a split
                 shares=(.8, .1, .1), # of such scenes in train, val and test
                 strict=False,        # a scene on two sides is an error
@@ -675,8 +683,8 @@ def rgb(optical, # blue, green, red, near infrared (4,H,W) [-]
     return np.nan_to_num(np.moveaxis(np.asarray(optical)[..., [2, 1, 0], :, :]/top, -3, -1)).clip(0, 1)
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0044
-S1_MEAN, S1_SD = (-12., -19.), (5., 5.)                  # VV, VH [dB]
-S1_LIMITS = -30., 5.                                     # [dB]
+S1_MEAN, S1_SD = (-12., -19.), (5., 5.) # mean and standard deviation with which VV, VH are encoded [dB]
+S1_LIMITS = -30., 5.                                     # ends to which backscatter is clipped when it is encoded [dB]
 OPTICAL_MEAN, OPTICAL_SD = (.10, .11, .12, .25), (.10, .10, .12, .15) # blue, green, red, near infrared [-]
 
 def _constants(values, like):

@@ -38,27 +38,36 @@ from .tiles import (OPTICAL_MEAN, S1_MEAN, Tile, crop, decode_s1, encode_s1, rea
 from ..train import Stage
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd0006
-DAMAGES = dict(holes=holes, noise=noise, blur=blur)
+DAMAGES = dict(holes=holes, noise=noise, blur=blur) # what makes a picture to be refined, by name
 
-def damaged(tile:Tile, how:str, seed:int, number:int)->Tile:
+def damaged(tile:Tile,  # radar and picture of one place
+            how:str,    # one of DAMAGES
+            seed:int,   # integer or string: draws are a function of it
+            number:int, # of the tile, on which the damage depends
+           )->Tile:
     "The picture to be refined, where no other network has made one; a truth under cloud does not count."
     if tile.given is not None: return tile
     if tile.hole.any(): tile = replace(tile, valid=tile.valid & ~tile.hole, hole=None, declared=None)
     return blur(tile) if how == 'blur' else DAMAGES[how](tile, seed=seed, number=number)
 
-def clear_mean(tile:Tile)->np.ndarray: # (4,) [-]
+def clear_mean(tile:Tile,    # radar and picture of one place
+              )->np.ndarray: # (4,) [-]
     "Mean of the clear pixels of the picture; where there are none, of pictures at large."
     clear = tile.valid & ~tile.hole
     return tile.given[:,clear].mean(1) if clear.any() else np.array(OPTICAL_MEAN, np.float32)
 
-def shown_in_holes(tile:Tile,
-                   fill)->Tile: # what stands in declared holes: 'mean' of the clear pixels, 'given', or (4,) [-]
+def shown_in_holes(tile:Tile, # radar and picture of one place
+                   fill,      # what stands in declared holes: 'mean' of the clear pixels, 'given', or (4,) [-]
+                  )->Tile:
     "The picture as a network is shown it."
     if not tile.hole.any() or isinstance(fill, str) and fill == 'given': return tile
     stands = clear_mean(tile) if isinstance(fill, str) else np.asarray(fill, np.float32)
     return replace(tile, given=np.where(tile.hole & tile.valid, stands[:,None,None], tile.given))
 
-def arrays_of(tile:Tile, fill='mean')->dict: # as of `shown_in_holes`; (C,H,W) float32
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd00n06b
+def arrays_of(tile:Tile,
+              fill='mean', # as of `shown_in_holes`
+             )->dict:      # (C,H,W) float32 by name
     "A tile as a network takes it; where no mask is declared, all of it is refined."
     tile = shown_in_holes(tile, fill)
     hole = tile.hole if tile.declared else np.ones(tile.shape, bool)
@@ -68,7 +77,11 @@ def arrays_of(tile:Tile, fill='mean')->dict: # as of `shown_in_holes`; (C,H,W) f
                 truth=known(optical, OPTICAL_MEAN), hole=hole[None].astype(np.float32),
                 valid=tile.valid[None].astype(np.float32))
 
-def part_of(arrays:dict, size, at, turn)->dict: # first row and column as shares, 0 to 7
+def part_of(arrays:dict, # of a tile, (C,H,W) by name
+            size,        # height and width of the part [px]
+            at,          # first row and column as shares [-]
+            turn,        # 0 to 7: quarter turns, and mirrored
+           )->dict:      # as `arrays`
     "A square part, turned."
     H, W = arrays['valid'].shape[1:]
     low, high = max(size - H, 0), max(size - W, 0)
@@ -86,14 +99,21 @@ class TileRows:
     "Parts of tiles, with their draws: lose (B,), and for a flow noise (B,4,size,size) and level (B,)."
     ragged = ()
     def __init__(self, tiles, size=64,
-                 moves=True, # other parts in each epoch
-                 damage='holes', seed=0, flow=False, fill='mean'):
+                 moves=True,     # other parts in each epoch
+                 damage='holes', # one of DAMAGES
+                 seed=0,         # integer or string: damage and parts are a function of it
+                 flow=False,
+                 fill='mean',    # as of `shown_in_holes`
+                ):
         self.tiles, self.size, self.moves, self.damage, self.seed, self.flow = tiles, size, moves, damage, seed, flow
         self.fill = fill
         self.places, self.kept = FileSource(range(len(tiles)), moves, ragged=()), {}
     def __len__(self): return len(self.tiles)
 
-    def arrays(self, i, *key):
+    def arrays(self,
+               i,    # number of the tile
+               *key, # integers and strings
+              ):
         "Of a tile; holes are others in each epoch."
         fixed = self.tiles[i].given is not None or not self.moves
         if fixed and i in self.kept: return self.kept[i]
@@ -113,7 +133,10 @@ class TileRows:
         shape = batch['given'].shape
         return batch | dict(level=u[:,4].float(), noise=normals(at, math.prod(shape[1:]), 'noise', *key).view(shape))
 
-def pieces(recipe, tiles)->list: # Tiles, damaged where nothing is to be refined yet
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd00n6bb
+def pieces(recipe, # options of the training
+           tiles,  # Tiles
+          )->list: # Tiles, damaged where nothing is to be refined yet
     "All of some tiles in pieces of the size that trains, so that none of them is judged by its corner."
     n = recipe.crop
     whole = [shown_in_holes(damaged(t, recipe.damage, recipe.seed, i), recipe.fill) for i, t in enumerate(tiles)]
@@ -127,7 +150,7 @@ def _or(word): return tyro.conf.arg(aliases=(word,))
 @dataclass
 class GroundingRecipe(Recipe):
     "Train a network that refines optical tiles with what radar sees."
-    system: ClassVar[str] = 'sar'
+    system: ClassVar[str] = 'sar'   # the instrument
     epochs: int = 50                # epochs
     lr: float = 1e-4                # peak learning rate
     weight_decay: float = 1e-5      # decoupled weight decay
@@ -157,12 +180,12 @@ class GroundingRecipe(Recipe):
     sar: bool = True                # show radar; no: the rival without it
     lose_sar: float = .15           # share of the tiles in which radar is hidden in training
     terms: str = 'unit'             # of the loss; unit: in reflectance, of a tile alone; guide: as the guide has it
-    sar_weight: float = .01         # of structure that the truth has and the picture lacks
-    cycle_weight: float = 0.        # of changes outside of holes
-    identity_weight: float = 0.     # of changes where nothing is to be changed
-    lpips_weight: float = 0.        # of perceptual distance: 1 - SSIM, or LPIPS in the guide's loss
-    spectral_weight: float = 1.     # of the absolute error of reflectance
-    nll_weight: float = .05         # of what the network says of its error
+    sar_weight: float = .01         # weight of structure that the truth has and the picture lacks
+    cycle_weight: float = 0.        # weight of changes outside of holes
+    identity_weight: float = 0.     # weight of changes where nothing is to be changed
+    lpips_weight: float = 0.        # weight of perceptual distance: 1 - SSIM, or LPIPS in the guide's loss
+    spectral_weight: float = 1.     # weight of the absolute error of reflectance
+    nll_weight: float = .05         # weight of what the network says of its error
     monitor: str = 'psnr'           # what says which epoch is best: psnr or sar_agreement
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd0010
@@ -238,7 +261,7 @@ def sides(self:GroundingRecipe)->dict: # Tiles of train, val and test
     return sides
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb002
-ENCODER = 'terramind_v1_base'
+ENCODER = 'terramind_v1_base' # name of the encoder in terratorch
 BASE, OF_BASE = 'base.json', ('network', 'width', 'timesteps', 'sar')   # options that are the base's
 GroundingRecipe.kept = property(lambda self: (BASE,) if self.base or self.network == 'terramind' else ())
 
@@ -293,8 +316,11 @@ def base_run(self:GroundingRecipe)->Run:
     _same_base(told, path, sha256(path/'model.safetensors'), 'bring back the run that it was')
     return run
 
+# %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrdb0n03b
 @patch
-def write_kept(self:GroundingRecipe, out):
+def write_kept(self:GroundingRecipe,
+               out, # folder of the run
+              ):
     "Name the base: its adapters are of no use without it."
     if self.network == 'terramind':
         write_json(Path(out)/BASE, dict(name=ENCODER, sha256=_encoder(self).base_hash()))
@@ -311,29 +337,46 @@ def _encoder(r):
     return net
 
 @patch
-def lent(self:GroundingRecipe, model)->set:
+def lent(self:GroundingRecipe,
+         model, # network of this recipe
+        )->set:
     "All but adapters and the reach of intervals, where there is a base; of an encoder, what is frozen."
     if self.network == 'terramind': return set(model.base_names())
     return {k for k in model.state_dict() if 'lora_' not in k and k != 'reach'} if self.base else set()
 
-def without_adapters(net): return merged(net) if hasattr(net, 'adapter') else net       # of a run that may have adapters
+def without_adapters(net): # of a run that may have adapters
+    "The network `net` of a run, its adapters, if any, made part of its weights."
+    return merged(net) if hasattr(net, 'adapter') else net
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd0011
 class Seen(Metric):
     "A mean over validation tiles of a number of (picture, batch), one of each tile."
-    def __init__(self, label, of): self.label, self.of = label, of
+    def __init__(self,
+                 label, # of the column
+                 of,    # function of mean and batch that gives a list, a number for each tile
+                ):
+        self.label, self.of = label, of
     name = property(lambda self: self.label)
     value = property(lambda self: float(np.mean(self.found)) if self.found else math.nan)
-    def reset(self): self.found = []
+    def reset(self):
+        "Forget what was found."
+        self.found = []
     def accumulate(self, learn):
+        "Add the tiles of the batch that `learn` has just seen."
         out, batch = learn.pred, learn.xb[0]
         if 'mean' in out: self.found += self.of(out['mean'].detach(), batch)
 
-def psnr_of(mean, batch)->list: # of each tile [dB]
+def psnr_of(mean,
+            batch,  # dict of tensors of B tiles, as `arrays_of` makes them
+           )->list: # of each tile [dB]
+    "Peak signal-to-noise ratio of each tile [dB], a list, of `mean` (B,4,H,W) [-] beside the truth of a `batch`."
     square = torch.where(batch['valid'].bool(), (mean - batch['truth']).square(), 0.).sum((1, 2, 3))
     return (-10*(square/(4*batch['valid'].sum((1, 2, 3)))).clamp(min=1e-12).log10()).tolist()
 
-def cosine_of(mean, batch)->list: # of each tile, the guide's score
+def cosine_of(mean,
+              batch,  # dict of tensors of B tiles, as `arrays_of` makes them
+             )->list: # of each tile, the guide's score
+    "Agreement with radar of each tile [-], a list, of `mean` (B,4,H,W) [-] beside the radar of a `batch`."
     return [edge_cosine(s, m) for s, m in zip(decode_s1(batch['s1']), mean)]
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011r
@@ -353,7 +396,9 @@ class Reach(Callback):
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011m
 @patch
-def model(self:GroundingRecipe, sim):
+def model(self:GroundingRecipe,
+          sim, # not used: it learns from files
+         ):
     "The network of these options, untrained; of a base, with adapters that begin at zero."
     if self.network == 'terramind': return _encoder(self)
     if self.base:
@@ -363,7 +408,10 @@ def model(self:GroundingRecipe, sim):
     return Grounder(self.width, sar=self.sar, lose_sar=self.lose_sar, flow=self.network == 'flow', steps=self.timesteps)
 
 @patch
-def begin(self:GroundingRecipe, model, start:Run):
+def begin(self:GroundingRecipe,
+          model,     # network of this recipe
+          start:Run, # finished run of the same instrument
+         ):
     "Take over the weights of another run; adapters go into weights where this one has none."
     if not self.base: start = Run(start.path, start.recipe, model=without_adapters(start.model))
     elif start.recipe.system == self.system: _adapts_same(self, start)
@@ -382,7 +430,10 @@ def _adapts_same(recipe, start):
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011d
 @patch
-def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
+def dls(self:GroundingRecipe,
+        sim,          # not used: it learns from files
+        device='cpu', # where batches are handed over
+       )->DataLoaders:
     "Parts of tiles of training and validation."
     sides, flow = self.sides(), self.network == 'flow'
     tiles = dict(train=sides['train'], valid=pieces(self, sides['val']))
@@ -392,10 +443,14 @@ def dls(self:GroundingRecipe, sim, device='cpu')->DataLoaders:
     return file_dls(source, self.batch_size, self.seed, device)
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd011l
-def flow_error(out, batch): return out['error']
+def flow_error(out, batch):
+    "Term: squared error of what a flow says of the noise, a scalar of `out`; `batch` is not used."
+    return out['error']
 
 @patch
-def loss(self:GroundingRecipe, sim)->CompositeLoss:
+def loss(self:GroundingRecipe,
+         sim, # not used: it learns from files
+        )->CompositeLoss:
     "Terms in reflectance, or those of the guide."
     if self.network == 'flow': return CompositeLoss(flow=flow_error)
     given = {k: getattr(self, f'{k}_weight') for k in GUIDE_WEIGHTS}
@@ -415,7 +470,11 @@ def stages(self:GroundingRecipe)->list:
     return [Stage('train', self.epochs, self.lr, sched=one_cycle, monitor=watch, mode=mode, cbs=cbs)]
 
 @patch
-def learner(self:GroundingRecipe, sim=None, model=None, device=None):
+def learner(self:GroundingRecipe,
+            sim=None,    # not used: it learns from files
+            model=None,  # network; a new one if None
+            device=None, # where to train; a free GPU, or the CPU, if None
+           ):
     "With columns for what is watched."
     learn = super(GroundingRecipe, self).learner(sim, model, device)
     learn.metrics = [*learn.metrics, Seen('psnr', psnr_of), Seen('sar_agreement', cosine_of)]
@@ -426,6 +485,7 @@ def learner(self:GroundingRecipe, sim=None, model=None, device=None):
 _WORKS = GroundingRecipe(epochs=12, lr=4e-3, batch_size=8, accumulate=1, weight_decay=.01)
 _GUIDE = GroundingRecipe(patience=5, damage='noise', terms='guide', nll_weight=0.,
                          **{f'{k}_weight': v for k, v in GUIDE_WEIGHTS.items()})
+# recipes by name
 PRESETS = {
     'default': _WORKS, 'quick': replace(_WORKS, epochs=2, tiles=120, width=8, crop=48), 'guide': _GUIDE,
     'sar-focus': replace(_GUIDE, sar_weight=2., cycle_weight=.3, identity_weight=.2),
@@ -433,7 +493,9 @@ PRESETS = {
     'fast': replace(_GUIDE, patience=3, min_delta=5e-4, epochs=30),
     'debug': replace(_GUIDE, max_samples=100, epochs=5, accumulate=2)}
 
-def grounding_recipe(name:str, **kw)->GroundingRecipe:
+def grounding_recipe(name:str, # one of PRESETS
+                     **kw,
+                    )->GroundingRecipe:
     "A preset with other options."
     if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     return replace(PRESETS[name], **kw)
@@ -444,7 +506,7 @@ def whole_batches(recipe, tiles, size=8): # yields batches
     source = TileRows(pieces(recipe, tiles), recipe.crop, False, fill='given')
     for rows in torch.arange(len(source)).split(size): yield source(rows, recipe.seed, 'test', 0)
 
-PAINTED = .05                   # of agreement beyond the truth's, from which radar is painted into a picture
+PAINTED = .05                   # agreement beyond the truth's [-], from which radar is painted into a picture
 
 @torch.no_grad()
 def said_of_tiles(run:Run, tiles)->dict: # tensors of all tiles
@@ -464,7 +526,10 @@ def said_of_tiles(run:Run, tiles)->dict: # tensors of all tiles
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014j
 MOST_JUDGED = 200               # tiles
 
-def judge(run:Run, tiles=None, named='')->Judgement: # Tiles; None: those of the run's test; where they are from
+def judge(run:Run,    # trained run
+          tiles=None, # Tiles; None: those of the run's test
+          named='',   # where they are from
+         )->Judgement:
     "Errors inside of holes and of whole pictures, agreement beside the truth's, and whether intervals hold."
     name = named
     if tiles is None:
@@ -507,7 +572,10 @@ def _coverage(s, inside):
     return dict(caption='Intervals of 90 % inside of holes', head=head, rows=rows, note=note)
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd014d
-def draw_tiles(fig, s, most=4):
+def draw_tiles(fig,    # matplotlib Figure
+               s,      # what is shown of n tiles, arrays by name
+               most=4, # rows that are drawn
+              ):
     "A few tiles, a row each."
     n = min(most, len(s['truth']))
     axs = fig.subplots(n, 5, squeeze=False)

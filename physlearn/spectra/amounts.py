@@ -30,11 +30,11 @@ def amounts_of(sim,          # LineByLine
 
 def _slope(p, name): return affine(p.unit, dict(P='atm', T='K').get(name, ''))[0]
 
-def propagated(sim,         # LineByLine
-               estimate,    # Estimate of one signal
-               factor:float,# in front of the product
-               powers:dict, # by name of the parameter
-              )->tuple:     # value, standard deviation
+def propagated(sim,          # LineByLine
+               estimate,     # Estimate of one signal
+               factor:float, # number in front of the product [unit of the product]
+               powers:dict,  # by name of the parameter
+              )->tuple:      # value, standard deviation
     "A product of powers of the state in canonical units, and its sd from the covariance of the parameters."
     state, g, value = sim.canonical(estimate.theta), torch.zeros_like(estimate.theta[0]), factor
     for k, n in powers.items(): value = value*state[k].item()**n

@@ -33,7 +33,9 @@ class Continuum:
     present: dict = field(default_factory=dict) # mole fractions of its gases that are no parameters
 
     @property
-    def name(self): return '-'.join(self.gases)
+    def name(self):
+        "Both molecules of the pair, as HITRAN names it."
+        return '-'.join(self.gases)
     def __repr__(self):
         return (f"continuum of {self.name}, {self.nu[0]:g} .. {self.nu[-1]:g} cm⁻¹, "
                 f"{', '.join(f'{t:g}' for t in self.T)} K")
@@ -99,7 +101,8 @@ def _on_one_grid(blocks):
         k[:,j] = k[known[np.abs(T[:,None] - T[known]).argmin(1)],j] if len(known) else 0.
     return grid, T, k
 
-def read_cia(path)->list: # of Continuum, one for each pair
+def read_cia(path,   # file of HITRAN, .cia
+            )->list: # of Continuum, one for each pair
     "Collision-induced absorption in HITRAN's format."
     blocks = _blocks(path)
     return [Continuum(tuple(pair.split('-')), *_on_one_grid([b[1:] for b in blocks if b[0] == pair]), Path(path).name)

@@ -46,7 +46,7 @@ class SpectraSetup(Described, Gas, Setup):
     ils: str|None = None
     method: str = 'exact'           # exact or table
     num_points: int|None = None     # samples of a spectrum, like 400; 800, or the preset's, if not given
-    nouns: ClassVar = ('spectrum', 'spectra')
+    nouns: ClassVar = ('spectrum', 'spectra') # what one signal and several are called in sentences
 
     def simulator(self):
         if self.quantity in MEASURED_AS and MEASURED_AS[self.quantity] != self.quantity:
@@ -54,7 +54,14 @@ class SpectraSetup(Described, Gas, Setup):
                              f"of files of {self.quantity}, {MEASURED_AS[self.quantity]} is what is fitted")
         return self.built(self.ils, method=self.method)
     def likelihood(self, noise): return noise_in(self.quantity, noise)
-    def write(self, path, sim, theta, cond, y, about):
+    def write(self,
+              path,  # file to write
+              sim,   # simulator that made them
+              theta, # states (n,d)
+              cond,  # not used: spectra have no conditions
+              y,     # signals (n,1,N)
+              about, # dict of what the file says of itself
+             ):
         "The spectra on their own axes, and their states."
         nu, y, space = sim.wavenumber(theta).numpy(), y[:,0].numpy(), sim.space
         name = 'signal' if sim.quantity == 'transmittance' else sim.quantity
@@ -98,6 +105,7 @@ class SpectraOptions(Described, Gas, ReadSpectra):
 class SetupSpectra(SpectraOptions):
     "Print these options as a set-up file, for --setup of every verb: physlearn setup spectra ... > co.yaml"
     def run(self):
+        "Print the options as a set-up file."
         self.parts()                                  # lines and ranges are read, so that a mistake is said now
         print(write_setup(self), end='')
 
@@ -215,7 +223,8 @@ def _together(group, setup, known, noise, fringes, how):
         return {f: r for one in group for f, r in _together([one], setup, known, noise, fringes, how).items()}
     return dict(zip((f for f, _ in group), fits))
 
-def series(found)->Results: # as of `FitSpectra.fits`
+def series(found,     # Fit, or the reason why there is none, by file
+          )->Results: # as of `FitSpectra.fits`
     "One table: a row for each file, with the reason where there is no fit."
     parts = {f: e.results() for f, e in found.items() if isinstance(e, Fit)}
     first = next(iter(parts.values()))
@@ -250,7 +259,9 @@ class WindowsSpectra(Described, Gas):
         known = known_values(chosen.space, self.known)
         return find_windows(lines or demo_lines(), chosen, self.noise, self.want, self.between, known, self.n,
                             **kw).apart()
-    def run(self): print(self.table())
+    def run(self):
+        "Print the table of windows."
+        print(self.table())
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #629b6a21
 @dataclass(kw_only=True)
@@ -277,6 +288,7 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
         return got
 
     def can_draw_corner(self):
+        "ValueError where a corner plot could not be made or written."
         if self.method != 'posterior' or not self.corner.endswith('.png') or not Path(self.corner).parent.is_dir():
             raise ValueError(f"corner={self.corner!r}: expected a name that ends in .png, in a folder that is there, "
                              "with --method posterior")
@@ -300,7 +312,7 @@ class DemoSpectra:
     train_samples: int = PRESETS['demo'].train_samples # spectra per epoch
     val_samples: int = PRESETS['demo'].val_samples # spectra that measure it
     epochs: int = PRESETS['demo'].epochs # epochs
-    GAUGES: ClassVar = dict(T='306±0.5K', P='487±1mbar')
+    GAUGES: ClassVar = dict(T='306±0.5K', P='487±1mbar') # what gauges say of the example
 
     def run(self):
         "Say each step, then write everything."
@@ -324,7 +336,9 @@ class DemoSpectra:
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #5e1c0ab2
 @patch
-def trained(self:DemoSpectra, path):
+def trained(self:DemoSpectra,
+            path, # folder of the run
+           ):
     "The run, as far as it has to be trained."
     if (path/'manifest.json').exists():
         print(f'     {path} is trained already; delete it to train again')
@@ -334,7 +348,10 @@ def trained(self:DemoSpectra, path):
     return spectra_recipe('demo', noise_rms=self.noise, epochs=self.epochs, **samples).fit(path)
 
 @patch
-def network(self:DemoSpectra, folder, truth):
+def network(self:DemoSpectra,
+            folder, # of the demonstration
+            truth,  # true values of the example by name
+           ):
     "Train or take the run, and retrieve the example with it."
     print('4/5  training a network on spectra of the same lines, then measuring it on spectra that it has not seen')
     run = self.trained(folder/'run')
@@ -349,6 +366,7 @@ def network(self:DemoSpectra, folder, truth):
     got.save(folder/'example_spectrum_network.csv')
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e605bdd3
+# the instrument, as the command line finds it
 spectra = Instrument('spectra', SpectraRecipe, PRESETS, SpectraSetup, ReadSpectra, METHODS, judge,
                      own=dict(fit=FitSpectra, fetch=FetchSpectra, setup=SetupSpectra, windows=WindowsSpectra,
                               retrieve=RetrieveSpectra, demo=DemoSpectra))

@@ -17,7 +17,9 @@ from ..params import read_range
 from .hitran import fetch_lines, molecule_id
 
 # %% ../../nbs/10_spectra/11b_fetch.ipynb #ftcpg006
+# what to cite with lines of HITRAN
 HITRAN = "I.E. Gordon et al., The HITRAN2020 molecular spectroscopic database, JQSRT 277 (2022) 107949"
+# what to cite with lines that were fetched
 CITATION = (f"{HITRAN}, and the sources that hitran.org names for these lines; fetched by R.V. Kochanov et al., "
             "JQSRT 177 (2016) 15")
 
@@ -36,7 +38,7 @@ class FetchSpectra:
     wings: float = 25.              # lines that far beyond the window are fetched too [1/cm]
     out: str|None = None            # file to write, .par; MOLECULE.par in lower case if not given
     overwrite: bool = False         # replace a file that is there
-    ENDINGS: ClassVar = ('.par',)
+    ENDINGS: ClassVar = ('.par',)   # endings of the file that is written
 
     def run(self):
         "Ask, write, say what to cite."
@@ -58,7 +60,10 @@ class FetchSpectra:
             raise ValueError(f"window={self.window!r}: expected a range of wavenumbers that rises, like 2140..2170")
         return max(0., lo - self.wings), hi + self.wings
 
-    def records(self, lo, hi):
+    def records(self,
+                lo, # first wavenumber [cm⁻¹]
+                hi, # last wavenumber [cm⁻¹]
+               ):
         "The list as HITRAN writes it; ValueError where it cannot be had or is empty."
         asked = f"{self.molecule} from {lo:g} to {hi:g} 1/cm"
         with tempfile.TemporaryDirectory() as folder, said_if_slow(f'fetching {asked} from HITRANonline'):

@@ -18,8 +18,9 @@ from ..files import validate
 from ..params import measured
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
+# what the values of a file may be
 QUANTITIES = 'signal', 'transmittance', 'absorbance', 'optical_depth', 'absorption', 'ring_down', 'radiance'
-AXES = 'wavenumber', 'wavelength', 'frequency', 'pixel'
+AXES = 'wavenumber', 'wavelength', 'frequency', 'pixel' # what the axis of a file may count
 BASES = {'10': math.log(10), 'e': 1.}      # what an absorbance of each base is multiplied by to be an optical depth
 
 @dataclass(eq=False)
@@ -69,7 +70,7 @@ def air_to_vacuum(wavelength, # in standard air (N,) [µm]
 # %% ../../nbs/10_spectra/14_files.ipynb #7afa7525
 _LIMIT, _TEXT = 2**24, 2**22      # largest file, largest JCAMP-DX text (two seconds of its parser) [bytes]
 _POINTS = 2**20                   # most points
-OTHERS = dict(dx='jcamp', jdx='jcamp', jcm='jcamp', spc='spc', opus='opus')
+OTHERS = dict(dx='jcamp', jdx='jcamp', jcm='jcamp', spc='spc', opus='opus') # formats by the ending of a name
 
 def _raw(path, limit=_LIMIT):
     "The bytes of a file of an instrument."
@@ -78,7 +79,8 @@ def _raw(path, limit=_LIMIT):
         remedy = 'save it as CSV or HDF5' if 'MiB' in e.expected else e.remedy
         raise FileError(path, e.found, e.expected, e.place, remedy) from None
 
-def file_format(path)->str: # 'jcamp', 'spc', 'opus', or '' for tables and arrays
+def file_format(path,  # file, of which only the name counts
+               )->str: # 'jcamp', 'spc', 'opus', or '' for tables and arrays
     "Whose format the ending of a name stands for; OPUS numbers its files."
     end = Path(path).suffix[1:].lower()
     return 'opus' if end.isdecimal() else OTHERS.get(end, '')
@@ -715,7 +717,9 @@ class Reading:
     decimal: str|None = None        # decimal mark of a table, like , ; as the numbers show, if not given
     columns: str|None = None        # names of all columns of a table, like wavenumber,transmittance ; - for others
 
-    def reading(self)->dict: return {f.name: getattr(self, f.name) for f in fields(Reading)}
+    def reading(self)->dict:
+        "The options by name, as `read_signals` takes them."
+        return {f.name: getattr(self, f.name) for f in fields(Reading)}
 
 # %% ../../nbs/10_spectra/14_files.ipynb #patt0002
 def named_by_patterns(words, # names of files, or patterns like 'day1/*.csv'
@@ -734,9 +738,9 @@ def named_by_patterns(words, # names of files, or patterns like 'day1/*.csv'
 _WHEN = re.compile(r'(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)'
                    r'(?:[T_\-. ]?([0-2]\d)[-_:.h]?([0-5]\d)(?:[-_:.m]?([0-5]\d))?)?(?!\d)')
 
-def time_of(path,
-            meta:dict, # header of the file
-            how:str,   # 'name', 'header' or 'file'
+def time_of(path,            # file of the spectrum
+            meta:dict,       # header of the file
+            how:str,         # 'name', 'header' or 'file'
            )->np.datetime64: # [s], as it stands there; of a file, when it was last changed, in UTC
     "When a spectrum was measured."
     if how == 'file': return np.datetime64(int(Path(path).stat().st_mtime), 's')
@@ -755,14 +759,15 @@ def time_of(path,
 # %% ../../nbs/10_spectra/14_files.ipynb #gaug0002
 _GAUGE = re.compile(r'(?![\s\d.+-])([^:]+):(.*)')
 
-def of_gauge(text)->bool: # of a known value, like 'Pressure:Torr'
+def of_gauge(text, # of a known value, like 'Pressure:Torr'
+            )->bool:
     "Does it name a column or a line of a header?"
     return bool(_GAUGE.fullmatch(str(text)))
 
-def gauge(spec:Spectrum,
-          text,     # like 'Pressure:Torr', 'Temperature:±0.5degC', or a value, which stays as it is
-          name:str, # of what is known, for messages
-         )->str:    # like '56.05Torr'
+def gauge(spec:Spectrum, # a measured spectrum
+          text,          # like 'Pressure:Torr', 'Temperature:±0.5degC', or a value, which stays as it is
+          name:str,      # of what is known, for messages
+         )->str:         # like '56.05Torr'
     "What the file says of a known value: the mean of a column, or a line of its header."
     m = _GAUGE.fullmatch(str(text))
     if not m: return str(text)

@@ -48,18 +48,19 @@ def _another(setup, lines):
     return own if setup.window else 'name another line list'
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #fd8c5916
-def simulator_for(spec,               # Spectrum, or a list of them on one axis and of one quantity
-                  setup:Preset,       # ranges and path
-                  lines=None,         # LineList; the embedded one where the preset allows it
-                  ranges:dict=None,   # Params that replace or join the preset's
-                  shift:float=.02,    # how far a stated axis may be off [cm⁻¹]
-                  ils:str=None,       # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
-                  fringes=(),         # their frequencies [cycles per cm⁻¹]
-                  segments=None,      # column of the file that numbers the segments of a scan
-                  jumping=(),         # what has its own value in each segment, as in `own_light`
-                  degree:int=2,       # of the baseline's polynomial, where the file's quantity brings its own
-                  knots:int=0,        # of a spline in its place; 0: none
-                  **kw)->LineByLine:  # path, profile, Q, method, mixing, ... of LineByLine
+def simulator_for(spec,             # Spectrum, or a list of them on one axis and of one quantity
+                  setup:Preset,     # ranges and path
+                  lines=None,       # LineList; the embedded one where the preset allows it
+                  ranges:dict=None, # Params that replace or join the preset's
+                  shift:float=.02,  # how far a stated axis may be off [cm⁻¹]
+                  ils:str=None,     # instrument's line shape, one of resolution.SHAPES; its width is the range `ils`
+                  fringes=(),       # their frequencies [cycles per cm⁻¹]
+                  segments=None,    # column of the file that numbers the segments of a scan
+                  jumping=(),       # what has its own value in each segment, as in `own_light`
+                  degree:int=2,     # of the baseline's polynomial, where the file's quantity brings its own
+                  knots:int=0,      # of a spline in its place; 0: none
+                  **kw,             # path, profile, Q, method, mixing, ... of LineByLine
+                 )->LineByLine:
     "The preset's simulator on the axis and in the quantity of a spectrum."
     specs = spec if isinstance(spec, list) else [spec]
     spec = specs[0]
@@ -96,12 +97,12 @@ def simulator_for(spec,               # Spectrum, or a list of them on one axis 
 class Fit:
     "A spectrum, what was found in it, and how well."
     spectrum: Spectrum
-    sim: LineByLine
+    sim: LineByLine      # simulator that was fitted
     estimate: Estimate   # one row
     like: Gaussian       # noise used
     model: np.ndarray    # fitted signal (N,)
     bound: Tensor        # Cramér-Rao bounds at the estimate, with what was known (d,)
-    scatter_chi2: float  # reduced chi-squared against the scatter from point to point
+    scatter_chi2: float  # reduced chi-squared against the scatter from point to point [-]
     auto: bool           # the noise was found from the residual
     interval: Tensor     # 95 % interval of each parameter, its range respected (2,d)
     misfit: Misfit       # does the residual look like noise?
@@ -156,21 +157,23 @@ def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quant
         fits.append(Fit(spec, sim, found[one], m.like[one], model, bounds[i], chi2, refine, intervals[i], odd[one]))
     return fits
 
-def fit_spectrum(spec:Spectrum,
-                 setup,               # Preset, or a simulator of your own (then lines, ranges and kw are not used)
-                 known=None,          # as in `fit_spectra`
-                 noise=None,          # as in `fit_spectra`
-                 lines=None,          # LineList; the embedded one where the preset allows it
-                 ranges:dict=None,    # Params that replace or join the preset's
-                 starts:int=4,        # starts tried where the residual is too large
-                 **kw)->Fit:          # ils, and path, profile, Q, ... of LineByLine
+def fit_spectrum(spec:Spectrum,          # a measured spectrum
+                 setup,                  # Preset, or a simulator of your own (then lines, ranges and kw are not used)
+                 known=None, noise=None, # as in `fit_spectra`
+                 lines=None,             # LineList; the embedded one where the preset allows it
+                 ranges:dict=None,       # Params that replace or join the preset's
+                 starts:int=4,           # starts tried where the residual is too large
+                 **kw,                   # ils, and path, profile, Q, ... of LineByLine
+                )->Fit:
     "Fit one spectrum by physics."
     sim = setup if isinstance(setup, LineByLine) else simulator_for(spec, setup, lines, ranges, **kw)
     return fit_spectra([spec], sim, known, noise, starts)[0]
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #d0948c07
 @patch
-def posterior(self:Fit, n=1000)->Samples: # number of draws
+def posterior(self:Fit,
+              n=1000, # number of draws
+             )->Samples:
     "Weighted draws from the posterior, about the fit."
     y = torch.tensor(self.spectrum.y, dtype=torch.float64)[None,None]
     return sample_posterior(self.sim, y, self.like, n, self.estimate.known, self.estimate.theta)
@@ -189,7 +192,7 @@ def strength_uncertainty(sim,      # LineByLine
     return float((relative*lines.sw)[stated].sum()/lines.sw[stated].sum())
 
 # %% ../../nbs/10_spectra/14b_fit.ipynb #a565f957
-ALPHA = .01   # accepted false alarms of the test for a misfit
+ALPHA = .01   # share of false alarms of the test for a misfit that is accepted
 
 def _parameters(self):
     "The parameters as a table of one signal."
@@ -325,7 +328,8 @@ def _picture(fit):
 
 @patch
 def save(self:Fit,
-         stem)->list: # path without ending; .json and .png are written
+         stem, # path without ending; .json and .png are written
+        )->list:
     "Write the result as JSON and its picture as PNG; returns both paths."
     paths, picture = [Path(f'{stem}.json'), Path(f'{stem}.png')], _picture(self)
     write_json(paths[0], self.to_dict())
@@ -333,7 +337,9 @@ def save(self:Fit,
     return paths
 
 @patch(cls_method=True)
-def load(cls:Fit, path)->Results: # NAME.json of `save`, or a table in JSON
+def load(cls:Fit,
+         path, # NAME.json of `save`, or a table in JSON
+        )->Results:
     "What a fit found, from its file: values, standard deviations, correlations, verdicts."
     return Results.load(path)
 

@@ -219,17 +219,18 @@ def _watch(run, source, table, every, idle, batch, say, how, patience=10):
         if not last: time.sleep(every)
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #07b8c6aa
-def follow(run:Run,
-           path,             # an HDF5 file that gets rows, a folder that gets files, or a pattern like 'data/*.csv'
-           out,              # CSV table of results, appended to; one begun by the same call is continued
-           every:float=1.,   # time between two looks [s]
-           idle:float=None,  # end after so long without anything new [s]; None: never
-           method='map',     # as in `retrieve`
-           known=None,       # {name: '305±0.5K'}, as in `retrieve`
-           noise=None,       # as in `retrieve`
-           batch=256,        # spectra retrieved together, at most
-           say=print,        # where refusals are told
-           **reading):       # quantity, axis, unit, medium, x, y of `read_signals`
+def follow(run:Run,         # finished run of this instrument
+           path,            # an HDF5 file that gets rows, a folder that gets files, or a pattern like 'data/*.csv'
+           out,             # CSV table of results, appended to; one begun by the same call is continued
+           every:float=1.,  # time between two looks [s]
+           idle:float=None, # end after so long without anything new [s]; None: never
+           method='map',    # as in `retrieve`
+           known=None,      # {name: '305±0.5K'}, as in `retrieve`
+           noise=None,      # as in `retrieve`
+           batch=256,       # spectra retrieved together, at most
+           say=print,       # where refusals are told
+           **reading,       # quantity, axis, unit, medium, x, y of `read_signals`
+          ):
     "Retrieve spectra as they arrive; a generator of the Results of each look, whose rows are in the table already."
     if not every > 0: raise ValueError(f"every={every}: expected a time above 0 s")
     if idle is not None and not idle >= 0: raise ValueError(f"idle={idle}: expected 0 s or more")

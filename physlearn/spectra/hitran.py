@@ -25,7 +25,10 @@ from ..files import Arrays, FileError, read_json, read_table, read_text, regular
 from ..params import measured, pairs
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #fd89f7f8
-C_LIGHT, H_PLANCK, K_B = 299792458., 6.62607015e-34, 1.380649e-23   # [m/s], [J s], [J/K]
+# speed of light, Planck's and Boltzmann's constants [m/s], [J s], [J/K]
+# speed of light, Planck's and Boltzmann's constants [m/s], [J s], [J/K]
+# speed of light, Planck's and Boltzmann's constants [m/s], [J s], [J/K]
+C_LIGHT, H_PLANCK, K_B = 299792458., 6.62607015e-34, 1.380649e-23
 U_KG = 1.66053906892e-27                                            # atomic mass unit [kg]
 C2 = 100*H_PLANCK*C_LIGHT/K_B                                       # second radiation constant [cm K]
 T_REF = 296.                                                        # HITRAN's reference temperature [K]
@@ -35,8 +38,8 @@ class Isotopologue(NamedTuple):
     "One row of HITRAN's list of isotopologues."
     molecule: str        # like 'CH4'
     formula: str         # like '(12C)H4'
-    abundance: float     # on Earth; HITRAN's line strengths contain it
-    mass: float          # [u]
+    abundance: float     # share on Earth; HITRAN's line strengths contain it
+    mass: float          # of the molecule [u]
     global_iso_id: int   # HITRANonline's number, as in q32.txt
 
 def _package_file(name): return Path(str(resources.files('physlearn.spectra')/'data'/name))
@@ -49,7 +52,8 @@ def isotopologues()->dict: # {(molecule number, isotopologue number): Isotopolog
     rows = zip(pairs, *(t[k].tolist() for k in ('molecule', 'formula', 'abundance', 'mass', 'global_iso_id')))
     return {k: Isotopologue(m, f, a, u, int(g)) for k, m, f, a, u, g in rows}
 
-def molecule_id(name:str)->int:
+def molecule_id(name:str, # formula, like CH4
+               )->int:
     "HITRAN's number of a molecule, by its formula."
     ids = {v.molecule: k[0] for k, v in isotopologues().items()}
     if name not in ids: raise ValueError(f"no molecule {name!r} in HITRAN: there are {', '.join(ids)}")
@@ -73,7 +77,8 @@ def _atoms(formula):
     return out
 
 @lru_cache
-def isotopologue_id(name:str)->tuple: # (molecule number, isotopologue number)
+def isotopologue_id(name:str, # formula, like 13CO2, HDO or C18O
+                   )->tuple:  # (molecule number, isotopologue number)
     "HITRAN's numbers of an isotopologue, like 13CO2, HDO or C18O; ValueError says which there are."
     wanted, found, known = _atoms(name), [], []
     bare = lambda atoms: sorted(a.lstrip('0123456789') for a in atoms)
@@ -185,7 +190,7 @@ def __add__(self:LineList, other:LineList)->LineList:
                     meta={k: ' + '.join(said(k)) for k in {**self.meta, **other.meta}})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #isoto005
-def gas_of_lines(lines:LineList, # (L)
+def gas_of_lines(lines:LineList, # of all gases (L)
                  gases,          # names of molecules and isotopologues
                 )->np.ndarray:   # name of the gas to which each line belongs (L,); '' if to none
     "Lines of an isotopologue that is named belong to it alone, the others to their molecule."
@@ -199,17 +204,21 @@ def gas_of_lines(lines:LineList, # (L)
         of[(lines.molec_id == m) & (lines.local_iso_id == i)] = gas
     return of
 
-def natural_share(gas:str)->float: # name of a molecule or an isotopologue
+def natural_share(gas:str, # name of a molecule or an isotopologue
+                 )->float: # share [-]
     "Share of the molecules that HITRAN's strengths count: the abundance of an isotopologue, 1 for a whole molecule."
     if gas in {v.molecule for v in isotopologues().values()}: return 1.
     return isotopologues()[isotopologue_id(gas)].abundance
 
-def parent_of(gas:str)->str: # name of a molecule or an isotopologue
+def parent_of(gas:str, # name of a molecule or an isotopologue
+             )->str:   # name of the molecule
     "Its molecule."
     known = {v.molecule for v in isotopologues().values()}
     return gas if gas in known else isotopologues()[isotopologue_id(gas)].molecule
 
-def lines_by_gas(lines:LineList, gases)->dict: # {gas: LineList}
+def lines_by_gas(lines:LineList, # lines of all gases
+                 gases,          # names of molecules and isotopologues
+                )->dict:         # {gas: LineList}
     "Lines of each gas, their strengths per molecule of it."
     of = gas_of_lines(lines, gases)
     out = {gas: lines[of == gas] for gas in gases}
@@ -541,7 +550,9 @@ def around(self:LineList,
     return [air, *((share, self.gases[f'{name}_{gas}']) for gas, share in self.bath.items())]
 
 @patch
-def mixed(self:LineList, name:str)->np.ndarray: # gamma or delta; (L,) [cm⁻¹/atm]
+def mixed(self:LineList,
+          name:str,     # gamma or delta
+         )->np.ndarray: # (L,) [cm⁻¹/atm]
     "A parameter at 296 K in the gas that surrounds the molecules."
     return sum(share*v for share, v in self.around(name))
 
@@ -551,7 +562,8 @@ _GUIDE = dict(mid='molec_id', lid='local_iso_id', center='nu', amplitude='sw', g
               gDicke='gamma_dicke', nDicke='n_dicke',
               lmf='line_mixing', nlmf='n_line_mixing')
 
-def read_transitions(path)->LineList: # YAML, or numbers between semicolons
+def read_transitions(path, # YAML, or numbers between semicolons
+                    )->LineList:
     "Lines of PhysAE."
     rows = _guide_yaml(path) if str(path).endswith(('.yaml', '.yml')) else _guide_table(path)
     raw = Arrays(path, {}, np.array([at for at, _ in rows]))
@@ -680,7 +692,9 @@ class PartitionSum:
         self.c = torch.tensor(CubicSpline(np.log(T), np.log(Q)).c)          # coefficients (4,n-1)
     def __repr__(self): return f"Q of {self.name}, {self.lo:g} to {self.hi:g} K"
 
-    def log(self, T:Tensor)->Tensor: # temperature [K], any shape
+    def log(self,
+            T:Tensor, # temperature [K], any shape
+           )->Tensor: # same shape
         "ln Q(T)."
         ok = (T >= self.lo) & (T <= self.hi)
         try: bad = not bool(ok.all())
@@ -695,7 +709,9 @@ class PartitionSum:
         return torch.where(ok, (((c3*d + c2)*d + c1)*d + c0).reshape(T.shape), torch.nan)
     def __call__(self, T:Tensor)->Tensor: return self.log(T).exp()
 
-    def ratio(self, T:Tensor)->Tensor:
+    def ratio(self,
+              T:Tensor, # temperature [K], any shape
+             )->Tensor: # same shape
         "Q(296 K)/Q(T), what line strengths need."
         return (self.log(torch.tensor(T_REF, dtype=torch.float64, device=T.device)) - self.log(T)).exp()
 
@@ -707,11 +723,15 @@ class PartitionSums(dict):
         have = ', '.join(v.name for v in self.values()) or 'none'
         raise KeyError(f"no partition sum for {name}; there are {have}: read one, or use tips()")
     def __or__(self, other): return PartitionSums({**self, **other})
-    def ratio(self, molec_id:int, iso:int, T:Tensor)->Tensor:
+    def ratio(self,
+              molec_id:int, # HITRAN's number of the molecule
+              iso:int,      # number of its isotopologue, 1 is the most abundant
+              T:Tensor,     # temperature [K], any shape
+             )->Tensor:
         "Q(296 K)/Q(T) of one isotopologue, shaped like T."
         return self[molec_id, iso].ratio(T)
     def ratio_lines(self,
-                    lines:LineList, # (L)
+                    lines:LineList, # whose isotopologues they are of (L)
                     T:Tensor,       # (B,), or (B,L), a value for each line [K]
                    )->Tensor:       # (B,L)
         "Q(296 K)/Q(T) for each line; computed once for each isotopologue."
@@ -814,14 +834,15 @@ def read_line_data(files,             # line lists, .par or CSV; their lines are
     return lines, dict(Q=Q)
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #1f226d09
-def for_lines(v:Tensor)->Tensor: # (B,), a value for all lines, or (B,L), one for each
+def for_lines(v:Tensor, # (B,), a value for all lines, or (B,L), one for each
+             )->Tensor: # float64, (B,1) or (B,L)
     "The value as it meets lines: (B,1) or (B,L)."
     return v.double()[:,None] if v.ndim == 1 else v.double()
 
-def line_strength(lines:LineList,   # (L)
-                  T:Tensor,         # temperature (B,) or (B,L) [K]
-                  Q:PartitionSums,  # partition sums of their isotopologues
-                 )->Tensor:         # (B,L) [cm⁻¹/(molecule cm⁻²)], float64
+def line_strength(lines:LineList,  # lines of all gases (L)
+                  T:Tensor,        # temperature (B,) or (B,L) [K]
+                  Q:PartitionSums, # partition sums of their isotopologues
+                 )->Tensor:        # (B,L) [cm⁻¹/(molecule cm⁻²)], float64
     "Strength of each line at temperature `T`, natural abundance included."
     c = lambda k: torch.as_tensor(getattr(lines, k), device=T.device)
     t = for_lines(T)

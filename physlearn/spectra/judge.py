@@ -25,10 +25,10 @@ from .retrieve import net_fit, posterior, reduced_chi2, validation
 @dataclass
 class Answer:
     "Estimates of one method."
-    name: str
-    theta: Tensor        # (n,d)
+    name: str            # who says it
+    theta: Tensor        # states (n,d)
     steps: float = 0.    # evaluations of the physics per spectrum, Jacobian included
-    ms: float = 0.       # CPU time per spectrum
+    ms: float = 0.       # CPU time per spectrum [ms]
     failed: int = 0      # fits that say themselves that they are not to be trusted
 
 def _answer(name, method, x, given, batch, steps=None):
@@ -41,14 +41,14 @@ def _answer(name, method, x, given, batch, steps=None):
     return Answer(name, theta, used.mean().item(), ms, int((~ok).sum()))
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #0aefe547
-def rivals(model:PhysAE,
+def rivals(model:PhysAE,     # of a run, trained
            untrained:PhysAE, # the same, as it was before training
-           x:Tensor,        # signals (n,1,N)
-           like:Gaussian,
-           given:dict,      # {name: true values (n,)}
-           batch=256,
-           tol=10.,         # of `net_fit`
-          )->list:          # Answers
+           x:Tensor,         # signals (n,1,N)
+           like:Gaussian,    # noise of the spectra
+           given:dict,       # {name: true values (n,)}
+           batch=256,        # spectra at once
+           tol=10.,          # of `net_fit` [posterior sd of all parameters together]
+          )->list:           # Answers
     "What the middle of the ranges, networks and fits say about the same spectra."
     sim, last = model.sim, len(model.refiners)
     middle = sim.space.quantile(torch.full((len(x), len(sim.space)), .5, dtype=torch.float64))
@@ -73,7 +73,12 @@ def errors(space, theta, truth): # (n,d) each
             for i, (_, p) in enumerate(space.items())]
     return torch.stack(cols, 1)
 
-def bounds(sim, theta, like, given, batch=256):
+def bounds(sim,       # simulator with a `space`
+           theta,     # states (n,d)
+           like,      # noise of the spectra
+           given,     # {name: true values (n,)}
+           batch=256, # spectra at once
+          ):
     "Cramér-Rao bounds with the ranges as prior knowledge, (n,d) [units of `errors`]."
     parts = []
     for i in range(0, len(theta), batch):
@@ -83,10 +88,17 @@ def bounds(sim, theta, like, given, batch=256):
     cols = [found[:,i]/theta[:,i]/math.log(10) if p.log else found[:,i] for i, (_, p) in enumerate(sim.space.items())]
     return torch.stack(cols, 1)
 
-def rms(e): return e.square().mean(0).sqrt()
+def rms(e):
+    "Root mean square over the rows of errors `e` (n,d), in their units: (d,)."
+    return e.square().mean(0).sqrt()
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #148e359c
-def error_table(space, answers, truth, bound, given):
+def error_table(space,   # parameters of the simulator
+                answers, # what each method says
+                truth,   # true states (n,d)
+                bound,   # of `bounds` (n,d)
+                given,   # names of what is given
+               ):
     "RMS error by parameter and method."
     refined = [a.name for a in answers if a.name.startswith('network, ') and a.name.endswith(('refiner', 'refiners'))]
     show = ['middle of the ranges', 'network, untrained', 'network', *refined[-1:], 'network + fit', 'plain fit']
@@ -98,7 +110,12 @@ def error_table(space, answers, truth, bound, given):
     return dict(caption=caption, head=['parameter', 'unit', *show, 'bound', 'verdict'], rows=rows,
                 case=given_text(given))
 
-def bound_table(space, answers, truth, bound, name):
+def bound_table(space,   # parameters of the simulator
+                answers, # what each method says
+                truth,   # true states (n,d)
+                bound,   # of `bounds` (n,d)
+                name,    # of the parameter
+               ):
     "Errors of one parameter in units of the bound."
     rows, i = [], space.index(name)
     for a in answers:
@@ -109,13 +126,19 @@ def bound_table(space, answers, truth, bound, name):
             'CPU ms']
     return dict(caption=f"{name}: error in units of its bound, {len(truth)} spectra", head=head, rows=rows)
 
-def given_text(given): return f"{' and '.join(given)} given" if given else 'nothing given'
+def given_text(given):
+    "What is `given` (names), in words."
+    return f"{' and '.join(given)} given" if given else 'nothing given'
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #b394cb61
-def calibrations(run, theta, x, like,
-                 given, # names of what is given
-                 draws=512, batch=64
-                )->dict: # {method: (Calibration, Conformal)}
+def calibrations(run,      # trained run
+                 theta,    # states (n,d)
+                 x,        # signals (n,1,N)
+                 like,     # noise of the spectra
+                 given,    # names of what is given
+                 draws=512,
+                 batch=64, # spectra at once
+                )->dict:   # {method: (Calibration, Conformal)}
     "Is the truth where the draws say? What is given has no error bar; fewer than 20 spectra make no Conformal."
     space, parts = run.sim.space, {}
     for i in range(0, len(x), batch):
@@ -151,8 +174,8 @@ def _compared(run, x, theta, like, given):
     z = rms((errors(space, network.theta, theta)/bound.clamp_min(1e-300))[trusted])
     return tables, {k: float(z[i]) for i, k in enumerate(space) if k not in given}
 
-def judge(run:Run,
-          n=None,    # spectra; as many as `val_samples`, at most 1000, if None
+def judge(run:Run, # run of this instrument
+          n=None,  # spectra; as many as `val_samples`, at most 1000, if None
          )->Judgement:
     "Tables of errors beside rivals, calibration, and figures."
     n = n or min(1000, run.recipe.val_samples)
@@ -174,11 +197,12 @@ def judge(run:Run,
                      {'Line data': cited(run.sim.lines.meta)})
 
 # %% ../../nbs/10_spectra/17c_judge.ipynb #2322c36b
-def plot_reconstruction(fig,
+def plot_reconstruction(fig,    # matplotlib Figure
                         nu,     # axis (N,) [cm⁻¹]
                         x,      # measured (N,)
                         signal, # reconstruction (N,)
-                        clean): # without noise (N,)
+                        clean,  # without noise (N,)
+                       ):
     "A spectrum with its reconstruction, and what is left."
     a, b = fig.subplots(2, 1, sharex=True, height_ratios=(2, 1))
     origin = math.floor(nu.min())
@@ -190,10 +214,10 @@ def plot_reconstruction(fig,
     b.set(xlabel=f'wavenumber - {origin} [cm$^{{-1}}$]', ylabel='residual [-]')
     for ax in (a, b): ax.legend(fontsize=7)
 
-def pictures(run,
-             theta, # states (n,d)
-             x,     # signals (n,1,N)
-             clean, # the first without noise (1,1,N)
+def pictures(run,    # run of this instrument
+             theta,  # states (n,d)
+             x,      # signals (n,1,N)
+             clean,  # the first without noise (1,1,N)
             )->dict: # Pictures by name
     "Estimates and truth, and one spectrum."
     known = {k: run.space.columns(theta)[k] for k in run.recipe.given if k in run.space}

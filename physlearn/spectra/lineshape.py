@@ -116,7 +116,7 @@ class _Voigt(torch.autograd.Function):
         return _Voigt.apply(*torch.broadcast_tensors(x, y)), (0, 0)
 
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #448fffb8
-SQRT_LN2, SQRT_PI = math.sqrt(math.log(2)), math.sqrt(math.pi)
+SQRT_LN2, SQRT_PI = math.sqrt(math.log(2)), math.sqrt(math.pi) # square roots of ln 2 and of pi
 
 def voigt(dnu:Tensor,     # distance from the shifted line centre (...) [cm⁻¹]
           gamma_d:Tensor, # Doppler half width (...) [cm⁻¹]
@@ -140,7 +140,8 @@ def rautian(dnu:Tensor,     # distance from the shifted line centre (...) [cm⁻
     return f.real, f.imag
 
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f6
-def rautian_slopes(dnu:Tensor, gamma_d:Tensor, gamma0:Tensor, nuvc=0.,  # as in `rautian`
+def rautian_slopes(dnu:Tensor, gamma_d:Tensor, gamma0:Tensor, # as in `rautian`
+                   nuvc=0.,                                   # as in `rautian` [cm⁻¹]
                   )->tuple: # complex profile (...) [cm], and a dict of its derivatives by dnu, gamma_d, gamma0, nuvc
     "The hard-collision profile, or Voigt where `nuvc` is 0, with its partial derivatives."
     c = SQRT_LN2/gamma_d
@@ -275,8 +276,11 @@ def _slopes(c, a, c2t, n, m):
 # %% ../../nbs/10_spectra/12_lineshape.ipynb #c5a1e0f4
 SHAPE_PARAMETERS = 'gamma_d', 'gamma0', 'gamma2', 'delta2', 'nuvc', 'eta'   # of `hartmann_tran`, in this order
 
-def hartmann_tran_slopes(dnu:Tensor, gamma_d:Tensor, gamma0:Tensor,  # as in `hartmann_tran`, all of them tensors
-                         gamma2:Tensor, delta2:Tensor, nuvc:Tensor, eta:Tensor,
+def hartmann_tran_slopes(dnu:Tensor, gamma_d:Tensor, gamma0:Tensor, # as in `hartmann_tran`, all of them tensors
+                         gamma2:Tensor, # speed dependence of the width, any shape that broadcasts [cm⁻¹]
+                         delta2:Tensor, # speed dependence of the shift, any shape that broadcasts [cm⁻¹]
+                         nuvc:Tensor, # rate of velocity-changing collisions, any shape that broadcasts [cm⁻¹]
+                         eta:Tensor, # correlation of velocity and state changes, any shape that broadcasts [-]
                         )->tuple: # complex profile (...) [cm], a dict of its derivatives by dnu and SHAPE_PARAMETERS
     "The Hartmann-Tran profile with its partial derivatives."
     args = (_compact(v) for v in torch.broadcast_tensors(dnu, gamma_d, gamma0, gamma2, delta2, nuvc, eta))

@@ -14,7 +14,8 @@ from ..files import FileError
 from ..likelihood import Gaussian, read_noise
 
 # %% ../../nbs/10_spectra/14a_noise.ipynb #c3ce6eb6
-def point_scatter(y)->float: # samples (N,)
+def point_scatter(y,       # samples (N,)
+                 )->float: # in the unit of `y`
     "Standard deviation of white noise, from third differences of neighbouring samples."
     from astropy.stats import sigma_clipped_stats
     differences = np.diff(np.asarray(y, dtype=float), n=3)

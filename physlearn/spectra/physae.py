@@ -52,7 +52,7 @@ class Standardise(nn.Module):
         level = x.topk(self.top, 1).values.mean(1, keepdim=True)/self.bright
         return x/level, level.log()
 
-    def forward(self, x):                                   # (B,1,N)
+    def forward(self, x): # signals (B,1,N)
         x, level = self._flat(x[:,0])
         return ((x - self.base - self.mean)/self.std)[:,None], level   # (B,1,N), (B,1)
 
@@ -64,7 +64,7 @@ class Standardise(nn.Module):
 # %% ../../nbs/10_spectra/15_physae.ipynb #7e575fb6
 class EncoderXS(nn.Sequential):
     "Three strided convolutions: (B,1,N) -> (B,F)."
-    def __init__(self, n): # samples N
+    def __init__(self, n): # number of points N
         super().__init__(ConvBlock(1, 32, 17, 8), ConvBlock(32, 48, 5, 2), ConvBlock(48, 64, 3, 2), nn.Flatten(1))
         self.features = 64*-(-n//32)
 
@@ -79,7 +79,11 @@ _STAGES = dict(   # (fused block or inverted bottleneck, repeats, width, stride,
 
 class EfficientNet1d(nn.Sequential):
     "EfficientNetV2 in one dimension, sizes s, m, l: (B,1,N) -> (B,F)."
-    def __init__(self, n, size, drop=.1): # samples N; s, m or l; stochastic depth of the last block
+    def __init__(self,
+                 n,       # number of points N
+                 size,    # of the network: s, m or l
+                 drop=.1, # stochastic depth of the last block: probability of leaving it out [-]
+                ):
         stages, channels, blocks = _STAGES[size], 32, [ConvBlock(1, 32, 3, 2)]
         total, done = sum(repeats for _, repeats, *_ in stages), 0
         for i, (kind, repeats, width, stride, expansion) in enumerate(stages):
@@ -93,9 +97,10 @@ class EfficientNet1d(nn.Sequential):
         self.features = 32*-(-n//32)                                            # 32 channels at 25 positions
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #388cd939
+# encoders by the name of their size
 VARIANTS = dict(xs=EncoderXS, **{size: partial(EfficientNet1d, size=size) for size in 'sml'})
 
-def encoder(variant:str, # xs, s, m or l
+def encoder(variant:str, # size of the network: xs, s, m or l
             n:int,       # samples N
            )->nn.Module: # (B,1,N) -> (B,F), with `.features` F
     "An encoder by size."
@@ -105,10 +110,20 @@ def encoder(variant:str, # xs, s, m or l
 # %% ../../nbs/10_spectra/15_physae.ipynb #7c41976c
 class Head(nn.Module):
     "Features, level and known values to parameters in [0,1]."
-    def __init__(self, features, d, hidden=256, dropout=0.):
+    def __init__(self,
+                 features,   # length of what the encoder says
+                 d,          # parameters of the simulator
+                 hidden=256, # neurons of each hidden layer
+                 dropout=0., # probability of losing a neuron [-]
+                ):
         super().__init__()
         self.net = MLP([features + 1 + 2*d, hidden, hidden, d], act=nn.SiLU, dropout=dropout)
-    def forward(self, h, level, u, known):                              # (B,F), (B,1), (B,d), (B,d)
+    def forward(self,
+                h,     # features of the encoder (B,F)
+                level, # of the signal, as `Standardise` says (B,1)
+                u,     # unit coordinates of what is known (B,d)
+                known, # 1 where a parameter is known (B,d)
+               ):
         guess = self.net(torch.cat([h, level, (u - .5)*known, known], 1)).sigmoid()
         return torch.where(known > 0, u, guess)                         # (B,d)
 
@@ -125,7 +140,7 @@ def newton(sim,           # simulator with `.jacobian`
            u:Tensor,      # unit coordinates (B,d)
            known:Tensor,  # mask (B,d)
            like:Gaussian, # noise
-           damping=1e-6,  # λ
+           damping=1e-6,  # share λ of the diagonal that is added
           ):              # u after the step, its sd (B,d); whitened residual before, and predicted after it (B,N)
     "One damped Gauss-Newton step towards the maximum of the posterior."
     with torch.no_grad():
@@ -158,14 +173,25 @@ def _start_at_zero(layer):
 
 class NewtonRefiner(nn.Module):
     "A Gauss-Newton step and a learned correction of at most one standard deviation."
-    def __init__(self, sim, noise=.002, hidden=64, dropout=0., bins=25):
+    def __init__(self,
+                 sim,        # simulator with a `space`
+                 noise=.002, # standard deviation of white noise, relative to the signal [-], or what `noise_of` takes
+                 hidden=64,  # neurons of the layer
+                 dropout=0., # probability of losing a neuron [-]
+                 bins=25,    # numbers to which the residual is averaged
+                ):
         super().__init__()
         d = len(sim.space)
         self.noise, self.bins = noise, bins
         self.net = MLP([4*d + bins, hidden, hidden, d], act=nn.SiLU, dropout=dropout)
         _start_at_zero(self.net[-1])
 
-    def forward(self, sim, x, u, known):
+    def forward(self,
+                sim,   # simulator with a `space`
+                x,     # signals (B,1,N)
+                u,     # unit coordinates (B,d)
+                known, # which parameters are known, 1 or 0 (B,d)
+               ):
         new, sd, _, after = newton(sim, x, u.detach(), known, noise_of(sim, self.noise))
         pooled = nn.functional.adaptive_avg_pool1d(after.float()[:,None], self.bins)[:,0]
         pooled = pooled*math.sqrt(after.shape[1]/self.bins)                 # unit variance for white noise
@@ -178,7 +204,13 @@ class NewtonRefiner(nn.Module):
 # %% ../../nbs/10_spectra/15_physae.ipynb #3e249046
 class LearnedRefiner(nn.Module):
     "The guide's refiner: residual and parameters in, bounded correction out."
-    def __init__(self, sim, noise=.002, hidden=256, dropout=0., scale=.1):
+    def __init__(self,
+                 sim,        # simulator with a `space`
+                 noise=.002, # standard deviation of white noise, relative to the signal [-], or what `noise_of` takes
+                 hidden=256, # neurons of the layer
+                 dropout=0., # probability of losing a neuron [-]
+                 scale=.1,   # largest correction, in unit coordinates [-]
+                ):
         super().__init__()
         n, d = len(sim.grid), len(sim.space)
         self.noise, self.scale = noise, scale
@@ -186,7 +218,12 @@ class LearnedRefiner(nn.Module):
         self.net = MLP([self.encoder.features + 2*d, hidden, 2*d], act=nn.GELU, dropout=dropout)
         _start_at_zero(self.net[-1])
 
-    def forward(self, sim, x, u, known):
+    def forward(self,
+                sim,   # simulator with a `space`
+                x,     # signals (B,1,N)
+                u,     # unit coordinates (B,d)
+                known, # which parameters are known, 1 or 0 (B,d)
+               ):
         u = u.detach()
         with torch.no_grad():
             mu = sim(sim.space.decode(u.double()))
@@ -195,12 +232,15 @@ class LearnedRefiner(nn.Module):
         a, b = self.net(torch.cat([self.encoder(r), u - .5, known], 1)).chunk(2, 1)
         return torch.where(known > 0, u, (u + a.tanh()*self.scale*b.sigmoid()).clamp(0, 1)), None
 
-REFINERS = dict(newton=NewtonRefiner, learned=LearnedRefiner)
+REFINERS = dict(newton=NewtonRefiner, learned=LearnedRefiner) # kinds of refiners by name
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #7de4e87f
 class Denoiser(nn.Module):
     "Estimate of the structured part of a residual: (B,1,N) -> (B,1,N)."
-    def __init__(self, width=16, kernel=7):
+    def __init__(self,
+                 width=16, # channels between the layers
+                 kernel=7, # samples that a convolution spans, odd
+                ):
         super().__init__()
         def block(dilation):
             convs = nn.Sequential(ConvBlock(width, width, kernel, dilation=dilation), nn.Conv1d(width, width, 1))
@@ -208,20 +248,22 @@ class Denoiser(nn.Module):
         first = nn.Conv1d(1, width, kernel, padding=kernel//2)
         self.net = nn.Sequential(first, *map(block, (1, 2, 4, 8, 1, 2)), nn.Conv1d(width, 1, 1))
         _start_at_zero(self.net[-1])
-    def forward(self, r): return self.net(r)
+    def forward(self, r): # residuals (B,1,N)
+        return self.net(r)
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #9766b098
 class PhysAE(nn.Module):
     "Encoder, head, refiners, denoiser, posterior; the decoder is the simulator."
     def __init__(self, sim,              # LineByLine
-                 encoder_variant='xs',   # xs, s, m or l
-                 num_cascade_refiners=3, # 0 to 5
+                 encoder_variant='xs',   # size of the encoder: xs, s, m or l
+                 num_cascade_refiners=3, # how many, 0 to 5
                  refiner='newton',       # newton or learned
                  shared=False,           # one refiner, used again and again
-                 mlp_dropout=0.,         # in the head
-                 refiner_dropout=0.,     # in the refiners
-                 noise=.002,             # that the refiners assume: a Gaussian, share of the signal, [1/cm] of an absorption
-                 flow=0):                # splines of the posterior's flow; 0: none
+                 mlp_dropout=0.,         # probability of losing a neuron in the head
+                 refiner_dropout=0.,     # probability of losing a neuron in the refiners
+                 noise=.002, # that the refiners assume: a Gaussian, share of the signal, [1/cm] of an absorption
+                 flow=0,                 # splines of the posterior's flow; 0: none
+                ):
         super().__init__()
         if not 0 <= num_cascade_refiners <= 5:
             raise ValueError(f"num_cascade_refiners={num_cascade_refiners}: expected 0 to 5")
@@ -237,7 +279,7 @@ class PhysAE(nn.Module):
         self.posterior = BoxFlow(sim.space, box_order(sim, noise_of(sim, noise)), flow) if flow else None
         self.active, self.decode, self.denoise = 0, False, False
 
-    def forward(self, batch):
+    def forward(self, batch): # x (B,1,N), known (B,d), u: unit coordinates of what is known (B,d)
         if 'w' in batch:                                                  # a batch of `FitSource`
             return dict(log_prob=self.posterior.head.log_prob(batch['w'], batch['f']))
         x, known = batch['x'], batch['known']
@@ -266,7 +308,9 @@ def guess(self:PhysAE,
     return self.head(self.encoder(x), level, u, known)
 
 @patch
-def reconstruct(self:PhysAE, u:Tensor)->Tensor: # unit coordinates (B,d); signals (B,1,N)
+def reconstruct(self:PhysAE,
+                u:Tensor, # unit coordinates (B,d)
+               )->Tensor: # signals (B,1,N)
     "The decoder: physics."
     return self.sim(self.sim.space.decode(u.double())).float()
 
@@ -305,10 +349,14 @@ def estimate(self:PhysAE,
 # %% ../../nbs/10_spectra/15_physae.ipynb #38ed8eb2
 class Exported(nn.Module):
     "Encoder and head with named inputs, for ONNX."
-    def __init__(self, model):
+    def __init__(self, model): # trained network
         super().__init__()
         self.norm, self.encoder, self.head = model.norm, model.encoder, model.head
-    def forward(self, signal, u, known):
+    def forward(self,
+                signal, # signals (B,1,N)
+                u,      # unit coordinates (B,d)
+                known,  # which parameters are known, 1 or 0 (B,d)
+               ):
         x, level = self.norm(signal)
         return self.head(self.encoder(x), level, u, known)
 

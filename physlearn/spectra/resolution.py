@@ -19,12 +19,12 @@ NORTON_BEER = dict(nb_weak=(.384093, -.087577, .703484),         # C_0, C_1, ...
                    nb_medium=(.152442, -.136176, .983734),
                    nb_strong=(.045335, 0., .554883, 0., .399782))
 SLITS = 'gaussian', 'triangular'                  # given in wavenumber; the others in optical path difference
-SHAPES = (*SLITS, 'sinc', 'sinc2', *NORTON_BEER)
+SHAPES = (*SLITS, 'sinc', 'sinc2', *NORTON_BEER)  # names of line shapes
 
 def line_shape(kind:str,     # one of SHAPES
-               sigma:Tensor, # distance from the centre [cm⁻¹]
+               sigma:Tensor, # distance from the centre [cm⁻¹], any shape
                width:Tensor, # as in the table above [cm⁻¹]; broadcasts with sigma
-              )->Tensor:     # of area 1 [cm]
+              )->Tensor:     # of area 1 [cm], shape of sigma and width broadcast
     "The instrument's response to an infinitely narrow line."
     s = sigma/width
     if kind == 'gaussian': return math.sqrt(4*math.log(2)/math.pi)/width*torch.exp(-4*math.log(2)*s**2)
@@ -54,8 +54,10 @@ def spherical_bessel(a:Tensor, # argument, any shape [-]
     return [torch.where(near, series(k), p[k]) for k in range(n)]
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #65205939
-def line_shape_slope(kind:str, sigma:Tensor, width:Tensor,
-                    )->Tensor: # [cm²]
+def line_shape_slope(kind:str,     # one of SHAPES
+                     sigma:Tensor, # distance from the centre [cm⁻¹], any shape
+                     width:Tensor, # as of `line_shape` [cm⁻¹], any shape that broadcasts with sigma
+                    )->Tensor:     # [cm²], same shape as of `line_shape`
     "Derivative of `line_shape` by the width; arguments as there."
     s = sigma/width
     if kind == 'gaussian': return line_shape(kind, sigma, width)*(8*math.log(2)*s**2 - 1)/width
@@ -67,6 +69,7 @@ def line_shape_slope(kind:str, sigma:Tensor, width:Tensor,
     return sum(f*(a**2*b[k+1] - b[k]) for k, f in enumerate(c))/width**2
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #82d66cb0
+# how far beyond the axis a line shape is followed [widths]
 PAD_WIDTHS = dict(gaussian=3., triangular=2., sinc=100., sinc2=60., nb_weak=60., nb_medium=30., nb_strong=20.)
 
 class InstrumentLineShape(LineByLine):
@@ -88,13 +91,16 @@ class InstrumentLineShape(LineByLine):
         self.register_buffer('_basis', sim._basis, persistent=False)
         _fine_grid(self)
 
-    def forward(self, theta:Tensor)->Tensor:
+    def forward(self,
+                theta:Tensor, # states of the parameters (B,d)
+               )->Tensor:
         "Signals (B,1,N): what a detector behind the instrument measures."
         a = self.absorbed(theta)
         y = self.emitted(theta, a)[0] if self.quantity == 'radiance' else 1 - a
         return self._with_baseline(theta, y)[:,None]
 
     def extra_repr(self):
+        "One line for `repr`: gas, shape, width and points."
         w = self.space['ils']
         return (f'{self.bare.extra_repr()}, seen through {self.shape} of {w.lo:g} .. {w.hi:g} {w.unit}, '
                 f'{len(self.gas.grid)} points in steps of {self._between*self._h:.2g} cm-1')
@@ -176,7 +182,9 @@ def _blur(self, a, gain, straight=1.):
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #88624f56
 @patch
-def absorbed(self:InstrumentLineShape, theta:Tensor)->Tensor:
+def absorbed(self:InstrumentLineShape,
+             theta:Tensor, # states of the parameters (B,d)
+            )->Tensor:
     "Share of light that the gas absorbs, as the instrument sees it, on its own axis (B,N) [-]."
     theta = theta.double()
     absorbed = -torch.expm1(-self.gas.optical_depth(theta[:,self._of_gas]))
@@ -184,14 +192,20 @@ def absorbed(self:InstrumentLineShape, theta:Tensor)->Tensor:
     return interpolate(blurred, self._position(theta))
 
 @patch
-def transmittance(self:InstrumentLineShape, theta:Tensor, nu:Tensor=None)->Tensor:
+def transmittance(self:InstrumentLineShape,
+                  theta:Tensor,   # states of the parameters (B,d)
+                  nu:Tensor=None, # not taken, of any shape [cm⁻¹]: an instrument has its own axis
+                 )->Tensor:
     "Transmittance as the instrument sees it, on its own axis (B,N) [-]."
     if nu is not None:
         raise ValueError('nu is given, and an instrument has its own axis: sim.bare has other wavenumbers')
     return 1 - self.absorbed(theta)
 
 @patch
-def optical_depth(self:InstrumentLineShape, theta:Tensor, nu:Tensor=None)->Tensor:
+def optical_depth(self:InstrumentLineShape,
+                  theta:Tensor,   # states of the parameters (B,d)
+                  nu:Tensor=None, # other wavenumbers [cm⁻¹], (N,) or (B,N); None: the simulator's own axis
+                 )->Tensor:
     "Optical depth of the gas itself, before any instrument (B,N) [-]."
     return self.bare.optical_depth(theta[:,:-1], nu)
 
@@ -250,7 +264,7 @@ def grid_error(self:InstrumentLineShape,
     with torch.no_grad(): return (seen(1, 1) - seen(finer, wider)).abs().amax(1)
 
 # %% ../../nbs/10_spectra/13b_resolution.ipynb #666fb4d2
-def with_line_shape(sim:LineByLine,
+def with_line_shape(sim:LineByLine,   # simulator of the gas alone
                     shape:str=None,   # one of SHAPES; None: the simulator as it is
                     width:Param=None, # range of `ils`
                    )->LineByLine:
@@ -264,6 +278,8 @@ def with_line_shape(sim:LineByLine,
     return InstrumentLineShape(sim, shape, width)
 
 @patch
-def beside(self:InstrumentLineShape, gas:str)->LineByLine:
+def beside(self:InstrumentLineShape,
+           gas:str, # name of a gas of the line list that joins
+          )->LineByLine:
     "As `LineByLine.beside`."
     return InstrumentLineShape(self.bare.beside(gas), self.shape, self.space['ils'], self.oversample, self.pad)

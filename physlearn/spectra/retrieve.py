@@ -60,8 +60,8 @@ def net_fit(model:PhysAE,   # the run's model, which has the simulator
         e[bad] = map_estimate(m[bad], start=start[bad], starts=starts)
     return e
 
-def leaving_out(m:Measurement,
-                mask:Tensor, # samples that do not belong, bool (n,1,N)
+def leaving_out(m:Measurement, # measured spectra
+                mask:Tensor,   # samples that do not belong, bool (n,1,N)
                )->Measurement:
     "The same without these samples."
     noise = Gaussian(torch.where(mask, torch.inf, m.like.std(m.y)))
@@ -159,15 +159,18 @@ def _check_axis(path, run, nu):
 @dataclass(kw_only=True)
 class ReadSpectra(Reading, Reader):
     "Spectra: CSV, TSV, NPZ, HDF5, JCAMP-DX, SPC or OPUS; HDF5 may hold many."
-    def read(self, file, run)->Signals:
+    def read(self,
+             file, # path of a file
+             run,  # run for which it is read
+            )->Signals:
         "The spectra of a file, and where each stood; row -1 where a file holds one."
         y = read_signals(file, run, **self.reading())
         return Signals(y, dict(file=[Path(file).name]*len(y), row=list(range(len(y))) if len(y) > 1 else [-1]))
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #bafc5ca4
-def without_odd(m:Measurement,
-                e,     # the Estimate of `net_fit`
-               )->list: # (rows, Measurement)
+def without_odd(m:Measurement, # measured spectra
+                e,             # the Estimate of `net_fit`
+               )->list:        # (rows, Measurement)
     "The signals without outliers together, the others with theirs left out."
     odd = e.left_out > 0
     if not odd.any(): return [(torch.arange(len(m)), m)]
@@ -189,7 +192,7 @@ def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, **
 def by_fit(run,         # trained run
            s:Signals,   # spectra and what is known of each
            draws:int,   # not used; all methods take the same arguments
-           level:float, # of the intervals
+           level:float, # probability inside the intervals [-]
           )->Results:
     "Method `map`: a fit that starts from the network's estimate."
     m = s.measurement(run.sim)
@@ -220,14 +223,14 @@ def conformal(run,       # trained run; its `metrics` have the calibration
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #761af073
 ENOUGH = 30                                                   # effective draws below which a posterior is not trusted
 
-def posterior(run:Run,
-              x,                 # signals (n,1,N); or a Measurement, and nothing of like and known
-              like:Gaussian=None,# noise
-              known=None,        # {name: values or (values, sd)} in the space's units
-              draws:int=1000,    # for each
-              head=True,         # draw with the run's posterior head, if it has one
+def posterior(run:Run,            # run of this instrument
+              x,                  # signals (n,1,N); or a Measurement, and nothing of like and known
+              like:Gaussian=None, # noise
+              known=None,         # {name: values or (values, sd)} in the space's units
+              draws:int=1000,     # for each
+              head=True,          # draw with the run's posterior head, if it has one
               key=('posterior',), # of the random numbers
-             )->tuple:          # Samples, and the Estimate they are drawn about
+             )->tuple:            # Samples, and the Estimate they are drawn about
     "Weighted draws from the posterior of each spectrum."
     m = x if isinstance(x, Measurement) else Measurement(run.sim, x, like, known)
     e, parts, flow = net_fit(run.model, m, tol=.1), [], run.model.posterior if head else None
@@ -240,7 +243,7 @@ def posterior(run:Run,
 def by_posterior(run,         # trained run with a posterior head
                  s:Signals,   # spectra and what is known of each
                  draws:int,   # for each spectrum
-                 level:float, # of the intervals
+                 level:float, # probability inside the intervals [-]
                 )->Results:
     "Method `posterior`: weighted draws about the fit."
     if run.model.posterior is None:
@@ -275,7 +278,7 @@ def reduced_chi2(sim,       # simulator
 def by_net(run,         # trained and evaluated run
            s:Signals,   # spectra and what is known of each
            draws:int,   # not used
-           level:float, # kept in the table; this method has no intervals
+           level:float, # probability that is kept in the table [-]; this method has no intervals
           )->Results:
     "Method `net`: the network and its refiners."
     m, space, known = s.measurement(run.sim), run.sim.space, s.known
@@ -293,15 +296,16 @@ def by_net(run,         # trained and evaluated run
     return _results(run, s, m, 'net', theta, sd*space.slope(theta).abs(), none, none, (sd*12**.5).clamp(max=1.), ok,
                     chi2, level)
 
-METHODS = dict(map=by_fit, posterior=by_posterior, net=by_net)
+METHODS = dict(map=by_fit, posterior=by_posterior, net=by_net) # how to retrieve, by name
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #927e3b5c
 def write_corner(path,  # PNG to write
-                 run,
+                 run,   # run of this instrument
                  x,     # signals (n,1,N)
                  known, # words of what is known
                  noise, # words of the noise
-                 draws)->Path:
+                 draws, # how many
+                )->Path:
     "Corner plot of one spectrum's posterior, of what is free."
     known = known_values(run.sim.space, known)
     s, _ = posterior(run, x[:1], run.recipe.likelihood(noise, x), known, draws)

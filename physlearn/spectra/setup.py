@@ -18,7 +18,8 @@ from .resolution import with_line_shape
 from .simulate import BEHIND, LABORATORY, MEASURED_AS, LineByLine, Preset, preset, preset_of, read_gases
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #own00004
-def about_known(words)->dict: # like 'P=200Torr', 'T=296±1K'; Params P and T
+def about_known(words,  # like 'P=200Torr', 'T=296±1K'
+               )->dict: # Params P and T
     "Ranges of pressure and temperature about what gauges say."
     out, beside = dict(LABORATORY), dict(LABORATORY, **BEHIND)
     for k, text in pairs(words, 'known').items():
@@ -80,7 +81,9 @@ class Gas:
     embedded: bool = False          # take the lines of the package, CH4 and H2O at 3086 1/cm
     about: str = ''                 # the set-up in words, like 'CO cell, 1 m'
 
-    def inputs(self)->list: return named_files([*self.lines, *self.partition_sums, *self.continuum])
+    def inputs(self)->list:
+        "Files that the options name."
+        return named_files([*self.lines, *self.partition_sums, *self.continuum])
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #gaschsn1
 @patch
@@ -116,7 +119,9 @@ def only_transmittance(self:Gas, what): # what takes no other quantity
 
 # (from, to) [cm⁻¹] of the lines that are read; Preset, LineList or None, ranges by name, keywords of LineByLine
 @patch
-def parts(self:Gas, reach=None)->tuple:
+def parts(self:Gas,
+          reach=None, # (from, to) [cm⁻¹] of the lines that are kept; None: all
+         )->tuple:
     "The options, read."
     if self.path and not self.path.strip()[-1:].isalpha():
         raise ValueError(f"path={self.path!r} has no unit: write it like '15.12m'")
@@ -135,7 +140,10 @@ def parts(self:Gas, reach=None)->tuple:
         mixing=self.mixing, continua=read_continua(self.continuum, self.present))
 
 @patch
-def built(self:Gas, ils=None, **more)->LineByLine: # line shape of the instrument, and keywords of LineByLine
+def built(self:Gas,
+          ils=None, # line shape of the instrument; None: none
+          **more,   # keywords of LineByLine
+         )->LineByLine:
     "The simulator, seen through a line shape if one is named."
     chosen, lines, ranges, kw = self.parts()
     if chosen.grid is None:

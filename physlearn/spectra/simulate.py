@@ -183,9 +183,12 @@ def cross_section(lines:LineList,   # lines of one molecule
     return y[:,0]
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #d7b2aa02
-def line_coefficients(lines:LineList, Q:PartitionSums, P:Tensor, T:Tensor, x:Tensor, # as in `cross_section`
-                      names:tuple, # which of `shape_parameters`
-                     )->dict:      # S and shape parameters (B,L), and as 'd_' + name their derivatives (B,L,3)
+def line_coefficients(lines:LineList, Q:PartitionSums, # as in `cross_section`
+                      P:Tensor,                        # pressure (B,) [atm]
+                      T:Tensor,                        # temperature (B,) [K]
+                      x:Tensor,
+                      names:tuple,                     # which of `shape_parameters`
+                     )->dict: # S and shape parameters (B,L), and as 'd_' + name their derivatives (B,L,3)
     "Strength and shape parameters of each line with their derivatives by P, T and x."
     state = [v.double()[:,None].expand(-1, len(lines)).clone().requires_grad_() for v in (P, T, x)]
     def slopes(v):
@@ -211,7 +214,9 @@ def profile_slopes(kind:str, # one of PROFILES
     return f, {k: by[k] for k in ('dnu', 'gamma_d', 'gamma0', *PROFILES[kind])}
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #d7b2aa03
-def profile_sum_slopes(kind:str, mixing:bool):
+def profile_sum_slopes(kind:str,    # one of PROFILES
+                       mixing:bool, # first-order line mixing
+                      ):
     "As `profile_sum`: the sum itself and its derivatives by P, T, x and nu (B,5,n)."
     def values(off, p, inside):
         f, by = profile_slopes(kind, off - p['dnu0'], p)
@@ -231,8 +236,15 @@ def profile_sum_slopes(kind:str, mixing:bool):
         return out
     return values
 
-def cross_section_slopes(lines:LineList, Q:PartitionSums, nu:Tensor, P:Tensor, T:Tensor, x:Tensor, profile:str='voigt',
-                         wing:float=25., mixing:bool=False,
+def cross_section_slopes(lines:LineList,      # lines of one molecule (L)
+                         Q:PartitionSums,     # partition sums of its isotopologues
+                         nu:Tensor,           # wavenumbers (B,N), or (1,N) for all states, best in order [cm⁻¹]
+                         P:Tensor,            # pressure (B,) [atm]
+                         T:Tensor,            # temperature (B,) [K]
+                         x:Tensor,            # mole fraction of the molecule itself (B,) [-]
+                         profile:str='voigt', # one of PROFILES
+                         wing:float=25., # lines count up to this distance from their unshifted centre [cm⁻¹]; None: all
+                         mixing:bool=False,   # first-order line mixing
                         )->tuple: # cross-section (B,N) [cm²/molecule], and its derivatives (B,4,N) by P, T, x and nu
     "As `cross_section`, with its derivatives."
     p = line_coefficients(lines, Q, P, T, x, ('dnu0', 'gamma_d', 'gamma0', 'Y', *PROFILES[profile]))
@@ -252,17 +264,23 @@ class Grid:
     pixels: int = None     # of the axis as it was described; as many as there are points if None
 
     @classmethod
-    def steps(cls, n:int=800, poly=(), pixels:int=None):
+    def steps(cls, n:int=800,
+              poly=(),         # coefficients of i², i³, ..., i the pixel [cm⁻¹]
+              pixels:int=None, # of the axis as it was described; as many as there are points if None
+             ):
         "First point `sig0`, spacing `step` of the pixels, calibration polynomial; n points from first to last pixel."
         i = _pixels(n, pixels)
         return cls(('sig0', 'step'), i, _bent(i, poly), tuple(poly), pixels or n)
     @classmethod
-    def window(cls, n:int=800, poly=(), pixels:int=None):
+    def window(cls, n:int=800,
+               poly=(),         # coefficients of i², i³, ..., i the pixel [cm⁻¹]
+               pixels:int=None, # of the axis as it was described; as many as there are points if None
+              ):
         "`centre` and full width `span` of n points, equidistant but for the calibration polynomial."
         t = torch.linspace(-.5, .5, n, dtype=torch.float64)
         return cls(('centre', 'span'), t, _bent(_pixels(n, pixels), poly), tuple(poly), pixels or n)
     @classmethod
-    def points(cls, nu):
+    def points(cls, nu): # wavenumbers (N,) [cm⁻¹]
         "The user's own points [cm⁻¹], moved together by `shift`."
         nu = nu.double() if torch.is_tensor(nu) else torch.tensor(np.array(nu), dtype=torch.float64)
         return cls(('shift',), torch.zeros_like(nu), nu)
@@ -299,7 +317,9 @@ def cut(self:Grid, n:int)->Grid: # points
     return Grid.steps(n, self.poly) if self.names == ('sig0', 'step') else self.resized(n)
 
 @patch
-def calibrated(self:Grid, poly)->Grid: # coefficients of i², i³, ... [cm⁻¹]
+def calibrated(self:Grid,
+               poly, # coefficients of i², i³, ..., i the pixel [cm⁻¹]
+              )->Grid:
     "The axis with this calibration polynomial in place of its own."
     kinds = {('sig0', 'step'): Grid.steps, ('centre', 'span'): Grid.window}
     if self.names not in kinds:
@@ -347,7 +367,7 @@ def _cardinal(u, n):
     return torch.tensor(CubicSpline(np.linspace(0, 1, n), np.eye(n))(u.numpy()).T)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #42c5d1fc
-def chebyshev_basis(u:Tensor, # (B,), in [-1,1]
+def chebyshev_basis(u:Tensor, # where to evaluate them (B,), in [-1,1]
                     n:int,    # number of polynomials
                    )->tuple:  # T_0 .. T_{n-1} and their derivatives, each (B,n)
     "Chebyshev polynomials and their derivatives by recurrence."
@@ -406,6 +426,7 @@ _CANON = dict(P='atm', T='K', T_back='K', sig0='1/cm', step='1/cm', centre='1/cm
 QUANTITY_UNITS = dict(transmittance='', absorption='1/cm', radiance='W/(m2 sr cm-1)')   # of a simulator's signal
 MEASURED_AS = dict(signal='transmittance', absorbance='transmittance', optical_depth='transmittance',
                    ring_down='absorption')    # what quantities of files become
+# range of what stands behind a gas whose radiance is seen
 BEHIND = dict(T_back=Param(100, 3000, 'K', doc='temperature of the black body behind the gas'))
 ATM_PER_KT = 101325e-6/1.380649e-23           # N [cm⁻³] = ATM_PER_KT * P [atm] / T [K]; k_B exact (SI 2019)
 
@@ -418,20 +439,20 @@ class LineByLine(nn.Module):
     "Spectra of a gas: theta (B,d) in the units of `space` to signals (B,1,N)."
     cond = None                                # no conditions besides theta
     axis_label = 'wavenumber [cm$^{-1}$]'
-    def __init__(self, lines:LineList, # lines of all molecules
-                 space:ParamSpace,     # P, T, mf_CH4 (one mf_ for each molecule), axis and baseline parameters
-                 grid:Grid,            # the axis
-                 path=None,            # length of the gas path [cm] or text like '15.12 m'; not needed for absorption
-                 method:str='exact',   # 'exact' or 'table'
-                 profile:str='voigt',  # one of PROFILES
+    def __init__(self, lines:LineList,         # lines of all molecules
+                 space:ParamSpace,             # P, T, mf_CH4 (one mf_ for each molecule), axis and baseline parameters
+                 grid:Grid,                    # the axis
+                 path=None, # length of the gas path [cm] or text like '15.12 m'; not needed for absorption
+                 method:str='exact',           # 'exact' or 'table'
+                 profile:str='voigt',          # one of PROFILES
                  quantity:str='transmittance', # or 'absorption' [1/cm], or 'radiance' [W/(m² sr cm⁻¹)]
-                 baseline:Baseline=Baseline(),
-                 Q:PartitionSums=None, # partition sums; the embedded ones if None
-                 wing:float=25.,       # cut of the line wings [cm⁻¹]
-                 mixing:bool=False,    # first-order line mixing
-                 continua=(),          # of Continuum: absorption without lines, of these gases or of stated ones
-                 tol:float=2e-5,       # error of the table allowed, of the spectrum's peak
-                 dtype=torch.float32,  # of the table and of the signal; use float64 for derivative checks
+                 baseline:Baseline=Baseline(), # multiplies a transmittance, else is added
+                 Q:PartitionSums=None,         # partition sums; the embedded ones if None
+                 wing:float=25.,               # cut of the line wings [cm⁻¹]
+                 mixing:bool=False,            # first-order line mixing
+                 continua=(), # of Continuum: absorption without lines, of these gases or of stated ones
+                 tol:float=2e-5,               # error of the table allowed, a share of the spectrum's peak [-]
+                 dtype=torch.float32,          # of the table and of the signal; use float64 for derivative checks
                 ):
         super().__init__()
         self.lines, self.space, self.grid, self.baseline = lines, space, grid, baseline
@@ -453,14 +474,14 @@ class LineByLine(nn.Module):
         with said_if_slow('building the table of cross-sections'): _build_table(self)
 
     @property
-    def signal_label(self): return _LABELS[self.quantity]
-    def axis(self, theta, **cond): return self.wavenumber(theta)
+    def signal_label(self): return _LABELS[self.quantity]           # name and unit of the signal
+    def axis(self, theta, **cond): return self.wavenumber(theta)    # of states `theta` (B,d), (B,N) [cm⁻¹]; no `cond`
 
-    def forward(self, theta:Tensor)->Tensor:
-        "Signals (B,1,N): transmittance times baseline, or absorption coefficient or radiance plus baseline."
+    def forward(self, theta:Tensor)->Tensor: # signals (B,1,N)
+        "Of states `theta` (B,d): transmittance times baseline, or absorption coefficient or radiance plus baseline."
         return self._signal(theta, self.optical_depth(theta))[:,None]
 
-    def extra_repr(self): return _described(self)
+    def extra_repr(self): return _described(self)                   # gases, axis and method
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #notescd1
 @patch(as_prop=True)
@@ -636,7 +657,9 @@ def _check_sums(sim):
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #a4a992f4
 @patch
-def canonical(self:LineByLine, theta:Tensor)->dict:
+def canonical(self:LineByLine,
+              theta:Tensor, # states of the parameters (B,d)
+             )->dict:
     "Columns by name, each (B,), in canonical units: P [atm], T [K], wavenumbers [cm⁻¹], mole fractions [-]."
     def convert(k, v):
         factor, offset = self._unit.get(k, (1., 0.))
@@ -644,14 +667,19 @@ def canonical(self:LineByLine, theta:Tensor)->dict:
     return {k: convert(k, v) for k, v in self.space.columns(theta).items()}
 
 @patch
-def wavenumber(self:LineByLine, theta:Tensor)->Tensor:
+def wavenumber(self:LineByLine,
+               theta:Tensor, # states of the parameters (B,d)
+              )->Tensor:
     "Axis of each spectrum (B,N) [cm⁻¹], float64."
     s = self.canonical(theta.double())
     zero = torch.zeros_like(s['P'])
     return self.grid(*(s.get(k, zero) for k in (*self.grid.names, '')[:2]))
 
+# %% ../../nbs/10_spectra/13_simulate.ipynb #a4a992nf4b
 @patch
-def column_densities(self:LineByLine, theta:Tensor)->dict:
+def column_densities(self:LineByLine,
+                     theta:Tensor, # states of the parameters (B,d)
+                    )->dict:
     "Molecules along the path, {molecule: (B,)}: x N, times the path if there is one [cm⁻²], else per cm [cm⁻³]."
     s, path = self.canonical(theta), self.path or 1.
     return {m: s['mf_' + m]*(ATM_PER_KT*s['P']/s['T'])*path for m in self.molecules}
@@ -679,12 +707,18 @@ def _from_lines(self:LineByLine, theta, nu):
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #066fadda
 @patch
-def absorption(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
+def absorption(self:LineByLine,
+               theta:Tensor,   # states of the parameters (B,d)
+               nu:Tensor=None, # other wavenumbers [cm⁻¹], (N,) or (B,N); None: the simulator's own axis
+              )->Tensor:
     "Absorption coefficient (B,N) [1/cm]."
     return self.optical_depth(theta, nu)/(self.path or 1.)
 
 @patch
-def transmittance(self:LineByLine, theta:Tensor, nu:Tensor=None)->Tensor:
+def transmittance(self:LineByLine,
+                  theta:Tensor,   # states of the parameters (B,d)
+                  nu:Tensor=None, # other wavenumbers [cm⁻¹], (N,) or (B,N); None: the simulator's own axis
+                 )->Tensor:
     "Transmittance of the gas alone (B,N) [-]."
     if self.path is None:
         raise ValueError("path is not given, and a transmittance needs the length of the gas path: "
@@ -729,14 +763,15 @@ def _from_continua(self:LineByLine, theta, nu, by=()):
     return depth, d, slope
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #emit0002
-def planck(nu:Tensor, # wavenumber [cm⁻¹]
-           T:Tensor,  # temperature [K], broadcasts with nu
-          )->Tensor:  # [W/(m² sr cm⁻¹)]
+def planck(nu:Tensor, # wavenumber [cm⁻¹], any shape
+           T:Tensor,  # temperature [K], any shape that broadcasts with nu
+          )->Tensor:  # [W/(m² sr cm⁻¹)], shape of nu and T broadcast
     "Radiance of a black body."
     return 2e8*H_PLANCK*C_LIGHT**2*nu**3/torch.expm1(C2*nu/T)
 
-def planck_slopes(nu:Tensor, T:Tensor, # as in `planck`
-                 )->tuple:             # radiance and its derivatives by nu and T
+def planck_slopes(nu:Tensor, # wavenumber [cm⁻¹], any shape
+                  T:Tensor,  # temperature [K], any shape that broadcasts with nu
+                 )->tuple:   # radiance and its derivatives by nu and T
     "Radiance of a black body with its derivatives."
     B, x = planck(nu, T), C2*nu/T
     by_x = x/-torch.expm1(-x)                                     # -d ln(B/nu³)/d ln x
@@ -956,12 +991,12 @@ def jacobian(self:LineByLine,
 @dataclass(frozen=True, eq=False)
 class Preset:
     "Ranges, axis, baseline and path that belong together."
-    space: ParamSpace
-    grid: Grid
+    space: ParamSpace # ranges of the parameters
+    grid: Grid        # axis of the instrument
     path: str
     baseline: Baseline
     window: tuple       # wavenumbers whose lines matter [cm⁻¹]
-    doc: str
+    doc: str            # what it is, in a sentence
     embedded: bool = False # served by the embedded line list
 
     def resized(self, n:int)->'Preset': # points
@@ -975,7 +1010,10 @@ class Preset:
         if quantity == 'transmittance': return self
         return replace(self, space=self.space.only(*(k for k in self.space if not k.startswith('baseline'))))
 
-    def simulator(self, lines=None, **kw)->LineByLine:
+    def simulator(self,
+                  lines=None, # LineList; None: the embedded ones, where the preset allows it
+                  **kw,
+                 )->LineByLine:
         "The simulator; `kw` goes to `LineByLine` and may replace space, grid, path or baseline."
         if lines is None and self.embedded: lines = demo_lines()
         if lines is None:
@@ -985,7 +1023,8 @@ class Preset:
         return LineByLine(lines, **(own | kw))
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #1cc4342d
-def read_gases(items)->dict: # words like 'CO=1..1000ppm'; Params by name, like mf_CO
+def read_gases(items,  # words like 'CO=1..1000ppm'
+              )->dict: # Params by name, like mf_CO
     "Mole fractions that a user names: logarithmic, unless the range begins at 0."
     out = {}
     for word in items:
@@ -999,6 +1038,7 @@ def read_gases(items)->dict: # words like 'CO=1..1000ppm'; Params by name, like 
         out[f'mf_{gas}'] = Param(lo, hi, log=lo > 0, doc=f'mole fraction of {gas}')
     return out
 
+# ranges of pressure and temperature in a laboratory
 LABORATORY = dict(P=Param(1, 2000, 'mbar', log=True, doc='total pressure'),
                   T=Param(250, 350, 'K', doc='gas temperature'))
 _AXES = dict(sig0=('steps', 'first point'), step=('steps', 'spacing at the first point'),
@@ -1059,6 +1099,7 @@ def _read_preset(path):
     return preset_of(**{_WORDS[k]: v for k, v in d.items()})
 
 _FOLDER = resources.files('physlearn.spectra')/'data'/'presets'
+# instruments by name
 PRESETS = {k: _read_preset(_FOLDER/f'{k}.yaml')
            for k in ('reference', 'near_infrared', 'atmospheric', 'leak', 'calibration')}
 

@@ -34,7 +34,7 @@ from .setup import Gas, about_known
 from .simulate import LineByLine, TableError
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #45172ff2
-NOISES = 'white', 'guide', 'none'
+NOISES = 'white', 'guide', 'none' # kinds of noise in training
 
 def noise_model(name:str, # 'white', 'guide', 'none', or white noise in words, like '0.1%+2e-4'
                 rms:float,# largest standard deviation of noise by name, as a share of the signal [-]
@@ -52,7 +52,7 @@ def noise_model(name:str, # 'white', 'guide', 'none', or white noise in words, l
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #ff27b63a
 def bound_loss(out:dict,   # with 'us' (S,B,d) and 'sd' (S-1,B,d), standard deviations on the unit scale
                batch:dict, # with 'u' and 'known' (B,d)
-              )->Tensor:   # mean over what was not known [-]
+              )->Tensor:   # scalar: mean over what was not known [-]
     "Term: Huber loss of the refiners' errors in units of their standard deviations."
     if 'sd' not in out: raise ValueError("errors in units of the bound need a Newton refiner that is active")
     free = (batch['known'] == 0).expand_as(out['sd'])
@@ -62,7 +62,7 @@ def bound_loss(out:dict,   # with 'us' (S,B,d) and 'sd' (S-1,B,d), standard devi
 
 def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
                  batch:dict, # with 'clean' (B,1,N)
-                )->Tensor:   # [unit of the signal, squared], times 1e6
+                )->Tensor:   # scalar [unit of the signal, squared], times 1e6
     "Term: mean square of what the denoiser leaves."
     return 1e6*((out['denoised'] - batch['clean'])**2).mean()
 
@@ -79,11 +79,11 @@ class SpectraData(Described, Gas, Recipe):
     noise_rms: float = .002         # of noise by name: largest standard deviation, as a share of the signal
     known: tuple[str, ...] = ()     # known values, like T=300K P=200Torr: the ranges run about them
     given: tuple[str, ...] = ('P', 'T') # parameters whose values may be given to the network with each spectrum
-    hide: float = .5                # how often they are not given
-    taken: ClassVar = ('known',)
+    hide: float = .5                # probability that they are not given
+    taken: ClassVar = ('known',)    # options that a recipe takes from a set-up file beside those that it inherits
 
     @classmethod
-    def earlier(cls, options):
+    def earlier(cls, options): # of a recipe.json, by name
         "Recipes were written in which `known` named what is given."
         return options if 'given' in options else options | dict(given=options.get('known', ('P', 'T')), known=())
 
@@ -139,7 +139,7 @@ def _about(space, known):
 @dataclass
 class SpectraRecipe(SpectraData):
     "Train PhysAE: spectra simulated from HITRAN lines, read by a network with a physics decoder."
-    system: ClassVar[str] = 'spectra'
+    system: ClassVar[str] = 'spectra' # the instrument
     stage: str = 'A'                # A encoder, B1 refiners, B2 both, DEN denoiser, POST posterior
     epochs: int|None = None         # not given: 100 (A), 40 (B1), 25 (B2), 30 (DEN), 10 (POST)
     lr: float|None = None           # peak learning rate; not given: 1e-4 (A, DEN), 1e-5 (B1), 1e-6 (B2), 1e-3 (POST)
@@ -148,11 +148,11 @@ class SpectraRecipe(SpectraData):
     refiner: str = 'newton'         # newton or learned
     shared_refiners: bool = False   # one refiner, used again and again
     flow: int = 0                   # splines of the posterior's flow; 0: none, and 3 where stage POST trains them
-    mlp_dropout: float = .1         # in the head
-    refiner_dropout: float = .05    # in the refiners
+    mlp_dropout: float = .1         # probability of losing a neuron in the head
+    refiner_dropout: float = .05    # probability of losing a neuron in the refiners
     use_relobralo: bool = True      # balance the terms of the loss; the three weights are then where it starts
     lambda_params_mse: float = 1.   # weight of the parameters' error
-    lambda_spectral_angle: float = .1 # weight of the spectral angle; 0: not computed
+    lambda_spectral_angle: float = .1 # weight of the spectral angle [-]; 0: not computed
     lambda_peak_weighted_mse: float = .5 # weight of the reconstruction's error, peaks counting more; 0: not computed
     mf_weight: float = 3.           # weight of mole fractions among the parameters
     lr_scheduler: str|None = 'cosine_warmup' # cosine_warmup, one_cycle, plateau, or None: constant
@@ -216,7 +216,10 @@ def simulator(self:SpectraRecipe)->LineByLine:
                          "T=295..305K") from None
 
 @patch
-def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the command line; signals (n,1,N)
+def likelihood(self:SpectraRecipe,
+               noise=None, # as on the command line; None: that of the training
+               y=None,     # signals (n,1,N), for 'auto'
+              )->Gaussian:
     "Noise of a spectrum: that of the training, in words, or found from the scatter ('auto')."
     if noise is None:
         sigma, share = self.white_noise
@@ -227,14 +230,19 @@ def likelihood(self:SpectraRecipe, noise=None, y=None)->Gaussian: # as on the co
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #5e1c0a92
 @patch
-def model(self:SpectraRecipe, sim)->PhysAE:
+def model(self:SpectraRecipe,
+          sim, # simulator with a `space`
+         )->PhysAE:
     "The network of these options, untrained."
     refiners = self.num_cascade_refiners, self.refiner, self.shared_refiners
     return PhysAE(sim, self.variant, *refiners, self.mlp_dropout, self.refiner_dropout, self.likelihood(),
                   self.flow)
 
 @patch
-def dls(self:SpectraRecipe, sim, device='cpu'):
+def dls(self:SpectraRecipe,
+        sim,          # simulator with a `space`
+        device='cpu', # where batches are handed over
+       ):
     "Training and validation spectra; validation has white noise of the full size. Stage POST takes fits of them."
     if self.stage == 'POST': return _fits(self, sim, device)
     noise = noise_model(self.noise, self.noise_rms, full=self.stage != 'A')
@@ -255,7 +263,9 @@ def _fits(recipe, sim, device):
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #eb967bce
 @patch
-def loss(self:SpectraRecipe, sim)->CompositeLoss:
+def loss(self:SpectraRecipe,
+         sim, # simulator with a `space`
+        )->CompositeLoss:
     "Named terms; those of weight 0 are not computed."
     w = [self.mf_weight if k.startswith('mf_') else 1. for k in sim.space]
     refining, den = self.stage in ('B1', 'B2'), self.stage == 'DEN'
@@ -266,6 +276,7 @@ def loss(self:SpectraRecipe, sim)->CompositeLoss:
     return CompositeLoss(weights, params=param_mse(w), angle=spectral_angle, peak=peak_mse, bound=bound_loss,
                          denoised=denoised_mse)
 
+# parts of the network that each stage trains
 TRAINS = dict(A=('encoder', 'head'), B1=('refiners',), B2=('encoder', 'head', 'refiners'), DEN=('denoiser',),
               POST=('posterior',))
 
@@ -275,6 +286,7 @@ def stages(self:SpectraRecipe)->list:
     return [Stage(self.stage, self.epochs, self.lr, TRAINS[self.stage], _schedule(self),
                   cbs=lambda: _callbacks(self), prepare=lambda learn: _prepare(self, learn))]
 
+# %% ../../nbs/10_spectra/16_train_physae.ipynb #eb967bnceb
 def _prepare(recipe, learn):
     "Switch on the parts of the model that the stage needs."
     model, fitted = learn.model, recipe.stage in ('DEN', 'POST')
@@ -302,6 +314,7 @@ def _schedule(recipe):
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #862ff131
 _LEAN = dict(encoder_variant='xs', batch_size=128, lr=3e-3, lr_scheduler='one_cycle', use_relobralo=False,
              lambda_spectral_angle=0., lambda_peak_weighted_mse=0., mlp_dropout=0., refiner_dropout=0.)
+# recipes by name
 PRESETS = dict(
     quick=SpectraRecipe(train_samples=1000, val_samples=100, epochs=20, batch_size=32),
     default=SpectraRecipe(train_samples=10_000, val_samples=1000, epochs=100, batch_size=64),
@@ -310,7 +323,9 @@ PRESETS = dict(
     bound=SpectraRecipe(train_samples=256_000, val_samples=2000, epochs=50, **_LEAN),
     demo=SpectraRecipe(train_samples=32_000, val_samples=1000, epochs=20, **_LEAN))
 
-def spectra_recipe(name:str, **kw)->SpectraRecipe:
+def spectra_recipe(name:str, # one of PRESETS
+                   **kw,
+                  )->SpectraRecipe:
     "A preset with other options."
     if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
     if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
@@ -318,7 +333,10 @@ def spectra_recipe(name:str, **kw)->SpectraRecipe:
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #3ecd1ea2
 @patch(cls_method=True)
-def from_file(cls:SpectraRecipe, path, d:dict)->dict: # what a file says; options
+def from_file(cls:SpectraRecipe,
+              path,   # of the file, for messages
+              d:dict, # what the file says, by name
+             )->dict: # options
     "Ranges with units, and the calibration as the guide writes it, as options."
     out = {k: v for k, v in d.items() if k != 'ranges'}
     if not isinstance(d.get('ranges', {}), dict):
@@ -346,7 +364,9 @@ def _poly(path, p):
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #823491c0
 @patch(as_prop=True)
-def label(self:SpectraRecipe): return f'-{self.stage}'
+def label(self:SpectraRecipe):
+    "Stage of the training, as the name of the run's folder ends."
+    return f'-{self.stage}'
 
 @patch
 def continued(self:SpectraRecipe, said:dict): # options as text

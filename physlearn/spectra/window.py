@@ -123,7 +123,7 @@ def _judge(space, knowledge, want, centre, span, slope, F, depth):
 @dataclass(eq=False)
 class Windows:
     "Windows of one instrument, the best first."
-    setup: Preset
+    setup: Preset   # the instrument
     want: tuple     # names of the parameters that were wanted
     rows: list      # dicts: centre, lo, hi [cm⁻¹], depth [-], bound and ratio by name, score, verdict
 
@@ -149,7 +149,9 @@ class Windows:
         p, sd = self.setup.space[name], row['bound'][name]
         if not p.log: return f"{sd:.2g} {p.unit}".strip()
         return f"{100*sd:.2g} %" if sd < .5 else f"factor {math.exp(sd):.2g}"
-    def table(self, most:int=8)->dict: # rows; head, rows
+    def table(self,
+              most:int=8, # rows that it shows
+             )->dict:     # head, rows
         "The best windows as text."
         sds = [f'{k}, sd' for k in self.want]
         head = ['centre [1/cm]', 'from', 'to', 'depth', *sds, 'worst after/before', 'verdict']
@@ -160,16 +162,17 @@ class Windows:
     def _repr_html_(self): return html_table(self.table())
 
 # %% ../../nbs/10_spectra/19_window.ipynb #9a435793
-def find_windows(lines:LineList,     # all lines that may matter
-                 setup:Preset,       # the instrument: ranges, axis, baseline, path
-                 noise=.002,         # white noise, as `read_noise` takes it
+def find_windows(lines:LineList,                  # all lines that may matter
+                 setup:Preset,                    # the instrument: ranges, axis, baseline, path
+                 noise=.002,                      # standard deviation of white noise, as `read_noise` takes it [-]
                  want:tuple=('T', 'P', 'mf_CH4'), # parameters that the window shall determine
-                 where:tuple=None,   # from, to [cm⁻¹]; the line list's own range if None
-                 known:dict=None,    # {name: (value, sd)}, from gauges
-                 n:int=16,           # states of the gas; their median scatters by a fifth, take 64 where that decides
-                 stride:float=.1,    # from one window to the next [spans]
-                 centres=None,       # these windows instead of all [cm⁻¹]
-                 **kw)->Windows:     # profile, Q, wing, mixing of LineByLine
+                 where:tuple=None,                # from, to [cm⁻¹]; the line list's own range if None
+                 known:dict=None,                 # {name: (value, sd)}, from gauges
+                 n:int=16, # states of the gas; their median scatters by a fifth, take 64 where that decides
+                 stride:float=.1,                 # from one window to the next [spans]
+                 centres=None,                    # these windows instead of all [cm⁻¹]
+                 **kw,                            # profile, Q, wing, mixing of LineByLine
+                )->Windows:
     "Rank the windows that an instrument could look at by what they determine."
     for k in want: setup.space[k]    # an unknown name is an error that lists the names
     noise = read_noise(noise)
