@@ -17,6 +17,7 @@ html_theme = 'furo'
 html_title = 'physlearn'
 html_static_path = ['static']
 html_css_files, html_js_files = ['site.css'], ['search.js']
+html_search_scorer = 'static/scorer.js'
 html_favicon = 'static/favicon.svg'
 mathjax_path = 'tex-svg.js'                   # MathJax 3.2.2 of the site itself
 html_show_sourcelink = html_copy_source = False
