@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 comma  := ,
 .DEFAULT_GOAL := help
-.PHONY: help demo test prepare lab docs-check site site-check site-serve
+.PHONY: help demo test prepare lab site site-check site-serve
 
 # Notebook tests run in the notebook's own folder, so the folder of real files has to be absolute.
 ifdef PHYSLEARN_DATA
@@ -19,7 +19,7 @@ endif
 # than cores would only get into each other's way
 FLAGS :=
 POOL  := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 15 --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
-test prepare docs-check site: export MPLBACKEND = agg
+test prepare site: export MPLBACKEND = agg
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [PHYSLEARN_DATA=folder of real files] [FLAGS='slow cuda']"
@@ -29,7 +29,7 @@ demo: .venv/.ready ## from line list to concentration with an error bar; the rep
 	@echo "== demonstration: physlearn demo spectra --out demo"
 	$(BIN)/physlearn demo spectra --out demo
 
-test: .venv/.dev ## all tests: modules in step, notebooks, site whole, tests/
+test: .venv/.site ## all tests: modules in step, notebooks, tests/, the site built and opened in a browser
 	@echo "== 1/2 are modules, README and notebooks in step, without errors or unused names?"
 	$(BIN)/python tools/check.py
 	$(BIN)/ruff check --ignore E501,E702,E703
@@ -43,9 +43,6 @@ prepare: .venv/.dev ## before a commit: export, lint, test, clean, renew README.
 	$(POOL) nbs
 	$(BIN)/nbdev_clean
 	$(BIN)/python tools/readme.py --write
-
-docs-check: .venv/.dev ## stage and render every page without Quarto; titles, sidebar, links, outputs
-	$(BIN)/python tools/docs_check.py
 
 site: .venv/.site ## build the documentation into _site/, without Quarto; warnings are errors
 	$(BIN)/python tools/make_site.py

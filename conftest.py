@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent
 pytest.register_assert_rewrite('guide_table')          # its asserts say what they found, as those of tests do
 # the longest ones begin, so that no process works alone at the end; the rest follows in the order of its names
-LONG = '''16_train_physae 08c_calibration 17_retrieve bring_your_own_simulator from_lines_to_concentration 18_desk 13b_resolution
+LONG = '''test_site 16_train_physae 08c_calibration 17_retrieve bring_your_own_simulator from_lines_to_concentration 18_desk 13b_resolution
           13_simulate test_train_cli test_canopy_cli test_resume test_distributed test_follow test_files'''.split()
 PRELOAD = '''torch._dynamo fastai.basics fastai.callback.schedule matplotlib.pyplot IPython nbdev.test scipy.stats scipy.optimize
              astropy.units pandas h5py tyro zuko physlearn.cli physlearn.spectra.desk physlearn.canopy.desk'''.split()

@@ -27,7 +27,8 @@ def number(v):
 def table(head, rows):
     "Markdown; rows are lists or dicts of `head`."
     rows = [[r.get(k, '') for k in head] if isinstance(r, dict) else r for r in rows]
-    return '\n'.join('| ' + ' | '.join(map(number, r)) + ' |' for r in (head, ['---']*len(head), *rows))
+    def cell(v): return number(v).replace('|', r'\|')
+    return '\n'.join('| ' + ' | '.join(map(cell, r)) + ' |' for r in (head, ['---']*len(head), *rows))
 
 def bar(what, asked, found, met):
     "One row of the table of bars."

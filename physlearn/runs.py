@@ -390,9 +390,17 @@ def fit(self:Recipe,
     self.settle()
     self.check()
     if not str(out): raise ValueError("out='': name a folder for the run")
+    _started_alone()
     if self.threads: torch.set_num_threads(self.threads)
     device, gpus, said = pick_device(self.gpus)
     return _fit(self, Path(out), device, max(gpus, 1), resume, start, quiet, evaluate, f'training on {said}')
+
+def _started_alone():
+    "ValueError where a launcher like torchrun has started this process several times: each would train everything."
+    n = os.environ.get('WORLD_SIZE', '1')
+    if n in ('', '1'): return
+    raise ValueError(f"this is one of {n} processes that a launcher like torchrun has started; expected one: start the "
+                     f"training without it, with --gpus {n}, and it starts a process for each GPU")
 
 # %% ../nbs/00_core/07_runs.ipynb #stages01
 def stages_of(recipe)->list: # of Stage

@@ -113,6 +113,14 @@ def test_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='put it into a module'): fit(tmp_path/'a', 2)
     assert not (tmp_path/'a').exists()
 
+def test_a_launcher_is_refused(tmp_path, monkeypatch):
+    "torchrun starts as many trainings as processes: one sentence, before anything is written."
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(ValueError, match='torchrun.*--gpus 2'): TwoStages(gpus=0).fit(tmp_path/'a', quiet=True)
+    assert not (tmp_path/'a').exists()
+    monkeypatch.setenv('WORLD_SIZE', '1')
+    assert TwoStages(gpus=0, epochs=1).fit(tmp_path/'a', quiet=True, evaluate=False).path.exists()
+
 def test_gpus_that_are_not_there(tmp_path, capsys, monkeypatch):
     "One sentence, and training goes on."
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)

@@ -177,7 +177,7 @@ def test_printed_commands_are_understood():
         name = words.pop(0) if not on_run else 'icecube' if verb == 'sample' else 'sar' if verb in ('ground', 'show') else 'canopy' if 'wood' in line or 'forest' in line else 'spectra'
         if name not in INSTRUMENTS: continue                     # the reader's own
         cls, default = dict(export=Export, compare=Compare).get(verb) or command_of(verb, find(name)), None
-        files = '--from', '--recipe', '--setup', *['--data']*(name == 'icecube'), *['--data-dir', '--stage2-dir']*(name == 'sar')
+        files = '--from', '--recipe', '--setup', *['--data']*(name in ('icecube', 'lightcurve')), *['--data-dir', '--stage2-dir']*(name == 'sar')
         for option in files:                                     # that the reader has
             if option in words: del words[(at := words.index(option)):at+2]
         if hasattr(cls, 'defaults'): default, words = cls.defaults(words)

@@ -314,6 +314,7 @@ BAD = dict(
     resume_nothing=(on_run('resume', unfinished(gone('state'))), 'holds no checkpoint'),
     resume_missing=(lambda d: ['resume', d/'gone'], 'there is no such folder'),
     resume_without=(lambda d: ['resume'], 'needs the folder of a run'),
+    resume_instrument=(lambda d: ['resume', 'spectra'], 'resume spectra: expected the folder of a run, like runs/first'),
     resume_more=(lambda d: ['resume', d/'run', '--epochs'], "found '--epochs'"),
     resume_other_system=(on_run('resume', unfinished(system)), "instrument 'radar'"),
     evaluate_no_run=(lambda d: ['evaluate', d], 'holds no recipe.json'),

@@ -1,9 +1,7 @@
-"""Would the site be whole? Stages the notebooks as nbdev does for Quarto, renders every page, and prints one line for each
-problem: titles, sidebar, links and images, outputs. Quarto itself is not needed."""
-import json, os, re, sys, time, warnings
-from html.parser import HTMLParser
+"""What a notebook needs to be a page of the site: a title, outputs that may be shown, tables that are whole, one place in the
+sidebar. `tools/make_site.py` asks before it builds; links, anchors and images are Sphinx's to check, the rest a browser's."""
+import json, re, warnings
 from pathlib import Path
-from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE = re.compile(r'(?<![\w.])/(?:home|work|tmp|root|Users|private)/\w|\b[A-Z]:\\Users\\')
@@ -66,28 +64,6 @@ def sidebar_problems(nbs):
 
 # --- the pages as readers get them
 
-class Page(HTMLParser):
-    "Links, images and anchors of one rendered page."
-    def __init__(self, body):
-        super().__init__()
-        self.links, self.anchors, self.heading = [], set(re.findall(r'\{#([\w.:-]+)', body)), None
-        self.feed(body)
-
-    def handle_starttag(self, tag, attrs):
-        a = dict(attrs)
-        if tag in ('h1', 'h2', 'h3', 'h4', 'h5', 'h6'): self.heading = ''
-        elif a.get('id'): self.anchors.add(a['id'])
-        if a.get('class') == 'anchor-link': return   # nbconvert's own, beside each heading
-        if url := a.get('href' if tag == 'a' else 'src' if tag == 'img' else None): self.links.append(url)
-
-    def handle_data(self, data):
-        if self.heading is not None: self.heading += data
-
-    def handle_endtag(self, tag):
-        if re.fullmatch('h[1-6]', tag) and self.heading is not None:
-            self.anchors.add(anchor(self.heading))
-            self.heading = None
-
 def anchor(heading):
     "The id that Quarto (pandoc) gives a heading; Jupyter's own keeps capitals and is another."
     return re.sub(r'^[\W\d_]+', '', re.sub(r'\s+', '-', re.sub(r'[^\w\s.-]', '', heading.replace('¶', '')).strip().lower()))
@@ -99,71 +75,29 @@ def stage():
         warnings.simplefilter('always', UserWarning)
         return Path(proc_nbs(n_workers=0, force=True)), [str(w.message) for w in said if w.category is UserWarning]
 
-def first_code(said):
-    "The first line of the cell that a warning of nbdev quotes."
-    code = said.partition('---')[2].strip()
-    return (code or said).splitlines()[0]
+def table_problems(source):
+    "Rows of a Markdown table with more or fewer cells than its head: a bar within a cell splits it."
+    def cells(line): return len(re.findall(r'(?<!\\)\|', line.strip().strip('|')))
+    lines = re.sub(r'^```.*?^```', lambda m: '\n'*m[0].count('\n'), source, flags=re.M | re.S).splitlines()
+    for i in range(1, len(lines)):
+        if not re.fullmatch(r'\s*\|?(\s*:?-+:?\s*\|)+(\s*:?-+:?\s*)?', lines[i]) or '|' not in lines[i-1]: continue
+        for row in lines[i-1:]:
+            if '|' not in row: break
+            if cells(row) != cells(lines[i]):
+                yield f'a row of a table has {cells(row) + 1} cells, not {cells(lines[i]) + 1} (a bar is written \\|): {row.strip()[:60]!r}'
 
-def render(proc, names):
-    "Of each staged notebook its name, front matter, HTML, and why it could not be rendered (None where it could)."
-    # with it, jsonschema compiles 38 grammars of addresses on import (3 s), and no notebook has such a field
-    sys.modules.setdefault('rfc3987_syntax', None)
-    import nbformat, yaml
-    from nbconvert import HTMLExporter
-    exporter = HTMLExporter(template_name='basic')
-    for name in names:
-        nb = nbformat.read(proc/name, as_version=4)
-        front = next((yaml.safe_load(c.source.strip().strip('-')) for c in nb.cells if c.cell_type == 'raw'), None) or {}
-        nb.cells = [c for c in nb.cells if c.cell_type != 'raw']
-        for c in nb.cells:             # code holds no links, and to colour it would take most of the time
-            if c.cell_type == 'code': c.source = ''
-        try: yield name, front, exporter.from_notebook_node(nb)[0], None
-        except Exception as e: yield name, front, '', f'cannot be rendered: {type(e).__name__}: {e}'
-
-def link_problem(name, url, pages, proc, site, outputs):
-    "Why `url` on page `name` leads nowhere, or None."
-    if url.startswith(site):
-        page = url.removeprefix(site).lstrip('/').split('#')[0]
-        return None if page in outputs else f'no page of the site is called {page}'
-    if re.match(r'[a-zA-Z][\w+.-]*:|//', url): return
-    path, _, frag = unquote(url).partition('#')
-    target = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
-    if target.startswith(('..', '/')): return 'it leaves nbs/, and the site holds nothing else'
-    target = outputs.get(target, target)
-    if target not in pages and not (proc/target).is_file(): return 'no such file in nbs/'
-    if frag and target in pages and frag not in pages[target].anchors: return f'{target} has no heading with the anchor #{frag}'
+def page_problems(nb):
+    "What is wrong with a notebook as a page."
+    yield from title_problems(nb)
+    yield from output_problems(nb)
+    for c in nb['cells']:
+        if c['cell_type'] == 'markdown': yield from table_problems(text(c['source']))
 
 def problems(root=ROOT):
-    "Number of pages, and one line for each problem."
-    os.chdir(root)                     # nbdev finds settings.ini from the working folder
-    sys.path.insert(0, str(root))      # the pages show this tree's modules
-    os.environ.setdefault('MPLBACKEND', 'agg')
-    from nbdev.config import get_config
-    cfg, nbs = get_config(), root/'nbs'
-    names, bad = notebooks(nbs), list(sidebar_problems(nbs))
-    for name in names:
+    "One line for each problem that is seen before anything is built."
+    nbs, bad = root/'nbs', list(sidebar_problems(root/'nbs'))
+    for name in notebooks(nbs):
         try: nb = json.loads((nbs/name).read_text(encoding='utf-8'))
-        except ValueError as e: return len(names), bad + [f'nbs/{name}: not a notebook ({e})']
-        bad += [f'nbs/{name}: {p}' for p in [*title_problems(nb), *output_problems(nb)]]
-    try: proc, said = stage()
-    except Exception as e: return len(names), bad + [' '.join(f'staging stopped: {e.__cause__ or e!r}: {e}'.split())[:300]]
-    for s in said: print('note: nbdev runs a cell for the site because an import stands among other code:', first_code(s))
-    pages, outputs = {}, {}
-    for name, front, body, failed in render(proc, names):
-        if failed: bad.append(f'nbs/{name}: {failed}')
-        out = os.path.join(os.path.dirname(name), front.get('output-file', Path(name).stem + '.html'))
-        if out in outputs: bad.append(f'nbs/{name}: its page {out} is that of nbs/{outputs[out]} as well')
-        pages[name], outputs[out] = Page(body), name
-    site = cfg.doc_host.rstrip('/') + '/' + cfg.doc_baseurl.strip('/') + '/'
-    for name, page in pages.items():
-        for url in dict.fromkeys(page.links):
-            if why := link_problem(name, url, pages, proc, site, outputs): bad.append(f'nbs/{name}: link {url}: {why}')
-    return len(names), bad
-
-if __name__ == '__main__':
-    start = time.time()
-    n, bad = problems()
-    print(*bad, sep='\n', end='\n' if bad else '')
-    print(f'docs-check: {n} pages, {len(bad)} problem{"s"*(len(bad) != 1)} ({time.time()-start:.1f} s)')
-    sys.stdout.flush()
-    os._exit(bool(bad))               # to take the shells of all notebooks apart takes Python 14 s more
+        except ValueError as e: bad.append(f'nbs/{name}: not a notebook ({e})')
+        else: bad += [f'nbs/{name}: {p}' for p in page_problems(nb)]
+    return bad

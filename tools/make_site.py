@@ -6,7 +6,8 @@ Addresses and anchors are those that Quarto gives, navigation is that of _quarto
 Warnings are errors."""
 import json, os, re, shutil, sys, time
 from pathlib import Path
-from docs_check import ROOT, anchor, notebooks, stage, text
+from docs_check import ROOT, anchor, notebooks, problems, stage, table_problems, text
+from reference import label
 
 SOURCE, ASSETS = ROOT/'_sphinx', ROOT/'tools'/'site_assets'
 LINK = re.compile(r'(?<!!)(\[[^\[\]]*\]\()([^()\s]+)(\))')
@@ -31,7 +32,7 @@ def anchors_of(nb):
 class Links:
     "Links as Sphinx takes them: to pages of the site by their files, and nothing absolute."
     def __init__(self, pages, anchors, site): # page of each notebook; anchors of each page; address of the site
-        self.pages, self.anchors, self.site, self.known = pages, anchors, site, set(pages.values())
+        self.pages, self.anchors, self.site, self.known, self.bad = pages, anchors, site, set(pages.values()), []
 
     def url(self, url, name): # as it stands in notebook `name`
         path, mark, frag = url.partition('#')
@@ -42,7 +43,9 @@ class Links:
         elif path.endswith('.ipynb') and '://' not in path:
             page = self.pages.get(os.path.normpath(os.path.join(os.path.dirname(name), path)))
         else: return url
-        if page not in self.known: raise ValueError(f'{name}: link {url} leads to no page')
+        if page not in self.known:
+            self.bad.append(f'nbs/{name}: link {url} leads to no page')
+            return url
         return os.path.relpath(page, here) + '.ipynb' + mark + frag
 
     def __call__(self, source, name): # text of a cell
@@ -63,13 +66,14 @@ def shown(md): # what show_doc made
     md = re.sub(r'^(#+ )(.*)$', lambda m: m[1] + m[2].replace('\\_', '_').replace('_', r'\_'), md, count=1, flags=re.M)
     return md + (f'\n\n[source]({source[1]})' if source else '')
 
-def cells_of(nb, name, links):
+def cells_of(nb, name, links, made={}): # made: outputs of cells that are run for the site, by their place
     "Cells of a staged notebook as MyST-NB takes them."
     front = front_of(nb)
     head = f"# {front['title']}" + (f"\n\n*{front['description']}*" if front.get('description') else '')
     yield markdown(head)
-    for c in nb['cells']:
+    for i, c in enumerate(nb['cells']):
         source = text(c['source'])
+        if i in made: yield markdown(links(made[i], name))
         if c['cell_type'] == 'markdown' and not source.startswith('<!-- WARNING'):
             source = re.sub(r'^(#+ .*?)\s*\{#([\w.:-]+)[^}]*\}\s*$', r'(\2)=\n\1', source, flags=re.M)
             yield markdown(links(source, name))
@@ -82,9 +86,12 @@ def cells_of(nb, name, links):
                 if md.strip(): yield markdown(links(shown(md), name))
             continue
         hidden = said.get('echo') == 'false'
+        if drawn(c): yield markdown(f'({label(name, i)})=\n')                 # where the gallery leads
         if said.get('include') == 'false' or hidden and not c['outputs']: continue
         tags = ['remove-input'] if hidden else ['hide-input'] if said.get('code-fold') == 'true' else []
         yield dict(cell_type='code', metadata=dict(tags=tags), source=code, outputs=c['outputs'], execution_count=None)
+
+def drawn(c): return any('image/png' in o.get('data', {}) for o in c.get('outputs', []))
 
 def markdown(source): return dict(cell_type='markdown', metadata={}, source=source)
 
@@ -98,37 +105,83 @@ def toctrees(contents, pages):
         names = [i if isinstance(i, str) else i['href'] for i in c['contents']]
         yield f"```{{toctree}}\n:hidden:\n:caption: {c['section']}\n\n{lines(names)}\n```"
 
+def made_pages(staged):
+    "What the cells of nbs/reference print that are run for each site anew: {notebook: {place of the cell: Markdown}}."
+    import contextlib, io
+    import reference
+    reference.SITE |= dict(staged=staged, folder=SOURCE/'images'/'gallery')
+    out = {}
+    for path in sorted((ROOT/'nbs'/'reference').glob('*.ipynb')):
+        name = path.relative_to(ROOT/'nbs').as_posix()
+        for i, c in enumerate(staged[name]['cells']):
+            if c['cell_type'] != 'code' or not re.search(r'^#\|\s*output: asis\s*$', text(c['source']), re.M): continue
+            with contextlib.redirect_stdout(io.StringIO()) as said: exec(text(c['source']), {})
+            out.setdefault(name, {})[i] = said.getvalue()
+    return out
+
+def named_in_full(nb):
+    "Methods that another decorator wraps get the name of their class back: show_doc sees through the wrapper, and loses it."
+    for c in nb['cells']:
+        full = re.search(r'^show_doc\((\w+\.(\w+))\)', text(c['source']), re.M)
+        for o in c.get('outputs', []) if full else ():
+            data = o.get('data', o)
+            kind = 'text/markdown' if 'text/markdown' in data else 'text'
+            data[kind] = re.sub(rf'^(#+ ){re.escape(full[2])}$', rf'\g<1>{full[1]}', text(data.get(kind)), count=1, flags=re.M)
+    return nb
+
+def staged_pages(proc):
+    "Staged notebooks by name, and the page of each."
+    staged = {n: named_in_full(json.loads((proc/n).read_text(encoding='utf-8'))) for n in notebooks(ROOT/'nbs')}
+    return staged, {n: page_of(n, front_of(nb)) for n, nb in staged.items()}
+
 def convert(proc):
-    "Write the staged notebooks as Sphinx takes them."
+    "Write the staged notebooks as Sphinx takes them; how many there are, and one line for each problem."
     import yaml
     from nbdev.config import get_config
     cfg = get_config()
     site = cfg.doc_host.rstrip('/') + '/' + cfg.doc_baseurl.strip('/') + '/'
-    staged = {n: json.loads((proc/n).read_text(encoding='utf-8')) for n in notebooks(ROOT/'nbs')}
-    pages = {n: page_of(n, front_of(nb)) for n, nb in staged.items()}
+    staged, pages = staged_pages(proc)
+    bad = [f'nbs/{n}: its page is that of another notebook, too' for n, p in pages.items() if list(pages.values()).count(p) > 1]
     links = Links(pages, {pages[n]: anchors_of(nb) for n, nb in staged.items()}, site)
     shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(ROOT/'nbs'/'images', SOURCE/'images')
+    SOURCE.mkdir()
+    if (ROOT/'nbs'/'images').exists(): shutil.copytree(ROOT/'nbs'/'images', SOURCE/'images')
+    made = made_pages(staged)
     sidebar = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']
     for n, nb in staged.items():
-        cells = list(cells_of(nb, n, links))
+        cells = list(cells_of(nb, n, links, made.get(n, {})))
+        for text_made in made.get(n, {}).values(): bad += [f'nbs/{n}: {p}' for p in table_problems(text_made)]
         if n == 'index.ipynb': cells += [markdown(t) for t in toctrees(sidebar['contents'], pages)]
         for i, c in enumerate(cells): c['id'] = f'cell{i}'
         meta = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
         out = SOURCE/f'{pages[n]}.ipynb'
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(dict(cells=cells, metadata=meta, nbformat=4, nbformat_minor=5)), encoding='utf-8')
-    return len(pages)
+    return len(pages), bad + links.bad
+
+def prepared():
+    "Stage and convert; number of pages, and one line for each problem."
+    if bad := problems(ROOT): return 0, bad
+    try: proc, said = stage()
+    except Exception as e: return 0, [' '.join(f'staging stopped: {e.__cause__ or e!r}: {e}'.split())[:300]]
+    for s in said: print('note: nbdev runs a cell for the site because an import stands among other code:', first_code(s))
+    return convert(proc)
+
+def first_code(said):
+    "The first line of the cell that a warning of nbdev quotes."
+    code = said.partition('---')[2].strip()
+    return (code or said).splitlines()[0]
 
 def build(folder):
     "Stage, convert, and let Sphinx make the pages; 0 where it had nothing to say."
     from sphinx.cmd.build import main
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)                     # nbdev finds settings.ini from the working folder
+    sys.path.insert(0, str(ROOT))      # the pages show this tree's modules
     os.environ.setdefault('MPLBACKEND', 'agg')
     start = time.time()
-    proc = stage()[0]
-    n = convert(proc)
+    n, bad = prepared()
+    print(*bad, sep='\n', end='\n' if bad else '')
+    if bad: return 1
     print(f'{n} pages staged ({time.time() - start:.0f} s)', flush=True)
     made, words = SOURCE/'.html', ['-q', '-W', '--keep-going', '-b', 'html', '-c', str(ASSETS), '-d', str(SOURCE/'.doctrees')]
     if failed := main([*words, str(SOURCE), str(made)]): return failed    # what was built before stays

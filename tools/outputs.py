@@ -5,12 +5,12 @@
 Text has to be the same, and numbers the same to their printed digits: one unit of the last digit is left to rounding. A cell
 whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
 temporary folder says `#| fresh: false`. Of figures only their number counts."""
-import json, os, re, shlex, sys, tempfile, time
+import os, re, shlex, sys, tempfile, time
 from itertools import zip_longest
 from pathlib import Path
 
 NUMBER = re.compile(r'(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]\d)', re.I)
-ADDRESS = re.compile(r'\b0x[0-9a-f]{6,}')
+PASSING = re.compile(r'(?<=\b0x)[0-9a-f]{6,}|(?<=\bepoch )(.*), [\d.]+ s$', re.M)      # addresses; how long an epoch took
 
 def joined(x): return ''.join(x or '')
 
@@ -34,9 +34,11 @@ def unit_of(number):
 
 def value(number): return float(number.replace(',', ''))
 
+def lasting(text): return PASSING.sub(r'\1', text).splitlines()
+
 def difference(old, new, share=0.): # two texts; by how much numbers may differ [-]
     "Where two texts differ first, as `old -> new`, or None."
-    for a, b in zip_longest(ADDRESS.sub('0x', old).splitlines(), ADDRESS.sub('0x', new).splitlines(), fillvalue=''):
+    for a, b in zip_longest(lasting(old), lasting(new), fillvalue=''):
         words = [re.sub(r'[\s\-─━]+', ' ', NUMBER.sub('#', line)).strip() for line in (a, b)]      # rulers of a table
         same = words[0] == words[1]
         for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)) if same else ():

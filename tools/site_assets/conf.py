@@ -16,6 +16,7 @@ exclude_patterns = ['.doctrees', '.html', 'jupyter_execute']
 html_theme = 'furo'
 html_title = 'physlearn'
 html_static_path = ['static']
+html_css_files, html_js_files = ['site.css'], ['search.js']
 html_favicon = 'static/favicon.svg'
 mathjax_path = 'tex-svg.js'                   # MathJax 3.2.2 of the site itself
 html_show_sourcelink = html_copy_source = False
