@@ -73,11 +73,17 @@ def read_bytes(path,             # a file; gzipped or not
     if len(data) > limit: raise FileError(path, f"unpacks to more than {_bytes(limit)}", remedy=_SMALLER)
     return data
 
+# %% ../nbs/00_core/01_files.ipynb #readtxt1
+_BINARY = {'an HDF5 file': b'\x89HDF', 'a Parquet file': b'PAR1', 'an Excel or zip file': b'PK\x03\x04',
+           'a FITS file': b'SIMPLE  =', 'a TIFF image': b'II*\0'}     # how they begin
+
 def read_text(path,            # a file; gzipped or not
               limit:int=2**28, # largest size, unpacked [bytes]
              )->str:           # its content, without byte-order mark, lines ending in a newline
     "Content of a UTF-8 text file."
     data = read_bytes(path, limit)
+    kind = next((k for k, begin in _BINARY.items() if data.startswith(begin)), '')
+    if kind: raise FileError(path, f'is {kind}', 'text', remedy='save its table as CSV')
     try: text = data.decode('utf-8-sig')
     except UnicodeDecodeError as e:
         raise FileError(path, f"byte {data[e.start]:#04x} is not text", 'UTF-8 text', f"byte {e.start}") from None

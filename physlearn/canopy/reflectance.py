@@ -94,7 +94,8 @@ class Reflectance:
         "What was assumed and found, in one line."
         lost = (~self.usable).nonzero()[0]
         rows = f"{len(lost)} of {len(self)} rows without a result, the first: {self.reasons[lost[0]]}" if len(lost) else ''
-        return '; '.join(filter(None, (self.scaled, *self.notes, rows)))
+        scaled = '' if any(n.startswith(self.scaled) for n in self.notes) else self.scaled
+        return '; '.join(filter(None, (scaled, *self.notes, rows)))
 
     mask = property(lambda self: np.isfinite(self.x), doc="What was measured (n,bands), bool")
     def __len__(self): return len(self.x)
