@@ -241,6 +241,17 @@ def test_a_calibration_polynomial_on_any_grid(tmp_path, capsys):
     with pytest.raises(ValueError, match='bends the axis'): Gas(**words, poly_frequency=(1.,)).built()
     with pytest.raises(ValueError, match='need no calibration'): Grid.points([1., 2.]).calibrated((1e-7,))
 
+def test_embedded_lines_need_no_window(tmp_path):
+    "A file states its axis, so a set-up with the lines of the package fits it without a window, and refuses one elsewhere."
+    from physlearn.files import FileError
+    from physlearn.spectra.fit import simulator_for
+    from physlearn.spectra.files import Spectrum
+    from physlearn.spectra.setup import Gas
+    chosen = Gas(gas=('CH4=1..30ppm',), embedded=True, path='15m').chosen()
+    def seen(*span): return simulator_for(Spectrum(np.ones(50), 'transmittance', np.linspace(*span, 50)), chosen)
+    assert len(seen(3085.4, 3086.6).grid) == 50
+    with pytest.raises(FileError, match='no lines'): seen(3285.4, 3286.6)
+
 def test_a_preset_with_points_of_its_own(tmp_path):
     "An instrument whose axis is stated takes any number of points, in a fit by pixels too."
     from dataclasses import replace
