@@ -84,7 +84,9 @@ def command(words): # of a shell, like `physlearn fit spectra air.csv`, or with 
             try:
                 for fd in (1, 2): os.dup2(said.fileno(), fd)
                 sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
+                from physlearn import pages
                 from physlearn.cli import main
+                pages.MOMENT = 1e6                      # a slow machine says no more than a quick one
                 code = main(words[1:])
             except SystemExit as e: code = e.code if isinstance(e.code, int) else 1
             finally:
