@@ -252,6 +252,21 @@ def test_embedded_lines_need_no_window(tmp_path):
     assert len(seen(3085.4, 3086.6).grid) == 50
     with pytest.raises(FileError, match='no lines'): seen(3285.4, 3286.6)
 
+def test_a_profile_that_the_list_does_not_know_is_noted():
+    "A profile or mixing without coefficients is Voigt; a reader of results is told so."
+    from dataclasses import replace
+    from physlearn.spectra.hitran import demo_lines
+    from physlearn.spectra.simulate import preset
+    lines = demo_lines()
+    def notes(lines=lines, **kw): return ' '.join(preset('reference').simulator(lines, **kw).notes)
+    assert 'no coefficients' not in notes()
+    for profile in ('rautian', 'sdvoigt', 'sdng', 'ht'):
+        assert f'profile {profile}: the line list has no coefficients' in notes(profile=profile)
+    assert 'line mixing: the line list has no coefficients' in notes(mixing=True)
+    known = replace(lines, sd_air=np.where(np.arange(len(lines)) == 3, .1, np.nan))
+    assert 'no coefficients' not in notes(known, profile='sdvoigt')
+    assert 'profile rautian' in notes(known, profile='rautian')
+
 def test_a_preset_with_points_of_its_own(tmp_path):
     "An instrument whose axis is stated takes any number of points, in a fit by pixels too."
     from dataclasses import replace
