@@ -5,7 +5,7 @@
 Text has to be the same, and numbers the same to their printed digits: one unit of the last digit is left to rounding. A cell
 whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
 temporary folder says `#| fresh: false`. Of figures only their number counts."""
-import json, os, re, shlex, sys, tempfile, time
+import os, re, shlex, sys, tempfile, time
 from itertools import zip_longest
 from pathlib import Path
 
