@@ -267,6 +267,17 @@ def test_a_profile_that_the_list_does_not_know_is_noted():
     assert 'no coefficients' not in notes(known, profile='sdvoigt')
     assert 'profile rautian' in notes(known, profile='rautian')
 
+def test_a_transmittance_for_a_run_names_the_option():
+    "A run reads the signal of its instrument; a file of a transmittance is refused, with what to say."
+    from types import SimpleNamespace
+    from physlearn.files import FileError
+    from physlearn.spectra.retrieve import check_quantity
+    run = SimpleNamespace(sim=SimpleNamespace(quantity='transmittance'))
+    with pytest.raises(FileError, match='--quantity signal'): check_quantity('a.csv', run, None, dict(quantity='transmittance'))
+    with pytest.raises(FileError) as e: check_quantity('a.csv', run, None, dict(quantity='absorbance'))
+    assert '--quantity signal' not in str(e.value)
+    check_quantity('a.csv', run, 'signal', {})
+
 def test_a_preset_with_points_of_its_own(tmp_path):
     "An instrument whose axis is stated takes any number of points, in a fit by pixels too."
     from dataclasses import replace
