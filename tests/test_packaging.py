@@ -140,7 +140,7 @@ def test_a_tolerance_is_stated():
 def test_stale_pages_fail(fork, tmp_path):
     "What a page shows is what its cells print: text, tables, number of figures, and what a command of ours says."
     cells = ('markdown', '# T'), ('code', 'print(6*7)'), ('code', '!physlearn --version'), \
-        ('code', 'import pandas as pd\npd.DataFrame([2])')
+        ('code', 'import pandas as pd\npd.DataFrame([2])'), ('code', '!physlearn --version > said.txt')
     path = tmp_path/'02_page.ipynb'
     save(notebook(*cells), path)
     p = fork(outputs.store, path)
@@ -148,6 +148,7 @@ def test_stale_pages_fail(fork, tmp_path):
     assert p.exitcode == 0, p.log.read_text()
     stored = json.loads(path.read_text())
     assert [outputs.texts_of(c['outputs'])[0] for c in stored['cells'][1:3]] == ['42', settings()['version']]
+    assert (tmp_path/'said.txt').read_text().strip() == settings()['version'] and not stored['cells'][4]['outputs']
     def found(nb): return list(outputs.problems(nb, stored, lambda c: True))
     assert not found(stored)
     for cell, now in ((1, '43'), (2, '0.0.9')):

@@ -241,6 +241,43 @@ def test_a_calibration_polynomial_on_any_grid(tmp_path, capsys):
     with pytest.raises(ValueError, match='bends the axis'): Gas(**words, poly_frequency=(1.,)).built()
     with pytest.raises(ValueError, match='need no calibration'): Grid.points([1., 2.]).calibrated((1e-7,))
 
+def test_embedded_lines_need_no_window(tmp_path):
+    "A file states its axis, so a set-up with the lines of the package fits it without a window, and refuses one elsewhere."
+    from physlearn.files import FileError
+    from physlearn.spectra.fit import simulator_for
+    from physlearn.spectra.files import Spectrum
+    from physlearn.spectra.setup import Gas
+    chosen = Gas(gas=('CH4=1..30ppm',), embedded=True, path='15m').chosen()
+    def seen(*span): return simulator_for(Spectrum(np.ones(50), 'transmittance', np.linspace(*span, 50)), chosen)
+    assert len(seen(3085.4, 3086.6).grid) == 50
+    with pytest.raises(FileError, match='no lines'): seen(3285.4, 3286.6)
+
+def test_a_profile_that_the_list_does_not_know_is_noted():
+    "A profile or mixing without coefficients is Voigt; a reader of results is told so."
+    from dataclasses import replace
+    from physlearn.spectra.hitran import demo_lines
+    from physlearn.spectra.simulate import preset
+    lines = demo_lines()
+    def notes(lines=lines, **kw): return ' '.join(preset('reference').simulator(lines, **kw).notes)
+    assert 'no coefficients' not in notes()
+    for profile in ('rautian', 'sdvoigt', 'sdng', 'ht'):
+        assert f'profile {profile}: the line list has no coefficients' in notes(profile=profile)
+    assert 'line mixing: the line list has no coefficients' in notes(mixing=True)
+    known = replace(lines, sd_air=np.where(np.arange(len(lines)) == 3, .1, np.nan))
+    assert 'no coefficients' not in notes(known, profile='sdvoigt')
+    assert 'profile rautian' in notes(known, profile='rautian')
+
+def test_a_transmittance_for_a_run_names_the_option():
+    "A run reads the signal of its instrument; a file of a transmittance is refused, with what to say."
+    from types import SimpleNamespace
+    from physlearn.files import FileError
+    from physlearn.spectra.retrieve import check_quantity
+    run = SimpleNamespace(sim=SimpleNamespace(quantity='transmittance'))
+    with pytest.raises(FileError, match='--quantity signal'): check_quantity('a.csv', run, None, dict(quantity='transmittance'))
+    with pytest.raises(FileError) as e: check_quantity('a.csv', run, None, dict(quantity='absorbance'))
+    assert '--quantity signal' not in str(e.value)
+    check_quantity('a.csv', run, 'signal', {})
+
 def test_a_preset_with_points_of_its_own(tmp_path):
     "An instrument whose axis is stated takes any number of points, in a fit by pixels too."
     from dataclasses import replace

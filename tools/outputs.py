@@ -75,8 +75,9 @@ def stale(source, old, new): # of one cell: source, stored outputs, and outputs 
         if found := difference(a, b, share): return found
     return None
 
-def command(words): # of a shell, like `physlearn fit spectra air.csv`
+def command(words): # of a shell, like `physlearn fit spectra air.csv`, or with `> FILE` at its end
     "Run a command of ours in a fork of this process: what it says, and its exit code."
+    words, target = (words[:-2], words[-1]) if words[-2] == '>' else (words, None)
     with tempfile.TemporaryFile() as said:
         sys.stdout.flush()
         child = os.fork()
@@ -85,7 +86,9 @@ def command(words): # of a shell, like `physlearn fit spectra air.csv`
             try:
                 for fd in (1, 2): os.dup2(said.fileno(), fd)
                 sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
+                from physlearn import pages
                 from physlearn.cli import main
+                pages.MOMENT = 1e6                      # a slow machine says no more than a quick one
                 code = main(words[1:])
             except SystemExit as e: code = e.code if isinstance(e.code, int) else 1
             finally:
@@ -93,7 +96,11 @@ def command(words): # of a shell, like `physlearn fit spectra air.csv`
                 os._exit(code or 0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said.seek(0)
-        return said.read().decode(), code
+        text = said.read().decode()
+    if target and not code:
+        Path(target).write_text(text, encoding='utf-8')
+        text = ''
+    return text, code
 
 def shell():
     "The shell of a notebook, in which `!physlearn ...` is a fork of this process: a new one would import everything again."

@@ -25,6 +25,7 @@ from .amounts import amounts_of, propagated, unnamed_gases, with_amounts
 from .fetch import cited
 from .files import Spectrum, given
 from .fringes import fringes_left, offset_alone, own_baseline, own_light
+from .hitran import demo_lines
 from .noise import noise_left, point_scatter, stated_noise
 from .resolution import with_line_shape
 from .simulate import MEASURED_AS, QUANTITY_UNITS, Baseline, Grid, LineByLine, Preset, preset
@@ -32,6 +33,7 @@ from .simulate import MEASURED_AS, QUANTITY_UNITS, Baseline, Grid, LineByLine, P
 # %% ../../nbs/10_spectra/14b_fit.ipynb #948612a5
 def _inside_window(spec, setup, lines):
     "The axis lies where there are lines: the preset's window, or what the list reaches."
+    if lines is None and setup.embedded and not setup.window: lines = demo_lines()
     low, high = setup.window or (float(lines.nu.min()) - 25, float(lines.nu.max()) + 25)
     first, last = spec.nu.min(), spec.nu.max()
     if first < low or last > high:

@@ -6,8 +6,8 @@
 __all__ = ['PROFILES', 'T0', 'QUANTITY_UNITS', 'MEASURED_AS', 'BEHIND', 'ATM_PER_KT', 'LABORATORY', 'PRESETS', 'shape_parameters',
            'profile_of', 'profile_sum', 'sum_in_chunks', 'cross_section', 'line_coefficients', 'profile_slopes',
            'profile_sum_slopes', 'cross_section_slopes', 'Grid', 'Baseline', 'chebyshev_basis',
-           'chebyshev_coefficients', 'interpolate', 'LineByLine', 'planck', 'planck_slopes', 'TableError',
-           'narrowest_hwhm', 'Preset', 'read_gases', 'preset_of', 'preset']
+           'chebyshev_coefficients', 'interpolate', 'LineByLine', 'without_effect', 'planck', 'planck_slopes',
+           'TableError', 'narrowest_hwhm', 'Preset', 'read_gases', 'preset_of', 'preset']
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #9c3c3aed
 import math
@@ -497,6 +497,16 @@ def beside(self:LineByLine, gas:str)->LineByLine:
     space = self.space.replace(**{f'mf_{gas}': Param(0, 1e-3, doc=f'mole fraction of {gas}')})
     return LineByLine(self.lines, space, self.grid, **{k: getattr(self, k) for k in kept})
 
+_COEFFICIENTS = dict(gamma2=('sd_air', 'sd_self'), delta2=('sd_delta',), nuvc=('nuvc_air', 'nuvc_self'), eta=('eta',),
+                     Y=('y_air', 'y_self'))
+
+def without_effect(sim)->list: # LineByLine
+    "What was chosen, a profile or line mixing, and is not in the line list at all."
+    chosen = {f'profile {sim.profile}': PROFILES[sim.profile], 'line mixing': ('Y',) if sim.mixing else ()}
+    def some(column): return np.any(np.nan_to_num(getattr(sim.lines, column)) != 0)
+    return [what for what, shapes in chosen.items()
+            if shapes and not any(some(column) for shape in shapes for column in _COEFFICIENTS[shape])]
+
 @patch(as_prop=True)
 def notes(self:LineByLine)->list:
     "What a reader of results should know of lines and light, a sentence each."
@@ -506,6 +516,7 @@ def notes(self:LineByLine)->list:
         out.append('nothing shines from behind (no T_back)')
     out += [note for c in self.continua for note in _beyond(c, self.box())]
     if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
+    out += [f"{what}: the line list has no coefficients for it, and it changes nothing" for what in without_effect(self)]
     if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
     return out
 
