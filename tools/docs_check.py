@@ -69,11 +69,11 @@ def anchor(heading):
     return re.sub(r'^[\W\d_]+', '', re.sub(r'\s+', '-', re.sub(r'[^\w\s.-]', '', heading.replace('¶', '')).strip().lower()))
 
 def stage():
-    "Stage all notebooks in _proc, which git ignores; the folder, and what nbdev had to say."
+    "Stage all notebooks in _proc, which git ignores; the folder. What nbdev says of cells with imports is no news."
     from nbdev.serve import proc_nbs
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True):
         warnings.simplefilter('always', UserWarning)
-        return Path(proc_nbs(n_workers=0, force=True)), [str(w.message) for w in said if w.category is UserWarning]
+        return Path(proc_nbs(n_workers=0, force=True))
 
 def table_problems(source):
     "Rows of a Markdown table with more or fewer cells than its head: a bar within a cell splits it."

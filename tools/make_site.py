@@ -163,15 +163,9 @@ def convert(proc):
 def prepared():
     "Stage and convert; number of pages, and one line for each problem."
     if bad := problems(ROOT): return 0, bad
-    try: proc, said = stage()
+    try: proc = stage()
     except Exception as e: return 0, [' '.join(f'staging stopped: {e.__cause__ or e!r}: {e}'.split())[:300]]
-    for s in said: print('note: nbdev runs a cell for the site because an import stands among other code:', first_code(s))
     return convert(proc)
-
-def first_code(said):
-    "The first line of the cell that a warning of nbdev quotes."
-    code = said.partition('---')[2].strip()
-    return (code or said).splitlines()[0]
 
 def build(folder):
     "Stage, convert, and let Sphinx make the pages; 0 where it had nothing to say."

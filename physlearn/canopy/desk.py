@@ -59,7 +59,7 @@ class CanopySetup(Stand, Setup):
         drawn = SUN.lo + (SUN.hi - SUN.lo)*uniforms(n, 1, 'simulate', 'sun', *key)[:,0]
         given = dict(tts=self.tts, tto=self.tto, psi=self.psi)
         angles = {k: drawn if v is None else torch.full((n,), float(v), dtype=torch.float64) for k, v in given.items()}
-        for k, v in angles.items(): ParamSpace(**ANGLES).only(k).check(v[:,None])
+        ParamSpace(**ANGLES).only(*angles).check(torch.stack([*angles.values()], 1))
         return angles
 
     def fits_a_table(self): pass # a row for each stand
@@ -111,7 +111,7 @@ class IdentifiableCanopy(Stand):
         expect(self, '16 or more', lambda v: v >= 16, 'draws')
         sim = self.stand()
         angles = dict(tts=self.tts, tto=self.tto, psi=self.psi)
-        for k, v in angles.items(): sim.cond.only(k).check(torch.tensor([[float(v)]]))
+        sim.cond.only(*angles).check(torch.tensor([[*map(float, angles.values())]]))
         space, known = sim.space, known_values(sim.space, self.known)
         linear = identifiable(space, sim, Gaussian(relative=self.noise), known, self.n, **angles).rows
         sim.space = narrowed(space, known)

@@ -138,10 +138,10 @@ def check_quantity(path,     # file, named in the error
                         remedy='say what the numbers are, for example --quantity signal')
     if quantity and said and quantity != said:
         raise FileError(path, f"the file says quantity {said}", f"{quantity}, as was asked for")
-    near = (kind, want) == ('transmittance', 'signal')
     if kind != want:
         raise FileError(path, f"quantity {kind!r}", f"{want!r}, as the run was trained with",
-                        remedy='read it with --quantity signal if its baseline is that of the training' if near else '')
+                        remedy='read it with --quantity signal if its baseline is that of the training'
+                               *((kind, want) == ('transmittance', 'signal')))
 
 def _check_axis(path, run, nu):
     "A stated axis has to be one of those the run knows: a shift and a stretch of the trained one, within the ranges."

@@ -500,7 +500,8 @@ def beside(self:LineByLine, gas:str)->LineByLine:
 _COEFFICIENTS = dict(gamma2=('sd_air', 'sd_self'), delta2=('sd_delta',), nuvc=('nuvc_air', 'nuvc_self'), eta=('eta',),
                      Y=('y_air', 'y_self'))
 
-def without_effect(sim)->list: # LineByLine
+def without_effect(sim, # LineByLine
+                  )->list: # of words
     "What was chosen, a profile or line mixing, and is not in the line list at all."
     chosen = {f'profile {sim.profile}': PROFILES[sim.profile], 'line mixing': ('Y',) if sim.mixing else ()}
     def some(column): return np.any(np.nan_to_num(getattr(sim.lines, column)) != 0)
