@@ -1,6 +1,6 @@
 """Notebooks are tests too: `pytest nbs` runs each one as `nbdev_test` does, in a process of its own, beside `pytest tests`.
 A server that has imported everything once forks these processes, so that none of them pays for its imports."""
-import json, multiprocessing, os, sys, tempfile
+import gc, json, multiprocessing, os, sys, tempfile
 from pathlib import Path
 import pytest
 
@@ -22,6 +22,7 @@ def inside(log, call, args):
     with open(log, 'w') as f:
         for fd in (1, 2): os.dup2(f.fileno(), fd)
     unhurried()
+    gc.freeze()                                          # what the server has imported is never garbage
     sys.path[:] = [p for p in sys.path if Path(p) != ROOT/'tests']     # a fresh interpreter would not find what lies there
     call(*args)
 
@@ -100,3 +101,4 @@ def run_notebook(path, flags):
 def rank(item): return LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
 
 def pytest_collection_modifyitems(items): items.sort(key=rank)
+def pytest_collection_finish(): gc.freeze()                            # as in `inside`

@@ -10,8 +10,9 @@ __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'S
            'resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
-import math, re, sys
+import inspect, math, re, sys
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Callable, ClassVar
 import numpy as np
@@ -465,15 +466,18 @@ def recovery(run:Run,               # finished run
 # %% ../nbs/80_desk.ipynb #file0002
 FORMAT = 1                                            # of set-up files
 
+@cache                                                # the source of a whole module is parsed for each class
+def _comments(cls):
+    "What the comments beside the fields of a class say, by name."
+    from fastcore.docments import docments
+    try: told = docments(cls)
+    except (OSError, TypeError): return {}                         # made by a function: its source is nowhere
+    return {k: ' '.join(v.split()) for k, v in told.items() if v and k != 'return'}
+
 def meanings(cls)->dict: # dataclass; text by name
     "What the comments beside its fields say."
-    from fastcore.docments import docments
-    out = {}
-    for c in reversed(cls.__mro__[:-1]):
-        try: told = docments(c)
-        except (OSError, TypeError): continue                      # made by a function: its source is nowhere
-        out |= {k: ' '.join(v.split()) for k, v in told.items() if v and k != 'return'}
-    return out
+    classes = [c for c in reversed(cls.__mro__) if inspect.get_annotations(c)]       # those with fields of their own
+    return {k: text for c in classes for k, text in _comments(c).items()}
 
 def write_setup(options, # dataclass with the options of a set-up
                )->str:   # YAML

@@ -237,7 +237,7 @@ def seen(run,    # trained run
     out, space, ratios = {}, run.sim.space, {}
     if run.model.physics is not None:
         batch = validation(run, n)
-        got = run.model.estimate(batch, 256)
+        got = run.model.estimate(batch, 256, tried=0)              # whether draws explain the spectra is not asked
         out['simulated'] = batch, got
         prior = with_products(space, space.sample(4000, 'prior'))
         ratios['simulated'] = with_products(space, got['theta']).std(1)/prior.std(0)

@@ -410,11 +410,21 @@ def estimate(self:PhysVAE,
     h = self.encoder(self.norm(batch))
     (z, _), (a, _) = self.latents(h, n)
     z_mean, a_mean = z.mean(1), a.mean(1)
-    signal = [self.decode(z_mean, a_mean, cond := self.conditions(batch))[:2]]
-    signal += [self.decode(z[:,i], a[:,i], cond)[:2] for i in range(min(n, tried))]
-    there = batch['mask'] if 'mask' in batch else torch.ones_like(signal[0][0])
-    def chi2(mu): return (((batch['x'][:,0].float() - mu)/self.sd(mu)).square()*there).sum(1).double()
-    best = torch.stack([chi2(x + r) for x, r in signal]).amin(0)
+    def first(mean, draws): return torch.cat([mean[:,None], draws[:,:tried]], 1)
+    signal, physics = self._signals(first(z_mean, z), first(a_mean, a), self.conditions(batch))
+    there = batch['mask'] if 'mask' in batch else torch.ones_like(physics[:,0])
+    misfits = (batch['x'].float() - signal)/self.sd(signal)
+    best = (misfits.square()*there[:,None]).sum(2).double().amin(1)
     p = torch.special.gammaincc(there.sum(1).double()/2, best/2)
-    x, r = signal[0]
-    return dict(theta=self.sim.space.phi(z.double()), z=z_mean, a=a_mean, signal=x + r, physics=x, p=p)
+    return dict(theta=self.sim.space.phi(z.double()), z=z_mean, a=a_mean, signal=signal[:,0], physics=physics[:,0],
+                p=p)
+
+@patch
+def _signals(self:PhysVAE, z, a, cond, rows=512):
+    "Whole signals and their physics of draws (B,n,k), each (B,n,M): a few rows take a simulator as long as `rows`."
+    B, n = z.shape[:2]
+    cond = {k: v.repeat_interleave(n) for k, v in cond.items()}
+    z, a = z.flatten(0, 1), a.flatten(0, 1)
+    def block(i, j): return self.decode(z[i:j], a[i:j], {k: v[i:j] for k, v in cond.items()})[:2]
+    physics, residual = map(torch.cat, zip(*(block(i, i + rows) for i in range(0, max(1, B*n), rows))))
+    return (physics + residual).unflatten(0, (B, n)), physics.unflatten(0, (B, n))
