@@ -59,7 +59,7 @@ def test_form_of_a_task_page(path):
     assert re.findall(r'\*\*Next:\*\* .*?\]\(', prose), 'where does one go on?'
     assert len(cells) < 30 and len(prose) < 14_000, 'a page by task is short'
     shown = [i for i, c in enumerate(cells) if outputs.figures_of(c.get('outputs', [])) or re.search(r'^!\[|^\|', said[i], re.M)]
-    steps = [i for i, s in enumerate(said) if s.startswith('## ')]
+    steps = [i for i, s in enumerate(said) if cells[i]['cell_type'] == 'markdown' and re.search('^## ', s, re.M)]
     assert shown and steps and shown[0] <= steps[0], 'a page opens with a picture, or with a table'
 
 @pytest.mark.parametrize('path', sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.name[0] not in '._'), ids=lambda p: p.stem)
@@ -129,7 +129,8 @@ def test_public_names_on_the_site():
     assert make_site.shown(md) == '### \\_a.\\_\\_init\\_\\_\n\n```python\ndef a(): \n```\n\n*What.*\n\n[source](https://h/x.py#L1)'
 
 FAULTS = dict(console='<script>console.error("no")</script>', image='<img src="gone.png">', request='<img src="http://example.org/a.png">',
-              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>', left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>',
+              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>', left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>', left_ref='<p>[a][b]</p>', left_code='<p>{{&lt; include x &gt;}}</p>', left_bold='<p>**so</p>',
+             
               anchor='<a href="#nowhere">there</a>', script='<script>gone()</script>')
 
 def test_pages_in_a_browser(tmp_path):

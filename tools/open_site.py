@@ -30,7 +30,7 @@ LOOK = '''() => {
   const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   for (let n = walk.nextNode(); n; n = walk.nextNode())
     if (!n.parentElement.closest('pre, code, script, style, mjx-container, .math')) {
-      const m = n.data.match(/\\$\\$|\\\\(frac|begin|mathrm|sigma)|:::|^#\\||\\]\\(|\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}/);
+      const m = n.data.match(/\\$\\$|\\\\(frac|begin|mathrm|sigma)|:::|^#\\||\\]\\(|\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}|\\{\\{<|\\]\\[|\\*\\*\\w/);
       if (m) out.push('left over: ' + n.data.slice(Math.max(0, m.index - 20), m.index + 30));
     }
   for (const a of page.querySelectorAll('a[href^="#"]')) {
