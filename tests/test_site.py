@@ -190,6 +190,14 @@ def door(self:C):
     assert names.count('a value: two lengths \\[m\\]') == 2 and 'C.door' in names and 'before_fit' not in names
     assert 'is cut off: download it again' in messages and '‹kind›' in messages
 
+def test_every_command_is_listed():
+    "With its help: those of each instrument, and those of runs that have options."
+    import reference
+    from physlearn.instruments import INSTRUMENTS, find
+    told = set(re.findall('^### (.*)$', reference.helps(), re.M))
+    for name in INSTRUMENTS:
+        for verb in find(name).own: assert {f'physlearn {verb} {name}', f'physlearn {verb} RUN, of {name}'} & told, (verb, name)
+
 def test_every_public_name_is_listed():
     "In the index of the site, from all modules."
     import ast, public_names, reference

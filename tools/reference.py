@@ -97,7 +97,7 @@ def helps(width=86): # characters
     out = ['\n## All verbs', block('physlearn', told('--help'))]
     for name in INSTRUMENTS:
         out.append(f'\n## {name}')
-        for verb in (*VERBS, *OWN.get(name, ()), 'retrieve', 'sample', 'ground', 'show'):
+        for verb in dict.fromkeys((*VERBS, *OWN.get(name, ()), 'retrieve', *find(name).own)):
             try: cls = command_of(verb, find(name))
             except ValueError: continue                                      # the instrument has no such verb
             mine = verb in VERBS or verb in OWN.get(name, ())
