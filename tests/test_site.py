@@ -129,8 +129,10 @@ def test_public_names_on_the_site():
     assert make_site.shown(md) == '### \\_a.\\_\\_init\\_\\_\n\n```python\ndef a(): \n```\n\n*What.*\n\n[source](https://h/x.py#L1)'
 
 FAULTS = dict(console='<script>console.error("no")</script>', image='<img src="gone.png">', request='<img src="http://example.org/a.png">',
-              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>', left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>', left_ref='<p>[a][b]</p>', left_code='<p>{{&lt; include x &gt;}}</p>', left_bold='<p>**so</p>',
-             
+              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>',
+              equation_red='<p>so <mjx-container><svg><g data-mml-node="mtext" fill="red"></g></svg></mjx-container></p>',
+              left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>', left_ref='<p>[a][b]</p>',
+              left_code='<p>{{&lt; include x &gt;}}</p>', left_bold='<p>**so</p>',
               anchor='<a href="#nowhere">there</a>', script='<script>gone()</script>')
 
 def test_pages_in_a_browser(tmp_path):

@@ -27,6 +27,8 @@ LOOK = '''() => {
   for (const i of document.images) if (i.complete && !i.naturalWidth) out.push('image ' + i.getAttribute('src'));
   for (const m of document.querySelectorAll('.math')) if (!m.querySelector('mjx-container')) out.push('equation ' + m.textContent.slice(0, 40));
   for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]')) out.push('equation ' + m.textContent.slice(0, 60));
+  for (const m of document.querySelectorAll('mjx-container:has([data-mml-node="mtext"][fill="red"])')) // MathJax says no more
+    out.push('equation with an unknown command in: ' + (m.closest('.math') || m).parentElement.textContent.trim().slice(0, 40));
   const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   for (let n = walk.nextNode(); n; n = walk.nextNode())
     if (!n.parentElement.closest('pre, code, script, style, mjx-container, .math')) {

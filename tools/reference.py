@@ -115,7 +115,8 @@ def spoken(n):
     if isinstance(n, ast.Constant): return str(n.value)
     if isinstance(n, ast.Name) and n.id in WORDS: return WORDS[n.id]
     if isinstance(n, ast.JoinedStr): return ''.join(map(spoken, n.values))
-    if isinstance(n, ast.FormattedValue): return spoken(n.value)
+    if isinstance(n, ast.FormattedValue):       # a sum there is of numbers
+        return f'‹{named(n.value)}›' if isinstance(n.value, ast.BinOp) else spoken(n.value)
     if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Add): return spoken(n.left) + spoken(n.right)
     if isinstance(n, ast.IfExp): return spoken(n.body) or spoken(n.orelse)
     return f'‹{named(n)}›'
