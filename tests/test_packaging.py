@@ -118,14 +118,17 @@ def said(fork, house, name):
 
 @pytest.mark.parametrize('old, new, same', [
     ('0.079 ± 0.014 ct/s', '0.080 ± 0.014 ct/s', True),        # one unit of the last digit: rounding
-    ('0.079 ± 0.014 ct/s', '0.081 ± 0.014 ct/s', False), ('480 rows', '479 rows', True), ('480 rows', '470 rows', False),
+    ('0.079 ± 0.014 ct/s', '0.081 ± 0.014 ct/s', False), ('480 rows', '479 rows', False), ('480 rows', '470 rows', False),
     ('12 trusted, 2 suspect', '12 trusted', False), ('1.2e-05', '1.3e-05', True), ('1.2e-05', '1.2e-04', False),
-    ('20,000 spectra', '20,001 spectra', True), ('<Space at 0x7f55d2e65b20>', '<Space at 0x7f00aabbccdd>', True),
+    ('1e-05', '1e-06', False), ('9.99 K', '10.0 K', True), ('tensor([8., 9.])', 'tensor([8., 8.])', False), ('-0.0', '0.0', True),
+    ('2024-01-01', '2024-02-01', False), ('[1,2,3]', '[12,3]', False), ('-inf', 'inf', False), ('3..5', '4..5', False),
+    ('| --- | ---- |', '| ---- | ----- |', True), ('12 cm-1', '12 cm-2', False), ('1 of 3', '2 of 3', False),
+    ('20,000 spectra', '20,001 spectra', False), ('<Space at 0x7f55d2e65b20>', '<Space at 0x7f00aabbccdd>', True),
     ('cab  36.9', 'cab 36.9', True), ('B02 0.5', 'B03 0.5', False), ('one\ntwo', 'one', False),
     ('epoch 1, 1 of 4: loss 0.52, 1.8 s', 'epoch 1, 1 of 4: loss 0.52, 0.4 s', True),
     ('epoch 1, 1 of 4: loss 0.52, 1.8 s', 'epoch 1, 1 of 4: loss 0.62, 1.8 s', False)])
 def test_outputs_are_compared(old, new, same):
-    "Text word for word, numbers to their printed digits."
+    "Text word for word, whole numbers as they are, decimals to their printed digits."
     assert (outputs.difference(old, new) is None) == same
 
 def test_a_tolerance_is_stated():
@@ -136,6 +139,48 @@ def test_a_tolerance_is_stated():
     assert outputs.stale('#| fresh: 5%\nx', stream('loss 1.00'), stream('gain 1.00'))
     assert outputs.stale('#| fresh: false\nx', stream('12 s'), stream('13.4 s')) is None
     with pytest.raises(ValueError, match='5%'): outputs.stale('#| fresh: much\nx', [], [])
+
+def test_outputs_of_every_kind():
+    "Cells of a table that change their places, and equations."
+    def html(*cells): return [dict(data={'text/html': '<tr>' + ''.join(f'<td>{c}</td>' for c in cells) + '</tr>'})]
+    assert outputs.stale('x', html('a', '', 'b'), html('a', 'b', '')) and outputs.stale('x', html(1, 2), html(2, 1))
+    assert outputs.stale('x', html('a', 0.12), html('a', 0.13)) is None
+    def math(tex): return [dict(data={'text/latex': tex, 'text/plain': '<Math object>'})]
+    assert outputs.stale('x', math('$a$'), math('$b$')) and not outputs.stale('x', math('$a$'), math('$a$'))
+    def stream(text): return [dict(name='stdout', text=text)]
+    assert outputs.stale('#| fresh: 5%', stream('3 of 9'), stream('4 of 9')) is None      # where a tolerance is stated, of all numbers
+
+def test_commands_of_pages(fork, tmp_path):
+    "A command runs without a shell: what only a shell can do is refused, failures stop the notebook and say why."
+    assert outputs.words_of("physlearn fit spectra 'air_*.csv' > a.txt") == (['physlearn', 'fit', 'spectra', 'air_*.csv'], 'a.txt')
+    assert outputs.words_of('physlearn fit spectra bare.txt --gas CH4=0.1..20ppm') == ('physlearn fit spectra bare.txt --gas CH4=0.1..20ppm'.split(), None)
+    assert outputs.words_of('physlearn') == (['physlearn'], None)
+    for cmd in ('physlearn --help | head', 'physlearn --help|head', 'physlearn a && ls', 'physlearn fit *.csv', 'physlearn fit $HOME/a.csv',
+                'physlearn show a > b 2>&1', 'physlearn show a 2> b', 'physlearn show "$A"', 'physlearn show a >> b'):
+        with pytest.raises(ValueError, match='nothing else of a shell'): outputs.words_of(cmd)
+    for source, said in (('!physlearn fit', 'exit code'), ('!physlearn --help | head', 'of a shell'), ('!exit 3', 'exit code 3')):
+        save(notebook(('markdown', '# T'), ('code', source)), tmp_path/'02_page.ipynb')
+        p = fork(outputs.store, tmp_path/'02_page.ipynb')
+        p.join()
+        assert p.exitcode and said in p.log.read_text(), (source, p.log.read_text())
+    for source in ('!physlearn', '!physlearn fit || true', '!true'):
+        save(notebook(('markdown', '# T'), ('code', source)), tmp_path/'02_page.ipynb')
+        p = fork(outputs.store, tmp_path/'02_page.ipynb')
+        p.join()
+        assert p.exitcode == 0, (source, p.log.read_text())
+
+def test_a_command_that_breaks_says_why(monkeypatch):
+    import physlearn.cli
+    def run(main):
+        monkeypatch.setattr(physlearn.cli, 'main', main)
+        return outputs.command(['physlearn'])
+    def breaks(words): raise RuntimeError('no door: ü')
+    text, code = run(breaks)
+    assert code == 1 and 'no door: ü' in text
+    assert run(lambda words: sys.exit('no key')) == ('no key\n', 1)
+    assert run(lambda words: sys.exit())[1] == 0
+    text, code = run(lambda words: input())
+    assert code == 1 and 'EOF' in text
 
 def test_stale_pages_fail(fork, tmp_path):
     "What a page shows is what its cells print: text, tables, number of figures, and what a command of ours says."

@@ -59,7 +59,7 @@ def test_form_of_a_task_page(path):
     assert re.findall(r'\*\*Next:\*\* .*?\]\(', prose), 'where does one go on?'
     assert len(cells) < 30 and len(prose) < 14_000, 'a page by task is short'
     shown = [i for i, c in enumerate(cells) if outputs.figures_of(c.get('outputs', [])) or re.search(r'^!\[|^\|', said[i], re.M)]
-    steps = [i for i, s in enumerate(said) if s.startswith('## ')]
+    steps = [i for i, s in enumerate(said) if cells[i]['cell_type'] == 'markdown' and re.search('^## ', s, re.M)]
     assert shown and steps and shown[0] <= steps[0], 'a page opens with a picture, or with a table'
 
 @pytest.mark.parametrize('path', sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.name[0] not in '._'), ids=lambda p: p.stem)
@@ -129,7 +129,10 @@ def test_public_names_on_the_site():
     assert make_site.shown(md) == '### \\_a.\\_\\_init\\_\\_\n\n```python\ndef a(): \n```\n\n*What.*\n\n[source](https://h/x.py#L1)'
 
 FAULTS = dict(console='<script>console.error("no")</script>', image='<img src="gone.png">', request='<img src="http://example.org/a.png">',
-              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>', left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>',
+              wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>',
+              equation_red='<p>so <mjx-container><svg><g data-mml-node="mtext" fill="red"></g></svg></mjx-container></p>',
+              left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>', left_ref='<p>[a][b]</p>',
+              left_code='<p>{{&lt; include x &gt;}}</p>', left_bold='<p>**so</p>',
               anchor='<a href="#nowhere">there</a>', script='<script>gone()</script>')
 
 def test_pages_in_a_browser(tmp_path):
@@ -147,6 +150,62 @@ def test_pages_in_a_browser(tmp_path):
     server.shutdown()
     said = {k: [b for b in bad if b.startswith(f'{k}.html')] for k in (*FAULTS, 'good')}
     assert said['good'] == [] and all(any(k[:4] in b.partition(': ')[2] for b in v) for k, v in said.items() if k != 'good'), said
+
+def test_links_of_built_pages(tmp_path):
+    "Links in HTML, which Sphinx does not read; files that became downloads; anchors of another page."
+    (tmp_path/'a').mkdir()
+    (tmp_path/'_downloads').mkdir()
+    (tmp_path/'_downloads/x.ini').write_text('')
+    (tmp_path/'a/one.html').write_text('<h1 id="t">T</h1><a id="räume"></a>')
+    good = '<a href="a/one.html#t">a</a> <a href="a/one.html#r%C3%A4ume">b</a> <a href="#here" id="here">c</a> <a href="https://x.io/gone">d</a> <a href="mailto:a@x.io">e</a>'
+    (tmp_path/'two.html').write_text(good)
+    assert not list(open_site.link_problems(tmp_path))
+    for fault, said in (('gone.html', 'no page'), ('01_room.ipynb', 'no page'), ('../up.html', 'no page'), ('a/one.html#gone', 'no anchor'),
+                        ('_downloads/x.ini', 'beside the notebooks')):
+        (tmp_path/'two.html').write_text(f'{good}<a href="{fault}">x</a>')
+        lines = list(open_site.link_problems(tmp_path))
+        assert len(lines) == 1 and said in lines[0] and lines[0].startswith(f'two.html: link {fault} '), lines
+
+def test_pictures_have_words():
+    def said(source): return list(docs_check.page_problems(notebook(('markdown', '# T\n> S.'), ('markdown', source))))
+    assert len(said('so\n\n![](images/a.png)')) == 1 and 'images/a.png' in said('![ ](images/a.png)')[0]
+    assert not said('![a line](images/a.png) `![](x.png)`')
+
+def test_index_and_messages_know_constants(tmp_path, monkeypatch):
+    "Constants of one line are listed with their comments; a sentence that has a name stands in the message; events without words do not."
+    import reference
+    source = '''__all__ = ['A', 'B', 'C']
+A, B = 1, 2  # two lengths [m]
+_AGAIN = 'download it again'
+class C:
+    "A class."
+@patch
+def before_fit(self:C): pass
+@patch
+def door(self:C):
+    "Open it."
+    raise ValueError(f"{type(self).__name__} is cut off: {_AGAIN}")
+'''
+    monkeypatch.setattr(reference, 'modules', lambda: [('x.y', source, '01_y.ipynb')])
+    monkeypatch.setattr(reference, 'titles', lambda: {'01_y.ipynb': 'Y'})
+    names, messages = reference.names(), reference.messages()
+    assert names.count('a value: two lengths \\[m\\]') == 2 and 'C.door' in names and 'before_fit' not in names
+    assert 'is cut off: download it again' in messages and '‹kind›' in messages
+
+def test_every_command_is_listed():
+    "With its help: those of each instrument, and those of runs that have options."
+    import reference
+    from physlearn.instruments import INSTRUMENTS, find
+    told = set(re.findall('^### (.*)$', reference.helps(), re.M))
+    for name in INSTRUMENTS:
+        for verb in find(name).own: assert {f'physlearn {verb} {name}', f'physlearn {verb} RUN, of {name}'} & told, (verb, name)
+
+def test_every_public_name_is_listed():
+    "In the index of the site, from all modules."
+    import ast, public_names, reference
+    listed = set(re.findall(r'^- \[?`([\w.]+)`', reference.names(), re.M))
+    for module, source, _ in reference.modules():
+        assert public_names.exported(ast.parse(source)) <= listed, module
 
 def test_wrapped_methods_keep_their_class():
     cell = dict(cell_type='code', source='show_doc(Room.view)', outputs=[dict(data={'text/markdown': '---\n\n### view\n\n*What.*'})])

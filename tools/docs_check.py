@@ -91,7 +91,10 @@ def page_problems(nb):
     yield from title_problems(nb)
     yield from output_problems(nb)
     for c in nb['cells']:
-        if c['cell_type'] == 'markdown': yield from table_problems(text(c['source']))
+        if c['cell_type'] != 'markdown': continue
+        yield from table_problems(text(c['source']))
+        bare = re.sub(r'```.*?```|`[^`\n]*`', '', text(c['source']), flags=re.S)
+        for image in re.findall(r'!\[\s*\]\([^)]*\)', bare): yield f'an image without words for those who cannot see it: {image}'
 
 def problems(root=ROOT):
     "One line for each problem that is seen before anything is built."

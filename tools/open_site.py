@@ -3,11 +3,13 @@
     python tools/open_site.py [folder]
 
 Console errors, images that do not load, requests to other hosts, content that is wider than the page, equations that are not
-finished, what is left of TeX, directives or `#|`, anchors that lead nowhere, and searches that do not find their page."""
+finished, what is left of TeX, directives or `#|`, links and anchors that lead nowhere, and searches that do not find their page."""
 import sys, threading, time
 from functools import partial
+from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 from docs_check import ROOT
 
 WIDTHS = 1300, 400         # of the window [pixels]
@@ -25,10 +27,12 @@ LOOK = '''() => {
   for (const i of document.images) if (i.complete && !i.naturalWidth) out.push('image ' + i.getAttribute('src'));
   for (const m of document.querySelectorAll('.math')) if (!m.querySelector('mjx-container')) out.push('equation ' + m.textContent.slice(0, 40));
   for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]')) out.push('equation ' + m.textContent.slice(0, 60));
+  for (const m of document.querySelectorAll('mjx-container:has([data-mml-node="mtext"][fill="red"])')) // MathJax says no more
+    out.push('equation with an unknown command in: ' + (m.closest('.math') || m).parentElement.textContent.trim().slice(0, 40));
   const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   for (let n = walk.nextNode(); n; n = walk.nextNode())
     if (!n.parentElement.closest('pre, code, script, style, mjx-container, .math')) {
-      const m = n.data.match(/\\$\\$|\\\\(frac|begin|mathrm|sigma)|:::|^#\\||\\]\\(|\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}/);
+      const m = n.data.match(/\\$\\$|\\\\(frac|begin|mathrm|sigma)|:::|^#\\||\\]\\(|\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}|\\{\\{<|\\]\\[|\\*\\*\\w/);
       if (m) out.push('left over: ' + n.data.slice(Math.max(0, m.index - 20), m.index + 30));
     }
   for (const a of page.querySelectorAll('a[href^="#"]')) {
@@ -88,6 +92,32 @@ def searched(browser, at, bad):
         if not page.locator('#search-results .summary').count(): bad.append(f'search {words}: no summary of a page is shown')
     page.close()
 
+class Page(HTMLParser):
+    "Anchors of a page, and where its links lead."
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag == 'a': self.links.append(attrs.get('href') or '')
+        self.ids += filter(None, {attrs.get('id'), attrs.get('name') if tag == 'a' else None})
+
+def link_problems(folder):
+    "Links from page to page, also those that are written in HTML: file and anchor have to be there, and a page is no download."
+    pages = {p.resolve(): Page(p.read_text(encoding='utf-8')) for p in sorted(folder.rglob('*.html'))}
+    for path, page in pages.items():
+        name = path.relative_to(folder.resolve()).as_posix()
+        for link in dict.fromkeys(page.links):
+            to = urlsplit(link)
+            if to.scheme or to.netloc or not link: continue
+            file = (path.parent/unquote(to.path)).resolve() if to.path else path
+            if file.is_dir(): file /= 'index.html'
+            if not file.is_relative_to(folder.resolve()) or not file.is_file(): yield f'{name}: link {link} leads to no page'
+            elif '_downloads' in file.parts: yield f'{name}: link {link} is a file beside the notebooks; link to the repository'
+            elif to.fragment and file in pages and unquote(to.fragment) not in pages[file].ids: yield f'{name}: link {link} leads to no anchor'
+
 def problems(folder):
     "Number of pages, and one line for each problem."
     from playwright.sync_api import sync_playwright
@@ -99,7 +129,7 @@ def problems(folder):
         searched(browser, at, bad)
         browser.close()
     server.shutdown()
-    return len(names), bad
+    return len(names), bad + list(link_problems(folder))
 
 if __name__ == '__main__':
     start, folder = time.time(), Path(sys.argv[1] if len(sys.argv) > 1 else ROOT/'_site')

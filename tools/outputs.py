@@ -2,27 +2,30 @@
 
     python tools/outputs.py NOTEBOOK...      # run notebooks from the top and store their outputs
 
-Text has to be the same, and numbers the same to their printed digits: one unit of the last digit is left to rounding. A cell
-whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
+Text and whole numbers have to be the same, and decimals the same to their printed digits: one unit of the last digit is left to
+rounding. A cell whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
 temporary folder says `#| fresh: false`. Of figures only their number counts."""
-import os, re, shlex, sys, tempfile, time
+import os, re, shlex, sys, tempfile, time, traceback
 from itertools import zip_longest
 from pathlib import Path
 
-NUMBER = re.compile(r'(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]\d)', re.I)
+NUMBER = re.compile(r'(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?!\d)\.?\d*(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]\d)', re.I)
+RULER = re.compile(r'\s+|[\-─━]{2,}')                    # of a table; as wide as its numbers
 PASSING = re.compile(r'(?<=\b0x)[0-9a-f]{6,}|(?<=\bepoch )(.*), [\d.]+ s$', re.M)      # addresses; how long an epoch took
 
 def joined(x): return ''.join(x or '')
 
 def texts_of(outputs):
     "What a cell shows, as text: lines that it printed, and its tables; the order between them does not count."
-    said, shown = '', []
+    said, shown, kinds = '', [], ('text/markdown', 'text/html', 'text/latex', 'text/plain')
     for o in outputs:
         if o.get('name') == 'stdout': said += joined(o.get('text'))
         data = o.get('data', {})
-        kind = next((k for k in ('text/markdown', 'text/html', 'text/plain') if k in data), None)
+        kind = next((k for k in kinds if k in data), None)
         if not kind or any(k.startswith('image/') for k in data): continue
-        shown.append(re.sub(r'(<[^>]*>\s*)+', '\n', joined(data[kind])) if kind == 'text/html' else joined(data[kind]))
+        text = joined(data[kind])
+        if kind == 'text/html': text = re.sub(r'(<[^>]*>\s*)+', '\n', re.sub(r'</t[dh]>', ' |', text))      # empty cells count
+        shown.append(text)
     return [said.strip(), *(s.strip() for s in shown)]
 
 def figures_of(outputs): return sum(any(k.startswith('image/') for k in o.get('data', {})) for o in outputs)
@@ -34,16 +37,20 @@ def unit_of(number):
 
 def value(number): return float(number.replace(',', ''))
 
+def whole(number): return re.fullmatch(r'[-+]?[\d,]+\.?', number) is not None        # a count: no rounding, torch writes 3.
+
+def near(x, y, share): # two numbers as they are printed; by how much they may differ [-]
+    "Are two numbers the same to their printed digits?"
+    unit = 0. if whole(x) and whole(y) and not share else 1.01*min(unit_of(x), unit_of(y))
+    return abs(value(x) - value(y)) <= unit + share*max(abs(value(x)), abs(value(y)))
+
 def lasting(text): return PASSING.sub(r'\1', text).splitlines()
 
 def difference(old, new, share=0.): # two texts; by how much numbers may differ [-]
     "Where two texts differ first, as `old -> new`, or None."
     for a, b in zip_longest(lasting(old), lasting(new), fillvalue=''):
-        words = [re.sub(r'[\s\-─━]+', ' ', NUMBER.sub('#', line)).strip() for line in (a, b)]      # rulers of a table
-        same = words[0] == words[1]
-        for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)) if same else ():
-            near = 1.01*max(unit_of(x), unit_of(y)) + share*max(abs(value(x)), abs(value(y)))
-            same = same and abs(value(x) - value(y)) <= near
+        words = [' '.join(RULER.sub(' ', NUMBER.sub('#', line)).split()) for line in (a, b)]
+        same = words[0] == words[1] and all(near(x, y, share) for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)))
         if not same: return ' -> '.join(repr(cut(line, len(os.path.commonprefix((a, b))))) for line in (a, b))
     return None
 
@@ -75,28 +82,47 @@ def stale(source, old, new): # of one cell: source, stored outputs, and outputs 
         if found := difference(a, b, share): return found
     return None
 
-def command(words): # of a shell, like `physlearn fit spectra air.csv`, or with `> FILE` at its end
+def words_of(cmd): # like `physlearn fit spectra air.csv`, or with `> FILE` at its end
+    "Words of a command of ours, and the file that its output goes to. A fork has no shell: pipes and wildcards are refused."
+    bare = re.sub(r"'[^']*'", 'x', cmd)
+    split = shlex.shlex(cmd, posix=True, punctuation_chars=True)
+    split.whitespace_split, split.commenters = True, ''
+    words, target = list(split), None
+    if '>' in words[-2:-1]: *words, _, target = words
+    if re.search(r'[$`]', bare) or re.search(r'[*?~]|\d>', re.sub(r'"[^"]*"', 'x', bare)) or any(re.fullmatch('[|&;<>()]+', w) for w in words):
+        raise ValueError(f'{cmd}: expected `physlearn ...`, with `> FILE` or `|| true` at its end and nothing else of a shell')
+    return words, target
+
+def exit_code(e): # SystemExit
+    "What a process ends with; words go to stderr."
+    if e.code is None or isinstance(e.code, int): return e.code or 0
+    print(e.code, file=sys.stderr)
+    return 1
+
+def command(words, target=None): # file that its output goes to
     "Run a command of ours in a fork of this process: what it says, and its exit code."
-    words, target = (words[:-2], words[-1]) if words[-2] == '>' else (words, None)
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, open(os.devnull) as nothing:
         sys.stdout.flush()
         child = os.fork()
         if not child:
             code = 1
             try:
                 for fd in (1, 2): os.dup2(said.fileno(), fd)
-                sys.stdout, sys.stderr = os.fdopen(1, 'w', closefd=False), os.fdopen(2, 'w', closefd=False)
+                os.dup2(nothing.fileno(), 0)            # nobody answers a question
+                sys.stdin = nothing
+                sys.stdout, sys.stderr = (os.fdopen(fd, 'w', encoding='utf-8', closefd=False) for fd in (1, 2))
                 from physlearn import pages
                 from physlearn.cli import main
                 pages.MOMENT = 1e6                      # a slow machine says no more than a quick one
                 code = main(words[1:])
-            except SystemExit as e: code = e.code if isinstance(e.code, int) else 1
+            except SystemExit as e: code = exit_code(e)
+            except BaseException: traceback.print_exc()
             finally:
                 for f in (sys.stdout, sys.stderr): f.flush()
                 os._exit(code or 0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said.seek(0)
-        text = said.read().decode()
+        text = said.read().decode(errors='replace')
     if target and not code:
         Path(target).write_text(text, encoding='utf-8')
         text = ''
@@ -113,9 +139,11 @@ def shell():
         def system(self, cmd):
             cmd = self.var_expand(cmd, depth=1)
             mayfail = cmd.endswith('|| true')
-            words = shlex.split(cmd.removesuffix('|| true'))
-            if words[0] != 'physlearn': return super().system(cmd)
-            text, code = command(words)
+            if not re.match(r'\s*physlearn\b', cmd):
+                super().system(cmd)
+                if code := self.user_ns.get('_exit_code'): raise RuntimeError(f'{cmd}: exit code {code}')
+                return
+            text, code = command(*words_of(cmd.removesuffix('|| true')))
             if code and not mayfail: raise RuntimeError(f'{cmd}: exit code {code}\n{text}')
             print(text, end='')
     return Shell

@@ -34,6 +34,7 @@ def titles():
 def names():
     "Every public name with its first sentence and a link, by module in the order of their pages."
     from docs_check import anchor
+    from public_names import EVENTS, Comments
     said, title = [], titles()
     for module, source, notebook in sorted(modules(), key=lambda m: m[2]):
         tree = ast.parse(source)
@@ -41,19 +42,26 @@ def names():
                        and getattr(n.targets[0], 'id', '') == '__all__'), [])
         if not public: continue
         said.append(f'\n## {title[notebook]}\n\n`{module}`\n')
-        values = {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+        values = values_of(tree, Comments(source))
         bodies = {n.name: n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and not patched(n)}
         methods = [(patched(n), n) for n in tree.body if isinstance(n, ast.FunctionDef) and patched(n)]
         for name in sorted(public, key=str.lower):
             if name not in bodies:
-                if name in values: said.append(f'- `{name}`, a value of the module')
+                if name in values: said.append(f'- `{name}`, a value: {plain(values[name])}')
                 continue
             said.append(entry(name, bodies[name], f'../{notebook}#{anchor(name)}'))
         for owner, n in sorted(methods, key=lambda m: (m[0].lower(), m[1].name)):
-            if not n.name.startswith('_'):
+            if not n.name.startswith('_') and not (EVENTS.fullmatch(n.name) and not ast.get_docstring(n)):
                 name = f'{owner}.{n.name}'
                 said.append(entry(name, n, f'../{notebook}#{anchor(name)}'))
     return '\n'.join(said)
+
+def values_of(tree, comments):
+    "Values that a module assigns, also several in one line, with the comment beside each."
+    assigned = [n for n in tree.body if isinstance(n, ast.Assign)]
+    lines = {n: list(dict.fromkeys(filter(None, map(comments.at, range(n.lineno, n.end_lineno + 1))))) for n in assigned}
+    found = {n: '; '.join(lines[n]) or comments.beside(n.lineno, n.end_lineno) for n in assigned}
+    return {e.id: found[n] for n in assigned for t in n.targets for e in getattr(t, 'elts', [t]) if isinstance(e, ast.Name)}
 
 def patched(n):
     "The class that a function is patched into, or ''."
@@ -89,7 +97,7 @@ def helps(width=86): # characters
     out = ['\n## All verbs', block('physlearn', told('--help'))]
     for name in INSTRUMENTS:
         out.append(f'\n## {name}')
-        for verb in (*VERBS, *OWN.get(name, ()), 'retrieve', 'sample', 'ground', 'show'):
+        for verb in dict.fromkeys((*VERBS, *OWN.get(name, ()), 'retrieve', *find(name).own)):
             try: cls = command_of(verb, find(name))
             except ValueError: continue                                      # the instrument has no such verb
             mine = verb in VERBS or verb in OWN.get(name, ())
@@ -100,11 +108,15 @@ def helps(width=86): # characters
 
 # --- messages
 
+WORDS = {}        # sentences that a module names, like `_AGAIN`; `messages` says
+
 def spoken(n):
     "The words of an expression; what is put in at run time as ‹name›."
     if isinstance(n, ast.Constant): return str(n.value)
+    if isinstance(n, ast.Name) and n.id in WORDS: return WORDS[n.id]
     if isinstance(n, ast.JoinedStr): return ''.join(map(spoken, n.values))
-    if isinstance(n, ast.FormattedValue): return spoken(n.value) if isinstance(n.value, ast.Constant) else f'‹{named(n.value)}›'
+    if isinstance(n, ast.FormattedValue):       # a sum there is of numbers
+        return f'‹{named(n.value)}›' if isinstance(n.value, ast.BinOp) else spoken(n.value)
     if isinstance(n, ast.BinOp) and isinstance(n.op, ast.Add): return spoken(n.left) + spoken(n.right)
     if isinstance(n, ast.IfExp): return spoken(n.body) or spoken(n.orelse)
     return f'‹{named(n)}›'
@@ -112,7 +124,7 @@ def spoken(n):
 def named(n):
     "A short name for what is put in."
     if isinstance(n, ast.Name): return n.id
-    if isinstance(n, ast.Attribute): return n.attr
+    if isinstance(n, ast.Attribute): return 'kind' if n.attr == '__name__' else n.attr
     if isinstance(n, ast.Subscript): return named(n.value)
     if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == 'join' and n.args: return named(n.args[0])
     if isinstance(n, ast.Call) and n.args: return named(n.args[0])
@@ -138,8 +150,11 @@ def messages():
     "What the program says when it refuses something, and what to do, by page."
     title, out, total = titles(), [], 0
     for module, source, notebook in sorted(modules(), key=lambda m: m[2]):
-        found = {}
-        for n in ast.walk(ast.parse(source)):
+        found, tree = {}, ast.parse(source)
+        WORDS.clear()
+        WORDS.update((t.id, n.value.value) for n in tree.body if isinstance(n, ast.Assign) for t in n.targets
+                     if isinstance(t, ast.Name) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str))
+        for n in ast.walk(tree):
             call = n.exc if isinstance(n, ast.Raise) else n.value if isinstance(n, ast.Expr) else None
             if not isinstance(call, ast.Call): continue
             if not isinstance(n, ast.Raise) and getattr(call.func, 'id', '') != 'expect': continue

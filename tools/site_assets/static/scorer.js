@@ -1,8 +1,10 @@
-/* How a search orders its results: Sphinx's own weights, and pages by task before those of modules, lists last. */
+/* How a search orders its results: Sphinx's own weights, and pages by task before those of modules; what holds every word (names,
+messages, options, figures, changes) stands last. */
+const LISTS = /^reference\/(public_names|messages|command_line|gallery|changelog)$/;
 var Scorer = {
   score: ([page, title, anchor, descr, score]) => {
-    const section = page.split('/')[0];
-    return score + ({tasks: 4, tutorials: 3, reference: page.endsWith('glossary') ? 1 : -3}[section] || 0);
+    const section = page.split('/')[0], kind = page.endsWith('benchmarks') ? 'tables' : page.endsWith('glossary') ? 'words' : section;
+    return score + (LISTS.test(page) ? -12 : {tables: -3, words: 1, index: 1, tasks: 4, tutorials: 3}[kind] || 0);
   },
   objNameMatch: 11,
   objPartialMatch: 6,
