@@ -5,7 +5,7 @@
 Text and whole numbers have to be the same, and decimals the same to their printed digits: one unit of the last digit is left to
 rounding. A cell whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
 temporary folder says `#| fresh: false`. Of figures only their number counts."""
-import os, re, shlex, sys, tempfile, time, traceback
+import os, re, shlex, subprocess, sys, tempfile, time, traceback
 from itertools import zip_longest
 from pathlib import Path
 
@@ -172,7 +172,7 @@ def store(path):
 if __name__ == '__main__':
     if not sys.argv[1:]: sys.exit(__doc__)
     os.environ.setdefault('MPLBACKEND', 'agg')
-    for name in sys.argv[1:]:
-        start = time.time()
-        store(name)
-        print(f'{name}: outputs are stored ({time.time() - start:.0f} s)')
+    start, (name, *others) = time.time(), sys.argv[1:]
+    if others: sys.exit(max(subprocess.run([sys.executable, __file__, n]).returncode for n in sys.argv[1:]))   # a process for each
+    store(name)
+    print(f'{name}: outputs are stored ({time.time() - start:.0f} s)')
