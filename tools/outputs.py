@@ -84,12 +84,13 @@ def stale(source, old, new): # of one cell: source, stored outputs, and outputs 
 
 def words_of(cmd): # like `physlearn fit spectra air.csv`, or with `> FILE` at its end
     "Words of a command of ours, and the file that its output goes to. A fork has no shell: pipes and wildcards are refused."
-    bare = re.sub(r"'[^']*'", 'x', cmd)
+    bare = re.sub(r"'[^']*'", 'x', cmd)                    # no shell would look into
     split = shlex.shlex(cmd, posix=True, punctuation_chars=True)
     split.whitespace_split, split.commenters = True, ''
     words, target = list(split), None
     if '>' in words[-2:-1]: *words, _, target = words
-    if re.search(r'[$`]', bare) or re.search(r'[*?~]|\d>', re.sub(r'"[^"]*"', 'x', bare)) or any(re.fullmatch('[|&;<>()]+', w) for w in words):
+    wild = re.search(r'[$`]', bare) or re.search(r'[*?~]|\d>', re.sub(r'"[^"]*"', 'x', bare))
+    if wild or any(re.fullmatch('[|&;<>()]+', w) for w in words):
         raise ValueError(f'{cmd}: expected `physlearn ...`, with `> FILE` or `|| true` at its end and nothing else of a shell')
     return words, target
 
