@@ -132,7 +132,7 @@ FAULTS = dict(console='<script>console.error("no")</script>', image='<img src="g
               wider='<div style="width:2000px">wide</div>', equation='<span class="math">a</span>',
               equation_red='<p>so <mjx-container><svg><g data-mml-node="mtext" fill="red"></g></svg></mjx-container></p>',
               left_link='<p>[ <a>f</a> ](x.ipynb)</p>', left='<p>so \\frac{a}{b}</p>', left_ref='<p>[a][b]</p>',
-              left_code='<p>{{&lt; include x &gt;}}</p>', left_bold='<p>**so</p>',
+              left_code='<p>{{&lt; include x &gt;}}</p>', left_bold='<p>**so</p>', element='<p>fit <file> now</p>',
               anchor='<a href="#nowhere">there</a>', script='<script>gone()</script>')
 
 def test_pages_in_a_browser(tmp_path):
@@ -191,6 +191,11 @@ def door(self:C):
     names, messages = reference.names(), reference.messages()
     assert names.count('a value: two lengths \\[m\\]') == 2 and 'C.door' in names and 'before_fit' not in names
     assert 'is cut off: download it again' in messages and '‹kind›' in messages
+
+def test_documents_are_moved():
+    import reference
+    said = reference.moved('# T\n\nsaid <genexpr> in `<lambda>`, [a](nbs/index.ipynb)')
+    assert said == 'said \\<genexpr> in `<lambda>`, [a](../index.ipynb)', said
 
 def test_every_command_is_listed():
     "With its help: those of each instrument, and those of runs that have options."

@@ -29,6 +29,8 @@ LOOK = '''() => {
   for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]')) out.push('equation ' + m.textContent.slice(0, 60));
   for (const m of document.querySelectorAll('mjx-container:has([data-mml-node="mtext"][fill="red"])')) // MathJax says no more
     out.push('equation with an unknown command in: ' + (m.closest('.math') || m).parentElement.textContent.trim().slice(0, 40));
+  for (const e of page.querySelectorAll('*')) // words in angle brackets, which nobody sees
+    if (e instanceof HTMLUnknownElement) out.push(`<${e.localName}> is no element: write it as code`);
   const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   for (let n = walk.nextNode(); n; n = walk.nextNode())
     if (!n.parentElement.closest('pre, code, script, style, mjx-container, .math')) {

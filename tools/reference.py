@@ -177,7 +177,8 @@ def moved(text):
         if re.match(r'\w+:|#', target): return m[0]
         if target.startswith('nbs/'): return f'{m[1]}../{target.removeprefix("nbs/")})'
         return f'{m[1]}https://github.com/physlearn/physlearn/blob/main/{target})'
-    return re.sub(r'(\]\()([^()\s]+)\)', to, text)
+    parts = re.split(r'(```.*?```|`[^`\n]*`)', re.sub(r'(\]\()([^()\s]+)\)', to, text), flags=re.S)
+    return ''.join(p if i % 2 else re.sub(r'<(?=[a-z]+>)', r'\\<', p) for i, p in enumerate(parts))     # words, no elements
 
 def verbatim(name, kind): return f"```{kind}\n{(ROOT/name).read_text(encoding='utf-8').strip()}\n```"
 def document(name): return moved((ROOT/name).read_text(encoding='utf-8'))
