@@ -382,6 +382,7 @@ def forward(self:Hits,
             z=None, # normal draws (B,K); None: the batch's `z`, or fresh ones
            )->dict: # log_prob and log_kind (B,), profile (B,K)
     "Bound on the log-density of the events (B,) [nats], profiles (B,K)."
+    if not b['kind'].isfinite().all(): raise ValueError("the kind of an event is NaN: expected 0 cascade, 1 track")
     light, real = self.transported(b['pairs']), b['real']
     kind = F.logsigmoid(self.log_odds*(2*b['kind'] - 1))
     if not self.profile:

@@ -404,7 +404,7 @@ def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F), or several functions
                 slope=False,# also the derivative by `pos` of the first function
                ):           # (B,N) or (B,m,N), dtype of tab; with `slope` that and (B,N)
     "Cubic Lagrange interpolation on a uniform grid."
-    i = pos.detach().long()
+    i = pos.detach().nan_to_num(1., 1., 1.).long()       # NaN stays NaN by t, and reads no place outside of the table
     t, n = (pos - i).to(tab.dtype), tab.shape[-1] - 3
     at, one = i - 1, t - 1
     if tab.dim() == 3: at = at[:,None].expand(-1, tab.shape[1], -1)
