@@ -340,6 +340,11 @@ class Elsewhere(TorchFunctionMode):
             self.kept.append(t)                      # an address that is free again would be another tensor's
         return t
 
+    def put_all(self, out):
+        "Count all tensors of an answer."
+        for t in tree_leaves(out):
+            if torch.is_tensor(t): self.put(t)
+
     def holds(self, t:Tensor)->bool:
         "Does a tensor lie on the other device?"
         return _storage(t) in self.there
@@ -352,11 +357,10 @@ class Elsewhere(TorchFunctionMode):
             raise RuntimeError("numpy takes tensors of the CPU alone: call .cpu() before it")
         words = [v for v in (*args, *kwargs.values()) if isinstance(v, (str, torch.device))]
         if there and (func is Tensor.cpu or func is Tensor.to and 'cpu' in words): return args[0].clone()
-        # device=x.device, .to(x.device), .to(x)
-        named = any(isinstance(v, torch.device) for v in words) or there and func in (Tensor.to, Tensor.type_as)
+        named = any(isinstance(v, torch.device) for v in words)       # device=x.device, .to(x.device)
         with _Operations(self, there or named):
             out = func(*args, **kwargs)
-        if named: [self.put(t) for t in tree_leaves(out) if torch.is_tensor(t)]
+        if there or named: self.put_all(out)
         return out
 
 # %% ../nbs/80a_contract.ipynb #ctr00021
@@ -376,15 +380,15 @@ class _Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         given = [t for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)]
         there = [self.places.holds(t) for t in given]
-        if any(there) and not str(func).startswith(_ACROSS):
+        name = str(func)
+        looked_up = name.startswith('aten.index.') and not there[0]    # a table of the CPU at places of the other device
+        if any(there) and (looked_up or not name.startswith(_ACROSS)):
             for t, far in zip(given, there):
                 if far or not t.ndim: continue
-                raise RuntimeError(f"{str(func).split('.')[1]} mixes devices: a tensor {tuple(t.shape)} was made on "
+                raise RuntimeError(f"{name.split('.')[1]} mixes devices: a tensor {tuple(t.shape)} was made on "
                                    "the CPU; make it a buffer, or with device=x.device")
         out = func(*args, **kwargs)
-        if any(there) or self.new_there and not given:
-            for t in tree_leaves(out):
-                if torch.is_tensor(t): self.places.put(t)
+        if any(there) or self.new_there and not given: self.places.put_all(out)
         return out
 
 # %% ../nbs/80a_contract.ipynb #ctr00023
