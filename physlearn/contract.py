@@ -7,7 +7,7 @@ __all__ = ['CLAUSES', 'Broken', 'keeps', 'each_tensor', 'numbers_in', 'rows_of',
            'answered', 'same', 'unlike', 'first_rows', 'Elsewhere', 'Contract', 'check_instrument']
 
 # %% ../nbs/80a_contract.ipynb #ctr00002
-import contextlib, copy, io, math, re, shutil, tempfile
+import contextlib, copy, io, math, shutil, tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,14 +33,15 @@ def keeps(ok,       # does it hold?
     "Raise `Broken` where a clause does not hold."
     if not ok: raise Broken(why)
 
-def each_tensor(f,      # tensor -> tensor
+def each_tensor(f,      # what is done with each of them, a function
                 batch,  # dict of tensors by name; dicts in it are entered
                )->dict: # the same, with `f` of each tensor
     "A batch with every tensor changed."
     change = lambda v: each_tensor(f, v) if isinstance(v, dict) else f(v) if torch.is_tensor(v) else v
     return {k: change(v) for k, v in batch.items()}
 
-def numbers_in(batch)->dict: # dict of tensors by name, dicts in it are entered; tensors by path, like 'pairs.light'
+def numbers_in(batch,   # dict of tensors by name, (B,...) each; dicts in it are entered
+              )->dict: # tensors by path, like 'pairs.light'
     "All tensors of a batch or an answer, by name."
     out = {}
     for k, v in batch.items():
@@ -48,13 +49,14 @@ def numbers_in(batch)->dict: # dict of tensors by name, dicts in it are entered;
         elif torch.is_tensor(v): out[k] = v
     return out
 
-def rows_of(batch)->int: # dict of tensors by name, rows first; how many
+def rows_of(batch,  # dict of tensors by name, (B,...) each
+           )->int: # how many
     "Rows of a batch."
     return len(next(iter(numbers_in(batch).values())))
 
 def put_into(batch,     # dict of tensors by name
              path:str,  # of a tensor, as `numbers_in` names it
-             value,     # tensor that takes its place
+             value,     # what takes its place, of its shape
             )->dict:    # a copy
     "A batch with one tensor exchanged."
     first, _, rest = path.partition('.')
@@ -121,12 +123,16 @@ def answer(self:Case,
         return (network or self.network)(batch)
 
 @patch
-def states(self:Case, n:int)->Tensor: # (n,d), within the ranges
+def states(self:Case,
+           n:int,    # how many
+          )->Tensor: # (n,d), within the ranges
     "States of the simulator."
     return self.sim.space.sample(n, 'contract')
 
 @patch
-def told(self:Case, n:int)->dict: # tensors (n,) by name, and `draws`
+def told(self:Case,
+         n:int,  # of how many rows
+        )->dict: # tensors (n,) by name, and `draws`
     "What the simulator takes beside n states: conditions, draws."
     cond = getattr(self.sim, 'cond', None)
     told = cond.columns(cond.sample(n, 'contract')) if cond else {}
@@ -134,12 +140,15 @@ def told(self:Case, n:int)->dict: # tensors (n,) by name, and `draws`
 
 @patch
 @torch.no_grad()
-def signals(self:Case, theta:Tensor)->Tensor: # (n,d); (n,C,...)
+def signals(self:Case,
+            theta:Tensor, # states (n,d)
+           )->Tensor:     # (n,C,...)
     "Simulated signals of states."
     return signals_of(self.sim, theta, **self.told(len(theta)))
 
 # %% ../nbs/80a_contract.ipynb #ctr00008
-def refusal(e)->str: # an exception; its sentence
+def refusal(e,      # exception that was raised
+           )->str: # its sentence
     "The sentence of a refusal; `Broken` where it is a crash."
     words = str(e).strip()
     if isinstance(e, ValueError) and words and '\n' not in words: return words
@@ -152,8 +161,9 @@ def answered(call, # function without arguments
     except Broken: raise
     except Exception as e: return None, refusal(e)
 
-def same(a, b,        # tensors
-         tol:float=0.,# of the largest number [-]; 0: bit by bit
+def same(a:Tensor,     # of any shape
+         b:Tensor,     # of any shape
+         tol:float=0., # difference that is allowed, of the largest number [-]; 0: bit by bit
         )->bool:
     "Are two tensors equal, NaN included?"
     if a.shape != b.shape: return False
@@ -161,9 +171,10 @@ def same(a, b,        # tensors
     size = torch.nan_to_num(a).abs().max().item() if a.numel() else 0.
     return torch.allclose(a, b, rtol=tol, atol=tol*size, equal_nan=True)
 
-def unlike(one:dict, other:dict, # tensors by name
-           tol:float=0.,         # as of `same`
-          )->list:               # names
+def unlike(one:dict,     # tensors by name, (B,...) each
+           other:dict,   # the same of another answer
+           tol:float=0., # as of `same` [-]
+          )->list:       # names
     "Names of tensors that differ, or that only one of them has."
     a, b = numbers_in(one), numbers_in(other)
     return [k for k in {**a, **b} if k not in a or k not in b or not same(a[k], b[k], tol)]
@@ -175,8 +186,9 @@ def _shapes(case):
     keeps(isinstance(batch, dict) and isinstance(out, dict), 'a batch and an answer are dicts of tensors by name; '
           f'found {type(batch).__name__} and {type(out).__name__}')
     B = rows_of(batch)
+    ranks = [v.ndim for v in numbers_in(out).values()]
     per_row = [k for k, v in numbers_in(out).items() if v.ndim and len(v) == B]
-    keeps(per_row, f'no tensor of the answer has the {B} rows of the batch')
+    keeps(per_row or not any(ranks), f'no tensor of the answer has the {B} rows of the batch')     # or errors alone
     loss = case.begun.loss_func(out, batch)
     keeps(loss.ndim == 0 and math.isfinite(loss), f'the loss is {loss}; expected one finite number')
     if case.sim is None: return
@@ -227,7 +239,9 @@ def _determinism(case):
         torch.manual_seed(2)
         keeps(same(y, case.signals(theta)), 'the simulator gives two signals for one state')
 
-def first_rows(many, one)->list: # tensors (B,...) and (1,...); the same, as far as both go
+def first_rows(many:Tensor, # rows of a batch (B,L,...)
+               one:Tensor,  # a row alone (1,l,...)
+              )->list:      # both, as far as both go
     "Two tensors cut to common lengths: rows of a batch are filled up to the longest."
     common = tuple(slice(min(a, b)) for a, b in zip(many.shape[1:], one.shape[1:]))
     return [v[(slice(None), *common)] for v in (many, one)]
@@ -284,7 +298,7 @@ def _moves(case, path, clean):
 def _nan(case):
     "NaN in what the network reads is flagged by NaN or refused, and stays in its row"
     clean = case.answer(case.batch)
-    B = rows_of(case.batch)
+    B = rows_of(case.batch) if any(v.ndim for v in numbers_in(clean).values()) else -1     # -1: errors of all rows
     for path, v in numbers_in(case.batch).items():
         if not v.is_floating_point() or not v.numel() or not v.ndim or not _moves(case, path, clean): continue
         out, refused = answered(lambda: case.answer(put_into(case.batch, path, _poisoned(v, B))))
@@ -324,28 +338,30 @@ def _resume(case):
     keeps(sha256(cut/'model.safetensors') == sha256(run.path/'model.safetensors'), 'the resumed run has other weights')
 
 # %% ../nbs/80a_contract.ipynb #ctr00020
-# operations that take tensors of two devices
-_ACROSS = 'aten.index.', 'aten.index_put', 'aten._index_put', 'aten.copy_', 'aten._to_copy', 'aten._pack_padded'
-
 class Elsewhere(TorchFunctionMode):
     "Pretend that tensors lie on another device: operations that mix them with tensors of the CPU raise RuntimeError."
     def __init__(self):
         super().__init__()
         self.there, self.kept = set(), []
 
-    def put(self, t:Tensor)->Tensor: # the same tensor
+    def put(self,
+            t:Tensor, # of any shape
+           )->Tensor: # the same
         "Count a tensor as one of the other device; returns it."
         if not self.holds(t):
             self.there.add(_storage(t))
             self.kept.append(t)                      # an address that is free again would be another tensor's
         return t
 
-    def put_all(self, out):
+    def put_all(self,
+                out): # tensors of any shape, in tuples, lists or dicts
         "Count all tensors of an answer."
         for t in tree_leaves(out):
             if torch.is_tensor(t): self.put(t)
 
-    def holds(self, t:Tensor)->bool:
+    def holds(self,
+              t:Tensor, # of any shape
+             )->bool:
         "Does a tensor lie on the other device?"
         return _storage(t) in self.there
 
@@ -355,15 +371,23 @@ class Elsewhere(TorchFunctionMode):
         there = any(map(self.holds, given))
         if there and func in (Tensor.numpy, Tensor.__array__):
             raise RuntimeError("numpy takes tensors of the CPU alone: call .cpu() before it")
+        if func == Tensor.device.__get__: return _THERE if there else torch.device('cpu')
         words = [v for v in (*args, *kwargs.values()) if isinstance(v, (str, torch.device))]
-        if there and (func is Tensor.cpu or func is Tensor.to and 'cpu' in words): return args[0].clone()
-        named = any(isinstance(v, torch.device) for v in words)       # device=x.device, .to(x.device)
+        places = [torch.device(v) for v in words if v == 'cpu' or isinstance(v, torch.device)]
+        back = func is Tensor.cpu or func is Tensor.to and torch.device('cpu') in places
+        if there and back: return args[0].clone()
+        named = _THERE in places                          # device=x.device, .to(x.device)
         with _Operations(self, there or named):
             out = func(*args, **kwargs)
         if there or named: self.put_all(out)
         return out
 
 # %% ../nbs/80a_contract.ipynb #ctr00021
+# operations that take tensors of two devices
+_ACROSS = 'aten.index.', 'aten.index_put', 'aten._index_put', 'aten.copy_', 'aten._to_copy', 'aten._pack_padded'
+
+_THERE = torch.device('cpu', 0)       # what `x.device` says there; PyTorch takes it for the CPU, and it is not 'cpu'
+
 def _storage(t):
     "What identifies the memory of a tensor."
     inner = torch._C._functorch
@@ -381,12 +405,13 @@ class _Operations(TorchDispatchMode):
         given = [t for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)]
         there = [self.places.holds(t) for t in given]
         name = str(func)
-        looked_up = name.startswith('aten.index.') and not there[0]    # a table of the CPU at places of the other device
+        looked_up = name.startswith('aten.index.') and not there[0]    # a table of the CPU
         if any(there) and (looked_up or not name.startswith(_ACROSS)):
             for t, far in zip(given, there):
                 if far or not t.ndim: continue
-                raise RuntimeError(f"{name.split('.')[1]} mixes devices: a tensor {tuple(t.shape)} was made on "
-                                   "the CPU; make it a buffer, or with device=x.device")
+                shape = tuple(t.shape)
+                raise RuntimeError(f"{name.split('.')[1]} mixes devices: a tensor {shape} was made on the CPU; make it "
+                                   "a buffer, or with device=x.device")
         out = func(*args, **kwargs)
         if any(there) or self.new_there and not given: self.places.put_all(out)
         return out
@@ -404,7 +429,7 @@ def _device(case):
         network(batch)
         if sim is None or takes_draws(sim): return
         theta, cond = places.put(states[0]), each_tensor(places.put, states[1])
-        sim(theta, **cond)
+        signals_of(sim, theta, **cond)             # one that takes arrays alone calculates on the CPU, in training too
 
 # %% ../nbs/80a_contract.ipynb #ctr00025
 def _half(case):
@@ -444,7 +469,7 @@ def _plain(case):
     batches = [b for _, (b, _) in zip(range(4), case.begun.dls.train)]
     parts = [model.get_submodule(k) for k in case.begun.stage.train] or [model]
     weights = [p for part in parts for p in part.parameters() if p.requires_grad]
-    opt = torch.optim.AdamW(weights, lr=case.recipe.lr)
+    opt = torch.optim.AdamW(weights, lr=case.recipe.lr, weight_decay=0.)
     @torch.no_grad()
     def mean():
         model.eval()
@@ -468,7 +493,7 @@ CLAUSES = dict(shapes=_shapes, dtypes=_dtypes, units=_units, determinism=_determ
 class Contract:
     "What a check found: a row for each clause, with its result (passed, waived or failed) and a sentence."
     name: str  # of the instrument
-    rows: list # (clause, result, why)
+    rows: list # of each clause a tuple: its name, its result, why
 
     def of(self, result)->dict: # passed, waived or failed; sentences by clause
         "Clauses with this result."

@@ -990,7 +990,8 @@ def jacobian(self:LineByLine,
     else:
         _, by_absorbed, fixed = self.emitted(theta, -torch.expm1(-tau))
         gain = by_absorbed*t
-    by_axis = dict(zip(self.grid.names, (torch.ones_like(self.grid.t), self.grid.t)))
+    t = self.grid.t.to(theta.device)
+    by_axis = dict(zip(self.grid.names, (torch.ones_like(t), t)))
     J = signal.new_empty(len(theta), len(names), signal.shape[1])
     for j, k in enumerate(names):
         if k in self.baseline_names: J[:,j] = self._basis[self.baseline_names.index(k)].to(J.dtype)*light
