@@ -480,8 +480,8 @@ class Differences:
         "Noiseless signals (B,C,...); an answer in numpy becomes a tensor."
         try: out = self.sim(theta.clone(), **cond)
         except (TypeError, AttributeError, RuntimeError, ValueError):                   # it may ask for arrays
-            own = {k: v.numpy() if torch.is_tensor(v) else v for k, v in cond.items()}
-            out = self.sim(theta.detach().numpy().copy(), **own)
+            own = {k: v.cpu().numpy() if torch.is_tensor(v) else v for k, v in cond.items()}
+            out = self.sim(theta.detach().cpu().numpy().copy(), **own)
         return out.clone() if torch.is_tensor(out) else torch.from_numpy(np.array(out))   # it may keep its output
 
     def jacobian(self,

@@ -243,10 +243,12 @@ class PhysVAE(nn.Module):
                 batch, # x (B,1,M), mask (B,M) if bands are missing, angles (B,) [deg]; theta (B,d) of simulated rows
                ):
         h = self.encoder(self.norm(batch))
-        if 'theta' in batch: return self.synthetic(h, batch)
+        with torch.autocast(h.device.type, enabled=False):        # triangular systems need 32 bit, and so does physics
+            if 'theta' in batch: return self.synthetic(h.float(), batch)
+            out = self.real(h.float(), batch)
         # simulated rows beside measured ones
         anchor = {k.removeprefix('anchor_'): v for k, v in batch.items() if k.startswith('anchor_')}
-        return self.real(h, batch) | (self.forward(anchor) if anchor else {})
+        return out | (self.forward(anchor) if anchor else {})
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #5e1c0a72
 @patch(as_prop=True)
@@ -418,6 +420,12 @@ def estimate(self:PhysVAE,
     p = torch.special.gammaincc(there.sum(1).double()/2, best/2)
     return dict(theta=self.sim.space.phi(z.double()), z=z_mean, a=a_mean, signal=signal[:,0], physics=physics[:,0],
                 p=p)
+
+@patch
+def for_export(self:PhysVAE):
+    "ValueError: traits come from draws and physics."
+    raise ValueError("the traits of a canopy come from draws and radiative transfer around a small network, which ONNX "
+                     "does not hold: use `physlearn retrieve`")
 
 @patch
 def _signals(self:PhysVAE, z, a, cond, rows=512):

@@ -124,7 +124,7 @@ def delay_cdf(t:Tensor,             # after the first instant (...) [ns]
              )->Tensor:             # probability (...)
     "Exponentiated Weibull distribution."
     x = (t.clamp(min=1e-3)/tau)**beta
-    return torch.where(t > 0, torch.exp(alpha*torch.log(-torch.expm1(-x) + 1e-30)), 0.)
+    return torch.where(t <= 0, 0., torch.exp(alpha*torch.log(-torch.expm1(-x) + 1e-30)))     # of NaN, NaN
 
 def delay_quantile(u, alpha, beta, tau): # probabilities, parameters as above: arrays (...); (...) [ns]
     "Inverse of `delay_cdf`."
@@ -242,7 +242,9 @@ class Encoder(nn.Module):
     def forward(self, ratio, photons, full, codes, real): # (B,K), codes (B,K,6); mean, log deviation (B,K)
         rough = ratio.log()
         x = torch.cat([torch.stack([rough, photons.log1p(), full.log1p(), real.float()], -1), codes], -1)
-        shift, width = self.net((x*real[:,:,None]).transpose(1, 2)).unbind(1)
+        h, there = x.transpose(1, 2), real[:,None]
+        for layer in self.net: h = layer(h*there)        # what fills a row up is nothing to its neighbours
+        shift, width = h.unbind(1)
         return rough + shift, width - .5*photons.log1p()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0033
@@ -382,6 +384,7 @@ def forward(self:Hits,
             z=None, # normal draws (B,K); None: the batch's `z`, or fresh ones
            )->dict: # log_prob and log_kind (B,), profile (B,K)
     "Bound on the log-density of the events (B,) [nats], profiles (B,K)."
+    if not b['kind'].isfinite().all(): raise ValueError("the kind of an event is NaN: expected 0 cascade, 1 track")
     light, real = self.transported(b['pairs']), b['real']
     kind = F.logsigmoid(self.log_odds*(2*b['kind'] - 1))
     if not self.profile:

@@ -76,7 +76,7 @@ def _log_red(t, span, rms, slope, quantiles): # (n,) [h]; (B,1), (B,1), (B,2K); 
 
 def _flicker(red, a, b, span): # parameters of the noise (B,2+2K); steps (n,), [h]; (B,n)
     "Mean over steps of what red noise multiplies with, by three nodes of Gauss and Legendre."
-    x, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(3))
+    x, w = (torch.from_numpy(v).to(red.device) for v in np.polynomial.legendre.leggauss(3))
     t = (a + b)[:,None]/2 + (b - a)[:,None]/2*x
     return _log_red(t, span, red[:,:1], red[:,1:2], red[:,2:]).exp() @ (w/2)
 
@@ -119,7 +119,8 @@ class Rates:
 
     def shape(self, theta:Tensor, a=None, b=None)->Tensor: # (B,n)
         "Mean of the relative shape of states `theta` (B,d) over steps, or over other ones from `a` to `b` (n,) [h]."
-        a, b = (self.a, self.b) if a is None else (torch.as_tensor(v, dtype=torch.float64) for v in (a, b))
+        ends = (self.a, self.b) if a is None else (a, b)
+        a, b = (torch.as_tensor(v, dtype=torch.float64, device=theta.device) for v in ends)
         own, red = theta[:,len(self.bands):].double().tensor_split([len(self.own)], 1)
         more = (self.span,) if self.model == 'trend' else ()
         D = lambda t: MODELS[self.model][0](t, *own[...,None].unbind(1), *more)

@@ -404,7 +404,7 @@ def interpolate(tab:Tensor, # values at 0, 1, 2, ... (B,F), or several functions
                 slope=False,# also the derivative by `pos` of the first function
                ):           # (B,N) or (B,m,N), dtype of tab; with `slope` that and (B,N)
     "Cubic Lagrange interpolation on a uniform grid."
-    i = pos.detach().long()
+    i = pos.detach().nan_to_num(1., 1., 1.).long()       # NaN stays NaN by t, and reads no place outside of the table
     t, n = (pos - i).to(tab.dtype), tab.shape[-1] - 3
     at, one = i - 1, t - 1
     if tab.dim() == 3: at = at[:,None].expand(-1, tab.shape[1], -1)
@@ -990,7 +990,8 @@ def jacobian(self:LineByLine,
     else:
         _, by_absorbed, fixed = self.emitted(theta, -torch.expm1(-tau))
         gain = by_absorbed*t
-    by_axis = dict(zip(self.grid.names, (torch.ones_like(self.grid.t), self.grid.t)))
+    t = self.grid.t.to(theta.device)
+    by_axis = dict(zip(self.grid.names, (torch.ones_like(t), t)))
     J = signal.new_empty(len(theta), len(names), signal.shape[1])
     for j, k in enumerate(names):
         if k in self.baseline_names: J[:,j] = self._basis[self.baseline_names.index(k)].to(J.dtype)*light

@@ -18,7 +18,8 @@ class Line:
     def __init__(self, N=40, kind='tensor'): self.t, self.kind = torch.linspace(0, 1, N, dtype=torch.float64), kind
     def __call__(self, theta, gain=1.):
         if self.kind == 'strict': theta = torch.from_numpy(theta.astype(float))      # takes arrays alone
-        y = torch.as_tensor(gain, dtype=torch.float64).reshape(-1, 1, 1)*(theta[:,:1] + theta[:,1:]*self.t)[:,None]
+        gain = torch.as_tensor(gain, dtype=torch.float64, device=theta.device).reshape(-1, 1, 1)
+        y = gain*(theta[:,:1] + theta[:,1:]*self.t.to(theta.device))[:,None]
         return dict(tensor=lambda: y, array=y.numpy, strict=y.numpy, list=y.tolist)[self.kind]()
 
 class Net(nn.Module):

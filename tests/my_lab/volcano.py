@@ -26,7 +26,7 @@ class Mogi:
                        depth=Param(2, 20, 'km', doc='below the stations'), dV=Param(-10, 10, '1e6 m3', doc='growth of the chamber'))
     def __call__(self, theta):
         x, y, d, volume = theta.T[...,None]
-        east, north = (torch.tensor(v, dtype=theta.dtype) for v in (EAST, NORTH))
+        east, north = (theta.new_tensor(v) for v in (EAST, NORTH))
         e, n = east - x, north - y
         push = MM*(1 - POISSON)/math.pi*volume/(e**2 + n**2 + d**2)**1.5
         return torch.stack([push*e, push*n, push*d], 1)
