@@ -212,12 +212,12 @@ def test_weights_not_finite(tmp_path):
     with pytest.raises(train.NotFinite, match='weights'): fit_stages(learner([Ruin()], net=Table), stage(), tmp_path)
 
 def test_overflow_in_spectra(tmp_path, capsys):
-    "The command line: a rate far too high ends in an index of the table of spectra; one sentence, exit code 2, no run."
+    "The command line: a rate far too high ends in NaN, which the table of spectra hands on; one sentence, exit code 2, no run."
     from physlearn.cli import main
     words = f'train spectra quick --train_samples 64 --val_samples 32 --epochs 2 --batch_size 32 --num_points 96 --encoder_variant xs --gpus 0 --lr 1e30 --lr_scheduler None --out {tmp_path}/run'
     assert main(words.split()) == 2
     err = capsys.readouterr().err
-    assert err.count('\n') == 1 and 'not finite' in err and 'learning rate' in err and not (tmp_path/'run/manifest.json').exists()
+    assert err.count('\n') == 1 and 'training loss is nan' in err and 'learning rate' in err and not (tmp_path/'run/manifest.json').exists()
 
 def test_last_step_ruins_the_weights(tmp_path):
     class Ruin(Callback):
