@@ -1,4 +1,5 @@
-"""Pictures of the front page from real files: AB Doradus as eROSITA counted it, an event of 2 PeV in IceCube, radar and camera.
+"""Pictures of the front page from real files: AB Doradus as eROSITA counted it, an event of 2 PeV in IceCube, radar and
+camera.
 
     PHYSLEARN_DATA=folder python benchmarks/landing.py"""
 import os
@@ -40,7 +41,7 @@ def event():
     fig.savefig(IMAGES/'events.png', dpi=110)
 
 def scenes(most=4):
-    "Measured tiles of radar and of a camera; how well their edges agree, and the level that 95 % of other tiles stay below."
+    "Measured tiles of radar and of a camera; the agreement of their edges, and what 95 % of other tiles stay below."
     names, radars, pictures = zip(*tiles())
     fig, axs = plt.subplots(2, most, figsize=(8, 4.3), layout='constrained')
     shown = np.linspace(0, len(names) - 1, most).astype(int)

@@ -1,5 +1,6 @@
-"""What a notebook needs to be a page of the site: a title, outputs that may be shown, tables that are whole, one place in the
-sidebar. `tools/make_site.py` asks before it builds; links, anchors and images are Sphinx's to check, the rest a browser's."""
+"""What a notebook needs to be a page of the site: a title, outputs that may be shown, tables that are whole, one place in
+the sidebar. `tools/make_site.py` asks before it builds; links, anchors and images are Sphinx's to check, the rest a
+browser's."""
 import json, re, warnings
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def table_problems(source):
         for row in lines[i-1:]:
             if '|' not in row: break
             if cells(row) != cells(lines[i]):
-                yield f'a row of a table has {cells(row) + 1} cells, not {cells(lines[i]) + 1} (a bar is written \\|): {row.strip()[:60]!r}'
+                yield (f'a row of a table has {cells(row) + 1} cells, not {cells(lines[i]) + 1} (a bar is written \\|): '
+                       f'{row.strip()[:60]!r}')
 
 def page_problems(nb):
     "What is wrong with a notebook as a page."
@@ -94,7 +96,8 @@ def page_problems(nb):
         if c['cell_type'] != 'markdown': continue
         yield from table_problems(text(c['source']))
         bare = re.sub(r'```.*?```|`[^`\n]*`', '', text(c['source']), flags=re.S)
-        for image in re.findall(r'!\[\s*\]\([^)]*\)', bare): yield f'an image without words for those who cannot see it: {image}'
+        for image in re.findall(r'!\[\s*\]\([^)]*\)', bare):
+            yield f'an image without words for those who cannot see it: {image}'
 
 def problems(root=ROOT):
     "One line for each problem that is seen before anything is built."

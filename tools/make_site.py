@@ -1,9 +1,9 @@
-"""Build the documentation site from the notebooks: nbdev stages them, this makes MyST notebooks of them, and Sphinx pages.
+"""Build the documentation site: nbdev stages the notebooks, this makes MyST notebooks of them, and Sphinx pages.
 
     python tools/make_site.py [folder]       # _site if not given
 
-Addresses and anchors are those that Quarto gives, navigation is that of _quarto.yml, and no page loads anything from elsewhere.
-Warnings are errors."""
+Addresses and anchors are those that Quarto gives, navigation is that of _quarto.yml, and no page loads anything from
+elsewhere. Warnings are errors."""
 import json, os, re, shutil, sys, time
 from pathlib import Path
 from docs_check import ROOT, anchor, notebooks, problems, stage, table_problems, text
@@ -50,7 +50,7 @@ class Links:
 
     def __call__(self, source, name): # text of a cell
         fix = lambda m: m[1] + self.url(m[2], name) + m[3]
-        bare = lambda code: re.sub(r'\[`?([^\[\]`]*)`?\]\(http[^()\s]*\)', r'\1', code)    # signatures: code has no links
+        def bare(code): return re.sub(r'\[`?([^\[\]`]*)`?\]\(http[^()\s]*\)', r'\1', code)  # code has no links
         held = []
         def hold(m): # a link may hold code, and code no link
             held.append(bare(m[0]) if m[0].startswith('```') else m[0])
@@ -98,7 +98,8 @@ def markdown(source): return dict(cell_type='markdown', metadata={}, source=sour
 def toctrees(contents, pages):
     "The sidebar of _quarto.yml, a section each."
     lines = lambda items: '\n'.join(pages[i] for i in items if i in pages and i != 'index.ipynb')
-    plain = [c if isinstance(c, str) else c.get('href') for c in contents if not isinstance(c, dict) or 'contents' not in c]
+    single = [c for c in contents if not isinstance(c, dict) or 'contents' not in c]
+    plain = [c if isinstance(c, str) else c.get('href') for c in single]
     if lines(plain): yield f'```{{toctree}}\n:hidden:\n\n{lines(plain)}\n```'
     for c in contents:
         if not isinstance(c, dict) or 'contents' not in c: continue
@@ -120,13 +121,14 @@ def made_pages(staged):
     return out
 
 def named_in_full(nb):
-    "Methods that another decorator wraps get the name of their class back: show_doc sees through the wrapper, and loses it."
+    "Methods that another decorator wraps get their class back: show_doc sees through the wrapper, and loses it."
     for c in nb['cells']:
         full = re.search(r'^show_doc\((\w+\.(\w+))\)', text(c['source']), re.M)
         for o in c.get('outputs', []) if full else ():
             data = o.get('data', o)
             kind = 'text/markdown' if 'text/markdown' in data else 'text'
-            data[kind] = re.sub(rf'^(#+ ){re.escape(full[2])}$', rf'\g<1>{full[1]}', text(data.get(kind)), count=1, flags=re.M)
+            data[kind] = re.sub(rf'^(#+ ){re.escape(full[2])}$', rf'\g<1>{full[1]}', text(data.get(kind)), count=1,
+                                flags=re.M)
     return nb
 
 def staged_pages(proc):
@@ -141,7 +143,8 @@ def convert(proc):
     cfg = get_config()
     site = cfg.doc_host.rstrip('/') + '/' + cfg.doc_baseurl.strip('/') + '/'
     staged, pages = staged_pages(proc)
-    bad = [f'nbs/{n}: its page is that of another notebook, too' for n, p in pages.items() if list(pages.values()).count(p) > 1]
+    twice = [n for n, p in pages.items() if list(pages.values()).count(p) > 1]
+    bad = [f'nbs/{n}: its page is that of another notebook, too' for n in twice]
     links = Links(pages, {pages[n]: anchors_of(nb) for n, nb in staged.items()}, site)
     shutil.rmtree(SOURCE, ignore_errors=True)
     SOURCE.mkdir()
@@ -178,7 +181,8 @@ def build(folder):
     print(*bad, sep='\n', end='\n' if bad else '')
     if bad: return 1
     print(f'{n} pages staged ({time.time() - start:.0f} s)', flush=True)
-    made, words = SOURCE/'.html', ['-q', '-W', '--keep-going', '-b', 'html', '-c', str(ASSETS), '-d', str(SOURCE/'.doctrees')]
+    made, trees = SOURCE/'.html', SOURCE/'.doctrees'
+    words = ['-q', '-W', '--keep-going', '-b', 'html', '-c', str(ASSETS), '-d', str(trees)]
     if failed := main([*words, str(SOURCE), str(made)]): return failed    # what was built before stays
     shutil.rmtree(folder, ignore_errors=True)
     shutil.move(made, folder)

@@ -2,8 +2,9 @@
 
     python tools/open_site.py [folder]
 
-Console errors, images that do not load, requests to other hosts, content that is wider than the page, equations that are not
-finished, what is left of TeX, directives or `#|`, links and anchors that lead nowhere, and searches that do not find their page."""
+Console errors, images that do not load, requests to other hosts, content that is wider than the page, equations that are
+not finished, what is left of TeX, directives or `#|`, links and anchors that lead nowhere, and searches that do not find
+their page."""
 import sys, threading, time
 from functools import partial
 from html.parser import HTMLParser
@@ -14,27 +15,34 @@ from docs_check import ROOT
 
 WIDTHS = 1300, 400         # of the window [pixels]
 # pages of which one has to be among the first three
-SEARCHES = {'methane': ('tutorials/from_lines', 'tasks/my_instrument', 'tutorials/several_gases'), 'crlb': ('00_core/posterior',),
-            'not identifiable': ('tasks/which_parameters',), 'resume': ('00_core/runs',), 'GeoTIFF': ('tasks/read_any_file',)}
+SEARCHES = {'methane': ('tutorials/from_lines', 'tasks/my_instrument', 'tutorials/several_gases'),
+            'crlb': ('00_core/posterior',), 'not identifiable': ('tasks/which_parameters',),
+            'resume': ('00_core/runs',), 'GeoTIFF': ('tasks/read_any_file',)}
 SET = "() => [...document.querySelectorAll('.math')].every(m => m.querySelector('mjx-container'))"     # all equations
 LOOK = '''() => {
-  const out = [], page = document.querySelector('article') || document.body, wide = document.documentElement.clientWidth;
+  const TEX = /\\$\\$|\\\\(frac|begin|mathrm|sigma)/, MARKS = /:::|^#\\||\\]\\(|\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}|\\{\\{<|\\]\\[|\\*\\*\\w/;
+  const LEFT = new RegExp(TEX.source + '|' + MARKS.source);
+  const out = [], page = document.querySelector('article') || document.body;
+  const wide = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth > wide + 1) {
     const far = [...page.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > wide + 1
       && !e.closest('pre, .table-wrapper, .output, mjx-container, .cell_output'));
     out.push('wider than the page: ' + (far[0] ? far[0].tagName + ' ' + far[0].textContent.trim().slice(0, 40) : '?'));
   }
   for (const i of document.images) if (i.complete && !i.naturalWidth) out.push('image ' + i.getAttribute('src'));
-  for (const m of document.querySelectorAll('.math')) if (!m.querySelector('mjx-container')) out.push('equation ' + m.textContent.slice(0, 40));
-  for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]')) out.push('equation ' + m.textContent.slice(0, 60));
+  for (const m of document.querySelectorAll('.math'))
+    if (!m.querySelector('mjx-container')) out.push('equation ' + m.textContent.slice(0, 40));
+  for (const m of document.querySelectorAll('mjx-merror, [data-mjx-error]'))
+    out.push('equation ' + m.textContent.slice(0, 60));
   for (const m of document.querySelectorAll('mjx-container:has([data-mml-node="mtext"][fill="red"])')) // MathJax says no more
-    out.push('equation with an unknown command in: ' + (m.closest('.math') || m).parentElement.textContent.trim().slice(0, 40));
+    out.push('equation with an unknown command in: '
+             + (m.closest('.math') || m).parentElement.textContent.trim().slice(0, 40));
   for (const e of page.querySelectorAll('*')) // words in angle brackets, which nobody sees
     if (e instanceof HTMLUnknownElement) out.push(`<${e.localName}> is no element: write it as code`);
   const walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
   for (let n = walk.nextNode(); n; n = walk.nextNode())
     if (!n.parentElement.closest('pre, code, script, style, mjx-container, .math')) {
-      const m = n.data.match(/\\$\\$|\\\\(frac|begin|mathrm|sigma)|:::|^#\\||\\]\\(|\\{\\.[a-z]+\\}|\\{#[\\w-]+\\}|\\{\\{<|\\]\\[|\\*\\*\\w/);
+      const m = n.data.match(LEFT);
       if (m) out.push('left over: ' + n.data.slice(Math.max(0, m.index - 20), m.index + 30));
     }
   for (const a of page.querySelectorAll('a[href^="#"]')) {
@@ -87,11 +95,13 @@ def searched(browser, at, bad):
     for words, wanted in SEARCHES.items():
         page.goto(f'{at}search.html?q={words}', wait_until='load')
         page.wait_for_selector('#search-results .search a', timeout=60_000)
-        page.wait_for_function("() => !/Searching/.test(document.querySelector('#search-results').textContent)", timeout=60_000)
+        page.wait_for_function("() => !/Searching/.test(document.querySelector('#search-results').textContent)",
+                               timeout=60_000)
         first = [a.get_attribute('href') for a in page.locator('#search-results li > a').all()[:3]]
         if not any(w in f for f in first for w in wanted):
             bad.append(f'search {words}: {", ".join(first)}, not {" or ".join(wanted)}')
-        if not page.locator('#search-results .summary').count(): bad.append(f'search {words}: no summary of a page is shown')
+        if not page.locator('#search-results .summary').count():
+            bad.append(f'search {words}: no summary of a page is shown')
     page.close()
 
 class Page(HTMLParser):
@@ -107,7 +117,7 @@ class Page(HTMLParser):
         self.ids += filter(None, {attrs.get('id'), attrs.get('name') if tag == 'a' else None})
 
 def link_problems(folder):
-    "Links from page to page, also those that are written in HTML: file and anchor have to be there, and a page is no download."
+    "Links from page to page, also those written in HTML: file and anchor have to be there; a page is no download."
     pages = {p.resolve(): Page(p.read_text(encoding='utf-8')) for p in sorted(folder.rglob('*.html'))}
     for path, page in pages.items():
         name = path.relative_to(folder.resolve()).as_posix()
@@ -116,9 +126,12 @@ def link_problems(folder):
             if to.scheme or to.netloc or not link: continue
             file = (path.parent/unquote(to.path)).resolve() if to.path else path
             if file.is_dir(): file /= 'index.html'
-            if not file.is_relative_to(folder.resolve()) or not file.is_file(): yield f'{name}: link {link} leads to no page'
-            elif '_downloads' in file.parts: yield f'{name}: link {link} is a file beside the notebooks; link to the repository'
-            elif to.fragment and file in pages and unquote(to.fragment) not in pages[file].ids: yield f'{name}: link {link} leads to no anchor'
+            if not file.is_relative_to(folder.resolve()) or not file.is_file():
+                yield f'{name}: link {link} leads to no page'
+            elif '_downloads' in file.parts:
+                yield f'{name}: link {link} is a file beside the notebooks; link to the repository'
+            elif to.fragment and file in pages and unquote(to.fragment) not in pages[file].ids:
+                yield f'{name}: link {link} leads to no anchor'
 
 def problems(folder):
     "Number of pages, and one line for each problem."
@@ -138,5 +151,6 @@ if __name__ == '__main__':
     if not chromium(): sys.exit('open-site: skipped, there is no Chromium on this machine')
     n, bad = problems(folder)
     print(*bad, sep='\n', end='\n' if bad else '')
-    print(f'open-site: {n} pages at {" and ".join(map(str, WIDTHS))} px, {len(bad)} problems ({time.time() - start:.0f} s)')
+    widths = ' and '.join(map(str, WIDTHS))
+    print(f'open-site: {n} pages at {widths} px, {len(bad)} problems ({time.time() - start:.0f} s)')
     sys.exit(bool(bad))

@@ -1,17 +1,18 @@
-"""Are the outputs that pages show those that their cells print now? Text and tables of a notebook are compared on re-execution.
+"""Are the outputs that pages show those that their cells print now? Text and tables are compared on re-execution.
 
     python tools/outputs.py NOTEBOOK...      # run notebooks from the top and store their outputs
 
-Text and whole numbers have to be the same, and decimals the same to their printed digits: one unit of the last digit is left to
-rounding. A cell whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that prints times or paths of a
-temporary folder says `#| fresh: false`. Of figures only their number counts."""
+Text and whole numbers have to be the same, and decimals the same to their printed digits: one unit of the last digit
+is left to rounding. A cell whose numbers depend on the machine more than that says by how much: `#| fresh: 5%`; one that
+prints times or paths of a temporary folder says `#| fresh: false`. Of figures only their number counts."""
 import os, re, shlex, subprocess, sys, tempfile, time, traceback
 from itertools import zip_longest
 from pathlib import Path
 
 NUMBER = re.compile(r'(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?!\d)\.?\d*(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]\d)', re.I)
 RULER = re.compile(r'\s+|[\-─━]{2,}')                    # of a table; as wide as its numbers
-PASSING = re.compile(r'(?<=\b0x)[0-9a-f]{6,}|(?<=\bepoch )(.*), [\d.]+ s$', re.M)      # addresses; how long an epoch took
+# addresses; how long an epoch took
+PASSING = re.compile(r'(?<=\b0x)[0-9a-f]{6,}|(?<=\bepoch )(.*), [\d.]+ s$', re.M)
 
 def joined(x): return ''.join(x or '')
 
@@ -24,7 +25,9 @@ def texts_of(outputs):
         kind = next((k for k in kinds if k in data), None)
         if not kind or any(k.startswith('image/') for k in data): continue
         text = joined(data[kind])
-        if kind == 'text/html': text = re.sub(r'(<[^>]*>\s*)+', '\n', re.sub(r'</t[dh]>', ' |', text))      # empty cells count
+        if kind == 'text/html':
+            text = re.sub(r'</t[dh]>', ' |', text)                                   # empty cells of a table count
+            text = re.sub(r'(<[^>]*>\s*)+', '\n', text)
         shown.append(text)
     return [said.strip(), *(s.strip() for s in shown)]
 
@@ -37,7 +40,8 @@ def unit_of(number):
 
 def value(number): return float(number.replace(',', ''))
 
-def whole(number): return re.fullmatch(r'[-+]?[\d,]+\.?', number) is not None        # a count: no rounding, torch writes 3.
+def whole(number): # a count: no rounding, torch writes 3.
+    return re.fullmatch(r'[-+]?[\d,]+\.?', number) is not None
 
 def near(x, y, share): # two numbers as they are printed; by how much they may differ [-]
     "Are two numbers the same to their printed digits?"
@@ -70,7 +74,8 @@ def tolerance(source):
     told = said_of(source, 'fresh')
     if told == 'false': return None
     if told is None: return 0.
-    if not re.fullmatch(r'\d+(\.\d+)?%', told): raise ValueError(f'#| fresh: {told}: expected a share like 5%, or false')
+    if not re.fullmatch(r'\d+(\.\d+)?%', told):
+        raise ValueError(f'#| fresh: {told}: expected a share like 5%, or false')
     return float(told[:-1])/100
 
 def stale(source, old, new): # of one cell: source, stored outputs, and outputs of now
@@ -83,7 +88,7 @@ def stale(source, old, new): # of one cell: source, stored outputs, and outputs 
     return None
 
 def words_of(cmd): # like `physlearn fit spectra air.csv`, or with `> FILE` at its end
-    "Words of a command of ours, and the file that its output goes to. A fork has no shell: pipes and wildcards are refused."
+    "Words of a command of ours, and the file for its output. A fork has no shell: pipes and wildcards are refused."
     bare = re.sub(r"'[^']*'", 'x', cmd)                    # no shell would look into
     split = shlex.shlex(cmd, posix=True, punctuation_chars=True)
     split.whitespace_split, split.commenters = True, ''
@@ -91,7 +96,8 @@ def words_of(cmd): # like `physlearn fit spectra air.csv`, or with `> FILE` at i
     if '>' in words[-2:-1]: *words, _, target = words
     wild = re.search(r'[$`]', bare) or re.search(r'[*?~]|\d>', re.sub(r'"[^"]*"', 'x', bare))
     if wild or any(re.fullmatch('[|&;<>()]+', w) for w in words):
-        raise ValueError(f'{cmd}: expected `physlearn ...`, with `> FILE` or `|| true` at its end and nothing else of a shell')
+        raise ValueError(f'{cmd}: expected `physlearn ...`, with `> FILE` or `|| true` at its end and nothing else '
+                         'of a shell')
     return words, target
 
 def exit_code(e): # SystemExit
@@ -130,7 +136,7 @@ def command(words, target=None): # file that its output goes to
     return text, code
 
 def shell():
-    "The shell of a notebook, in which `!physlearn ...` is a fork of this process: a new one would import everything again."
+    "The shell of a notebook, in which `!physlearn ...` is a fork: a new process would import everything again."
     from execnb.shell import CaptureShell
     class Shell(CaptureShell):
         def run_all(self, nb, **kwargs):
@@ -174,6 +180,7 @@ if __name__ == '__main__':
     if not sys.argv[1:]: sys.exit(__doc__)
     os.environ.setdefault('MPLBACKEND', 'agg')
     start, (name, *others) = time.time(), sys.argv[1:]
-    if others: sys.exit(max(subprocess.run([sys.executable, __file__, n]).returncode for n in sys.argv[1:]))   # a process for each
+    if others: # a process for each
+        sys.exit(max(subprocess.run([sys.executable, __file__, n]).returncode for n in sys.argv[1:]))
     store(name)
     print(f'{name}: outputs are stored ({time.time() - start:.0f} s)')

@@ -1,5 +1,5 @@
-"""The reference pages that are made from the package: each function gives the Markdown of one. `tools/make_site.py` runs the
-cells of nbs/reference that print them; nothing of them is stored."""
+"""The reference pages that are made from the package: each function gives the Markdown of one.
+`tools/make_site.py` runs the cells of nbs/reference that print them; nothing of them is stored."""
 import ast, contextlib, io, os, re
 from pathlib import Path
 
@@ -8,7 +8,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def plain(text):
     "Text as Markdown shows it, code within backquotes left alone."
     def quoted(part): return re.sub(r'([\\*_\[\]<>$|#~])', r'\\\1', part)
-    return ''.join(part if i % 2 else quoted(part) for i, part in enumerate(re.split(r'(`[^`]*`)', ' '.join(text.split()))))
+    parts = re.split(r'(`[^`]*`)', ' '.join(text.split()))
+    return ''.join(part if i % 2 else quoted(part) for i, part in enumerate(parts))
 
 def modules():
     "Of each module its name, its source, the notebook that exports it, and its page."
@@ -59,14 +60,19 @@ def names():
 def values_of(tree, comments):
     "Values that a module assigns, also several in one line, with the comment beside each."
     assigned = [n for n in tree.body if isinstance(n, ast.Assign)]
-    lines = {n: list(dict.fromkeys(filter(None, map(comments.at, range(n.lineno, n.end_lineno + 1))))) for n in assigned}
-    found = {n: '; '.join(lines[n]) or comments.beside(n.lineno, n.end_lineno) for n in assigned}
-    return {e.id: found[n] for n in assigned for t in n.targets for e in getattr(t, 'elts', [t]) if isinstance(e, ast.Name)}
+    found = {}
+    for n in assigned:
+        lines = dict.fromkeys(filter(None, map(comments.at, range(n.lineno, n.end_lineno + 1))))
+        said = '; '.join(lines) or comments.beside(n.lineno, n.end_lineno)
+        named = (e for t in n.targets for e in getattr(t, 'elts', [t]) if isinstance(e, ast.Name))
+        found |= {e.id: said for e in named}
+    return found
 
 def patched(n):
     "The class that a function is patched into, or ''."
     if not isinstance(n, ast.FunctionDef): return ''
-    if not any(getattr(d, 'id', getattr(getattr(d, 'func', None), 'id', '')) == 'patch' for d in n.decorator_list): return ''
+    names = [getattr(d, 'id', getattr(getattr(d, 'func', None), 'id', '')) for d in n.decorator_list]
+    if 'patch' not in names: return ''
     of = n.args.args[0].annotation if n.args.args else None
     return getattr(of, 'id', '')
 
@@ -101,7 +107,8 @@ def helps(width=86): # characters
             try: cls = command_of(verb, find(name))
             except ValueError: continue                                      # the instrument has no such verb
             mine = verb in VERBS or verb in OWN.get(name, ())
-            out.append(block(f'physlearn {verb} {name}', told(verb, name, '--help')) if mine else of_run(verb, f', of {name}', cls))
+            out.append(block(f'physlearn {verb} {name}', told(verb, name, '--help')) if mine else
+                       of_run(verb, f', of {name}', cls))
     out.append('\n## Any run')
     out += [of_run(verb, '', cls) for verb, cls in (('compare', Compare), ('export', Export))]
     return '\n'.join(out)
@@ -126,9 +133,10 @@ def named(n):
     if isinstance(n, ast.Name): return n.id
     if isinstance(n, ast.Attribute): return 'kind' if n.attr == '__name__' else n.attr
     if isinstance(n, ast.Subscript): return named(n.value)
-    if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == 'join' and n.args: return named(n.args[0])
-    if isinstance(n, ast.Call) and n.args: return named(n.args[0])
+    if isinstance(n, ast.Call) and n.args: return named(n.args[0])                   # also of ', '.join(...)
     return '…'
+
+REFUSALS = ('ValueError', 'ImportError', 'TypeError', 'KeyError', 'IndexError', 'NotImplementedError', 'TableError')
 
 def message(call):
     "(what is wrong, what to do) of an exception that is raised, or None."
@@ -140,7 +148,7 @@ def message(call):
         return parts.get('found', ''), '; '.join(filter(None, do))
     if kind == 'expect' and len(args) > 3:
         return f"{' or '.join(spoken(a) for a in args[3:])}=‹value›", f'expected {spoken(args[1])}'
-    if kind in ('ValueError', 'ImportError', 'TypeError', 'KeyError', 'IndexError', 'NotImplementedError', 'TableError') and args:
+    if kind in REFUSALS and args:
         text = spoken(args[0])
         at = re.search(r'[;:] (?=expected|choose|there are|give|name|say|use|pip|see|needs|at most|at least)|; ', text)
         return (text[:at.start()], text[at.end():]) if at else (text, '')
@@ -152,8 +160,9 @@ def messages():
     for module, source, notebook in sorted(modules(), key=lambda m: m[2]):
         found, tree = {}, ast.parse(source)
         WORDS.clear()
-        WORDS.update((t.id, n.value.value) for n in tree.body if isinstance(n, ast.Assign) for t in n.targets
-                     if isinstance(t, ast.Name) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str))
+        texts = [n for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.value, ast.Constant)
+                 and isinstance(n.value.value, str)]
+        WORDS.update((t.id, n.value.value) for n in texts for t in n.targets if isinstance(t, ast.Name))
         for n in ast.walk(tree):
             call = n.exc if isinstance(n, ast.Raise) else n.value if isinstance(n, ast.Expr) else None
             if not isinstance(call, ast.Call): continue
@@ -178,7 +187,8 @@ def moved(text):
         if target.startswith('nbs/'): return f'{m[1]}../{target.removeprefix("nbs/")})'
         return f'{m[1]}https://github.com/physlearn/physlearn/blob/main/{target})'
     parts = re.split(r'(```.*?```|`[^`\n]*`)', re.sub(r'(\]\()([^()\s]+)\)', to, text), flags=re.S)
-    return ''.join(p if i % 2 else re.sub(r'<(?=[a-z]+>)', r'\\<', p) for i, p in enumerate(parts))     # words, no elements
+    def words(p): return re.sub(r'<(?=[a-z]+>)', r'\\<', p)                           # <these> are no elements
+    return ''.join(p if i % 2 else words(p) for i, p in enumerate(parts))
 
 def verbatim(name, kind): return f"```{kind}\n{(ROOT/name).read_text(encoding='utf-8').strip()}\n```"
 def document(name): return moved((ROOT/name).read_text(encoding='utf-8'))
@@ -199,7 +209,8 @@ def figures(staged, # {path in nbs/: staged notebook}
         heading = ''
         for i, c in enumerate(nb['cells']):
             source = ''.join(c['source'])
-            if c['cell_type'] == 'markdown': heading = (re.findall(r'^#+ (.*?)(?: \{#.*)?$', source, re.M) or [heading])[-1]
+            if c['cell_type'] == 'markdown':
+                heading = (re.findall(r'^#+ (.*?)(?: \{#.*)?$', source, re.M) or [heading])[-1]
             pngs = [o['data']['image/png'] for o in c.get('outputs', []) if 'image/png' in o.get('data', {})]
             for png in pngs:
                 picture = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
