@@ -46,7 +46,7 @@ def log_posterior(sim:Simulator,        # or a Measurement of one signal, and no
                   known=None,           # {name: value or (value, sd)}
                   **cond,               # conditions of the simulator, by name: numbers, or (1,...)
                  )->tuple:              # functions: log-density (B,) of z (B,k), and physical values (B,d) of z
-    "The unnormalised log-density of z, in which the prior is N(0,1), for `chains`; and the way from z to physical values."
+    "The unnormalised log-density of z, whose prior is N(0,1), for `chains`; and the way from z to physical values."
     m = measurement(sim, y, like, known, cond)
     place = lambda z: m.knowledge.theta(z, torch.zeros(len(z), dtype=torch.long))
     def log_p(z):
@@ -71,7 +71,8 @@ class _Particles:
             raise ValueError(f"signal {dead[0]}: the simulator fails, or the data are impossible, in all of {n} "
                              f"states drawn from the ranges")
 
-    def ask(self, z, signals): # (s,n,k), (s,); log-likelihood, squared residuals (s,n), noiseless signal (s,n,M) or (s,n,0)
+    def ask(self, z, signals): # (s,n,k), (s,)
+        "Log-likelihood and squared residuals (s,n), noiseless signal (s,n,M), or (s,n,0) where nobody asks for it."
         rows, parts = signals.repeat_interleave(self.n), []
         with torch.no_grad():
             for a, r in zip(z.flatten(0, 1).split(self.chunk), rows.split(self.chunk)):
@@ -127,7 +128,7 @@ def _from_their_normal(z, key):
 
 # %% ../nbs/00_core/08e_chains.ipynb #lkc0000f
 def _folds(n): # particles
-    "Groups of equal size: what moves a particle is made of the others' groups, so that it does not know where it stands."
+    "Groups of equal size: what moves a particle is made of the others' groups, and does not know where it stands."
     return next(f for f in (4, 3, 2, 1) if n%f == 0)
 
 def _others(v): # sums over each group (s,f,...)
@@ -145,7 +146,9 @@ class _Surrogate:
         A.diagonal(dim1=2, dim2=3).add_(1e-6*p.n)                       # duplicates may leave too few for all terms
         self.coefficients = torch.linalg.solve(A, b).mT.float()         # (s,f,M,q)
         like, data = p.m.like, p.m.y
-        def each(v): return (torch.as_tensor(v).double() + torch.zeros_like(data))[signals].flatten(1).float()[:,None,:,None]
+        def each(v):
+            full = torch.as_tensor(v).double() + torch.zeros_like(data)
+            return full[signals].flatten(1).float()[:,None,:,None]
         floor, self.share, self.y = each(like.sigma)**2, each(like.relative)**2, each(data)
         self.on = floor.isfinite().float()
         self.floor = torch.where(self.on > 0, floor, 1.)
@@ -166,7 +169,8 @@ class _Surrogate:
 def _walked(p, signals, key):
     "Where walks under the surrogate end (s,n,k), and what the exact step has to take back (s,n)."
     g = torch.Generator().manual_seed(int(address_hash(torch.zeros(1), torch.zeros(1), *key)[0,0])%2**62)
-    parts = [_walk(p, some, g) for some in signals.split(max(1, 4096//p.n))]      # as many as the processor's cache holds
+    few = max(1, 4096//p.n)                                                # as many as the processor's cache holds
+    parts = [_walk(p, some, g) for some in signals.split(few)]
     return [torch.cat(v) for v in zip(*parts)]
 
 def _apart(begun, g): # where particles stand (s,f,k,m); random numbers

@@ -34,7 +34,8 @@ def _help():
 def _examples(verb, *names):
     "Commands that work, for the end of a help."
     own = lambda name: f' {name}' if verb not in ON_RUNS else ''
-    lines = [f'  physlearn {verb}{own(k)} {words}'.rstrip() for k in names for words in EXAMPLES.get(k, {}).get(verb, [])]
+    known = [(k, words) for k in names for words in EXAMPLES.get(k, {}).get(verb, [])]
+    lines = [f'  physlearn {verb}{own(k)} {words}'.rstrip() for k, words in known]
     return '\n'.join([f"example{'s'*(len(lines) > 1)}:", *lines]) if lines else ''
 
 def _help_of(verb):
@@ -198,7 +199,8 @@ def _on_run(verb, words):
     from physlearn.instruments import find
     if not words or words[0].startswith('-'): raise ValueError(f"{verb} needs the folder of a run")
     if words[0] in INSTRUMENTS and not os.path.isdir(words[0]):
-        raise ValueError(f"{verb} {words[0]}: expected the folder of a run, like runs/first; its recipe names the instrument")
+        raise ValueError(f"{verb} {words[0]}: expected the folder of a run, like runs/first; its recipe names the "
+                         "instrument")
     if verb in desk.ON_RUNS and not _own(verb, words[0]):
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
@@ -267,8 +269,9 @@ def _unwritten(e):
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
     verb, *words = (sys.argv[1:] if args is None else list(args)) or ['--help']
+    known = {*VERBS, *ON_RUNS, *(v for own in OWN.values() for v in own)}
     if verb in ('-h', '--help'): print(_help())
-    elif words and words[0] in ('-h', '--help') and (verb in {**VERBS, **ON_RUNS} or any(verb in o for o in OWN.values())):
+    elif words and words[0] in ('-h', '--help') and verb in known:
         print(_help_of(verb))
     elif verb == '--version':
         from physlearn import __version__

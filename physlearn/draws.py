@@ -69,7 +69,8 @@ def least_known(K,  # what is known of the parameters
                 A,  # information (n,k,k)
                 pi, # precision of the prior of each coordinate (k,)
                ):
-    "Names of the free coordinates, those first whose variance is the largest share of their prior's; medians over signals."
+    """Names of the free coordinates, those first whose variance is the largest share of their prior's; medians over
+    signals."""
     variance = symmetric_inverse(A + torch.diag_embed(pi.expand(len(A), -1))).diagonal(dim1=1, dim2=2)
     return [K.free[i] for i in (variance*pi).median(0).values.argsort(descending=True)]
 
@@ -322,8 +323,8 @@ def weigh(sim:Simulator,         # or a Measurement, and nothing of y, like and 
 # %% ../nbs/00_core/08b_draws.ipynb #1c99f624
 @patch
 def predictive(self:Samples)->Tensor:
-    """Posterior predictive p-value (n,): small when no state in the ranges explains the signal, near 1 when the noise is
-    smaller than stated."""
+    """Posterior predictive p-value (n,): small when no state in the ranges explains the signal, near 1 when the noise
+    is smaller than stated."""
     k = self.points[:,None].double()
     return (self.weights*torch.special.gammaincc(k/2, self.chi2/2)).sum(1)
 

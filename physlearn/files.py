@@ -290,7 +290,7 @@ def _no_thousands(path, rows, lines):
 _UNITS = re.compile(r'[\[(]?(|-|%|1/cm|cm\^?-1|[nuµm]m|[kMGT]?Hz|a\.?u\.?|m?V)[\])]?')
 
 def _names_above(path, above, sep, mark, n):
-    "Names of the columns within the lines above the numbers, or None; and how many lines are neither names nor comments."
+    "Names of the columns in the lines above the numbers, or None; how many lines are neither names nor comments."
     found, plain = {}, 0
     for k, (i, line) in enumerate(above):
         marked, bare = line[0] in '#%!', line.lstrip('#%! \t')

@@ -138,7 +138,7 @@ class BoxFlow(nn.Module):
     def bend(self, box:BoxPosterior, e:Tensor,
              chunk=8, # signals done at once
             )->tuple:
-        "Draws w (n,S,k) for the box from standard normal e (n,S,d), and how much denser they are than normal ones (n,S)."
+        "Draws w (n,S,k) for the box from standard normal e (n,S,d); how much denser they are than normal ones (n,S)."
         f = self.features(box)
         w, lq = (torch.cat(v) for v in zip(*(self.head.draw(a, b) for a, b in zip(e.split(chunk), f.split(chunk)))))
         return w[:,:,self._cols(box)].double(), lq.double() + .5*(w.double()**2).sum(2) + len(self.order)*_SQ

@@ -99,7 +99,8 @@ class Null:
         x = s - self._shift(dof)
         edge = _log_tail(self.s[-self.top][None] + self._shift(self.dof), self.dof, self.spread)
         tail = _log_tail(x + self._shift(self.dof), self.dof, self.spread)
-        return torch.stack([_rank(x[:,j], self.s[:,j].contiguous(), (tail[:,j], edge[:,j]), self.top) for j in range(5)], 1)
+        def ranked(j): return _rank(x[:,j], self.s[:,j].contiguous(), (tail[:,j], edge[:,j]), self.top)
+        return torch.stack([ranked(j) for j in range(5)], 1)
 
     def __call__(self, s, dof):
         "p-value of everything (n,), and of each look (n,5)."

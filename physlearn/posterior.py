@@ -121,7 +121,7 @@ class Identifiability:
         return out
 
     def _spread(self, name, v):
-        "A standard deviation [share of the range] in words: with its unit, or as a factor where the scale is logarithmic."
+        "A standard deviation [share of the range] in words: with its unit, or as a factor on a logarithmic scale."
         p = self.space[name]
         if not p.log: return f"{v*(p.hi - p.lo):.3g} {p.unit}".strip()
         v = v*math.log(p.hi/p.lo)
@@ -155,7 +155,8 @@ def identifiable(space:ParamSpace, # ranges that stand for what is known before;
     for i, k in enumerate(space):
         sd = K.sd.get(k)
         if sd == 0:
-            rows.append(dict(name=k, before=None, alone=None, joint=None, after=None, ratio=0., verdict=verdict(0., True)))
+            nothing = dict.fromkeys(('before', 'alone', 'joint', 'after'))
+            rows.append(dict(name=k, **nothing, ratio=0., verdict=verdict(0., True)))
             continue
         before = math.sqrt(1/12) if sd is None else (sd/slope[:,i]).median().item()
         ratio = bounds['range'][i]/before

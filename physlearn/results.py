@@ -164,7 +164,8 @@ def join(cls:Results, parts:list)->Results: # of signals that follow each other
     def column(k, like): return np.concatenate([p.signals[k] if k in p.signals else _gaps(like, len(p)) for p in parts])
     signals = {k: column(k, v) for k, v in kinds.items()}
     none = lambda p: torch.full_like(p.value, math.nan)
-    more = {k: torch.cat([p.more.get(k, none(p)) for p in parts]) for k in dict.fromkeys(k for p in parts for k in p.more)}
+    names = dict.fromkeys(k for p in parts for k in p.more)
+    more = {k: torch.cat([p.more.get(k, none(p)) for p in parts]) for k in names}
     return replace(first, **tensors, doubts=sum((p.doubts for p in parts), ()), signals=signals, more=more,
                    method='; '.join(dict.fromkeys(p.method for p in parts if p.method)))
 

@@ -96,7 +96,7 @@ class Stand:
     understorey: float = 1.         # largest leaf area index of a forest's understorey [m2/m2]
 
     range: tuple[str, ...] = ()     # narrower ranges of parameters, like LAI=0..4 cab=20..60ug/cm2
-    # parameters that are unknown, like LAI cab; the others are held, in the middle of their ranges or at what --fix says
+    # parameters that are unknown, like LAI cab; the others are held, in the middle of their ranges or by --fix
     free: tuple[str, ...] = ()
     fix: tuple[str, ...] = ()       # values of parameters that are held, like N=1.5 cm=0.009g/cm2
 

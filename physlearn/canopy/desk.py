@@ -137,13 +137,11 @@ def _row(name, p, linear, ratio, known):
 @dataclass(kw_only=True)
 class ReadCanopy(ByWindows, Reader):
     "Reflectances: a table or an image, columns or bands B02 ... B12; or a folder with an image for each band."
-    # what stands for reflectance 1, like 10000 [unit of the file]; as the file states, if not given
-    scale: float|None = None
+    scale: float|None = None # what stands for reflectance 1, like 10000 [unit of the file]; the file's, if not given
     # what is added to the values first, like -1000 or 0; `date`: -1000 from 25 January 2022; or a
     # column's name; as the file states, if not given
     offset: float|str|None = None
-    # value that means a gap, like -9999 [unit of the file]; as the file states, if not given
-    nodata: float|None = None
+    nodata: float|None = None       # value that means a gap, like -9999 [unit of the file]; the file's, if not given
     outside: str = 'refuse'         # values below 0 or above 1.5: refuse the file, or take them as missing
     # bands that are there, where some are not, like B02 B03; others count as missing. Of an image without names of
     # bands: all of them in their order, with - for one to leave out

@@ -229,7 +229,7 @@ def teach(model, source,          # trained `PhysVAE`; rows and key to a batch, 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #923d0295
 @torch.no_grad()
 def _lesson(model, head, batch, S, bends, g):
-    "Of pixels: the middle draw, what the head is told, mean, variance and draws of the quantities, the decoder's residual."
+    "Of pixels: middle draw, what the head is told, mean, variance and draws of the quantities, decoder's residual."
     parts, n = [], len(batch['x'])
     for b in ({k: v[i:i+256] for k, v in batch.items()} for i in range(0, n, 256)):
         inputs, h, z0, told = features(model, b)

@@ -93,25 +93,29 @@ class Reflectance:
     def said(self)->str:
         "What was assumed and found, in one line."
         lost = (~self.usable).nonzero()[0]
-        rows = f"{len(lost)} of {len(self)} rows without a result, the first: {self.reasons[lost[0]]}" if len(lost) else ''
+        rows = ''
+        if len(lost): rows = f"{len(lost)} of {len(self)} rows without a result, the first: {self.reasons[lost[0]]}"
         scaled = '' if any(n.startswith(self.scaled) for n in self.notes) else self.scaled
         return '; '.join(filter(None, (scaled, *self.notes, rows)))
 
     mask = property(lambda self: np.isfinite(self.x), doc="What was measured (n,bands), bool")
     def __len__(self): return len(self.x)
-    def __getitem__(self, rows):
-        "Some of the rows: a slice, numbers or a mask."
-        pick = lambda d: {k: v[rows] for k, v in d.items()}
-        grid = {**self.grid, 'pixel': self.grid['pixel'][rows]} if self.grid else {}
-        offset = self.offset[rows] if np.ndim(self.offset) else self.offset
-        sd = None if self.sd is None else self.sd[rows]
-        return replace(self, x=self.x[rows], angles=pick(self.angles), others=pick(self.others), grid=grid, offset=offset,
-                       sd=sd, reasons=self.reasons[rows])
     def __repr__(self):
         gaps = f"{int((~self.mask).sum())} of {self.x.size} values missing"
         if self.outside: gaps += f", {self.outside} of them outside the limits"
         return (f"Reflectance({Path(self.path).name}: {len(self)} rows, {', '.join(self.bands)}, {gaps}; {self.said}; "
                 f"angles {', '.join(self.angles) or 'unknown'}; other columns {', '.join(self.others) or 'nothing'})")
+
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #rfl00get
+@patch
+def __getitem__(self:Reflectance, rows)->Reflectance:
+    "Some of the rows: a slice, numbers or a mask."
+    pick = lambda d: {k: v[rows] for k, v in d.items()}
+    grid = {**self.grid, 'pixel': self.grid['pixel'][rows]} if self.grid else {}
+    offset = self.offset[rows] if np.ndim(self.offset) else self.offset
+    sd = None if self.sd is None else self.sd[rows]
+    return replace(self, x=self.x[rows], angles=pick(self.angles), others=pick(self.others), grid=grid,
+                   offset=offset, sd=sd, reasons=self.reasons[rows])
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #reflwocd
 @patch
@@ -154,6 +158,7 @@ def _offsets(path, given, meta, days, others, n):
                         remedy=f"columns of numbers: {there}")
     return np.where(column >= 4, -1000., 0.) if 'baseline' in given.lower() else column
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #rfl00scb
 def _scaling(path, v, scale, offset):
     "Scale and offset, if they are stated or cannot be needed; v holds NaN where missing."
     top = np.nanquantile(v, .95)
@@ -410,7 +415,7 @@ _WAVELENGTH = re.compile(r'(?:x|nm|wl_?|r_?)?(\d{3,4}(?:\.\d+)?)(?:_?nm)?', re.I
 _AXIS_WORDS = 'wavelength', 'wavelengths', 'wavelength_nm', 'wavelength [nm]', 'wvl', 'lambda', 'nm', 'wl'
 
 def _spectra(path, header, bands, limit, sensor):
-    "Spectra of a field or imaging spectrometer, a row or a column each, as bands of the sensor; None where these are none."
+    "Spectra of a field or imaging spectrometer, a row or a column each, as bands of the sensor; else None."
     nm = {c: float(m[1]) for c in header if (m := _WAVELENGTH.fullmatch(c))}
     if len(nm) >= 50:
         rest = [c for c in header if c not in nm]
@@ -716,6 +721,15 @@ def _place(path, name, found, grid, given, n):
     given = grid.get(name) if given is None else given
     return None if given is None else np.full(n, float(given))
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #rfl00whe
+def _where(raw):
+    "Words for the place of value i, j of a table or an image."
+    def place(i, j):
+        if raw.lines is not None: return f"{_line(raw.lines, i)}, {raw.bands[j]}"
+        row, column = divmod(int(raw.grid['pixel'][i]), raw.grid['shape'][1])
+        return f"row {raw.grid['start'][0] + row}, column {raw.grid['start'][1] + column}, {raw.bands[j]}"
+    return place
+
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #53b28f98
 def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTIFF, JPEG 2000 or VRT; or
                      scale:float=None, # number that stands for reflectance 1, like 10000 [-]; the file's header if None
@@ -753,11 +767,7 @@ def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTI
     if is_landsat(sensor) and scale is None and offset is None: scale, offset = _collection(raw)
     offset = _offsets(path, offset, raw.meta, days, others, n)
     scale, offset = _scaling(path, raw.v, _stated(path, raw.meta, 'scale', scale), offset)
-    def place(i, j):
-        if lines is not None: return f"{_line(lines, i)}, {bands[j]}"
-        row, column = divmod(int(grid['pixel'][i]), grid['shape'][1])
-        return f"row {grid['start'][0] + row}, column {grid['start'][1] + column}, {bands[j]}"
-    x, odd = _reflectances(path, raw.v, scale, offset, outside, place, window is None)
+    x, odd = _reflectances(path, raw.v, scale, offset, outside, _where(raw), window is None)
     angles = _angles(path, raw.angles, dict(tts=tts, tto=tto, psi=psi), n)
     at = [_place(path, k, raw.angles, grid, g, n) for k, g in (('lat', lat), ('lon', lon))]
     if 'tts' not in angles and days is not None and all(a is not None for a in at):
@@ -769,7 +779,8 @@ def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTI
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #28f98c00
 def _known_bands(names, sensor):
     "Names of bands as they are called here; ValueError for one that is none."
-    names, known = tuple(band_of(b, sensor) or b for b in names), _NAMES if is_sentinel(sensor) else responses(sensor).names
+    names = tuple(band_of(b, sensor) or b for b in names)
+    known = _NAMES if is_sentinel(sensor) else responses(sensor).names
     unknown = [b for b in names if b not in known and b != '-']
     if unknown and is_sentinel(sensor):
         raise ValueError(f"no band {unknown[0]!r} on Sentinel-2: expected names like B02 or B8A")

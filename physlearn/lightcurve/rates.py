@@ -9,6 +9,7 @@ __all__ = ['MODELS', 'WAVES', 'Rates']
 import math
 import numpy as np
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 from ..params import Param, ParamSpace
 
@@ -117,15 +118,17 @@ class Rates:
         noise = ' with red noise' if self.waves else ''
         return f'{self.model}{noise} in {len(self.a)} steps over {self.span:.4g} h'
 
-    def shape(self, theta:Tensor, a=None, b=None)->Tensor: # (B,n)
-        "Mean of the relative shape of states `theta` (B,d) over steps, or over other ones from `a` to `b` (n,) [h]."
-        ends = (self.a, self.b) if a is None else (a, b)
-        a, b = (torch.as_tensor(v, dtype=torch.float64, device=theta.device) for v in ends)
-        own, red = theta[:,len(self.bands):].double().tensor_split([len(self.own)], 1)
-        more = (self.span,) if self.model == 'trend' else ()
-        D = lambda t: MODELS[self.model][0](t, *own[...,None].unbind(1), *more)
-        mean = (1 + (D(b) - D(a))/(b - a)).expand(len(theta), -1)
-        return mean*_flicker(red, a, b, self.span) if self.waves else mean
-
     def __call__(self, theta:Tensor)->Tensor:
         return theta[:,:len(self.bands),None].double()*self.shape(theta)[:,None]
+
+# %% ../../nbs/50_lightcurve/53b_rates.ipynb #rates09s
+@patch
+def shape(self:Rates, theta:Tensor, a=None, b=None)->Tensor: # (B,n)
+    "Mean of the relative shape of states `theta` (B,d) over steps, or over other ones from `a` to `b` (n,) [h]."
+    ends = (self.a, self.b) if a is None else (a, b)
+    a, b = (torch.as_tensor(v, dtype=torch.float64, device=theta.device) for v in ends)
+    own, red = theta[:,len(self.bands):].double().tensor_split([len(self.own)], 1)
+    more = (self.span,) if self.model == 'trend' else ()
+    D = lambda t: MODELS[self.model][0](t, *own[...,None].unbind(1), *more)
+    mean = (1 + (D(b) - D(a))/(b - a)).expand(len(theta), -1)
+    return mean*_flicker(red, a, b, self.span) if self.waves else mean

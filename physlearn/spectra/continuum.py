@@ -88,7 +88,7 @@ def _blocks(path):
     return out
 
 def _on_one_grid(blocks):
-    "Wavenumbers, temperatures, coefficients (n,F) of blocks (T, nu, k); 0 between bands, the nearest T where one lacks."
+    "Wavenumbers, temperatures, coefficients (n,F) of blocks (T, nu, k); 0 between bands, nearest T where one lacks."
     edges = [v for _, nu, _ in blocks for v in (nu[0] - 1e-3, nu[-1] + 1e-3)]
     grid = np.unique(np.concatenate([edges, *(nu for _, nu, _ in blocks)]))
     T = np.unique([t for t, _, _ in blocks])
@@ -114,7 +114,8 @@ _UNITS = {'cm5': (2, 1.), 'm5': (2, 1e10), 'cm-1amagat-2': (2, AMAGAT**-2), 'cm2
 
 def _coefficient_unit(path, meta):
     "How many gases the unit of a table is for, and the factor to cm⁵ or cm²."
-    said = meta.get('unit') or next((v for k, v in meta.items() if k.startswith('unit_') and k != 'unit_wavenumber'), '')
+    units = (v for k, v in meta.items() if k.startswith('unit_') and k != 'unit_wavenumber')
+    said = meta.get('unit') or next(units, '')
     plain = re.sub(r'[/ ]*molec(ule)?s?\^?(-?\d)?', '', said.lower().replace('**', ''))
     plain = plain.replace('^', '').replace(' ', '')
     if plain in _UNITS: return _UNITS[plain]

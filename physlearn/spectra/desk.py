@@ -95,7 +95,8 @@ class SpectraOptions(Described, Gas, ReadSpectra):
     segments: str|None = None       # column of the file that numbers the segments of a scan, like Segment
     # what has its own value in each segment: offset, baseline, fringes, or frequencies of fringes whose phase jumps
     jumping: tuple[str, ...] = ()
-    method: str|None = None         # like exact or table; the table where three files or more share an axis, if not given
+    # like exact or table; the table where three files or more share an axis, if not given
+    method: str|None = None
 
     def fit(self, *files)->dict: # a Fit, or the error that says why there is none, by file
         "Fit files with this set-up, for Python."

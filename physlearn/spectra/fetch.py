@@ -72,6 +72,7 @@ class FetchSpectra:
             except Exception as e:                       # hitran-api raises plain Exceptions, and others where it fails
                 reason = ' '.join(str(e).split())
                 raise ValueError(f"{asked} cannot be fetched from HITRANonline ({reason}); check the network "
-                                 "connection and that there are lines, or download the list at hitran.org by hand") from None
+                                 "connection and that there are lines, or download the list at hitran.org by hand"
+                                ) from None
             if not len(lines): raise ValueError(f"HITRAN has no lines of {asked}")
             return next(Path(folder).glob('*.data')).read_text()

@@ -490,7 +490,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
                   quantity:str=None, # one of QUANTITIES; as the file says if None
                   axis:str=None,     # one of AXES; as the file says if None
                   unit:str=None,     # of the axis ('1/cm', 'nm', 'GHz', ...)
-                  y_unit:str=None,   # of an absorption coefficient ('1/cm', '1e-6 / cm') or ring-down time ('us'), or '%'
+                  y_unit:str=None,   # of absorption ('1/cm', '1e-6 / cm') or ring-down time ('us'), or '%'
                   base:str=None,     # of an absorbance: '10' or 'e'; else as the file says, else 10
                   medium:str=None,   # 'vacuum' or 'air', for wavelengths
                   x:str=None, y:str=None, # names of the columns, or their numbers where they have none

@@ -137,12 +137,15 @@ class LineList:
             object.__setattr__(self, f.name, np.where(np.isnan(v), self.n_air, v) if f.name == 'n_gamma2' else v)
 
     def __len__(self): return len(self.nu)
-    def __getitem__(self, k)->'LineList':
-        "The lines of a mask, a slice, an index or a list of indices."
-        if isinstance(k, (int, np.integer)): k = slice(k, k + 1 or None)
-        elif not isinstance(k, slice): k = np.asarray(k)
-        gases = {name: v[k] for name, v in self.gases.items()}
-        return replace(self, gases=gases, **{f.name: getattr(self, f.name)[k] for f in fields(self)[:-3]})
+
+# %% ../../nbs/10_spectra/11_hitran.ipynb #lines0get
+@patch
+def __getitem__(self:LineList, k)->LineList:
+    "The lines of a mask, a slice, an index or a list of indices."
+    if isinstance(k, (int, np.integer)): k = slice(k, k + 1 or None)
+    elif not isinstance(k, slice): k = np.asarray(k)
+    gases = {name: v[k] for name, v in self.gases.items()}
+    return replace(self, gases=gases, **{f.name: getattr(self, f.name)[k] for f in fields(self)[:-3]})
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #13b6ccc7
 def _of(lines, what):

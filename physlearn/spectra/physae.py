@@ -158,7 +158,7 @@ def newton(sim,           # simulator with `.jacobian`
         A = (J @ J.mT).double() + torch.diag_embed((1 + z*z)/phi**2)
         g = (J @ r.to(J.dtype)[...,None])[...,0].double() - z/phi
         eye = torch.eye(A.shape[1], dtype=A.dtype, device=A.device)
-        there = A.isfinite().all(2).all(1)[:,None,None]                     # a row of NaN has no factor; it stays NaN by g
+        there = A.isfinite().all(2).all(1)[:,None,None]              # a row of NaN has no factor; it stays NaN by g
         L = torch.linalg.cholesky(torch.where(there, A*(1 + damping*eye), eye))
         step = torch.cholesky_solve(g[...,None], L)[...,0]*(known == 0)
         sd = torch.cholesky_inverse(L).diagonal(dim1=1, dim2=2).sqrt()

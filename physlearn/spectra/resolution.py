@@ -172,7 +172,7 @@ def _slit_transform(shape, w, x, slope):
     return -2*y*math.pi**2*w*x**2*spherical_bessel(math.pi*w*x, 2)[1] if slope else y**2
 
 def _blur(self, a, gain, straight=1.):
-    "Functions a (B,m,F) of the gas, small far from lines, convolved on the fine grid; `straight`: what a line is times."
+    "Functions a (B,m,F) of the gas, small far from lines, convolved on the fine grid; `straight`: a line is times it."
     M, k, n = self._circle, self._between, self._between*(a.shape[-1] - 1) + 1
     def waves(v): return k*torch.fft.irfft(torch.fft.rfft(v, n=M)*gain[:,None].to(v.dtype), n=k*M)[...,:n]
     if self.shape not in SLITS and not self.continua: return waves(a)

@@ -15,7 +15,8 @@ from .files import gauge, of_gauge
 from .fringes import offset_alone
 from .hitran import read_line_data
 from .resolution import with_line_shape
-from .simulate import BEHIND, LABORATORY, MEASURED_AS, LineByLine, Preset, preset, preset_of, read_gases
+from .simulate import (BEHIND, LABORATORY, MEASURED_AS, LineByLine, Preset, preset, preset_of,
+                                        read_gases)
 
 # %% ../../nbs/10_spectra/14c_setup.ipynb #own00004
 def about_known(words,  # like 'P=200Torr', 'T=296±1K'

@@ -331,8 +331,8 @@ def calibrated(self:Grid,
 @dataclass(frozen=True, eq=False)
 class Baseline:
     "Polynomial `baseline0`, `baseline1`, ... and fringes `sin0`, `cos0`, ... (`baseline0_2`, `sin0_2` in segment 2)."
-    # of the polynomial: 'unit' runs 0..1 over the axis, 'pixel' is the index 0..N-1; or 'spline': a cubic one through the
-    # values `baseline0`, `baseline1`, ... at as many knots, evenly spaced over the axis
+    # of the polynomial: 'unit' runs 0..1 over the axis, 'pixel' is the index 0..N-1; or 'spline': a cubic one through
+    # the values `baseline0`, `baseline1`, ... at as many knots, evenly spaced over the axis
     abscissa: str = 'unit'
     fringes: tuple = ()     # frequencies [cycles per cm⁻¹]
     segments: tuple = None  # number of the segment each point belongs to (N,); None: one segment
@@ -517,7 +517,8 @@ def notes(self:LineByLine)->list:
         out.append('nothing shines from behind (no T_back)')
     out += [note for c in self.continua for note in _beyond(c, self.box())]
     if self.box()['T'][1] > 1000: out.append('above 1000 K HITRAN lacks hot lines, which HITEMP has')
-    out += [f"{what}: the line list has no coefficients for it, and it changes nothing" for what in without_effect(self)]
+    idle = 'the line list has no coefficients for it, and it changes nothing'
+    out += [f"{what}: {idle}" for what in without_effect(self)]
     if self.unused: out.append(f"lines of {', '.join(self.unused)} in the list are not used")
     return out
 
