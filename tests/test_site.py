@@ -36,9 +36,9 @@ def test_site_has_every_page(site):
     html = (site/'index.html').read_text(encoding='utf-8')
     tree = html[html.index('class="sidebar-tree"'):]
     links = re.findall(r'<a class="[^"]*reference internal[^"]*" href="([^"#]*)', tree[:tree.index('</aside>')])
-    pages = {n: make_site.page_of(n, {}) for n in wanted}
-    assert [Path(link).parent.as_posix() for link in links] == [Path(pages[n]).parent.as_posix() for n in wanted if n != 'index.ipynb']
-    assert all((site/link).exists() for link in links) and len(set(links)) == len(links)
+    pages = make_site.staged_pages(ROOT/'_proc')[1]
+    assert [link.removesuffix('.html') for link in links] == [pages[n] for n in wanted if n != 'index.ipynb']
+    assert len(set(pages.values())) == len(pages) and all((site/f'{page}.html').exists() for page in pages.values())
 
 def test_site_in_a_browser(site):
     "No page has a problem at two widths, and every search finds its page."
