@@ -80,6 +80,16 @@ def test_more_understorey(tmp_path):
     assert .45 < a.others['truth_LAIu'].max() <= .5 and 4.5 < b.others['truth_LAIu'].max() <= 5
     assert b.x[:,2].mean() < .8*a.x[:,2].mean()
 
+def test_few_draws_are_said():
+    "Intervals of few particles are too short (benchmarks/few_draws.py), and the method of the table says so."
+    from physlearn.canopy.inform import Inform
+    from physlearn.canopy.traits import fit_traits
+    from physlearn.canopy.reflectance import Reflectance
+    sim = Inform()
+    with torch.no_grad(): x = sim(sim.space.sample(1, 'one'), tts=40.)[:,0].numpy()
+    one = Reflectance(x, tuple(sim.bands.names), {k: np.full(1, 40.*(k == 'tts')) for k in sim.cond}, {})
+    assert [('few draws' in fit_traits(sim, one, draws=n).method) for n in (64, 511, 512)] == [True, True, False]
+
 def test_fit(tmp_path, capsys):
     "From a simulated table to traits whose error bars hold the truth; the truth is kept beside them."
     assert cli('simulate', 'canopy', tmp_path/'s.csv', '--n', 16, '--noise', '2%', '--tts', 40) == 0

@@ -113,7 +113,7 @@ def fit_traits(sim,                    # of any canopy: theta (B,d) and its cond
         parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level,
                                correlated=True))
     own = f'{noise:g} of each band' if r.sd is None else 'by the standard deviations of the table'
-    few = '; few draws, intervals are too short: take 256 or more'*(draws < 256)  # of 90 % they held 55 to 86 % then
+    few = '; few draws, intervals are too short: take 512 or more'*(draws < 512)  # benchmarks/few_draws.py
     return replace(Results.join(parts).among(r.usable, r.others, r.reasons),
                    method=f"physics alone, noise {own} and {floor:g}{said_of_held(sim)}{few}")
 
