@@ -14,12 +14,17 @@ WRITER = '''
 import sys, time, h5py, numpy as np
 path, how, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
 rows = np.load(sys.argv[4])
+def allowed():
+    "How many rows may be written, where somebody says so."
+    try: return int(open(path + '.allowed').read() or 0)
+    except FileNotFoundError: return len(rows)
 def begin(f):
     f.attrs['quantity'] = np.bytes_(b'signal')
     return f.create_dataset('signal', (0, rows.shape[1]), 'f8', maxshape=(None, rows.shape[1]), chunks=(4, rows.shape[1]))
 if how == 'close':
     with h5py.File(path, 'w') as f: begin(f)
-    for y in rows:
+    for i, y in enumerate(rows):
+        while allowed() <= i: time.sleep(.01)
         with h5py.File(path, 'a') as f: d = f['signal']; d.resize(len(d) + 1, 0); d[-1] = y
         time.sleep(pause)
 else:
@@ -53,7 +58,7 @@ def test_writers(how, run, tmp_path):
     w, said = write(run, tmp_path/'g.h5', how), []
     while not (tmp_path/'g.h5').exists(): time.sleep(.01)
     looks = []
-    for g in follow(run, tmp_path/'g.h5', tmp_path/'t.csv', every=.02, idle=60., batch=6, say=said.append):
+    for g in follow(run, tmp_path/'g.h5', tmp_path/'t.csv', every=.02, idle=300., batch=6, say=said.append):
         looks.append(len(g))
         if sum(looks) == 20: break
     assert w.wait() == 0 and said == [] and list(follow(run, tmp_path/'g.h5', tmp_path/'t.csv', idle=0.)) == []
@@ -64,18 +69,20 @@ def test_writers(how, run, tmp_path):
     assert len(once) == 1
 
 def kill_thrice(folder, path, out):
-    "Follow in a process that is killed at random, three times."
-    run, rng = Run.load(folder), random.Random(5)
+    "Follow in a process that is killed at random, three times; each time six rows more are there to be read."
+    run, rng, allowed = Run.load(folder), random.Random(5), Path(f'{path}.allowed')
     def size(): return os.path.getsize(out) if os.path.exists(out) else 0
     for i in range(3):
+        allowed.write_text(str(6*(i + 1)))
         pid, had, begun = os.fork(), size(), time.monotonic()
         if pid == 0:
             for got in follow(run, path, out, every=.02, batch=2): pass
             os._exit(0)
-        while size() == had and time.monotonic() - begun < 60: time.sleep(.01)
+        while size() <= had and time.monotonic() - begun < 300: time.sleep(.01)
         time.sleep(rng.uniform(0, .1))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        assert size() > had
         if i % 2:                                                  # as if the disk had taken a part of the last line
             with open(out, 'rb') as f: last = f.readlines()[-1]
             with open(out, 'r+b') as f: f.truncate(size() - rng.randrange(1, len(last)))
@@ -83,9 +90,11 @@ def kill_thrice(folder, path, out):
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_killed(run, tmp_path, fork):
     "Killed three times at random while the file grows, and a line cut: every row once."
+    (tmp_path/'g.h5.allowed').write_text('0')
     w = write(run, tmp_path/'g.h5', 'close')
     p = fork(kill_thrice, run.path, tmp_path/'g.h5', tmp_path/'t.csv')
-    p.join(300)
+    p.join(900)
+    (tmp_path/'g.h5.allowed').unlink()
     assert w.wait() == 0 and p.exitcode == 0, p.log.read_text()
     assert 0 < len(read(tmp_path/'t.csv')['row']) < 20
     list(follow(run, tmp_path/'g.h5', tmp_path/'t.csv', idle=0., batch=20))

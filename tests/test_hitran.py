@@ -92,8 +92,10 @@ def differs(lines, path):
 def test_par_agrees_with_pandas(name, monkeypatch):
     path = Path(DATA)/'hitran'/f'{name}.par'
     start = time.process_time()
-    assert differs(read_par(path), path) == []
-    assert time.process_time() - start < 1.
+    lines = read_par(path)
+    ours = time.process_time() - start
+    assert differs(lines, path) == []
+    assert ours < time.process_time() - start - ours              # pandas takes longer
     monkeypatch.setitem(hitran._PAR, 'gamma_air', (41, 45))     # planted: the two widths exchanged
     monkeypatch.setitem(hitran._PAR, 'gamma_self', (36, 40))
     assert differs(read_par(path), path) == ['gamma_air', 'gamma_self']
