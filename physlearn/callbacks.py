@@ -17,7 +17,7 @@ from fastai.torch_core import find_bs, get_model
 from fastcore.basics import listify, patch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from .losses import CompositeLoss, kl, param_mse
+from .losses import CompositeLoss, kl, mean_of_batch, param_mse
 from .params import normals, uniforms
 
 # %% ../nbs/00_core/05_callbacks.ipynb #f978e259
@@ -135,13 +135,6 @@ def load_state_dict(self:ReLoBRaLo, d:dict):
     self.lam, self.origin, self.previous = dict(d['lam']), dict(d['origin']), dict(d['previous'])
 
 # %% ../nbs/00_core/05_callbacks.ipynb #0739b4aa
-def _mean_over_processes(v):
-    d = torch.distributed
-    if d.is_available() and d.is_initialized():
-        d.all_reduce(v)
-        v /= d.get_world_size()
-    return v
-
 @patch
 def before_fit(self:ReLoBRaLo):
     if not isinstance(self.loss_func, CompositeLoss):
@@ -153,7 +146,7 @@ def before_fit(self:ReLoBRaLo):
 def after_loss(self:ReLoBRaLo):
     if not self.training: return
     live, w = self.loss_func.live, self.loss_func.weights
-    now = _mean_over_processes(torch.stack([v.detach().float() for v in live.values()]))
+    now = mean_of_batch(torch.stack([v.detach().float() for v in live.values()]))
     lam = {k: v for k, v in self.update(dict(zip(live, now.tolist()))).items() if k in live}
     if not lam: return
     self.learn.loss_grad = sum(v*w[k]*live[k] for k, v in lam.items())

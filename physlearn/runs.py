@@ -32,7 +32,7 @@ from .instruments import find
 from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
-from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state,
+from .train import (Accumulate, Agree, PhysLearner, Stage, Together, accelerator, check_stages, first_state,
                              fit_stages,
                              last_state,
                              locked, optimizer, pick_device, precision_cbs, process, writing)
@@ -594,7 +594,7 @@ def _process(rank, n, port, recipe, module, out, device, quiet, sentences):
     import_module(module)                                         # where the recipe's class stands
     recipe, together = recipe_from_dict(recipe), Together(device == 'cpu')
     learn = recipe.learner(device=together.acc.device)
-    learn.add_cb(together)
+    learn.add_cbs([together, Agree()])
     try: _train(recipe, learn, out, True, quiet)
     except ValueError as e:
         sentences.put(str(e))

@@ -7,7 +7,7 @@ __all__ = ['REMEDIES', 'ACTING', 'pick_device', 'optimizer', 'Precision', 'full_
            'NotFinite', 'ruined', 'first_broken', 'PhysLearner', 'Stage', 'submodules', 'Freeze', 'trainable',
            'check_stages', 'origin', 'difference', 'check_origin', 'flatten_opt', 'unflatten_opt', 'rng_state',
            'set_rng_state', 'writing', 'write_state', 'read_state', 'locked', 'Checkpoint', 'weights_of', 'state_names',
-           'take_weights', 'take_callbacks', 'process', 'accelerator', 'Together', 'fit_stages', 'first_state',
+           'take_weights', 'take_callbacks', 'process', 'accelerator', 'Together', 'Agree', 'fit_stages', 'first_state',
            'last_state']
 
 # %% ../nbs/00_core/06_train.ipynb #e6c8c0d9
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from .callbacks import EMA, Anneal, EarlyStop, LossTerms, Plateau, ReLoBRaLo, Schedule
 from .data import SeedDL, TellEpoch, file_digest, fingerprint
 from .files import FileError
+from .losses import Share
 from .params import address_hash
 
 # %% ../nbs/00_core/06_train.ipynb #3229c900
@@ -692,7 +693,7 @@ class Together(Callback):
         self.rank, self.world = process()
 
     def before_fit(self):
-        for dl in self.dls: dl.rank, dl.world = self.rank, self.world
+        self.dls.train.rank, self.dls.train.world = self.rank, self.world
         self.plain, self.parallel = self.model, self.acc.prepare_model(self.model)
     def after_fit(self):
         self.parallel = None
@@ -706,14 +707,20 @@ def before_batch(self:Together):
     self.learn.model = self.parallel
 
 @patch
-def after_pred(self:Together): self.learn.model = self.plain
+def after_pred(self:Together):
+    self.learn.model = self.plain
+    if not self.training: return
+    (lo, hi), dl = self.dl.share(self.iter), self.dl
+    Share(hi - lo, min(dl.bs, dl.n - self.iter*dl.bs), self._sum)
 
 @patch
 def after_loss(self:Together):
     if not self.training: return
-    (lo, hi), dl = self.dl.share(self.iter), self.dl
-    share = (hi - lo)*self.world/min(dl.bs, dl.n - self.iter*dl.bs)
+    share = self.world*Share.rows/Share.of
     self.learn.loss_grad, self.learn.loss = self.learn.loss_grad*share, self.learn.loss*share
+
+@patch
+def after_batch(self:Together): Share()
 
 # %% ../nbs/00_core/06_train.ipynb #887d7524
 @patch
@@ -724,30 +731,29 @@ def _seed(self:Together):
 
 # %% ../nbs/00_core/06_train.ipynb #322a533f
 @patch
-def _sum(self:Together, *values):
-    "Sums of numbers over all processes."
-    t = torch.tensor([float(v) for v in values], dtype=torch.float64, device=self.acc.device)
+def _sum(self:Together, v):
+    "A tensor, summed over all processes."
+    t = torch.as_tensor(v).detach().to(self.acc.device, torch.float64)
     torch.distributed.all_reduce(t)
-    return t.tolist()
-
-@patch
-def _terms(self:Together):
-    "Sums and counts of the loss's terms."
-    for cb in self.learn.cbs:
-        if isinstance(cb, LossTerms):
-            cb.means[self.training] = {k: tuple(self._sum(*v)) for k, v in cb.means[self.training].items()}
+    return t.to(v) if torch.is_tensor(v) else t
 
 @patch
 def after_train(self:Together):
     smooth = self.recorder.smooth_loss
-    smooth.val = torch.tensor(self._sum(smooth.val)[0]/self.world)
-    self._terms()
+    smooth.val = torch.tensor(float(self._sum(float(smooth.val)))/self.world)
+    for cb in self.learn.cbs:
+        if isinstance(cb, LossTerms):
+            cb.means[True] = {k: tuple(self._sum([float(x) for x in v]).tolist()) for k, v in cb.means[True].items()}
 
-@patch
-def after_validate(self:Together):
-    mean = self.recorder.loss
-    mean.total, mean.count = self._sum(mean.total, mean.count)
-    self._terms()
+class Agree(Callback):
+    "All processes go on with what the first one has recorded, so that they take the same decisions."
+    order = 51   # after the Recorder, before whatever decides
+    def after_validate(self):
+        log = self.recorder.log
+        seen = torch.tensor([math.nan if v is None else float(v) for v in log], dtype=torch.float64)
+        seen = seen.to(self.learn.together.acc.device)
+        torch.distributed.broadcast(seen, 0)
+        log[:] = [None if v is None else type(v)(s) for v, s in zip(log, seen.tolist())]
 
 # %% ../nbs/00_core/06_train.ipynb #5fee12f8
 def _begin(learn, stage, start, splitter):

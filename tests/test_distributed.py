@@ -8,11 +8,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from fastai.basics import Callback
 from torch import nn
 from physlearn import runs, train
-from physlearn.callbacks import EMA, EarlyStop, ReLoBRaLo, one_cycle
+from test_contract import OTHERS, TINY, tiny
+from physlearn.callbacks import EMA, Column, EarlyStop, ReLoBRaLo, one_cycle
 from physlearn.data import White, sim_dls
-from physlearn.losses import CompositeLoss, param_mse
+from physlearn.contract import Case, each_tensor, numbers_in
+from physlearn.instruments import INSTRUMENTS, find
+from physlearn.losses import CompositeLoss, Share, param_mse
 from physlearn.params import Param, ParamSpace
 from physlearn.train import Stage
 
@@ -30,6 +34,15 @@ class Reader(nn.Module):
         self.head = nn.Linear(16, 2)
     def forward(self, batch): return dict(u=self.head(self.body(batch['x'][:,0])).sigmoid())
 
+class Spread(Callback):
+    "Column `spread`: a variance over the rows of validation, which is no mean of those of its parts."
+    order = 46
+    def before_fit(self): self.learn.metrics = [*self.learn.metrics, Column('spread', lambda: self.found)]
+    def before_validate(self): self.seen = []
+    def after_batch(self):
+        if not self.training: self.seen.append(self.pred['u'].detach())
+    def after_validate(self): self.found = float(torch.cat(self.seen).var(0).sum())
+
 @dataclass
 class TwoStages(runs.Recipe):
     system: ClassVar[str] = 'decay in two stages'
@@ -46,7 +59,7 @@ class TwoStages(runs.Recipe):
     def stages(self):
         even = self.dls(self.simulator(), 'cpu', 30)   # ReLoBRaLo takes all shares as equals
         return [Stage('A', self.epochs, self.lr, sched=one_cycle, cbs=lambda: [EMA(.9)]),
-                Stage('B', self.epochs, self.lr/3, train=('head',), cbs=lambda: [ReLoBRaLo(), EarlyStop('train_first', 'min', patience=2, verbose=False)], dls=even)]
+                Stage('B', self.epochs, self.lr/3, train=('head',), cbs=lambda: [ReLoBRaLo(), Spread(), EarlyStop('train_first', 'min', patience=2, verbose=False)], dls=even)]
 
 def weights(folder): return torch.cat([v.flatten() for _, v in sorted(runs.load_file(Path(folder)/'model.safetensors').items())])
 def fit(folder, n, **kw): return runs._fit(TwoStages(**kw), Path(folder), 'cpu', n, quiet=True)
@@ -155,3 +168,64 @@ def test_wandb(tmp_path, monkeypatch):
     assert began[0]['project'] == 'allbands_16384_11k' and [any(k.startswith('weights/') for k in row) for _, row in sent] == [True] + 5*[False]
     assert [s for s, _ in sent] == [1, 2, 3, 4, 5, 6] and sent[0][1]['train_first'] == run.history['train_first'][0]
     assert len(began) == 1 and began[0]['name'] == 'run' and began[0]['config']['epochs'] == 3
+
+# what stands in a batch of each instrument and network, and what is drawn at random in training, is that of the contract
+NETWORKS = {**{k: (k, TINY[k]) for k in INSTRUMENTS}, **{k: v[:2] for k, v in OTHERS.items()},
+            'flow of spectra': ('spectra', dict(TINY['spectra'], stage='POST')),
+            'classifier': ('lightcurve', dict(TINY['lightcurve'], network='classifier', sources=64)), 'free bits': ('lightcurve', dict(TINY['lightcurve'], free_bits=.05))}
+
+UNEVEN = 'spectra', 'lightcurve', 'refiners'              # a mean is over what is known, or over visits
+SINGLE = 'canopy', 'flow', 'learned', 'drawn'     # parts of them are made in single precision
+
+def gradient(case, batch, share=1., seed=0):
+    "Gradient of the loss of some rows, and the loss."
+    model = case.begun.model.eval()
+    model.zero_grad()
+    if case.double:
+        model.double()
+        batch = each_tensor(lambda v: v.double() if v.is_floating_point() else v, batch)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        loss = case.begun.loss_func(model(batch), batch)
+    (loss*share).backward()
+    return torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in model.parameters()]), loss.item()
+
+def in_shares(case, world):
+    "Sum of the gradients, and of the losses, of the shares of one batch, each computed as a process would."
+    dls = [case.begun.dls.train.new(rank=r, world=world) for r in range(world)]
+    batches, rows = [dl.batch(0) for dl in dls], [hi - lo for lo, hi in (dl.share(0) for dl in dls)]
+    of, counted, total, loss = sum(rows), [], 0., 0.
+    def counts(v):
+        counted[-1].append(v)
+        return v
+    for b, n in zip(batches, rows):                      # what each would add, in order
+        counted.append([])
+        Share(n, of, counts)
+        gradient(case, b)
+    for b, n in zip(batches, rows):
+        sums = iter([sum(v) for v in zip(*counted)])
+        Share(n, of, lambda v: next(sums))
+        g, l = gradient(case, b, n/of)
+        total, loss = total + g, loss + l*n/of
+    Share()
+    return total, loss, batches
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_gradient_of_shares(name, tmp_path):
+    "Three processes with a part of a batch each have the gradient of one that has it all, and the rows in its order."
+    torch.set_num_threads(1)
+    instrument, options = NETWORKS[name]
+    options = dict(options)
+    case = Case(find(instrument), tiny(instrument, options.pop('preset', 'quick'), **options), None, tmp_path)
+    case.double = name not in SINGLE
+    batch = case.begun.dls.train.batch(0)
+    whole, loss = gradient(case, batch)
+    shared, parts, batches = in_shares(case, 3)
+    near = (1e-6, 1e-6) if name in SINGLE else (1e-12, 1e-7)       # some losses are rounded to single precision at the end
+    assert whole.norm() > 0 and (whole - shared).norm() < near[0]*whole.norm() and abs(loss - parts) < near[1]*abs(loss)
+    for k, v in numbers_in(batch).items():
+        same = [numbers_in(b)[k] for b in batches]
+        if v.is_floating_point() and all(x.shape[1:] == v.shape[1:] for x in same):   # else it is as long as the longest of its rows
+            assert torch.equal(torch.nan_to_num(v), torch.nan_to_num(torch.cat(same))), k
+    plain, parts = gradient(case, batches[0])[0], [gradient(case, b)[0] for b in batches[1:]]
+    if name in UNEVEN: assert (plain/3 + sum(parts)/3 - whole).norm() > 1e-3*whole.norm()      # what it would be without

@@ -31,7 +31,7 @@ from .variability import (STATISTICS, Thresholds, about, constant_scores, consta
 from .xray_catalogue import partition_data, read_catalogue
 from .xray_files import ERODAY, LightCurves
 from .xray_simulate import CLASSES, SURVEYS, simulate, visit_plan
-from ..losses import CompositeLoss
+from ..losses import CompositeLoss, mean_of_batch, of_batch
 from ..pages import Judgement, Picture
 from ..runs import Recipe, Run, expect, sha256
 from ..train import Stage
@@ -117,8 +117,8 @@ def classes_dls(recipe, # options of the training
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0009
 def visits_in(batch):
-    "Number of visits of a `batch` in which a band counts, a scalar."
-    return (batch['good'] & batch['mask'][...,None]).any(2).sum()
+    "Number of visits of a `batch` in which a band counts, a scalar; of a shared batch, as if all rows were like it."
+    return of_batch((batch['good'] & batch['mask'][...,None]).any(2).sum())
 def nats(out,
          batch, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
         ):
@@ -131,7 +131,8 @@ def divergence(bands:int,      # how many of the latents are levels; the others 
     "Divergence of latents from their prior, a visit; below `free` nats a curve it costs no more than those."
     def term(out, batch):
         level, shape = out['kl'][:,:bands], out['kl'][:,bands:]
-        return (level.sum() + len(shape)*shape.mean(0).clamp_min(free).sum())/visits_in(batch)
+        shape = torch.where(mean_of_batch(shape.mean(0)) > free, shape.mean(0), free)
+        return (level.sum() + len(level)*shape.sum())/visits_in(batch)
     return term
 
 def squares(out,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from ..diffusion import RowNoise, Straight, diffusion_loss, heun
 from ..layers import FiLM, Named, time_embedding
+from ..losses import mean_of_batch
 from .tiles import OPTICAL_SD, decode_optical, encode_optical
 
 # %% ../../nbs/40_sar/43_grounding.ipynb #gnet0006
@@ -150,7 +151,7 @@ def _step(self:Grounder, shown, batch):
     keep = batch['hole'].bool() & batch['valid'].bool()
     net = lambda x, t, **kw: torch.where(keep, self._said(x, t, shown), 0.)
     return diffusion_loss(net, Straight(), torch.where(keep, truth, 0.), torch.where(keep, batch['noise'], 0.),
-                          batch['level'])/keep.float().mean().clamp(min=1e-6)
+                          batch['level'])/mean_of_batch(keep.float().mean()).clamp(min=1e-6)
 
 @patch
 def beginnings(self:Grounder,

@@ -12,7 +12,7 @@ import warnings
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from ..losses import CompositeLoss
+from ..losses import CompositeLoss, of_batch
 from .agreement import sobel, ssim_map, structure_scores, whole_windows
 from .tiles import decode_s1
 
@@ -161,7 +161,7 @@ def guide_spectral(out,      # with 'mean' (B,4,H,W) [-], the refined picture
     "Term, as the guide has it: mean absolute error of the valid pixels of all tiles together."
     a, b = _pictures(out, batch, 'truth')
     w = _masks(batch)[0].to(a)
-    return ((a - b).abs()*w).sum()/(w.sum()*a.shape[1])
+    return ((a - b).abs()*w).sum()/(of_batch(w.sum())*a.shape[1])
 
 # %% ../../nbs/40_sar/42b_grounding_terms.ipynb #sgrd021
 def _vgg_distance():
