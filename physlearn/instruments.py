@@ -58,7 +58,7 @@ EXAMPLES = dict(
     lightcurve=dict(
         simulate=['survey --n 100'],
         fit=['survey/*1_c010.fits --model constant --bands 2 --out rates.csv'],
-        identifiable=['--model pulse --visits 20 --known period=8h'],
+        identifiable=['--model pulse --visits 20 --known period=9h'],
         train=['quick --data survey --out runs/xray', 'variability --out runs/variable'],
         score=['runs/variable survey --anomaly runs/xray --out scores.csv --pages 3',
                'runs/xray survey --out odd.csv']),
