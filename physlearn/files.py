@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 'read_table', 'read_columns', 'validate',
            'check_unit', 'parsing', 'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here',
-           'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json',
-           'atomic_write', 'ready_to_write', 'named_files', 'output_folder', 'result_name', 'result_paths',
-           'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
+           'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'temporary',
+           'left_behind', 'clear_temporary', 'atomic_write', 'ready_to_write', 'named_files', 'output_folder',
+           'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
-import contextlib, csv, errno, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time
+import contextlib, csv, errno, gzip, io, json, math, os, platform, re, secrets, shutil, stat, subprocess, sys, threading, time
 import zipfile, zlib
 from importlib import import_module
 from importlib.util import find_spec
@@ -786,6 +786,39 @@ def read_json(path,            # JSON file
     except RecursionError: fail('is nested too deeply')
     except ValueError as e: raise e if isinstance(e, FileError) else FileError(path, str(e), 'JSON')
 
+# %% ../nbs/00_core/01_files.ipynb #tmpname2
+def _place():
+    "What tells processes with numbers like ours from others: the machine, and a container on it."
+    space = '/proc/self/ns/pid'
+    own = os.readlink(space) if os.path.lexists(space) else ''
+    return f'{zlib.crc32((platform.node() + own).encode()) & 0xffff:04x}'
+
+def temporary(path:Path, # file that is to be written
+             )->Path:    # beside it; the ending stays, np.savez would append its own
+    "A temporary name that says which process writes it."
+    return path.with_name(f'.tmp-{_place()}-{os.getpid()}-{secrets.token_hex(2)}-{path.name}')
+
+def left_behind(path:Path, # file or folder with a temporary name
+               )->bool:
+    "Has the process that wrote it ended? Where nobody can know that, after a day."
+    writer = re.match(r'\.tmp-([0-9a-f]{4})-(\d+)-', path.name)
+    if writer and writer[1] == _place() and os.name == 'posix':
+        try: os.kill(int(writer[2]), 0)                                  # sends nothing
+        except ProcessLookupError: return True
+        except (OSError, OverflowError): pass                             # it is there, and another user's
+    try: return path.lstat().st_mtime < time.time() - 86400
+    except OSError: return False
+
+def clear_temporary(folder,     # a folder
+                    names=None, # of files in it; all if None
+                    sure=False, # nobody else writes them: all that is temporary there is old
+                   ):
+    "Remove what processes that were killed have left half written."
+    for old in Path(folder).glob('.tmp-*'):
+        named = names is None or old.name.endswith(tuple(f'-{k}' for k in names))
+        if not named or not (sure or left_behind(old)): continue
+        with contextlib.suppress(OSError): old.unlink()
+
 # %% ../nbs/00_core/01_files.ipynb #5edf1085
 def _fsync(path, flags):
     fd = os.open(path, flags)
@@ -798,10 +831,8 @@ def atomic_write(path): # file to write; its folder has to exist
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
     if path.is_dir(): raise FileError(path, 'is a folder', 'a file to write')
-    for old in path.parent.glob('.tmp-*'):   # left behind by a run that was killed
-        with contextlib.suppress(OSError):
-            if old.name.endswith('-' + path.name) and old.stat().st_mtime < time.time() - 86400: old.unlink()
-    tmp = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")   # the suffix stays: np.savez would append its own
+    clear_temporary(path.parent, [path.name])
+    tmp = temporary(path)
     try:
         yield tmp
         _fsync(tmp, os.O_RDWR)

@@ -8,7 +8,7 @@ __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 
            'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time, warnings
+import contextlib, hashlib, io, math, multiprocessing, os, secrets, shutil, signal, socket, sys, time, warnings
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib import import_module
@@ -25,17 +25,21 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json,
+from .files import (FileError, atomic_write, clear_temporary, named_files, read_json, read_table, read_text, write_json,
                              write_table,
                              write_text)
 from .instruments import find
 from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
+<<<<<<< HEAD
 from .train import (Accumulate, Agree, PhysLearner, Stage, Together, accelerator, check_stages, first_state,
+=======
+from .train import (FIRST, Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state,
+>>>>>>> bad
                              fit_stages,
                              last_state,
-                             locked, optimizer, pick_device, precision_cbs, process, writing)
+                             locked, optimizer, pick_device, precision_cbs, process, state_names, writing)
 
 # %% ../nbs/00_core/07_runs.ipynb #4c65ad6f
 def expect(options,  # a recipe, or anything with these attributes
@@ -458,7 +462,7 @@ def _told_to_resume(out):
     "Say how a training that is interrupted goes on."
     try: yield
     except KeyboardInterrupt:
-        if any(out.glob('state/[0-9]*/plain.json')): print(f'`physlearn resume {out}` goes on', file=sys.stderr)
+        if (out/'recipe.json').exists(): print(f'`physlearn resume {out}` goes on', file=sys.stderr)
         raise
 
 def _learning(model):
@@ -480,15 +484,16 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     check_stages(learn, stages, recipe.weights)
     Tracker(recipe.track, out)
     if n > 1: _can_share(recipe, learn, n)
-    if not resume: _start(recipe, out, sim)
-    with locked(out):
+    if not resume: _is_new(out)
+    with locked(out), _told_to_resume(out):
+        if not resume: _start(recipe, out, sim)
+        _clear(recipe, out)
         if resume: _say_versions(recipe, out, say)
         say(said + _learning(learn.model))
         torch.manual_seed(recipe.seed)
         np.random.seed(recipe.seed)
-        with _told_to_resume(out):
-            rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
-                    _processes(recipe, learn, out, device, n, resume, quiet))
+        rows = (_train_or_say(recipe, learn, out, resume, quiet) if n == 1 else
+                _processes(recipe, learn, out, device, n, resume, quiet))
         return _seal(recipe, out, sim, learn.model, rows, evaluate, say)
 
 # %% ../nbs/00_core/07_runs.ipynb #trainsay
@@ -551,7 +556,7 @@ def _train(recipe, learn, out, resume, quiet):
     with contextlib.closing(track):
         return fit_stages(learn, stages, out/'state', resume, after if first else None, keep=keep,
                           tell=None if quiet or not first else print, weights=recipe.weights, recipe=_decisive(recipe),
-                          files=recipe.inputs())
+                          files=recipe.inputs(), begun=None if resume else partial(_begun, recipe, out))
 
 # %% ../nbs/00_core/07_runs.ipynb #b88dd4bc
 def _can_share(recipe, learn, n):
@@ -570,21 +575,38 @@ def _processes(recipe, learn, out, device, n, resume, quiet):
     "Train in n new processes; the weights end in `learn.model`."
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads or max(1, threads//n))   # the state says how many a process takes
-    if not resume: first_state(learn, out/'state', stages_of(recipe), recipe.weights, _decisive(recipe),
-                                recipe.inputs())
+    if not resume:
+        first_state(learn, out/'state', stages_of(recipe), recipe.weights, _decisive(recipe), recipe.inputs())
+        _begun(recipe, out)
     torch.set_num_threads(threads)
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
     sentences = torch.multiprocessing.get_context('spawn').SimpleQueue()
     words = n, port, recipe.to_dict(), type(recipe).__module__, out, torch.device(device).type, quiet, sentences
-    try: torch.multiprocessing.spawn(_process, words, nprocs=n)
+    _wait_for(torch.multiprocessing.spawn(_process, words, nprocs=n, join=False), sentences, n)
+    tensors, plain = last_state(out/'state')
+    if plain['stage'] < len(stages_of(recipe)): raise KeyboardInterrupt       # they ended before the training did
+    learn.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, strict=True)
+    return plain['rows']
+
+# %% ../nbs/00_core/07_runs.ipynb #waitfor2
+def _wait_for(context, sentences, n):
+    "Until n processes have ended; if one is ended from outside, or this one is told to end, all do."
+    try:
+        while not context.join(): pass
     except torch.multiprocessing.ProcessRaisedException:
         if sentences.empty(): raise
         raise ValueError(sentences.get()) from None
-    tensors, plain = last_state(out/'state')
-    learn.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, strict=True)
-    return plain['rows']
+    except torch.multiprocessing.ProcessExitedException as e:
+        if e.signal_name in ('SIGINT', 'SIGTERM', 'SIGHUP'):
+            raise KeyboardInterrupt(signal.Signals[e.signal_name]) from None
+        if not e.signal_name: raise
+        raise ValueError(f"process {e.error_index + 1} of {n} was ended by {e.signal_name}; where memory is short, use "
+                         "smaller batches or fewer processes, then resume") from None
+    finally:
+        for p in context.processes:
+            if p.is_alive(): p.terminate()
 
 # %% ../nbs/00_core/07_runs.ipynb #d6bf9c99
 def _process(rank, n, port, recipe, module, out, device, quiet, sentences):
@@ -617,17 +639,29 @@ def begin(self:Recipe,
                             remedy='start with the options of that run')
     model.load_state_dict({**want, **{k: v for k, v in have.items() if k in want}})
 
-def _start(recipe, out, sim):
-    "Make the folder and write what is known beforehand."
+def _is_new(out):
+    "FileError where a folder holds a run, or is none."
     if (out/'recipe.json').exists():
         raise FileError(out, 'holds a run already',
                         remedy=f"give another --out, or go on with `physlearn resume {out}`")
     if out.exists() and not out.is_dir(): raise FileError(out, 'is a file', 'a folder to write to')
-    out.mkdir(parents=True, exist_ok=True)
+
+def _start(recipe, out, sim):
+    "Write what is known beforehand, but the recipe: it says that there is something to go on with."
+    _is_new(out)                                                  # asked again, now that the folder is ours
+    if state_names(out/'state') == [FIRST]: shutil.rmtree(out/'state')      # killed before the recipe was written
     write_json(out/'space.json', space_of(sim).to_dict())
-    write_json(out/'recipe.json', recipe.to_dict())
     recipe.write_kept(out)
     recipe.home = out
+
+def _begun(recipe, out):
+    "Write the recipe, once the first state is there."
+    with writing(out/'recipe.json', 'start again'): write_json(out/'recipe.json', recipe.to_dict())
+
+def _clear(recipe, out):
+    "Remove what a process that was killed has left half written."
+    clear_temporary(out, (*PARTS, *recipe.kept, 'wandb.json'), sure=True)
+    clear_temporary(out/'figures', sure=True)
 
 # %% ../nbs/00_core/07_runs.ipynb #42ffdac1
 def _seal(recipe, out, sim, model, rows, evaluate, say):
@@ -639,7 +673,8 @@ def _seal(recipe, out, sim, model, rows, evaluate, say):
     sealed = last_state(out/'state')[1]['sealed']
     write_history(out/'history.csv', rows, sealed['row'])
     run = Run(out, recipe, sim, model)
-    write_json(out/'manifest.json', {f: sha256(out/f) for f in (*_SEALED, *recipe.kept)} | dict(sealed=sealed))
+    with writing(out/'manifest.json'):
+        write_json(out/'manifest.json', {f: sha256(out/f) for f in (*_SEALED, *recipe.kept)} | dict(sealed=sealed))
     say(f"  sealed with {_sealed_as(sealed)}")
     if evaluate: run.evaluate(say=say)
     return run
@@ -659,9 +694,7 @@ def resume(cls:Run,
           )->Run:
     "Go on with an interrupted run; the end is the same, bit by bit, as without the interruption."
     recipe = open_recipe(path)
-    if (Path(path)/'manifest.json').exists():
-        raise FileError(path, 'is a finished run', 'an interrupted one',
-                        remedy=f'it is complete: `physlearn card {path}` shows it')
+    if (Path(path)/'manifest.json').exists(): return _measured(cls.load(path), quiet)
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
@@ -690,9 +723,21 @@ def evaluate(self:Run,
     found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     if not found.tables and found.note: say(found.note)
-    write_json(self.path/'metrics.json', _finite(found.numbers | dict(tables=found.tables)))
+    with writing(self.path/'metrics.json', f'`physlearn evaluate {self.path}`'):
+        write_json(self.path/'metrics.json', _finite(found.numbers | dict(tables=found.tables)))
     self.report(found)
     return self.metrics
+
+# %% ../nbs/00_core/07_runs.ipynb #measrd01
+def _measured(run, quiet=False):
+    "A sealed run whose card was not written yet, measured; FileError where there is nothing left to do."
+    if (run.path/'README.md').exists():
+        raise FileError(run.path, 'is a finished run', 'an interrupted one',
+                        remedy=f'it is complete: `physlearn card {run.path}` shows it')
+    with locked(run.path), _told_to_resume(run.path):
+        _clear(run.recipe, run.path)
+        run.evaluate(say=(lambda *a: None) if quiet else print)
+    return run
 
 # %% ../nbs/00_core/07_runs.ipynb #6b33c38b
 @patch
@@ -700,14 +745,17 @@ def report(self:Run,
            found:Judgement=None, # what it reaches; judged anew if None
           )->Path:               # the page
     "Write report.html with its figures, and the card."
-    found, pictures = found or self.judged(), {}
-    (self.path/'figures').mkdir(exist_ok=True)
-    for k, p in run_pictures(found, self.history, self.sealed).items():
-        pictures[k] = png(p.draw, p.size), p.caption
-        with atomic_write(self.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(pictures[k][0])
+    found = found or self.judged()
+    pictures = {k: (png(p.draw, p.size), p.caption)
+                for k, p in run_pictures(found, self.history, self.sealed).items()}
     ranges = self.space._repr_html_() if len(self.space) else ''
-    write_text(self.path/'report.html', run_page(self.name, found, pictures, ranges))
-    write_text(self.path/'README.md', self.card())
+    page = run_page(self.name, found, pictures, ranges)
+    with writing(self.path/'report.html', f'`physlearn report {self.path}`'):
+        (self.path/'figures').mkdir(exist_ok=True)
+        for k, (picture, _) in pictures.items():
+            with atomic_write(self.path/'figures'/f'{k}.png') as tmp: tmp.write_bytes(picture)
+        write_text(self.path/'report.html', page)
+        write_text(self.path/'README.md', self.card())
     return self.path/'report.html'
 
 # %% ../nbs/00_core/07_runs.ipynb #4b0d38cd
