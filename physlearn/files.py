@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 'read_table', 'read_columns', 'validate',
            'check_unit', 'parsing', 'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here',
-           'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json',
+           'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'plain_mode',
            'atomic_write', 'ready_to_write', 'named_files', 'output_folder', 'result_name', 'result_paths',
            'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
 
@@ -792,6 +792,22 @@ def _fsync(path, flags):
     try: os.fsync(fd)
     finally: os.close(fd)
 
+def plain_mode(folder)->int: # that can be written to
+    "Permissions that a new file gets there."
+    probe = Path(folder)/f'.tmp-{secrets.token_hex(4)}-'
+    fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try: return stat.S_IMODE(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+        os.unlink(probe)
+
+def _same_mode(tmp, path):
+    "Give a new file the permissions of the one that it replaces, or those of any new file."
+    try: mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError: mode = plain_mode(path.parent)
+    if stat.S_IMODE(os.stat(tmp).st_mode) != mode:
+        with contextlib.suppress(PermissionError): os.chmod(tmp, mode)       # a disk without permissions
+
 @contextlib.contextmanager
 def atomic_write(path): # file to write; its folder has to exist
     "Yield a temporary path; when the block ends without an error, what was written there becomes `path`."
@@ -804,6 +820,7 @@ def atomic_write(path): # file to write; its folder has to exist
     tmp = path.with_name(f".tmp-{secrets.token_hex(4)}-{path.name}")   # the suffix stays: np.savez would append its own
     try:
         yield tmp
+        _same_mode(tmp, path)
         _fsync(tmp, os.O_RDWR)
         os.replace(tmp, path)
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['REMEDIES', 'ACTING', 'pick_device', 'optimizer', 'Precision', 'full_precision', 'precision_cbs', 'Accumulate',
            'NotFinite', 'ruined', 'first_broken', 'PhysLearner', 'Stage', 'submodules', 'Freeze', 'trainable',
-           'check_stages', 'origin', 'difference', 'check_origin', 'flatten_opt', 'unflatten_opt', 'rng_state',
-           'set_rng_state', 'writing', 'write_state', 'read_state', 'locked', 'Checkpoint', 'weights_of', 'state_names',
-           'take_weights', 'take_callbacks', 'process', 'accelerator', 'Together', 'fit_stages', 'first_state',
-           'last_state']
+           'check_stages', 'origin', 'difference', 'check_options', 'check_origin', 'flatten_opt', 'unflatten_opt',
+           'rng_state', 'set_rng_state', 'writing', 'write_state', 'read_plain', 'read_state', 'begun_with', 'locked',
+           'Checkpoint', 'weights_of', 'state_names', 'take_weights', 'take_callbacks', 'process', 'accelerator',
+           'Together', 'fit_stages', 'first_state', 'last_state']
 
 # %% ../nbs/00_core/06_train.ipynb #e6c8c0d9
 import contextlib, hashlib, inspect, json, math, os, random, shutil
@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from .callbacks import EMA, Anneal, EarlyStop, LossTerms, Plateau, ReLoBRaLo, Schedule
 from .data import SeedDL, TellEpoch, file_digest, fingerprint
-from .files import FileError
+from .files import FileError, plain_mode, regular_file
 from .params import address_hash
 
 # %% ../nbs/00_core/06_train.ipynb #3229c900
@@ -342,6 +342,7 @@ def origin(learn,          # PhysLearner
            weights='best', # what a stage ends with
            recipe=None,    # options
            files=(),       # that the training reads
+           kept=(),        # files of its folder that it reads again
           )->dict:
     "What a training is, in plain values that can be compared."
     parts = [dict(name=s.name, epochs=s.epochs, lr=float(s.lr), train=list(Freeze(s.train).names), sched=_schedule(s),
@@ -352,7 +353,8 @@ def origin(learn,          # PhysLearner
     terms = list(getattr(learn.loss_func, 'terms', [type(learn.loss_func).__name__]))
     content = {'the learner': _content(learn.dls)} | {f'stage {s.name}': _content(s.dls) for s in stages if s.dls}
     digests = {str(f): file_digest(f) for f in files}
-    return dict(recipe=recipe, files=digests, content=content, network=_network(learn.model), loss=terms,
+    own = {Path(f).name: file_digest(f) for f in kept}
+    return dict(recipe=recipe, files=digests, kept=own, content=content, network=_network(learn.model), loss=terms,
                 data=_data(learn.dls), callbacks=acting, optimizer=_optimizer(learn.opt_func), ends=weights,
                 stages=parts)
 
@@ -369,13 +371,22 @@ def difference(now:dict, then:dict): # what `origin` gave
             if new[k] != old.get(k): return f"stage {new['name']}, {k}: {old.get(k)} then, {new[k]} now"
 
 # %% ../nbs/00_core/06_train.ipynb #9483b656
-def check_origin(folder, now:dict, then:dict): # where the states are, what `origin` gave
-    "FileError when the states of a folder belong to another training."
-    for k, v in (now['recipe'] or {}).items():
-        was = (then['recipe'] or {}).get(k)
+def check_options(folder, now, then): # where the states are, options or None
+    "FileError when a recipe is another one than that with which the run was begun."
+    if then is None: return
+    for k, v in json.loads(json.dumps(now or {}, default=_number)).items():
+        was = then.get(k)
         if v != was:
             raise FileError(Path(folder).parent/'recipe.json', f"{k} is {v!r}",
                             f"{was!r}, with which the run was begun",
+                            remedy='put it back, or train into another folder')
+
+def check_origin(folder, now:dict, then:dict): # where the states are, what `origin` gave
+    "FileError when the states of a folder belong to another training."
+    check_options(folder, now['recipe'], then['recipe'] or {})
+    for k, digest in now['kept'].items():
+        if digest != then.get('kept', {}).get(k, digest):
+            raise FileError(Path(folder).parent/k, 'was changed since the run was begun',
                             remedy='put it back, or train into another folder')
     for k, digest in now['files'].items():
         if digest != then.get('files', {}).get(k, digest):
@@ -489,6 +500,7 @@ def write_state(folder,       # to make, like 'state/0007'
             save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, tmp/'tensors.safetensors')
             plain = json.loads(json.dumps(plain | dict(sha256=_sha256(tmp/'tensors.safetensors')), default=_number))
             (tmp/'plain.json').write_text(json.dumps(plain | dict(checksum=_sha256_of(plain))))
+            os.chmod(tmp/'tensors.safetensors', plain_mode(tmp))      # safetensors writes for its owner alone
             for f in (tmp/'tensors.safetensors', tmp/'plain.json', tmp): _fsync(f)
             if folder.exists(): shutil.rmtree(folder)
             os.rename(tmp, folder)
@@ -496,6 +508,13 @@ def write_state(folder,       # to make, like 'state/0007'
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/00_core/06_train.ipynb #f4cb69d6
+def read_plain(folder)->dict: # of a checkpoint
+    "The plain values of a checkpoint; ValueError where they were changed."
+    with open(regular_file(Path(folder)/'plain.json', 2**30), encoding='utf-8') as f: plain = json.load(f)   # NaN may stand in a history
+    checksum = plain.pop('checksum', None)
+    if checksum != _sha256_of(plain): raise ValueError('checksum mismatch of plain.json')
+    return plain
+
 def read_state(folder,  # of a checkpoint, like 'state/0007'
               )->tuple: # tensors, plain values
     "Read a checkpoint; FileError when it is missing or damaged."
@@ -503,15 +522,32 @@ def read_state(folder,  # of a checkpoint, like 'state/0007'
     tensors = folder/'tensors.safetensors'
     if not tensors.is_file():
         raise FileError(folder, 'there is no checkpoint', 'a folder with tensors.safetensors and plain.json')
-    try:
-        plain = json.loads((folder/'plain.json').read_text())             # NaN may stand in a history
-        checksum = plain.pop('checksum', None)
-        if checksum != _sha256_of(plain): raise ValueError('checksum mismatch of plain.json')
+    with _damaged(folder):
+        plain = read_plain(folder)
         if plain['sha256'] != _sha256(tensors): raise ValueError('checksum mismatch of tensors.safetensors')
-        return load_file(tensors), plain
+        found = load_file(tensors)
+        real = ((k, v) for k, v in found.items() if k.startswith(('model.', 'valid.', 'opt.')) and v.is_floating_point())
+        ruined = next((k for k, v in real if not v.isfinite().all()), None)
+        if ruined: raise ValueError(f'{ruined} is not finite')
+        return found, plain
+
+@contextlib.contextmanager
+def _damaged(folder): # of a checkpoint
+    "What goes wrong with the content of a checkpoint becomes a FileError."
+    try: yield
     except Exception as e:
-        raise FileError(folder, f'is damaged ({e})', 'a checkpoint',
+        if isinstance(e, FileError) and Path(e.file) != Path(folder)/'plain.json': raise
+        raise FileError(folder, f"is damaged ({' '.join(str(e).split())[:160]})", 'a checkpoint',
                         remedy='delete this folder; the one before it serves') from None
+
+def begun_with(folder): # of the checkpoints
+    "Options of the recipe in the newest checkpoint that can be read; None where there is none."
+    for name in reversed(state_names(folder)):
+        try:
+            options = read_plain(Path(folder)/name)['origin']['recipe']
+            if isinstance(options, dict): return options
+        except Exception: continue                       # whatever it holds: it is read again, and refused, later
+    return None
 
 # %% ../nbs/00_core/06_train.ipynb #25f343ad
 @contextlib.contextmanager
@@ -651,11 +687,12 @@ def before_fit(self:Checkpoint):
     if self.pending is None: return
     tensors, plain = self.pending
     take_weights(self.model, tensors)
-    unflatten_opt(self.opt, tensors, plain['opt'])
-    self.recorder.values = [list(v) for v in plain['recorder']]
-    smooth, (value, self.recorder.smooth_loss.count) = self.recorder.smooth_loss, plain['smooth']
-    smooth.val = torch.tensor(value)
-    take_callbacks(self.learn.cbs, self.loss_func, tensors, plain)
+    with _damaged(self.folder/plain['name']):
+        unflatten_opt(self.opt, tensors, plain['opt'])
+        self.recorder.values = [list(v) for v in plain['recorder']]
+        smooth, (value, self.recorder.smooth_loss.count) = self.recorder.smooth_loss, plain['smooth']
+        smooth.val = torch.tensor(value)
+        take_callbacks(self.learn.cbs, self.loss_func, tensors, plain)
 
 @patch
 def after_batch(self:Checkpoint):
@@ -665,7 +702,7 @@ def after_batch(self:Checkpoint):
 @patch
 def before_train(self:Checkpoint):
     if self.pending is not None:
-        set_rng_state(self.pending[0], self.pending[1]['rng'])
+        with _damaged(self.folder/self.pending[1]['name']): set_rng_state(self.pending[0], self.pending[1]['rng'])
         self.pending = None
 
 # %% ../nbs/00_core/06_train.ipynb #da2ed749
@@ -810,13 +847,14 @@ def fit_stages(learn,          # PhysLearner
                weights='best', # with which a stage ends: those of its best epoch, or the last
                recipe=None,    # options, kept in the state and compared when it is resumed
                files=(),       # that the training reads; compared likewise
+               kept=(),        # files of its folder that it reads again; compared likewise
               ):
     "Train stage by stage; returns the history, one dict per epoch."
     stages = listify(stages)
     check_stages(learn, stages, weights)
     ck = Checkpoint(folder or 'state', every, keep)
     ck.active = folder is not None and process()[0] == 0   # of several processes the first one writes
-    ck.origin = json.loads(json.dumps(origin(learn, stages, weights, recipe, files), default=_number))
+    ck.origin = json.loads(json.dumps(origin(learn, stages, weights, recipe, files, kept), default=_number))
     splitter, learn.still = learn.splitter, [p for p in learn.model.parameters() if not p.requires_grad]
     try:
         with locked(folder) if ck.active else contextlib.nullcontext():
@@ -852,10 +890,12 @@ def _walk(learn, stages, ck, state, splitter, after, tell, weights):
 
 def _put_at(learn, ck, i):
     "Put the learner at the beginning of stage `i`: weights, callbacks, weights of the loss, random numbers."
-    tensors, plain = read_state(ck.folder/f'{ck.starts[i]:05d}-end')
+    state = ck.folder/f'{ck.starts[i]:05d}-end'
+    tensors, plain = read_state(state)
     take_weights(learn.model, tensors)
-    take_callbacks(learn.cbs, learn.loss_func, tensors, plain)
-    set_rng_state(tensors, plain['rng'])
+    with _damaged(state):
+        take_callbacks(learn.cbs, learn.loss_func, tensors, plain)
+        set_rng_state(tensors, plain['rng'])
 
 # %% ../nbs/00_core/06_train.ipynb #44d9df50
 def _best_weights(ck, tensors, plain):
@@ -876,11 +916,13 @@ def _resume_from(ck):
     "The last state of a folder that serves, or None."
     for name in reversed(state_names(ck.folder)):
         try:
-            tensors, plain = read_state(ck.folder/name)
-            for done in plain['starts']: read_state(ck.folder/f'{done:05d}-end')
-            kept = _best_weights(ck, tensors, plain)
+            with _damaged(ck.folder/name):
+                tensors, plain = read_state(ck.folder/name)
+                for done in plain['starts']: read_state(ck.folder/f'{done:05d}-end')
+                kept = _best_weights(ck, tensors, plain)
+                if not 1 <= plain['threads'] <= 4096: raise ValueError(f"{plain['threads']} threads")
         except FileError: continue
-        check_origin(ck.folder, ck.origin, plain['origin'])
+        with _damaged(ck.folder/name): check_origin(ck.folder, ck.origin, plain['origin'])
         if plain['threads'] != torch.get_num_threads(): torch.set_num_threads(plain['threads'])   # other bits otherwise
         for k in ('done', 'starts', 'rows', 'best', 'sealed'): setattr(ck, k, plain[k])
         ck.kept = kept
@@ -888,10 +930,10 @@ def _resume_from(ck):
     return None
 
 # %% ../nbs/00_core/06_train.ipynb #3039b2e7
-def first_state(learn, folder, stages, weights='best', recipe=None, files=()): # as in `fit_stages`
+def first_state(learn, folder, stages, weights='best', recipe=None, files=(), kept=()): # as in `fit_stages`
     "Write the state before the first epoch, from which several processes begin."
     ck = Checkpoint(folder)
-    ck.origin = origin(learn, stages, weights, recipe, files)
+    ck.origin = origin(learn, stages, weights, recipe, files, kept)
     _finish(learn, ck, -1)
 
 def last_state(folder,  # of the checkpoints
