@@ -431,13 +431,13 @@ def write_manifest(path,   # folder of the run
     write_json(path/'manifest.json', sums | dict(checksum=_checksum(sums)))
 
 # %% ../nbs/00_core/07_runs.ipynb #9247ccd5
-def _verify(path, files=None, without=()):
-    "Compare files of a run, or all that its manifest names, with their sums."
+def _verify(path, without=()):
+    "Compare the files of a run with the sums of its manifest."
     if not os.path.lexists(path/'manifest.json'):
         raise FileError(path, 'holds no manifest.json: this run is not finished',
                         remedy=f"go on with `physlearn resume {path}`")
     sums = {k: v for k, v in _manifest(path).items() if k not in ('sealed', 'checksum')}
-    for f in sums if files is None else files:
+    for f in dict.fromkeys((*_SEALED, *sums)):
         if f in without: continue
         if not os.path.lexists(path/f): raise FileError(path/f, 'is missing', 'a file of this run')
         if sums.get(f) != sha256(regular_file(path/f)): raise _changed(path/f, f"{str(sums.get(f))[:12]}...")
@@ -482,10 +482,9 @@ def load(cls:Run,
         )->Run:
     "A finished run with its model, ready to use; `system` refuses other instruments."
     path = Path(path)
-    if os.path.lexists(path/'manifest.json'): _verify(path, _SEALED)
     recipe = open_recipe(path)
     if system and recipe.system != system: raise FileError(path, f"is a run of {recipe.system}", f"one of {system}")
-    _verify(path, without=() if measured else (*_MEASURED, *recipe.measured))
+    _verify(path, () if measured else (*_MEASURED, *recipe.measured))
     with sound(path/'recipe.json', 'a simulator'): sim = recipe.simulator()
     check_space(path, sim)
     with sound(path/'recipe.json', 'a network'):
@@ -805,12 +804,17 @@ def evaluate(self:Run,
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     if not found.tables and found.note: say(found.note)
     write_json(inside(self.path, 'metrics.json'), _finite(found.numbers | dict(tables=found.tables)))
-    if os.path.lexists(self.path/'manifest.json'):
-        names = [f for f in (*_MEASURED, *self.recipe.measured) if (self.path/f).is_file()]
-        told = {k: v for k, v in _manifest(self.path).items() if k != 'checksum'}
-        write_manifest(self.path, told | {f: sha256(self.path/f) for f in names})
+    self.remember()
     self.report(found)
     return self.metrics
+
+@patch
+def remember(self:Run):
+    "Add what was measured to the manifest of a finished run, so that a change of it is seen."
+    if not os.path.lexists(self.path/'manifest.json'): return
+    names = [f for f in (*_MEASURED, *self.recipe.measured) if (self.path/f).is_file()]
+    told = {k: v for k, v in _manifest(self.path).items() if k != 'checksum'}
+    write_manifest(self.path, told | {f: sha256(self.path/f) for f in names})
 
 # %% ../nbs/00_core/07_runs.ipynb #6b33c38b
 @patch
