@@ -663,7 +663,7 @@ class Compare:
 # %% ../nbs/80_desk.ipynb #dskcmp03
 def evaluate(folder): # of a run
     "Measure a run again."
-    run = Run.load(folder)
+    run = Run.load(folder, measured=False)
     run.evaluate()
     return _where(run)
 

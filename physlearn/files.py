@@ -6,8 +6,9 @@
 __all__ = ['FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 'read_table', 'read_columns', 'validate',
            'check_unit', 'parsing', 'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here',
            'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'temporary',
-           'left_behind', 'clear_temporary', 'atomic_write', 'ready_to_write', 'named_files', 'output_folder',
-           'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
+           'left_behind', 'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files',
+           'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for',
+           'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, errno, gzip, io, json, math, os, platform, re, secrets, shutil, stat, subprocess, sys, threading, time
@@ -825,6 +826,22 @@ def _fsync(path, flags):
     try: os.fsync(fd)
     finally: os.close(fd)
 
+def plain_mode(folder)->int: # that can be written to
+    "Permissions that a new file gets there."
+    probe = Path(folder)/f'.tmp-{secrets.token_hex(4)}-'
+    fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try: return stat.S_IMODE(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
+        os.unlink(probe)
+
+def _same_mode(tmp, path):
+    "Give a new file the permissions of the one that it replaces, or those of any new file."
+    try: mode = stat.S_IMODE(os.stat(path).st_mode)
+    except OSError: mode = plain_mode(path.parent)
+    if stat.S_IMODE(os.stat(tmp).st_mode) != mode:
+        with contextlib.suppress(PermissionError): os.chmod(tmp, mode)       # a disk without permissions
+
 @contextlib.contextmanager
 def atomic_write(path): # file to write; its folder has to exist
     "Yield a temporary path; when the block ends without an error, what was written there becomes `path`."
@@ -835,6 +852,7 @@ def atomic_write(path): # file to write; its folder has to exist
     tmp = temporary(path)
     try:
         yield tmp
+        _same_mode(tmp, path)
         _fsync(tmp, os.O_RDWR)
         os.replace(tmp, path)
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too

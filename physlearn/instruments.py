@@ -112,12 +112,14 @@ def said_by(e, # an exception
 # %% ../nbs/00_core/00b_instruments.ipynb #66efacd0
 def find(name:str,   # a registered name, or the module of an instrument
          here=False, # look in the working directory too, after everything else
+         named_by=None, # the file that names it, if it is not the user who does: then not every module is imported
         ):
     "The Instrument of this name, imported now; ValueError in one sentence where there is none."
     if name in _imported: return _imported[name]
     module = INSTRUMENTS.get(name, name)
     known = f"expected one of {', '.join(INSTRUMENTS)}, or the module of your own instrument"
     if not re.fullmatch(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', module): raise ValueError(f"instrument {name!r}: {known}")
+    if named_by is not None and module == name: _made_for_us(module, named_by)
     path = list(sys.path)
     if here: sys.path.append(os.getcwd())
     try: made = _import(name, module)
@@ -159,3 +161,23 @@ def only_here(name:str, # an instrument
     top = INSTRUMENTS.get(name, name).split('.')[0]
     path = [p for p in sys.path if p]
     return PathFinder.find_spec(top, path) is None and PathFinder.find_spec(top, [os.getcwd()]) is not None
+
+# %% ../nbs/00_core/00b_instruments.ipynb #ba6a7882
+def _made_for_us(module, file):
+    "ValueError where a module that a file names is none that was made for this package, found without importing it."
+    parts, found, holder = module.split('.'), None, Path(file).resolve().parent
+    where, top = None, 'physlearn'
+    if parts[0] == top: raise ValueError(f"instrument {module!r}: expected one of {', '.join(INSTRUMENTS)}")
+    for k, part in enumerate(parts):
+        spec = PathFinder.find_spec('.'.join(parts[:k+1]), where)
+        if spec is None: break
+        found, where = spec.origin, spec.submodule_search_locations
+        if where is None: break
+    if found is None: return                                   # nowhere, which `find` says
+    source = Path(found)
+    if source.resolve().is_relative_to(holder):
+        raise ValueError(f"instrument {module!r}: its module lies in the folder that names it, and is not run")
+    files = [source, *source.parent.glob('*.py')] if source.suffix == '.py' else []
+    if not any(top in p.read_text(encoding='utf-8', errors='replace') for p in files[:100]):
+        raise ValueError(f"instrument {module!r}: module {found} does not use {top}, and is not run because a file "
+                         "names it")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from .moments import Moments, check_moments, exact_moments, largest, moments, said, teach, within_limit
 from .reflectance import complete, is_raster, opened_image, read_reflectance, within
 from .traits import arrays, network_traits, quantities
-from ..files import FileError, atomic_write, read_json, write_json
+from ..files import FileError, atomic_write, parsing, read_json, write_json
 from ..images import is_image, map_file, windows
 from ..pages import bar
 from ..runs import Run, sha256
@@ -124,10 +124,12 @@ def head_of(run:Run,                # trained run with physics
     seal, here, about = sha256(run.path/'model.safetensors'), run.path/'moments.safetensors', run.path/'moments.json'
     kept = _kept(str(run.path.resolve()), seal)
     if 'head' in kept: return kept['head'], kept['check']
-    check = read_json(about) if here.exists() and about.exists() else {}
-    if (check.get('model'), check.get('form')) == (seal, FORM):
+    check = read_json(about) if here.is_file() and about.is_file() else {}
+    if isinstance(check, dict) and (check.get('model'), check.get('form')) == (seal, FORM):
+        if check.get('sha256', sum_of := sha256(here)) != sum_of:
+            raise FileError(here, 'was changed after it was taught', remedy='delete it: it is taught again')
         head = Moments(run.model).eval()
-        head.load_state_dict(load_file(here), strict=False)
+        with parsing(here, 'safetensors'): head.load_state_dict(load_file(here), strict=False)
     else:
         source = run.recipe.simulated(run.sim)
         say(f"teaching a network the moments of this posterior, once, from draws for {rows:,} simulated pixels")
@@ -136,6 +138,7 @@ def head_of(run:Run,                # trained run with physics
         taught = dict(rows=rows, seconds=time.process_time() - began)
         check = check_moments(run.model, head, source) | dict(model=seal, form=FORM) | taught
         with atomic_write(here) as tmp: save_file({k: v.contiguous() for k, v in head.state_dict().items()}, tmp)
+        check['sha256'] = sha256(here)
         write_json(about, check)
     kept |= dict(head=head, check=check)
     return head, check

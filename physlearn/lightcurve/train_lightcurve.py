@@ -33,7 +33,7 @@ from .xray_files import ERODAY, LightCurves
 from .xray_simulate import CLASSES, SURVEYS, simulate, visit_plan
 from ..losses import CompositeLoss, mean_of_batch, of_batch
 from ..pages import Judgement, Picture
-from ..runs import Recipe, Run, expect, sha256
+from ..runs import Recipe, Run, expect, inside, sha256
 from ..train import Stage
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0007
@@ -151,6 +151,7 @@ def divergence_of_curves(out,
 class LightCurveRecipe(Recipe):
     "Train a recurrent autoencoder on multi-band X-ray light curves."
     system: ClassVar[str] = 'lightcurve' # the instrument
+    measured: ClassVar[tuple] = LIMITS, # scores of constants, of a classifier
     epochs: int = 60                # epochs
     lr: float = 2e-3                # peak learning rate
     batch_size: int = 256           # curves per step
@@ -472,7 +473,8 @@ def thresholds_of(run,
     path = run.path/LIMITS
     if not path.exists() or read_hdf5(path, ()).meta.get('score') != SCORE:
         say(f'  scoring {run.recipe.constants} constants')
-        limits_of(run).save(path, model=sha256(run.path/'model.safetensors'), score=SCORE)
+        limits_of(run).save(inside(run.path, LIMITS), model=sha256(run.path/'model.safetensors'), score=SCORE)
+        run.remember()
     return Thresholds.load(path)
 
 def limits_of(run, # finished run of this instrument
