@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'ON_RUNS', 'WANTED', 'for_help', 'from_words', 'keep_memory', 'show_help', 'main']
 
 # %% ../nbs/90_cli.ipynb #437a2c9d
-import linecache, os, re, sys
+import contextlib, linecache, os, re, signal, sys, threading
 from .instruments import EXAMPLES, INSTRUMENTS, OWN, only_here, own_line, said_by
 
 # what each verb of an instrument does, for the list of help
@@ -53,7 +53,7 @@ def _help_of(verb):
 
 def _fail(sentence):
     "One sentence, exit code 2."
-    print(f'physlearn: {sentence}', file=sys.stderr)
+    _say(sentence)
     return 2
 
 # %% ../nbs/90_cli.ipynb #forhelp2
@@ -221,15 +221,52 @@ def _on_instrument(verb, words):
     if verb == 'train' and only_here(name):
         print(f"to work with the run, name the place of {name} too: PYTHONPATH=. physlearn retrieve RUN FILE")
 
+# %% ../nbs/90_cli.ipynb #signals2
+_ENDING = 'SIGINT', 'SIGTERM', 'SIGHUP'
+
+def _end(number, frame):
+    "Called by a signal."
+    for name in ('SIGTERM', 'SIGHUP'):
+        if hasattr(signal, name): signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt(number)
+
+@contextlib.contextmanager
+def _ending_well(last): # the process ends with this work
+    "Let signals end the work as Ctrl-C does, where nobody else has asked for them."
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in _ENDING:
+            number = getattr(signal, name, None)                            # Windows has no SIGHUP
+            was = signal.getsignal(number) if number else None
+            if was not in (signal.SIG_DFL, signal.default_int_handler): continue
+            before[number] = was
+            signal.signal(number, _end)
+    try: yield
+    finally:
+        ended = any(signal.getsignal(number) is not _end for number in before)
+        for number, was in before.items():
+            if not (last and ended): signal.signal(number, was)       # Python takes a while to end
+
+def _interrupted(e):
+    "Say that the work has ended early; returns the exit code."
+    number = e.args[0] if e.args and isinstance(e.args[0], int) else signal.SIGINT
+    by = '' if number == signal.SIGINT else f' by {signal.Signals(number).name}'
+    _say(f'interrupted{by}')
+    return 128 + number
+
+def _say(sentence):
+    "On stderr, even where its file cannot be written."
+    with contextlib.suppress(OSError, ValueError): print(f'physlearn: {sentence}', file=sys.stderr, flush=True)
+
+# %% ../nbs/90_cli.ipynb #refused1
 def _refused(work, *args):
     "Do the work; what the user got wrong becomes a sentence."
     keep_memory()
     try:
         work(*args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print('physlearn: interrupted', file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as e: return _interrupted(e)
     except BrokenPipeError:                            # as of `physlearn ... | head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -276,5 +313,6 @@ def main(args=None)->int: # exit code
     elif verb == '--version':
         from physlearn import __version__
         print(__version__)
-    else: return _refused(_on_run if verb in ON_RUNS else _on_instrument, verb, words)
+    else:
+        with _ending_well(last=args is None): return _refused(_on_run if verb in ON_RUNS else _on_instrument, verb, words)
     return 0
