@@ -86,7 +86,7 @@ class Recipe:
         return {}
 
     kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
-    measured: ClassVar[tuple] = ()  # files in a run's folder that its judge writes
+    by_judge: ClassVar[tuple] = ()  # files in a run's folder that its judge writes
     home: ClassVar[Path|None] = None        # the run that it is of, once there is one
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
     def inputs(self)->list: return named_files(asdict(self)) # files that it reads
@@ -484,7 +484,7 @@ def load(cls:Run,
     path = Path(path)
     recipe = open_recipe(path)
     if system and recipe.system != system: raise FileError(path, f"is a run of {recipe.system}", f"one of {system}")
-    _verify(path, () if measured else (*_MEASURED, *recipe.measured))
+    _verify(path, () if measured else (*_MEASURED, *recipe.by_judge))
     with sound(path/'recipe.json', 'a simulator'): sim = recipe.simulator()
     check_space(path, sim)
     with sound(path/'recipe.json', 'a network'):
@@ -812,7 +812,7 @@ def evaluate(self:Run,
 def remember(self:Run):
     "Add what was measured to the manifest of a finished run, so that a change of it is seen."
     if not os.path.lexists(self.path/'manifest.json'): return
-    names = [f for f in (*_MEASURED, *self.recipe.measured) if (self.path/f).is_file()]
+    names = [f for f in (*_MEASURED, *self.recipe.by_judge) if (self.path/f).is_file()]
     told = {k: v for k, v in _manifest(self.path).items() if k != 'checksum'}
     write_manifest(self.path, told | {f: sha256(self.path/f) for f in names})
 
