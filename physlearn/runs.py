@@ -27,8 +27,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, regular_file,
-                             write_json, write_table, write_text)
+from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, read_yaml,
+                             regular_file, visible, write_json, write_table, write_text)
 from .instruments import find, own_line
 from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
@@ -202,6 +202,7 @@ def recipe_from_dict(d:dict, # what `to_dict` gave
     "The recipe that was written."
     if not isinstance(d, dict) or not isinstance(d.get('system'), str) or not isinstance(d.get('options'), dict):
         raise FileError(path, 'is no recipe', 'a system and its options')
+    if len(d['system']) > 200: raise FileError(path, f"instrument {d['system'][:40]!r}...", 'the name of one')
     cls = recipe_of(d['system'], path)
     with sound(path, 'options'): options = cls.earlier(d['options'])
     unknown = set(options) - {f.name for f in fields(cls)}
@@ -416,9 +417,10 @@ def _manifest(path):
     sums = {k: v for k, v in d.items() if k not in ('sealed', 'checksum')} if isinstance(d, dict) else {}
     if not sums or not all(isinstance(v, str) for v in sums.values()) or not isinstance(d.get('sealed', {}), dict):
         raise FileError(file, 'holds no sums', 'a SHA-256 for each file')
+    with sound(file, 'an epoch'): _sealed_as(d['sealed']) if d.get('sealed') else None
     if d.get('checksum', (seal := _checksum(d))) != seal: raise _changed(file, f"{str(d['checksum'])[:12]}...")
     for k in sums:
-        if k in ('', '.', '..') or re.search(r'[\\/\0]', k):
+        if k in ('', '.', '..') or re.search(r'[\\/\0]', k) or len(k) > 200:
             raise FileError(file, f"names {k[:80]!r}", 'files of this folder')
     return d
 
@@ -837,16 +839,17 @@ def report(self:Run,
 def card(self:Run)->str:
     "The run in Markdown."
     recipe, default = self.recipe.to_dict(), {f.name: f.default for f in fields(self.recipe)}
-    options = ', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults'
+    options = _in_markdown(', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults')
     versions = ', '.join(f'{k} {v}' for k, v in recipe['versions'].items())
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
-    parts = lambda t: (f"**{t['caption']}**", t.get('note'), _markdown(t['head'], t['rows']))
+    parts = lambda t: (f"**{_in_markdown(t['caption'])}**", t.get('note') and _in_markdown(t['note']),
+                       _markdown(t['head'], t['rows']))
     tables = ['\n\n'.join(filter(None, parts(t))) for t in self.metrics.get('tables', [])]
     there = [f for f in (*_SEALED, *self.recipe.kept) if (self.path/f).exists()]
     files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in there)
     what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
-    epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
-    return '\n\n'.join([f"# {self.name}", what, f"Options that differ from the defaults: {options}.",
+    epoch = [f"Weights of {_in_markdown(_sealed_as(self.sealed))}."] if self.sealed else []
+    return '\n\n'.join([f"# {_in_markdown(self.name)}", what, f"Options that differ from the defaults: {options}.",
                         *epoch, *_ranges(self.space),
                         '## What it reaches', '\n\n'.join(tables) or 'Not evaluated yet.', f'## Files\n\n{files}\n'])
 
@@ -860,8 +863,12 @@ def _ranges(space):
 
 def _markdown(head, rows):
     "A table; numbers with three digits."
-    show = lambda v: f'{v:.3g}' if isinstance(v, float) else '' if v is None else str(v)
+    show = lambda v: f'{v:.3g}' if isinstance(v, float) else '' if v is None else _in_markdown(v)
     return '\n'.join('| ' + ' | '.join(map(show, r)) + ' |' for r in (head, ['---']*len(head), *rows))
+
+def _in_markdown(text):
+    "Text of a file, on one line, in which nothing is a tag or ends a cell."
+    return visible(' '.join(str(text).split())).replace('<', '&lt;').replace('|', '\\|')
 
 # %% ../nbs/00_core/07_runs.ipynb #b66cc182
 class _Noted(dict):
@@ -922,12 +929,7 @@ def _as_onnx(name, graph, x):
 def read_mapping(path, # YAML or JSON
                 )->dict:
     "What a file says by name; FileError where it says nothing so."
-    if str(path).endswith('.json'): d = read_json(path)
-    else:
-        import yaml
-        try: d = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as e:
-            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options') from None
+    d = read_json(path) if str(path).endswith('.json') else read_yaml(path)
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
     return d
 
@@ -973,4 +975,4 @@ def _typed(path, name, kind, v):
     if what == 'str' and (isinstance(v, str) or isinstance(v, int) and not isinstance(v, bool)): return str(v)
     if what == 'float' and n is not None: return n
     if what == 'int' and n is not None and n == int(n): return int(n)
-    raise FileError(path, f"{v!r}", _KINDS[what], name)
+    raise FileError(path, f"{v!r}"[:80], _KINDS[what], name)
