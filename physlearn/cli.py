@@ -43,7 +43,7 @@ def _help_of(verb):
     doc = {**VERBS, **ON_RUNS}.get(verb) or next(verbs[verb] for verbs in OWN.values() if verb in verbs)
     doc, names = f'{doc[0].upper()}{doc[1:]}.', [k for k, verbs in EXAMPLES.items() if verb in verbs]
     if verb in ON_RUNS:
-        more = verb in ('retrieve', 'export', 'sample', 'compare', 'ground', 'show')
+        more = verb in ('retrieve', 'export', 'sample', 'compare', 'ground', 'show', 'resume')
         beside = dict(retrieve=' FILE ...', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')
         usage = f"physlearn {verb} RUN{beside}{' [options]'*more}"
         rest = f'physlearn {verb} RUN --help lists the options.' if more else f'example:\n  physlearn {verb} runs/first'
@@ -211,9 +211,9 @@ def keep_memory():
 # %% ../nbs/90_cli.ipynb #6f9a8361
 def _work(verb, instrument, words, prog):
     "Read the words into the command of a verb, and run it."
-    from physlearn.desk import Compare, Export, command_of
+    from physlearn.desk import Compare, Export, Resume, command_of
     from physlearn.pages import said_if_slow
-    cls = dict(export=Export, compare=Compare).get(verb) or command_of(verb, instrument)
+    cls = dict(export=Export, compare=Compare, resume=Resume).get(verb) or command_of(verb, instrument)
     default, asked = None, {'-h', '--help'} & set(words)
     given = [w for w in words if w not in ('-h', '--help')]
     if hasattr(cls, 'defaults'): default, given = cls.defaults(given)
@@ -249,7 +249,7 @@ def _on_run(verb, words):
     if words[0] in INSTRUMENTS and not os.path.isdir(words[0]):
         raise ValueError(f"{verb} {words[0]}: expected the folder of a run, like runs/first; its recipe names the "
                          "instrument")
-    if verb in desk.ON_RUNS and not _own(verb, words[0]):
+    if verb in desk.ON_RUNS and not _own(verb, words[0]) and (verb != 'resume' or len(words) == 1):
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
     else: _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')

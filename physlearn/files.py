@@ -6,11 +6,12 @@
 __all__ = ['visible', 'FileError', 'regular_file', 'read_bytes', 'read_text', 'Arrays', 'cell_text', 'text_of_cell', 'read_table',
            'read_columns', 'validate', 'check_unit', 'parsing', 'plain', 'read_npz', 'hdf5_names', 'hdf5_dataset',
            'hdf5_size', 'check_here', 'file_stamp', 'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5',
-           'read_json', 'read_yaml', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'output_folder',
-           'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
+           'read_json', 'read_yaml', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'named_by_patterns',
+           'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for',
+           'write_hdf5']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
-import contextlib, csv, errno, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time
+import contextlib, csv, errno, glob, gzip, io, json, math, os, re, secrets, shutil, stat, subprocess, sys, threading, time
 import zipfile, zlib
 from importlib import import_module
 from importlib.util import find_spec
@@ -935,6 +936,23 @@ def named_files(options)->list: # values by name, like the options of a command;
         tries = str(w), str(w).rpartition(':')[0], str(w).partition(':')[0]
         out += [Path(t) for t in tries if t and os.path.isfile(t)][:1]
     return list(dict.fromkeys(out))
+
+# %% ../nbs/00_core/01_files.ipynb #52b5dc35
+def named_by_patterns(words,    # names of files, or patterns like 'day1/*.csv'
+                      out=None, # the table that is written
+                      again=False, # it may be named outright, and goes on
+                     )->tuple:  # names
+    "The files that are meant; ValueError where there are none."
+    if not words: raise ValueError("there are no files to read: name at least one")
+    found = []
+    for w in words:
+        literal = os.path.lexists(w) or not re.search(r'[*?\[]', str(w))
+        names = [w] if literal else sorted(glob.glob(w, recursive=True))
+        if out and (again or not literal): names = [f for f in names if not _same(f, out)]
+        if not names and not literal: raise ValueError(f"no file matches {w!r}; check the folder and the ending")
+        found += names
+    if not found: raise ValueError("there are no files to read: name at least one")
+    return tuple(dict.fromkeys(found))
 
 # %% ../nbs/00_core/01_files.ipynb #c082779d
 def output_folder(path,      # folder for results

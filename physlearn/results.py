@@ -7,7 +7,7 @@ __all__ = ['QUANTITY', 'ENDINGS', 'FORMAT', 'GROWING', 'verdict', 'plus_minus', 
            'correlations_of_draws', 'strongest', 'table_rows', 'waiting', 'grown']
 
 # %% ../nbs/00_core/07c_results.ipynb #a788a8eb
-import math, tempfile
+import math, re, tempfile
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -248,7 +248,11 @@ def summary(self:Results)->str:
     if 'effective_draws' in self.signals and len(self):
         draws = self.signals['effective_draws']
         parts.append(f"effective draws {np.median(draws):.0f} (median), {draws.min():.0f} (smallest)")
-    if odd: parts.append(f"the first suspect is {_name(self, odd[0])}: {self.doubts[odd[0]] or 'no state explains it'}")
+    if odd:
+        why = self.doubts[odd[0]]
+        also = f' ({why})' if re.match(r'\d', why) else ''            # a count of gaps is no reason
+        reason = why if why and not also else f'no state explains it{also}'
+        parts.append(f"the first suspect is {_name(self, odd[0])}: {reason}")
     return '; '.join(parts)
 
 # %% ../nbs/00_core/07c_results.ipynb #d658c66a

@@ -88,6 +88,7 @@ class Recipe:
     kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
     by_judge: ClassVar[tuple] = ()  # files in a run's folder that its judge writes
     home: ClassVar[Path|None] = None        # the run that it is of, once there is one
+    own_threads: ClassVar[bool] = False     # another number of threads is asked for than the run was begun with
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
     def inputs(self)->list: return named_files(asdict(self)) # files that it reads
     def likelihood(self, noise=None, y=None): # a Likelihood
@@ -660,7 +661,8 @@ def _train(recipe, learn, out, resume, quiet):
     with contextlib.closing(track):
         return fit_stages(learn, stages, out/'state', resume, after if first else None, keep=keep,
                           tell=None if quiet or not first else print, weights=recipe.weights, recipe=_decisive(recipe),
-                          files=recipe.inputs(), kept=[out/f for f in ('space.json', *recipe.kept)])
+                          files=recipe.inputs(), kept=[out/f for f in ('space.json', *recipe.kept)],
+                          own_threads=recipe.own_threads)
 
 # %% ../nbs/00_core/07_runs.ipynb #b88dd4bc
 def _can_share(recipe, learn, n):
@@ -780,7 +782,9 @@ def resume(cls:Run,
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
-    return replace(recipe, **free).fit(path, resume=True, quiet=quiet, evaluate=evaluate)
+    changed = replace(recipe, **free)
+    changed.own_threads = free.get('threads') is not None
+    return changed.fit(path, resume=True, quiet=quiet, evaluate=evaluate)
 
 @patch
 def judged(self:Run)->Judgement:
