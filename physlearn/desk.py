@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'S
            'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
            'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'meanings', 'write_setup', 'read_setup', 'Described',
            'Train', 'options_in', 'train_command', 'Export', 'side_by_side', 'Compare', 'evaluate', 'report', 'card',
-           'resume', 'command_of', 'Untrained', 'Fit']
+           'resume', 'Resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import inspect, math, re, sys
@@ -20,7 +20,7 @@ import torch
 import tyro
 from torch import Tensor
 from .data import signals_of
-from .files import FileError, named_files, ready_to_write, write_hdf5, write_table
+from .files import FileError, named_by_patterns, named_files, ready_to_write, write_hdf5, write_table
 from .draws import box_posterior
 from .instruments import find, register
 from .likelihood import Measurement, known_pairs, read_noise, real_tensor
@@ -29,7 +29,7 @@ from .pages import Judgement, Picture, bar, plot_truth, text_table
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results, verdict
-from .runs import PARTS, Recipe, Run, expect, open_recipe, read_mapping, read_recipe, typed_options
+from .runs import FREE, PARTS, Recipe, Run, expect, open_recipe, read_mapping, read_recipe, typed_options
 
 # %% ../nbs/80_desk.ipynb #2f6ee331
 @dataclass(frozen=True)
@@ -347,8 +347,8 @@ class FromFiles:
     def ready(self):
         "Say what stands against the work, before it begins."
         endings = (ENDINGS[0], *self.instrument.endings, *ENDINGS[1:])
+        self.files = named_by_patterns(self.files, self.out)
         if self.out: ready_to_write(self.out, endings, self.overwrite, read_by(self))
-        if not self.files: raise ValueError("there are no files to read: name at least one")
         expect(self, '16 or more', lambda v: v >= 16, 'draws')
         expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'level')
 
@@ -363,11 +363,11 @@ class FromFiles:
              signals, # Signals to which they belong, for formats that hold both
             ):
         "Print, and write where that was asked for."
+        write = self.instrument.endings.get(Path(self.out).suffix) if self.out else None
+        if write: write(self.out, got, signals)
+        elif self.out: got.save(self.out)
         print(got)
-        if not self.out: return
-        write = self.instrument.endings.get(Path(self.out).suffix)
-        write(self.out, got, signals) if write else got.save(self.out)
-        print('wrote', self.out)
+        if self.out: print('wrote', self.out)
 
 # %% ../nbs/80_desk.ipynb #3c436fn32b
 @dataclass(kw_only=True)
@@ -549,6 +549,7 @@ class Train:
     # run whose weights and options are taken to start with
     start: Annotated[str|None, tyro.conf.arg(name='from', metavar='RUN')] = None
     recipe: str|None = None         # YAML or JSON file with options; the recipe.json of a run serves too
+    evaluate: bool = True           # measure the run at the end, and write its report
 
     @classmethod
     def defaults(cls, words): # the words of the command line
@@ -572,8 +573,8 @@ class Train:
         "Train, evaluate, and say where everything is."
         cls = self.instrument.recipe
         start = Run.load(self.start, system=self.system) if self.start else None
-        run = cls(**{f.name: getattr(self, f.name) for f in fields(cls)}).fit(self.out, start=start)
-        where = f"the run is {run.path}, its report {run.path/'report.html'}"
+        run = cls(**{f.name: getattr(self, f.name) for f in fields(cls)}).fit(self.out, start=start, evaluate=self.evaluate)
+        where = _where(run, reported=self.evaluate)
         print('; '.join([where, *getattr(run.sim, 'notes', ())]))
 
 # %% ../nbs/80_desk.ipynb #77a6dc00
@@ -679,9 +680,36 @@ def resume(folder): # of an interrupted run
     "Go on with a training."
     return _where(Run.resume(folder))
 
-def _where(run, page=False):
+def _where(run, page=False, reported=True):
     if page: run.report()
+    if not reported: return f"the run is {run.path}; physlearn evaluate {run.path} measures it"
     return f"the run is {run.path}, its report {run.path/'report.html'}"
+
+@dataclass(kw_only=True)
+class Resume:
+    "Go on with an interrupted training. What decides its result stays as the run was begun."
+    folder: tyro.conf.Positional[str] # the run
+    keep: str|None = None           # checkpoints kept: how many of the last besides the best, like 2, or all
+    track: str|None = None          # tensorboard or wandb, like tensorboard
+    gpus: int|None = None           # GPUs, like 2; 0: CPU
+    threads: int|None = None        # CPU threads, like 4; the last digits may differ with another number [-]
+    num_workers: int|None = None    # accepted for old commands, like 0; no worker is needed [-]
+    evaluate: bool = True           # measure the run at the end, and write its report
+
+    @classmethod
+    def defaults(cls, words): # the words of the command line
+        "No defaults, and all words; ValueError for options that would change the result."
+        own = {f.name for f in fields(cls)} | {'no_evaluate'}
+        other = [k for k in options_in(words) if k.replace('-', '_') not in own]
+        if other:
+            raise ValueError(f"--{other[0]} cannot change when a run goes on; "
+                             f"only {', '.join('--' + k.replace('_', '-') for k in FREE)} can")
+        return None, words
+
+    def run(self):
+        "Train to the end, say where it is."
+        free = {k: getattr(self, k) for k in FREE if getattr(self, k) is not None}
+        print(_where(Run.resume(self.folder, evaluate=self.evaluate, **free), reported=self.evaluate))
 
 # commands on a finished run by their verb, the same for all instruments
 ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)

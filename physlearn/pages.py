@@ -11,6 +11,7 @@ __all__ = ['MOMENT', 'table_of', 'text_table', 'html_table', 'bar', 'said_if_slo
 import base64, contextlib, html, io, math, sys, threading, time
 from dataclasses import dataclass, field
 import numpy as np
+from .files import visible
 
 # %% ../nbs/00_core/07b_pages.ipynb #2c9b3d08
 def table_of(caption:str, # a heading
@@ -29,7 +30,7 @@ def _shown(v):
 def text_table(t:dict, # head, rows
               )->str:
     "A table for a terminal."
-    rows = [t['head'], *[[_shown(v) for v in r] for r in t['rows']]]
+    rows = [[visible(str(v)) for v in t['head']], *[[visible(_shown(v)) for v in r] for r in t['rows']]]
     w = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     return '\n'.join('  '.join(c.ljust(k) for c, k in zip(r, w)).rstrip() for r in rows)
 

@@ -7,7 +7,7 @@ __all__ = ['unit', 'affine', 'Param', 'measured', 'pairs', 'read_range', 'read_r
            'uniforms', 'normals', 'fresh_key', 'drawn', 'poisson_quantile', 'ParamSpace']
 
 # %% ../nbs/00_core/00_params.ipynb #066709c0
-import math, re
+import html, math, re
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -320,7 +320,7 @@ def _repr_html_(self:ParamSpace):
     def row(k, p):
         prior = 'uniform' if p.prior == 'linear' or not p.log else 'log-uniform'
         cells = f'{p.lo:.7g}', f'{p.hi:.7g}', p.unit, 'log' if p.log else 'linear', prior, p.doc
-        return f"<tr><td><b>{k}</b></td>{''.join(f'<td>{v}</td>' for v in cells)}</tr>"
+        return f"<tr><td><b>{html.escape(k)}</b></td>{''.join(f'<td>{html.escape(v)}</td>' for v in cells)}</tr>"
     head = ''.join(f'<th>{v}</th>' for v in ('name', 'from', 'to', 'unit', 'scale', 'prior', ''))
     return f"<table><tr>{head}</tr>{''.join(row(k, p) for k, p in self.items())}</table>"
 

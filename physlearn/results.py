@@ -7,7 +7,7 @@ __all__ = ['QUANTITY', 'ENDINGS', 'FORMAT', 'GROWING', 'verdict', 'plus_minus', 
            'correlations_of_draws', 'strongest', 'table_rows', 'waiting', 'grown']
 
 # %% ../nbs/00_core/07c_results.ipynb #a788a8eb
-import math, tempfile
+import math, re, tempfile
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from .files import FileError, atomic_write, read_json, read_text, ready_to_write
+from .files import FileError, atomic_write, cell_text, read_json, read_text, ready_to_write, text_of_cell
 from .files import write_hdf5, write_json, write_table, write_text
 from .pages import html_table, text_table
 from .params import ParamSpace
@@ -248,7 +248,11 @@ def summary(self:Results)->str:
     if 'effective_draws' in self.signals and len(self):
         draws = self.signals['effective_draws']
         parts.append(f"effective draws {np.median(draws):.0f} (median), {draws.min():.0f} (smallest)")
-    if odd: parts.append(f"the first suspect is {_name(self, odd[0])}: {self.doubts[odd[0]] or 'no state explains it'}")
+    if odd:
+        why = self.doubts[odd[0]]
+        also = f' ({why})' if re.match(r'\d', why) else ''            # a count of gaps is no reason
+        reason = why if why and not also else f'no state explains it{also}'
+        parts.append(f"the first suspect is {_name(self, odd[0])}: {reason}")
     return '; '.join(parts)
 
 # %% ../nbs/00_core/07c_results.ipynb #d658c66a
@@ -391,14 +395,22 @@ ENDINGS = '.csv', '.h5', '.hdf5', '.json', '.parquet', '.xlsx' # of tables that 
 def _parquet(path, results):
     with atomic_write(path) as tmp: results.to_pandas(wide=True).to_parquet(tmp, index=False)
 
-def _excel(path, results):
-    with atomic_write(path) as tmp: results.to_pandas(wide=True).to_excel(tmp, index=False, engine='openpyxl')
+def _excel(path, frame):
+    "Text is written as text, also where it begins like a formula."
+    import pandas as pd
+    shown = frame.map(lambda v: cell_text(v, False) if isinstance(v, str) else v)
+    shown.columns = [cell_text(str(k), False) for k in frame]
+    with atomic_write(path) as tmp, pd.ExcelWriter(tmp, engine='openpyxl') as book:
+        shown.to_excel(book, index=False)
+        for row in next(iter(book.sheets.values())).iter_rows():
+            for cell in row:
+                if cell.data_type == 'f': cell.data_type = 's'
+                if isinstance(cell.value, str) and cell_text(cell.value) != cell.value: cell.quotePrefix = True
 
 def _table_columns(results):
-    "Columns as a CSV file can hold them: what is not finite is a gap, text stands on one line."
-    flat = lambda v: np.array([' '.join(str(word).split()) for word in v], dtype=str)
+    "Columns as a CSV file can hold them: what is not finite is a gap."
     gaps = lambda v: np.where(np.isfinite(v), v, np.nan) if v.dtype.kind == 'f' else v
-    return {k: flat(v) if v.dtype.kind in 'UO' else gaps(v) for k, v in results.headed().items()}
+    return {k: np.array(list(map(str, v))) if v.dtype.kind in 'UO' else gaps(v) for k, v in results.headed().items()}
 
 # %% ../nbs/00_core/07c_results.ipynb #rsload01
 FORMAT = 1 # of results in JSON
@@ -433,7 +445,7 @@ def save(self:Results, path, # NAME.csv, .json, .parquet, .xlsx or .h5
     if kind == '.csv': write_table(path, _table_columns(self))
     elif kind == '.json': write_json(path, self.to_dict())
     elif kind == '.parquet': _parquet(path, self)
-    elif kind == '.xlsx': _excel(path, self)
+    elif kind == '.xlsx': _excel(path, self.to_pandas(wide=True))
     else: write_hdf5(path, self.columns(), self.about())
     return Path(path)
 
@@ -527,10 +539,13 @@ def table_rows(path): # a table that `save` wrote; DataFrame
     import pandas as pd
     kind = Path(path).suffix
     if kind not in GROWING: raise ValueError(f"out={str(path)!r}: a table that grows ends in {', '.join(GROWING)}")
-    if kind == '.csv':
-        return pd.read_csv(path, engine='python', keep_default_na=False, na_values=['nan']) # exact numbers
     if kind == '.parquet': return pd.read_parquet(path)
-    return pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
+    if kind == '.csv':
+        raw = pd.read_csv(path, engine='python', keep_default_na=False, na_values=['nan']) # exact numbers
+    else: raw = pd.read_excel(path, keep_default_na=False, na_values=['nan', ''])
+    text = lambda v: text_of_cell(v, kind == '.csv') if isinstance(v, str) else v
+    rows = raw.apply(lambda c: c if c.dtype.kind in 'fiub' else c.map(text))
+    return rows.set_axis(list(map(text, raw)), axis=1)
 
 @patch
 def add_to(self:Results,
@@ -549,10 +564,9 @@ def add_to(self:Results,
             if both[c].dtype.kind in 'fiub': return both[c].to_numpy()
             return both[c].fillna('').astype(str).to_numpy(dtype=str)
         write_table(path, {c: text(c) for c in both})
+    elif path.suffix == '.xlsx': _excel(path, both)
     else:
-        with atomic_write(path) as tmp:
-            if path.suffix == '.parquet': both.to_parquet(tmp, index=False)
-            else: both.to_excel(tmp, index=False, engine='openpyxl')
+        with atomic_write(path) as tmp: both.to_parquet(tmp, index=False)
     return path
 
 # %% ../nbs/00_core/07c_results.ipynb #grow0005

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
 from .files import (FileError, atomic_write, clear_temporary, named_files, read_json, read_table, read_text,
-                             regular_file, write_json, write_table, write_text)
+                             read_yaml, regular_file, visible, write_json, write_table, write_text)
 from .instruments import find, own_line
 from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
@@ -86,8 +86,9 @@ class Recipe:
         return {}
 
     kept: ClassVar[tuple] = ()      # files in a run's folder beside weights and options, which `write_kept` writes
-    measured: ClassVar[tuple] = ()  # files in a run's folder that its judge writes
+    by_judge: ClassVar[tuple] = ()  # files in a run's folder that its judge writes
     home: ClassVar[Path|None] = None        # the run that it is of, once there is one
+    own_threads: ClassVar[bool] = False     # another number of threads is asked for than the run was begun with
     label: ClassVar[str] = ''       # what the name of a run's folder ends in
     def inputs(self)->list: return named_files(asdict(self)) # files that it reads
     def likelihood(self, noise=None, y=None): # a Likelihood
@@ -202,6 +203,7 @@ def recipe_from_dict(d:dict, # what `to_dict` gave
     "The recipe that was written."
     if not isinstance(d, dict) or not isinstance(d.get('system'), str) or not isinstance(d.get('options'), dict):
         raise FileError(path, 'is no recipe', 'a system and its options')
+    if len(d['system']) > 200: raise FileError(path, f"instrument {d['system'][:40]!r}...", 'the name of one')
     cls = recipe_of(d['system'], path)
     with sound(path, 'options'): options = cls.earlier(d['options'])
     unknown = set(options) - {f.name for f in fields(cls)}
@@ -416,9 +418,10 @@ def _manifest(path):
     sums = {k: v for k, v in d.items() if k not in ('sealed', 'checksum')} if isinstance(d, dict) else {}
     if not sums or not all(isinstance(v, str) for v in sums.values()) or not isinstance(d.get('sealed', {}), dict):
         raise FileError(file, 'holds no sums', 'a SHA-256 for each file')
+    with sound(file, 'an epoch'): _sealed_as(d['sealed']) if d.get('sealed') else None
     if d.get('checksum', (seal := _checksum(d))) != seal: raise _changed(file, f"{str(d['checksum'])[:12]}...")
     for k in sums:
-        if k in ('', '.', '..') or re.search(r'[\\/\0]', k):
+        if k in ('', '.', '..') or re.search(r'[\\/\0]', k) or len(k) > 200:
             raise FileError(file, f"names {k[:80]!r}", 'files of this folder')
     return d
 
@@ -484,7 +487,7 @@ def load(cls:Run,
     path = Path(path)
     recipe = open_recipe(path)
     if system and recipe.system != system: raise FileError(path, f"is a run of {recipe.system}", f"one of {system}")
-    _verify(path, () if measured else (*_MEASURED, *recipe.measured))
+    _verify(path, () if measured else (*_MEASURED, *recipe.by_judge))
     with sound(path/'recipe.json', 'a simulator'): sim = recipe.simulator()
     check_space(path, sim)
     with sound(path/'recipe.json', 'a network'):
@@ -660,7 +663,7 @@ def _train(recipe, learn, out, resume, quiet):
         return fit_stages(learn, stages, out/'state', resume, after if first else None, keep=keep,
                           tell=None if quiet or not first else print, weights=recipe.weights, recipe=_decisive(recipe),
                           files=recipe.inputs(), begun=None if resume else partial(_begun, recipe, out),
-                          kept=[out/f for f in ('space.json', *recipe.kept)])
+                          kept=[out/f for f in ('space.json', *recipe.kept)], own_threads=recipe.own_threads)
 
 # %% ../nbs/00_core/07_runs.ipynb #b88dd4bc
 def _can_share(recipe, learn, n):
@@ -809,7 +812,9 @@ def resume(cls:Run,
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
-    return replace(recipe, **free).fit(path, resume=True, quiet=quiet, evaluate=evaluate)
+    changed = replace(recipe, **free)
+    changed.own_threads = free.get('threads') is not None
+    return changed.fit(path, resume=True, quiet=quiet, evaluate=evaluate)
 
 @patch
 def judged(self:Run)->Judgement:
@@ -844,7 +849,7 @@ def evaluate(self:Run,
 def remember(self:Run):
     "Add what was measured to the manifest of a finished run, so that a change of it is seen."
     if not os.path.lexists(self.path/'manifest.json'): return
-    names = [f for f in (*_MEASURED, *self.recipe.measured) if (self.path/f).is_file()]
+    names = [f for f in (*_MEASURED, *self.recipe.by_judge) if (self.path/f).is_file()]
     told = {k: v for k, v in _manifest(self.path).items() if k != 'checksum'}
     write_manifest(self.path, told | {f: sha256(self.path/f) for f in names})
 
@@ -883,16 +888,17 @@ def report(self:Run,
 def card(self:Run)->str:
     "The run in Markdown."
     recipe, default = self.recipe.to_dict(), {f.name: f.default for f in fields(self.recipe)}
-    options = ', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults'
+    options = _in_markdown(', '.join(f"{k}={v}" for k, v in recipe['options'].items() if v != default[k]) or 'defaults')
     versions = ', '.join(f'{k} {v}' for k, v in recipe['versions'].items())
     size = sum(p.numel() for p in self.model.parameters())/1e6 if self.model is not None else 0
-    parts = lambda t: (f"**{t['caption']}**", t.get('note'), _markdown(t['head'], t['rows']))
+    parts = lambda t: (f"**{_in_markdown(t['caption'])}**", t.get('note') and _in_markdown(t['note']),
+                       _markdown(t['head'], t['rows']))
     tables = ['\n\n'.join(filter(None, parts(t))) for t in self.metrics.get('tables', [])]
     there = [f for f in (*_SEALED, *self.recipe.kept) if (self.path/f).exists()]
     files = '\n'.join(f"- `{f}` SHA-256 {sha256(self.path/f)}" for f in there)
     what = f"A physlearn run of the instrument *{self.recipe.system}*: {size:.2f} M parameters, versions {versions}."
-    epoch = [f"Weights of {_sealed_as(self.sealed)}."] if self.sealed else []
-    return '\n\n'.join([f"# {self.name}", what, f"Options that differ from the defaults: {options}.",
+    epoch = [f"Weights of {_in_markdown(_sealed_as(self.sealed))}."] if self.sealed else []
+    return '\n\n'.join([f"# {_in_markdown(self.name)}", what, f"Options that differ from the defaults: {options}.",
                         *epoch, *_ranges(self.space),
                         '## What it reaches', '\n\n'.join(tables) or 'Not evaluated yet.', f'## Files\n\n{files}\n'])
 
@@ -906,8 +912,12 @@ def _ranges(space):
 
 def _markdown(head, rows):
     "A table; numbers with three digits."
-    show = lambda v: f'{v:.3g}' if isinstance(v, float) else '' if v is None else str(v)
+    show = lambda v: f'{v:.3g}' if isinstance(v, float) else '' if v is None else _in_markdown(v)
     return '\n'.join('| ' + ' | '.join(map(show, r)) + ' |' for r in (head, ['---']*len(head), *rows))
+
+def _in_markdown(text):
+    "Text of a file, on one line, in which nothing is a tag or ends a cell."
+    return visible(' '.join(str(text).split())).replace('<', '&lt;').replace('|', '\\|')
 
 # %% ../nbs/00_core/07_runs.ipynb #b66cc182
 class _Noted(dict):
@@ -968,12 +978,7 @@ def _as_onnx(name, graph, x):
 def read_mapping(path, # YAML or JSON
                 )->dict:
     "What a file says by name; FileError where it says nothing so."
-    if str(path).endswith('.json'): d = read_json(path)
-    else:
-        import yaml
-        try: d = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as e:
-            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options') from None
+    d = read_json(path) if str(path).endswith('.json') else read_yaml(path)
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
     return d
 
@@ -1019,4 +1024,4 @@ def _typed(path, name, kind, v):
     if what == 'str' and (isinstance(v, str) or isinstance(v, int) and not isinstance(v, bool)): return str(v)
     if what == 'float' and n is not None: return n
     if what == 'int' and n is not None and n == int(n): return int(n)
-    raise FileError(path, f"{v!r}", _KINDS[what], name)
+    raise FileError(path, f"{v!r}"[:80], _KINDS[what], name)

@@ -750,7 +750,7 @@ def accelerator(cpu=False): # on the CPU, where gloo connects the processes
     try: from accelerate import Accelerator
     except ImportError:
         raise ImportError("training on several GPUs requires the extra package `accelerate`: pip install "
-                          "accelerate") from None
+                          "'physlearn[gpus]'") from None
     return partial(Accelerator, cpu=cpu, mixed_precision='no')
 
 # %% ../nbs/00_core/06_train.ipynb #bb121e76
@@ -888,6 +888,7 @@ def fit_stages(learn,          # PhysLearner
                files=(),       # that the training reads; compared likewise
                begun=None,     # called once the state before the first epoch is written
                kept=(),        # files of its folder that it reads again; compared likewise
+               own_threads=False, # the number of threads stays as it is now, whatever the state was made with
               ):
     "Train stage by stage; returns the history, one dict per epoch."
     stages = listify(stages)
@@ -899,7 +900,7 @@ def fit_stages(learn,          # PhysLearner
     try:
         with locked(folder) if ck.active else contextlib.nullcontext():
             if ck.active: clear_states(ck.folder)
-            state = _resume_from(ck) if resume else None
+            state = _resume_from(ck, own_threads) if resume else None
             if resume and tell: _tell_lost(tell, folder, state)
             if folder and not resume and state_names(folder):
                 raise FileError(folder, 'holds the states of a training',
@@ -955,7 +956,7 @@ def _tell_lost(tell, folder, state):
     lost = [name for name in state_names(folder) if name > at]
     if lost: tell(f"checkpoint {', '.join(lost)} cannot be read: going on from {at or 'the beginning'}")
 
-def _resume_from(ck):
+def _resume_from(ck, own_threads=False):
     "The last state of a folder that serves, or None."
     for name in reversed(state_names(ck.folder)):
         try:
@@ -966,7 +967,8 @@ def _resume_from(ck):
                 if not 1 <= plain['threads'] <= 4096: raise ValueError(f"{plain['threads']} threads")
         except FileError: continue
         with _damaged(ck.folder/name): check_origin(ck.folder, ck.origin, plain['origin'])
-        if plain['threads'] != torch.get_num_threads(): torch.set_num_threads(plain['threads'])   # other bits otherwise
+        if plain['threads'] != torch.get_num_threads() and not own_threads:
+            torch.set_num_threads(plain['threads'])                                # other bits otherwise
         for k in ('done', 'starts', 'rows', 'best', 'sealed'): setattr(ck, k, plain[k])
         ck.kept = kept
         return tensors, plain | dict(name=name)

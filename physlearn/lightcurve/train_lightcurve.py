@@ -151,7 +151,7 @@ def divergence_of_curves(out,
 class LightCurveRecipe(Recipe):
     "Train a recurrent autoencoder on multi-band X-ray light curves."
     system: ClassVar[str] = 'lightcurve' # the instrument
-    measured: ClassVar[tuple] = LIMITS, # scores of constants, of a classifier
+    by_judge: ClassVar[tuple] = LIMITS, # scores of constants, of a classifier
     epochs: int = 60                # epochs
     lr: float = 2e-3                # peak learning rate
     batch_size: int = 256           # curves per step

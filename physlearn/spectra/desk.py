@@ -24,7 +24,7 @@ from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, GROWING, Results, grown, waiting
 from ..runs import Run
 from .fetch import FetchSpectra
-from .files import example_spectrum, named_by_patterns, read_spectrum, time_of
+from .files import example_spectrum, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
 from .follow import follow
 from .fringes import with_fringes
@@ -127,7 +127,7 @@ class FitSpectra(SpectraOptions):
 
     def ready(self):
         "Say what stands against the work, before it begins."
-        self.files = named_by_patterns(self.files, self.out if self.resume else None)
+        self.files = named_by_patterns(self.files, self.out, self.resume)
         if self.resume and (self.plot or Path(self.out or '').suffix not in GROWING):
             raise ValueError(f"--resume goes on with a table: name it, --out NAME{' or NAME'.join(GROWING)}, "
                              "without --plot")

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['QUANTITIES', 'AXES', 'BASES', 'OTHERS', 'Spectrum', 'air_to_vacuum', 'file_format', 'values_said', 'said_by',
-           'read_spectrum', 'Reading', 'named_by_patterns', 'time_of', 'of_gauge', 'gauge', 'given', 'example_spectrum',
-           'example_setup']
+           'read_spectrum', 'Reading', 'time_of', 'of_gauge', 'gauge', 'given', 'example_spectrum', 'example_setup']
 
 # %% ../../nbs/10_spectra/14_files.ipynb #65b38019
 import contextlib, glob, io, math, re, struct, warnings
@@ -720,19 +719,6 @@ class Reading:
     def reading(self)->dict:
         "The options by name, as `read_signals` takes them."
         return {f.name: getattr(self, f.name) for f in fields(Reading)}
-
-# %% ../../nbs/10_spectra/14_files.ipynb #patt0002
-def named_by_patterns(words, # names of files, or patterns like 'day1/*.csv'
-                      but=None, # a file that is not meant, such as the table that is written
-                     )->tuple:  # names
-    "The files that are meant; ValueError where there are none."
-    out = []
-    for w in words:
-        found = [w] if Path(w).exists() or not re.search(r'[*?\[]', w) else sorted(glob.glob(w, recursive=True))
-        if not found: raise ValueError(f"no file matches {w!r}; check the folder and the ending")
-        out += [f for f in found if not (but and Path(f).resolve() == Path(but).resolve())]
-    if not out: raise ValueError("there are no files to fit: name at least one")
-    return tuple(dict.fromkeys(out))
 
 # %% ../../nbs/10_spectra/14_files.ipynb #time0002
 _WHEN = re.compile(r'(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)'

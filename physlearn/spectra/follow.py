@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
-from ..files import FileError, file_stamp, read_hdf5_rows, read_table, regular_file, write_text
+from ..files import (FileError, file_stamp, read_hdf5_rows, read_table, regular_file, text_of_cell,
+                             write_text)
 from ..runs import Run
 from .files import file_format
 from ..desk import Signals
@@ -23,7 +24,7 @@ def _table_lines(got, about):
     said = {k: np.full(len(got), v) for k, v in about.items()}
     with tempfile.TemporaryDirectory() as folder:
         replace(got, signals=got.signals | said).save(Path(folder)/'t.csv')
-        head, *rows = (Path(folder)/'t.csv').read_text(encoding='utf-8').splitlines()
+        head, *rows = (Path(folder)/'t.csv').read_text(encoding='utf-8').removesuffix('\n').split('\n')
     return head, rows
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #01c3d212
@@ -43,8 +44,9 @@ class _Table:
         if 'followed' not in begun:
             raise FileError(self.path, 'exists and is no table of followed spectra', remedy='give another --out')
         for k, v in self.about.items():
-            if begun.get(k) != v:
-                raise FileError(self.path, f"was begun with {k} {begun.get(k)}", f"{v}", remedy='give another --out')
+            was = text_of_cell(begun.get(k) or '')
+            if was != v:
+                raise FileError(self.path, f"was begun with {k} {was}", f"{v}", remedy='give another --out')
         if len(whole) < len(raw): os.truncate(self.path, len(whole))               # killed while it wrote
         table = read_table(self.path, ('row',), text=('file',))
         self.done = set(zip(table['file'].tolist(), table['row'].astype(int).tolist()))

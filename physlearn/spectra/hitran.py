@@ -21,7 +21,8 @@ import torch
 from fastcore.basics import patch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
-from ..files import Arrays, FileError, read_json, read_table, read_text, regular_file, validate
+from ..files import (Arrays, FileError, read_json, read_table, read_text, read_yaml, regular_file,
+                             validate)
 from ..params import measured, pairs
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #fd89f7f8
@@ -595,10 +596,7 @@ def _guide_table(path):
 # %% ../../nbs/10_spectra/11_hitran.ipynb #guidyacd
 def _guide_yaml(path):
     "Numbered rows by name."
-    import yaml
-    try: d = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as e:
-        raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'transitions') from None
+    d = read_yaml(path)
     d = d.get('transitions', d) if isinstance(d, dict) else None
     lists = [v for v in d.values() if isinstance(v, list)] if isinstance(d, dict) else []
     rows = [row for v in lists for row in v]

@@ -270,6 +270,7 @@ def with_line_shape(sim:LineByLine,   # simulator of the gas alone
                    )->LineByLine:
     "The simulator seen through a line shape, if one is named."
     if shape is None and width is None: return sim
+    if shape is not None and shape not in SHAPES: raise ValueError(f"ils={shape!r}: choose one of {', '.join(SHAPES)}")
     if shape is None:
         raise ValueError(f"ils has a range but no shape: name one of {', '.join(SHAPES)} (--ils gaussian)")
     if width is None:
