@@ -6,7 +6,7 @@
 __all__ = ['VERBS', 'ON_RUNS', 'WANTED', 'for_help', 'from_words', 'keep_memory', 'show_help', 'main']
 
 # %% ../nbs/90_cli.ipynb #437a2c9d
-import linecache, os, re, sys
+import errno, linecache, os, re, sys
 from .instruments import EXAMPLES, INSTRUMENTS, OWN, only_here, own_line, said_by
 
 # what each verb of an instrument does, for the list of help
@@ -263,7 +263,10 @@ def _unwritten(e):
     if os.path.islink(name) and not os.path.exists(name):
         return f"{name}: is a link that leads nowhere; remove it, or give another name"
     reason = e.strerror or ' '.join(' '.join(map(str, e.args)).split())
-    return f"{name} cannot be written ({reason}); make room, or write elsewhere"
+    if e.errno in _FULL: return f"{name} cannot be written ({reason}); make room, or write elsewhere"
+    return f"{name} cannot be read or written ({reason})"
+
+_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS
 
 # %% ../nbs/90_cli.ipynb #8a91cf9b
 def main(args=None)->int: # exit code

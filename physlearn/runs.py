@@ -25,7 +25,7 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json,
+from .files import (FileError, atomic_write, named_files, read_json, read_table, read_yaml, write_json,
                              write_table,
                              write_text)
 from .instruments import find
@@ -800,12 +800,7 @@ def _as_onnx(name, graph, x):
 def read_mapping(path, # YAML or JSON
                 )->dict:
     "What a file says by name; FileError where it says nothing so."
-    if str(path).endswith('.json'): d = read_json(path)
-    else:
-        import yaml
-        try: d = yaml.safe_load(read_text(path))
-        except yaml.YAMLError as e:
-            raise FileError(path, f"is not YAML ({' '.join(str(e).split())[:120]})", 'options') from None
+    d = read_json(path) if str(path).endswith('.json') else read_yaml(path)
     if not isinstance(d, dict): raise FileError(path, 'holds no options', "lines like 'epochs: 20'")
     return d
 
