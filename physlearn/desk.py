@@ -10,7 +10,7 @@ __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'S
            'resume', 'Resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
-import inspect, math, re, sys
+import inspect, math, os, re, sys
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -504,7 +504,7 @@ def read_setup(path, # YAML or JSON
     d, here = typed_options(path, d, cls, '`physlearn setup`'), Path(path).parent
     def beside(v):
         if isinstance(v, tuple): return tuple(map(beside, v))
-        return str(here/v) if isinstance(v, str) and v and (here/v.partition(':')[0]).is_file() else v
+        return str(here/v) if isinstance(v, str) and v and os.path.isfile(here/v.partition(':')[0]) else v
     return {k: beside(v) for k, v in d.items()}
 
 # %% ../nbs/80_desk.ipynb #file0003

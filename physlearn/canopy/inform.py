@@ -89,7 +89,8 @@ def read_bands(path     # CSV with the columns band, nm, response
     "Response functions of your own sensor."
     t = read_table(path, ['nm', 'response'], text=['band'])
     if 'band' not in t: raise FileError(path, 'no column band', 'columns band, nm, response')
-    return _matrix(t['band'].tolist(), t['nm'], t['response'], str(path))
+    try: return _matrix(t['band'].tolist(), t['nm'], t['response'], str(path))
+    except ValueError as e: raise FileError(path, str(e).removeprefix(f'{path}, ')) from None
 
 @lru_cache
 def surface_bands(name:str # as for `sensor`

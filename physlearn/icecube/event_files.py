@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['USUAL', 'NEEDED', 'UNDECLARED', 'SENSORS', 'TRUTH', 'GuideFile', 'check_told', 'of_file', 'runs', 'EventFiles',
            'read_guide', 'narrow', 'told_of', 'write_guide', 'GuideItems', 'whole_batch', 'make_dataloader',
-           'write_graphnet', 'sensors_at', 'own_sensors', 'read_graphnet', 'read_prometheus', 'read_geo', 'read_events',
-           'read_sensors']
+           'write_graphnet', 'numbers_of', 'sensors_at', 'own_sensors', 'read_graphnet', 'read_prometheus', 'read_geo',
+           'read_events', 'read_sensors']
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0004
 import contextlib, json, os, tempfile
@@ -452,9 +452,18 @@ def write_graphnet(e:Events,          # events of one detector
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0044
 def _column(v, pa):
-    "One column of a table as an array."
+    "One column of a table as an array; None where it holds neither numbers nor text."
     text = pa.types.is_string(v.type) or pa.types.is_large_string(v.type)
-    return np.array(v.to_pylist(), dtype=str) if text else v.to_numpy()
+    if text: return np.array(v.to_pylist(), dtype=str)
+    plain = pa.types.is_integer(v.type) or pa.types.is_floating(v.type) or pa.types.is_boolean(v.type)
+    if pa.types.is_boolean(v.type) and v.null_count: v = v.cast(pa.uint8())
+    return v.to_numpy() if plain else None
+
+def numbers_of(path, columns, names): # arrays by name
+    "FileError where one of these is not of numbers."
+    for k in names:
+        if columns[k] is None or columns[k].dtype.kind not in 'biuf':
+            raise FileError(path, 'holds no numbers', 'numbers', f'column {k}')
 
 def _shards(folder, name, needed):
     "Columns of all files of one table, end to end."
@@ -469,7 +478,9 @@ def _shards(folder, name, needed):
             raise FileError(p, f"no column {gone[0]!r} among {have}", f"columns {', '.join(needed)}")
     with parsing(folder, 'Parquet'):
         table = pa.concat_tables(parts, promote_options='permissive')
-        return {k: _column(table[k], pa) for k in table.column_names}
+        columns = {k: _column(table[k], pa) for k in table.column_names}
+    numbers_of(folder, columns, needed)
+    return columns
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0045
 def sensors_at(geometry:Geometry, # sensors of the detector
@@ -504,14 +515,16 @@ def _truth(folder):
     "The truth of all events in the order of their numbers, those without hits too."
     parts = [_shards(folder, 'truth', ('event_no', *TRUTH))]
     if (folder/'empty').is_dir(): parts.append(_shards(folder, 'empty', ('event_no', *TRUTH)))
-    truth = {k: np.concatenate([p[k] for p in parts]) for k in parts[0] if all(k in p for p in parts)}
+    truth = {k: np.concatenate([p[k] for p in parts]) for k in parts[0] if all(p.get(k) is not None for p in parts)}
+    numbers_of(folder, truth, ['t0']*('t0' in truth))
+    odd = [k for p in parts for k, v in p.items() if v is None]
     order = np.argsort(truth['event_no'], kind='stable')
     truth = {k: v[order] for k, v in truth.items()}
     number = truth.pop('event_no')
     if not len(number): raise FileError(folder, 'holds no events', 'one event or more', 'truth')
     if (same := np.diff(number) == 0).any():
         raise FileError(folder, f"event_no {number[same.argmax()]} appears twice", 'each event once', 'truth')
-    return number, truth
+    return number, truth, [f"not read: {', '.join(dict.fromkeys(odd))}, neither numbers nor text"] if odd else []
 
 def _pulse_table(folder, name, number, geometry, shift_z):
     "Pulses of numbered events from the table of this name."
@@ -520,13 +533,14 @@ def _pulse_table(folder, name, number, geometry, shift_z):
         raise FileError(folder, 'holds float16', 'float32 or float64: half precision has steps of 8 ns at 10 us',
                         'dom_time')
     order = np.argsort(rows['event_no'], kind='stable')
-    rows = {k: v[order] for k, v in rows.items()}
+    rows = {k: v if v is None else v[order] for k, v in rows.items()}
     at = np.searchsorted(number, rows['event_no'])
     lost = number[at.clip(max=len(number) - 1)] != rows['event_no']
     if lost.any():
         unknown = rows['event_no'][lost.argmax()]
         raise FileError(folder, f"event_no {unknown} of {name} is not in truth", 'a truth for each event')
     keys = ('string', 'dom_number', 'pmt_number')
+    numbers_of(folder, rows, [k for k in (*keys, 'hlc') if k in rows])
     keys = np.stack([rows[k] for k in keys], 1) if all(k in rows for k in keys) else None
     xyz = np.stack([rows[f'dom_{k}'] for k in 'xyz'], 1).astype(np.float64) + [0, 0, shift_z]
     offset = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=len(number)))])
@@ -569,10 +583,11 @@ def read_graphnet(folder,            # of GraphNeT's tables
         found = f"holds {len(tables)} tables beside truth: {', '.join(tables)}"
         raise FileError(folder, found, 'one table of pulses',
                         remedy='give its name as pulsemap, or move the others away')
-    number, truth = _truth(folder)
+    number, truth, unread = _truth(folder)
     pulses = _pulse_table(folder, name, number, geometry, shift_z)
     table = np.stack([truth.pop(k).astype(np.float64) for k in TRUTH], 1)
     label, notes = _labelled(folder, table, direction, told, pad, shift_z, geometry)
+    notes += unread
     empty, listed = (np.diff(pulses.offset) == 0).sum(), (folder/'empty').is_dir()
     if empty and not listed:
         notes.append(f"{empty} events of the truth have no pulses: GraphNeT's reader shifts the labels after them")
@@ -592,7 +607,8 @@ def _structures(path, needed):
     with parsing(regular_file(path), 'Parquet'): table = pq.read_table(path)
     fields = {}
     for name, parts in needed.items():
-        have = [f.name for f in table.schema.field(name).type] if name in table.column_names else []
+        kind = table.schema.field(name).type if table.column_names.count(name) == 1 else None
+        have = [f.name for f in kind] if kind and pa.types.is_struct(kind) else []
         if gone := [k for k in parts if k not in have]:
             there = ', '.join(have or table.column_names)
             raise FileError(path, f"no {name}.{gone[0]} among {there}", 'a file of photons as Prometheus writes it')
@@ -615,11 +631,12 @@ def _photons(path, fields, geometry, shift_z):
     return Pulses(offset, sensor, time.astype(np.float64), charge)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0054
-def _types(fields):
+_TYPED = 'initial_state_type', 'interaction'
+
+def _types(truth):
     "Particle code, reaction and type of Prometheus' events, where the file has them."
-    have = [k for k in ('initial_state_type', 'interaction') if k in fields]
-    if len(have) < 2: return {}
-    pdg, how = (fields[k].to_numpy() for k in have)
+    if any(k not in truth for k in _TYPED): return {}
+    pdg, how = (truth[k] for k in _TYPED)
     out = dict(pdg=pdg, interaction=how)
     return out | dict(kind=kind_of(pdg, how)) if np.isin(how, (1, 2, 3)).all() else out
 
@@ -633,10 +650,13 @@ def read_prometheus(path,              # Parquet file
     initial = tuple(f'initial_state_{k}' for k in ('energy', 'zenith', 'azimuth', 'x', 'y', 'z'))
     fields = _structures(path, dict(photons=('sensor_pos_x', 'sensor_pos_y', 'sensor_pos_z', 't'), mc_truth=initial))
     pulses = _photons(path, fields, geometry, shift_z)
-    table = np.stack([fields[k].to_numpy().astype(np.float64) for k in initial], 1)
+    pa, _ = _arrow(path)
+    truth = {k: _column(fields[k], pa) for k in (*initial, *_TYPED) if k in fields}
+    numbers_of(path, truth, truth)
+    table = np.stack([truth[k].astype(np.float64) for k in initial], 1)
     label, notes = _labelled(path, table, direction, {}, None, shift_z, geometry)
     make = lambda: Events.of_pulses(geometry, pulses, label=label, energy_of='primary', about=dict(about), notes=notes,
-                                    more=_types(fields))
+                                    more=_types(truth))
     return of_file(path, make)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0056

@@ -7,7 +7,7 @@ __all__ = ['load_all_fits_files', 'left_out', 'Header', 'scan', 'follows', 'name
            'Catalogue', 'read_catalogue', 'load_n_light_curves', 'one_band', 'partition_data']
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0003
-import hashlib, os
+import hashlib, os, warnings
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -105,6 +105,12 @@ def follows(h:Header, # header of a file
     "Whether rows of this layout mean the same in every file: those of eROSITA, with clock and bands in the header."
     from astropy.io import fits
     start = _cards(h.cards, 0)[2]
+    try:
+        with warnings.catch_warnings(action='ignore'): return _follows(h, start)
+    except (fits.VerifyError, ValueError, KeyError, TypeError): return False       # read by itself, it is refused
+
+def _follows(h, start):
+    from astropy.io import fits
     head = [fits.Header.fromstring(h.cards[a:b]) for a, b in ((0, start), (start, len(h.cards)))]
     n = head[1].get('TFIELDS', 0)
     units = {str(head[1].get(f'TTYPE{i}')).upper(): head[1].get(f'TUNIT{i}') for i in range(1, n + 1)}
@@ -353,7 +359,8 @@ def _visited(curves, refused):
     for which, said in whys:
         refused = refused | {f: f'{f}: {said}' for f in curves.more['file'][which].tolist()}
     if (dark | rates).all():
-        raise ValueError(f"{refused[str(curves.more['file'][0])]}; so it is with all {len(curves)} files")
+        raise FileError(first := str(curves.more['file'][0]),
+                        f"{refused[first].removeprefix(f'{first}: ')}; so it is with all {len(curves)} files")
     return _renumbered(all_by_visits(curves.some(~(dark | rates)))), refused
 
 def _renumbered(curves):

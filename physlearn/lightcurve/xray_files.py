@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..files import FileError, parsing, read_bytes, read_hdf5, write_hdf5
+from ..files import FileError, parsing, read_bytes, read_hdf5, validate, write_hdf5
 from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy,
                                              counts_in, from_header, good_time, in_steps, joined_steps, merged,
                                              net_rates, overlapping, seconds_in, with_dead_time)
@@ -379,6 +379,8 @@ def read_lightcurve(path,        # FITS, ECSV, VOTable, QDP, a table of MAXI or 
     return lc if step is None or 'photons' in lc.meta else in_steps(lc, step)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017a
+_TOO_MANY = re.compile(rb'(?:NAXIS   |TFIELDS )= *\+?\d{4,20}')    # over which astropy would count for hours
+
 def lightcurve_of(data:bytes,   # of a FITS file, unpacked
                   path='',      # its name, for messages
                   least=None,   # as in `read_lightcurve`
@@ -388,6 +390,7 @@ def lightcurve_of(data:bytes,   # of a FITS file, unpacked
     "A light curve of the bytes of a file."
     from astropy.io import fits
     notes = []
+    if m := _TOO_MANY.search(data): raise FileError(path, f'{m[0].decode()}', 'at most 999, as the standard of FITS says')
     with parsing(path, 'FITS'), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
         with fits.open(io.BytesIO(data), memmap=False) as hdus:
@@ -459,9 +462,18 @@ def _arrays(path, head, table, cols, time, dt, ref, good, notes):
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017c
 def _own(path, head, table, cols, good):
     "What `LightCurve.write` wrote."
-    arrays = {k: _column(table, cols[name]) for k, (name, _) in WRITTEN.items()}
-    arrays = {k: v if k in ('time', 'dt') else v.reshape(len(v), -1) for k, v in arrays.items()}
-    return from_header(head, arrays | dict(mask=arrays['mask'] > .5), path, good(float(head['MJDREF'])))
+    with parsing(path, 'light curve'):
+        arrays = {k: _column(table, cols[name]) for k, (name, _) in WRITTEN.items()}
+        arrays = {k: v if k in ('time', 'dt') else v.reshape(len(v), -1) for k, v in arrays.items()}
+        arrays['mask'] = arrays['mask'] > .5
+        lc = from_header(head, arrays, path, good(float(head['MJDREF'])))
+    validate(lc.time, path, 'TIME')
+    validate(lc.dt, path, 'TIMEDEL', lo=1e-30)
+    if (back := np.diff(lc.time) < 0).any():
+        raise FileError(path, 'times are not sorted', 'rising times', f'row {back.argmax() + 2}')
+    if not (np.isfinite(lc.rate) | np.isfinite(lc.counts))[lc.mask].all():
+        raise FileError(path, 'steps to be used have neither a rate nor counts', 'numbers, or USE false')
+    return lc
 
 def _overlaps(time, dt):
     "A sentence on steps that share time."

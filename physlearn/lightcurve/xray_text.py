@@ -11,12 +11,18 @@ import io, json, re, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
-from ..files import FileError, parsing, read_bytes, read_table, read_text
+from ..files import FileError, parsing, read_bytes, read_table, read_text, validate
 from .xray_curve import LightCurve, seconds_in
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0006
 def _curve(path, time, dt, rate, below, above, notes, **more):
     "A light curve of rates (n,b) in order of time; rows without an error or a rate are masked."
+    timed = np.isfinite(time)
+    if not timed.all():
+        notes.append(f'{(~timed).sum()} rows without a time left out')
+        time, dt, rate, below, above = (v[timed] for v in (time, dt, rate, below, above))
+    if not len(time): raise FileError(path, 'no row has a time', 'times')
+    validate(dt, path, 'the width of a step', lo=1e-30)
     known = np.isfinite(rate)
     limits = known & ((below == 0) | (above == 0))
     if limits.any(): notes.append(f'{limits.sum()} rates with an error of 0, which marks an upper limit: masked')
@@ -32,23 +38,38 @@ def _curve(path, time, dt, rate, below, above, notes, **more):
 
 def _usual(path, time, notes, unit):
     "Lengths of steps, where nothing tells them [s]."
-    gaps = np.diff(np.sort(time))
+    gaps = np.diff(np.sort(time[np.isfinite(time)]))
     if not (gaps > 0).any(): raise FileError(path, 'one instant without a width', 'the length of the step')
     usual = float(np.median(gaps[gaps > 0]))
     notes.append(f'no widths: steps taken as long as their usual distance, {usual*unit:.6g} s')
     return np.full(len(time), usual*unit)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0008
+def _qdp_parts(path, most=200):
+    """The lines of each table, below the commands that are for all: astropy reads a file again for each of its tables,
+    which takes a time that grows with the square of their number."""
+    parts, commands = [[]], []
+    for i, line in enumerate(read_text(path, 2**24).splitlines(), 1):
+        if re.match(r'\s*NO\s+NO\b', line, re.I):
+            if not re.fullmatch(r'\s*NO(\s+NO)+\s*(!.*)?', line, re.I):
+                raise FileError(path, f'found {line[:40]!r}', 'a row with a time', f'line {i}')
+            parts.append([*commands])
+            if len(parts) > most: raise FileError(path, f'holds more than {most} tables', 'fewer')
+            continue
+        if len(parts) == 1 and re.match(r'\s*READ\s', line, re.I): commands.append(line)
+        parts[-1].append(line)
+    return parts
+
 def qdp_tables(path,   # QDP file
               )->list: # of astropy's tables
     "Every table of a QDP file."
     from astropy.table import Table
-    lines, tables = read_text(path).splitlines(), []
-    with parsing(path, 'QDP'), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        while True:
-            try: tables.append(Table.read(lines, format='ascii.qdp', table_id=len(tables)))
-            except IndexError: break
+    tables = []
+    for part in _qdp_parts(path):
+        with parsing(path, 'QDP'), warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            try: tables.append(Table.read(part, format='ascii.qdp', table_id=0))
+            except IndexError: continue                     # comments alone
     if not tables or not len(tables[0]): raise FileError(path, 'holds no table', 'a QDP table with time and rate')
     return tables
 

@@ -122,7 +122,11 @@ def told_of_adapter(path, # file of an adapter
     from safetensors import safe_open
     with parsing(regular_file(path), 'safetensors'), safe_open(path, 'pt') as f: meta = f.metadata() or {}
     if 'adapter' not in meta: raise FileError(path, 'is no adapter', 'a file that `save_adapter` wrote')
-    return json.loads(meta['adapter'])
+    with parsing(path, 'safetensors'): told = json.loads(meta['adapter'])
+    kinds = dict(rank=int, alpha=(int, float), targets=(list, str))
+    wrong = [k for k, kind in kinds.items() if not isinstance(told, dict) or not isinstance(told.get(k), kind)]
+    if wrong: raise FileError(path, f'does not say its {wrong[0]}', 'what `save_adapter` wrote')
+    return told
 
 def load_adapter(model,     # the base, changed in place
                  path,      # file to read

@@ -22,7 +22,7 @@ from fastcore.basics import patch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 from ..files import (Arrays, FileError, read_json, read_table, read_text, read_yaml, regular_file,
-                             validate)
+                             unpacked_most, validate)
 from ..params import measured, pairs
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #fd89f7f8
@@ -322,11 +322,12 @@ def _streamed(path, most):
     "Lines of a large file, packed by gzip or bzip2, as HITEMP is, or not."
     path, size = regular_file(path, most), 0
     with open(path, 'rb') as f: opened = {b'\x1f\x8b': gzip.open, b'BZ': bz2.open}.get(f.read(2), open)
+    if opened is not open: most = unpacked_most(path.stat().st_size, most)
     try:
         with opened(path, 'rb') as f:
             while line := f.readline(4096):
                 size += len(line)
-                if size > most: raise FileError(path, f"unpacks to more than {most >> 30} GiB", 'a smaller list')
+                if size > most: raise FileError(path, f"unpacks to more than {most >> 20} MiB", 'a smaller list')
                 yield line.decode('latin-1').rstrip('\r\n')
     except (OSError, EOFError, zlib.error) as e:
         raise FileError(path, f"cannot be read ({e})", 'a whole file') from None
@@ -596,7 +597,7 @@ def _guide_table(path):
 # %% ../../nbs/10_spectra/11_hitran.ipynb #guidyacd
 def _guide_yaml(path):
     "Numbered rows by name."
-    d = read_yaml(path)
+    d = read_yaml(path, 2**24, 10**7)
     d = d.get('transitions', d) if isinstance(d, dict) else None
     lists = [v for v in d.values() if isinstance(v, list)] if isinstance(d, dict) else []
     rows = [row for v in lists for row in v]
@@ -612,7 +613,7 @@ def _guide_yaml(path):
 def _yaml_number(v):
     "YAML reads 1e-20 as text."
     try: return float(v)
-    except (TypeError, ValueError): return None
+    except (TypeError, ValueError, OverflowError): return None
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #4cd2d735
 def read_lines(path,        # .par, .data of hitran-api, a table, or a list of PhysAE; gzipped or not

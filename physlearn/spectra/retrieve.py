@@ -25,7 +25,7 @@ from ..params import normals
 from ..posterior import Gaussian, crlb, map_estimate, outliers
 from ..results import Results
 from ..runs import Run
-from .files import QUANTITIES, Reading, read_spectrum
+from .files import QUANTITIES, Reading, header_words, read_spectrum
 from .fit import ALPHA
 from .physae import PhysAE
 
@@ -110,6 +110,7 @@ def _many(path, run, quantity, y):
     data = read_hdf5(path)
     name = y or 'signal'
     if name not in data or data[name].ndim != 2: return None
+    header_words(path, data.meta)
     check_quantity(path, run, quantity, data.meta)
     values = validate(data[name], path, name, shape=(None, len(run.sim.grid)))
     if not len(values): raise FileError(path, 'holds no spectra', 'at least one row', name)

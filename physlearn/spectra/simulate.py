@@ -20,7 +20,7 @@ import torch
 from fastcore.basics import patch
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
-from ..files import FileError, read_text
+from ..files import FileError, read_yaml
 from ..pages import said_if_slow
 from ..params import Param, ParamSpace, affine, measured, pairs, read_range, read_ranges
 from .hitran import (C2, C_LIGHT, H_PLANCK, LineList, PartitionSums, demo_lines, demo_partition_sums,
@@ -1104,8 +1104,7 @@ _WORDS = dict(gas='gas', range='ranges', path='path', baseline='abscissa', poly_
 
 def _read_preset(path):
     "A preset of the package."
-    import yaml
-    d = yaml.safe_load(read_text(path))
+    d = read_yaml(path)
     if d.pop('format', None) != 1: raise FileError(path, 'is of another format', 'format: 1')
     if unknown := sorted(set(d) - set(_WORDS)):
         raise FileError(path, f"option {unknown[0]!r}", f"options of a preset: {', '.join(_WORDS)}")
