@@ -25,8 +25,8 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, clear_temporary, named_files, read_json, read_table, read_yaml,
-                             regular_file, visible, write_json, write_table, write_text)
+from .files import (FileError, atomic_write, clear_temporary, named_files, read_json, read_table,
+                             read_text, read_yaml, regular_file, visible, write_json, write_table, write_text)
 from .instruments import find, own_line
 from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
