@@ -169,7 +169,7 @@ def work(recipe, run, steps, log, plant=None):
     steps.on = False
 
 def forked(recipe, run, log, at=None, batch=None, after=None, plant=None, names=None):
-    "The same in a process of its own; returns whether it was killed, or what it says went wrong."
+    "The same in a process of its own; returns whether it was killed. RuntimeError with its words where it fails."
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
@@ -256,8 +256,10 @@ class Training:
         kinds = {}
         for i, s in enumerate(self.steps): kinds.setdefault(kind_of(s), []).append(i)
         at, queues = [], [rng.sample(v, len(v)) for v in kinds.values()]
-        while len(at) < round(.7*n) and any(queues): at += [dict(at=q.pop()) for q in queues if q]
-        at = at[:round(.7*n)]
+        while len(at) < round(.4*n) and any(queues): at += [q.pop() for q in queues if q]      # of each kind
+        at = at[:round(.4*n)]
+        rest = sorted({*range(len(self.steps))} - {*at})
+        at = [dict(at=i) for i in at + rng.sample(rest, min(round(.3*n), len(rest)))]           # and of all
         at += [dict(batch=rng.randrange(self.batches)) for _ in range(round(.2*n))]
         return at + [dict(after=rng.uniform(0, self.seconds)) for _ in range(n - len(at))]
 
