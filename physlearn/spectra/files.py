@@ -7,7 +7,7 @@ __all__ = ['QUANTITIES', 'AXES', 'BASES', 'OTHERS', 'Spectrum', 'air_to_vacuum',
            'read_spectrum', 'Reading', 'time_of', 'of_gauge', 'gauge', 'given', 'example_spectrum', 'example_setup']
 
 # %% ../../nbs/10_spectra/14_files.ipynb #65b38019
-import contextlib, glob, io, math, re, struct, warnings
+import contextlib, io, math, re, struct, warnings
 from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 import numpy as np
