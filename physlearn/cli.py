@@ -148,6 +148,7 @@ def _sentence(e):
     "What an error says, in one line, without fastai's preface."
     import re
     text = ' '.join(str(e.args[0] if isinstance(e, KeyError) and e.args else e).split())
+    text = re.sub(r'\bsay (\w+)=(\S+)', r'say --\1 \2', text)               # to a caller of Python it is an argument
     return re.sub(r'^(Exception occured in `\w+` when calling event `\w+`: *)+', '', text)
 
 # %% ../nbs/90_cli.ipynb #ce4d076a

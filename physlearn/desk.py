@@ -421,7 +421,7 @@ def by_fit(run,         # has the simulator as `sim`
     "A fit by physics."
     m = s.measurement(run.sim)
     e = map_estimate(m, start=start)
-    ends = box_posterior(m, theta=e.theta).interval(level)
+    ends, beyond = box_posterior(m, theta=e.theta).ends(level)
     bound = crlb(m.sim, e.theta, m.like, m.knowledge.known, **m.cond())
     p, said, method, samples = torch.full_like(e.chi2, math.nan), (), 'fit by physics', math.prod(m.shape)
     if samples < 4*WIDTHS[0]: method += f', residuals not tested ({samples} samples)'
@@ -430,7 +430,7 @@ def by_fit(run,         # has the simulator as `sim`
         s.shared['null'] = odd.null                                   # noise is drawn once for all batches
         p, said = odd.p, doubts(odd)
     return Results(m.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, p, level, method,
-                   tuple(s.known), s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), said)
+                   tuple(s.known), s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), said, beyond=beyond)
 
 def doubts(odd,       # a Misfit
            alpha=.01, # p below which a signal is suspect [-]

@@ -578,7 +578,6 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     "Train in n processes, and write the run."
     say = (lambda *a: None) if quiet else print
     recipe.home = out if resume else None
-    if resume: check_options(inside(out, 'state'), _decisive(recipe), begun_with(out/'state'))
     sim = recipe.simulator()
     if resume: check_space(out, sim)
     learn = recipe.learner(sim, device=device if n == 1 else 'cpu')
@@ -812,7 +811,12 @@ def resume(cls:Run,
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
+    check_options(inside(path, 'state'), _decisive(recipe), begun_with(Path(path)/'state'))
+    with sound(Path(path)/'recipe.json', 'a training'):
+        recipe.settle()
+        recipe.check()
     changed = replace(recipe, **free)
+    changed.home = recipe.home
     changed.own_threads = free.get('threads') is not None
     return changed.fit(path, resume=True, quiet=quiet, evaluate=evaluate)
 

@@ -950,6 +950,14 @@ def _best_weights(ck, tensors, plain):
     prefix = 'valid.' if any(k.startswith('valid.') for k in tensors) else 'model.'
     return {k[6:]: v for k, v in tensors.items() if k.startswith(prefix)}
 
+def _check_place(plain):
+    "ValueError where a state stands at no place of a training."
+    counts = [plain['done'], plain['stage'], plain['epoch'] + 1, plain['threads'] - 1, *plain['starts']]
+    if not all(type(v) is int and 0 <= v < 2**31 for v in counts): raise ValueError('no place in a training')
+    if len(plain['starts']) != plain['stage'] + 1 or len(plain['rows']) != plain['done'] or plain['threads'] > 4096:
+        raise ValueError('its numbers of stages, epochs or threads do not fit each other')
+    if not all(isinstance(r, dict) for r in plain['rows']): raise ValueError('no history')
+
 def _tell_lost(tell, folder, state):
     "Name the checkpoints that do not serve."
     at = state[1]['name'] if state else ''
@@ -964,7 +972,7 @@ def _resume_from(ck, own_threads=False):
                 tensors, plain = read_state(ck.folder/name)
                 for done in plain['starts']: read_state(ck.folder/f'{done:05d}-end')
                 kept = _best_weights(ck, tensors, plain)
-                if not 1 <= plain['threads'] <= 4096: raise ValueError(f"{plain['threads']} threads")
+                _check_place(plain)
         except FileError: continue
         with _damaged(ck.folder/name): check_origin(ck.folder, ck.origin, plain['origin'])
         if plain['threads'] != torch.get_num_threads() and not own_threads:

@@ -1,9 +1,7 @@
 """Ways to tamper with the folder of a run, as a stranger or a broken disk would. `ways` gives them by name; each is a function
 of the folder. Run folders are made small by `tiny`; `answer` says what a run gives, so that two can be compared."""
 import hashlib, json, os, random, shutil, struct
-from dataclasses import fields, replace
-from pathlib import Path
-import numpy as np
+from dataclasses import replace
 import torch
 from safetensors.torch import load_file, save_file
 from test_contract import TINY
@@ -41,7 +39,7 @@ def answer(path):
 def resumed(path):
     "What an interrupted run ends with."
     run = Run.resume(path, quiet=True, evaluate=False)
-    return digest(run.model.state_dict()), {k: v.tolist() for k, v in run.history.items()}, run.space
+    return digest(run.model.state_dict()), str({k: v.tolist() for k, v in run.history.items()}), run.space
 
 # --- values that do not belong where they stand
 

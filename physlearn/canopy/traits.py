@@ -12,8 +12,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from ..calibration import weighted_quantile
 from ..chains import smc_posterior
+from ..draws import beyond_of
 from .inform import FREE, said_of_held
 from ..params import Param, ParamSpace, normals
 from ..posterior import Gaussian
@@ -69,6 +71,7 @@ def summarise(space,            # parameters of the simulator
               method:str='',    # how the draws were made
               columns=None,     # kept of the table that was read, such as plot and date
               correlated=False, # keep correlations: (k,k) numbers a row
+              beyond=None,      # traits that the data would put outside of their range (n,d), bool
              )->Results:
     "Means, standard deviations and intervals of traits and products."
     x, before = (with_products(space, v).double() for v in (theta, prior))
@@ -79,7 +82,8 @@ def summarise(space,            # parameters of the simulator
     return Results(quantities(space), mean, sd, low, high, sd/before.std(0), effective >= 30, p, level, method,
                    signals=columns or {},
                    doubts=tuple(map(_doubts, missing.tolist(), effective.tolist())), alpha=1e-3, flags='signal',
-                   corr=correlations_of_draws(x, weights.double()) if correlated else None)
+                   corr=correlations_of_draws(x, weights.double()) if correlated else None,
+                   beyond=None if beyond is None else pad(beyond, (0, x.shape[-1] - len(space))))
 
 def _doubts(missing, effective):
     "What to say of a row: bands that are not there, too few draws."
@@ -111,7 +115,7 @@ def fit_traits(sim,                    # of any canopy: theta (B,d) and its cond
         like = _noise(b, noise, floor)
         s = smc_posterior(sim, b['x'], like, draws, key=('fit', i*chunk), **MOVES, **{k: b[k] for k in angles})
         parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level,
-                               correlated=True))
+                               correlated=True, beyond=beyond_of(s, sim, b['x'], like, **{k: b[k] for k in angles})))
     own = f'{noise:g} of each band' if r.sd is None else 'by the standard deviations of the table'
     few = '; few draws, intervals are too short: take 512 or more'*(draws < 512)  # benchmarks/few_draws.py
     return replace(Results.join(parts).among(r.usable, r.others, r.reasons),

@@ -66,7 +66,7 @@ def labels_of(table,                   # (N,6), as a file has it
 def check_label(label:np.ndarray): # of events (N,6)
     "ValueError where a label cannot be right; the event and the remedy are named."
     energy, zenith, azimuth = label[:,:3].T
-    pad = 'name -1 as pad if it means unknown' if (energy == -1).any() else 'write NaN where it is unknown'
+    pad = 'say pad=-1 if it means unknown' if (energy == -1).any() else 'write NaN where it is unknown'
     for bad, name, expected, remedy in (
             (np.isinf(label).any(1), '', 'finite values', 'write NaN where one is unknown'),
             (energy <= 0, 'energy', 'a positive energy [GeV]', pad),

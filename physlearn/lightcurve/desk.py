@@ -133,10 +133,11 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
     space, keep = without_waves(m.space)
     value, sd, low, high, ratio = (v[:,keep] for v in (value, sd, low, high, ratio))
     limits = torch.tensor([[is_limit(k, p, a) for (k, p), a in zip(space.items(), low[0].tolist())]])
+    beyond = box_posterior(m, theta=best).beyond()[:,keep]
     told = '; '.join([*why, *lc.notes, *upper_limits(space, low[0], high[0], level)])
     found = dict(file=[Path(lc.path or lc.name).name], steps=[int(m.points[0])], nats_over_constant=gain, read=[told])
     return Results(space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model, red),
-                   tuple(m.knowledge.known), found, doubts=said, limits=limits)
+                   tuple(m.knowledge.known), found, doubts=said, limits=limits, beyond=beyond)
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk008b
 SIZES = 'fraction', 'depth', 'rms' # parameters that are sizes of an event, for which 0 is no event

@@ -64,12 +64,13 @@ def with_amounts(r:Results, # of one signal, a row for each parameter
                  estimate,  # Estimate of the signal
                 )->Results:
     "The table with the amounts behind the parameters."
-    space, columns, more = {}, [], []
+    space, columns, more, mine = {}, [], [], []
     for m in sim.molecules:
         for name, unit, factor, powers in amounts_of(sim, m):
             value, sd = propagated(sim, estimate, factor, powers)
             numbers, further = _amount(r, r.space.index(f'mf_{m}'), value, sd, len(powers) == 1)
             columns.append(numbers)
+            mine.append(r.space.index(f'mf_{m}'))
             more.append(further)
             space[name] = Param(*_range_of(sim.space, factor, powers), unit, doc=f'amount of {m}')
     if not space: return r
@@ -77,7 +78,8 @@ def with_amounts(r:Results, # of one signal, a row for each parameter
     names, corr = ('value', 'sd', 'low', 'high', 'ratio'), r.corr
     if corr is not None: corr = torch.nn.functional.pad(corr, (0, len(space), 0, len(space)), value=math.nan)
     grown = {k: beside(getattr(r, k), new) for k, new in zip(names, zip(*columns))}
-    return replace(r, space=r.space.replace(**space), **grown, corr=corr,
+    beyond = None if r.beyond is None else torch.cat([r.beyond, r.beyond[:,mine]], 1)
+    return replace(r, space=r.space.replace(**space), **grown, corr=corr, beyond=beyond,
                    more={k: beside(v, new) for (k, v), new in zip(r.more.items(), zip(*more))})
 
 # %% ../../nbs/10_spectra/13d_amounts.ipynb #amtpg014

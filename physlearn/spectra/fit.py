@@ -108,6 +108,7 @@ class Fit:
     auto: bool           # the noise was found from the residual
     interval: Tensor     # 95 % interval of each parameter, its range respected (2,d)
     misfit: Misfit       # does the residual look like noise?
+    beyond: Tensor       # parameters that the data would put outside of their range (1,d), bool
 
     @property
     def trusted(self):
@@ -151,12 +152,13 @@ def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quant
     if refine: found, m = _fit_auto(m, starts)
     else: found = map_estimate(m, starts=starts)
     with torch.no_grad(): models = m.model(found.theta)[:,0].numpy()
-    bounds, intervals = crlb(m.sim, found.theta, m.like, known), box_posterior(m, theta=found.theta).interval()
+    bounds, (ends, beyond) = crlb(m.sim, found.theta, m.like, known), box_posterior(m, theta=found.theta).ends()
     odd, fits = misfit(m, theta=found.theta, scaled=refine).also_for(unnamed_gases(m, found.theta)), []
     for i, (spec, model) in enumerate(zip(specs, models)):
         one, scatter, chi2 = slice(i, i + 1), point_scatter(spec.y), math.inf
         if scatter > 0: chi2 = float((((spec.y - model)/scatter)**2).sum()/found.dof[i])
-        fits.append(Fit(spec, sim, found[one], m.like[one], model, bounds[i], chi2, refine, intervals[i], odd[one]))
+        fits.append(Fit(spec, sim, found[one], m.like[one], model, bounds[i], chi2, refine, ends[i], odd[one],
+                        beyond[one]))
     return fits
 
 def fit_spectrum(spec:Spectrum,          # a measured spectrum
@@ -205,13 +207,12 @@ def _parameters(self):
         if relative is not None: lines[0,j] = relative*found.theta[0,j]
     when = dict(time=[self.spectrum.meta['measured']]) if 'measured' in self.spectrum.meta else {}
     if odd.p.item() < ALPHA: doubt = odd.sentence(0, ALPHA)
-    low, high = self.interval[:1], self.interval[1:]
-    return Results(self.sim.space, found.theta, found.sd, low, high, found.ratio,
+    return Results(self.sim.space, found.theta, found.sd, self.interval[:1], self.interval[1:], found.ratio,
                    torch.tensor([self.trusted]), odd.p, method='fit by physics', known=tuple(found.known),
                    signals=dict(file=[Path(self.spectrum.path).name], **when, chi2=found.chi2.numpy(), note=[doubt]),
                    corr=correlations(found.cov), more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines,
                                                            bound=self.bound[None]),
-                   doubts=(doubt,), alpha=ALPHA)
+                   doubts=(doubt,), alpha=ALPHA, beyond=self.beyond)
 
 @patch
 def rows(self:Fit)->list:
@@ -232,7 +233,7 @@ def amounts(self:Fit)->list:
     for molecule in self.sim.molecules:
         mf = f'mf_{molecule}'
         relative = strength_uncertainty(self.sim, mf, nu)
-        flag = flags[mf] if flags[mf] in ('not determined', 'not trusted', 'suspect') else 'derived'
+        flag = 'derived' if flags[mf] in ('determined', 'partly determined', 'improved', 'given') else flags[mf]
         for name, unit, factor, powers in amounts_of(self.sim, molecule):
             value, sd = propagated(self.sim, self.estimate, factor, powers)
             lines = None if relative is None else relative*value

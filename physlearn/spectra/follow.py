@@ -44,9 +44,8 @@ class _Table:
         if 'followed' not in begun:
             raise FileError(self.path, 'exists and is no table of followed spectra', remedy='give another --out')
         for k, v in self.about.items():
-            was = text_of_cell(begun.get(k) or '')
-            if was != v:
-                raise FileError(self.path, f"was begun with {k} {was}", f"{v}", remedy='give another --out')
+            if text_of_cell(begun.get(k) or '') != v:
+                raise FileError(self.path, f"was begun with {k} {begun.get(k)}", f"{v}", remedy='give another --out')
         if len(whole) < len(raw): os.truncate(self.path, len(whole))               # killed while it wrote
         table = read_table(self.path, ('row',), text=('file',))
         self.done = set(zip(table['file'].tolist(), table['row'].astype(int).tolist()))

@@ -191,7 +191,8 @@ def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, **
     kinds = [k if p < ALPHA else 'none' for k, p in zip(odd.kind, odd.p)]
     columns = s.columns | dict(chi2=chi2.numpy(), misfit=np.array(kinds)) | columns
     return Results(m.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(s.known),
-                   columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA)
+                   columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA,
+                   beyond=box_posterior(m, theta=theta).beyond())
 
 def by_fit(run,         # trained run
            s:Signals,   # spectra and what is known of each
