@@ -737,7 +737,7 @@ def run(name, reader, seeds, apart=_InPlace, batch=250):
 
 BAD = 'other', 'unsound', 'lost', 'slow', 'hang', 'crash', 'memory', 'warnings'
 
-def report(name, got, most=12):
+def report(name, got, most=20):
     "Prints counts and the first of each kind of failure."
     kinds = collections.Counter(k for _, k, *_ in got)
     slowest = max(got, key=lambda g: g[3])
@@ -745,9 +745,10 @@ def report(name, got, most=12):
           f'largest {max(g[4] for g in got)/2**20:.0f} MiB, mean {1e3*np.mean([g[3] for g in got]):.1f} ms', flush=True)
     seen = collections.Counter()
     for seed, kind, said, cpu, size, damage in got:
+        if kind not in BAD: continue
         key = kind, re.sub(r'\d+', '0', said.partition('):')[0])[:80]
         seen[key] += 1
-        if kind in BAD and seen[key] == 1 and len(seen) < 60: print(f'   {kind} seed {seed} [{damage}] {said[:220]}', flush=True)
+        if seen[key] == 1 and len(seen) < most: print(f'   {kind} seed {seed} [{damage}] {said[:220]}', flush=True)
     return kinds, slowest[3], max(g[4] for g in got)
 
 def again(name, seed, data):

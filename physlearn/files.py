@@ -651,7 +651,7 @@ def _attributes(objs, most=2**16):
             a = h5py.h5a.open(obj.id, k.encode())
             if a.get_space().get_simple_extent_type() == h5py.h5s.NULL: continue
             if math.prod(a.shape)*a.dtype.itemsize > most: continue
-            if a.dtype.kind == 'O' and not (h5py.check_string_dtype(a.dtype) and a.shape == ()): continue
+            if a.dtype.kind == 'O' and not (h5py.check_string_dtype(a.dtype) and math.prod(a.shape) <= 100): continue
             if a.dtype.kind not in 'biufSO': continue
             v = np.asarray(obj.attrs[k])
             meta[prefix + k] = _text(v.tolist()) if v.dtype.kind in 'SUO' else v.tolist()

@@ -99,7 +99,7 @@ def test_long_digits(tmp_path):
 @pytest.mark.parametrize('read', [read_table, read_columns, read_json, read_mapping])
 def test_text_that_unpacks_to_too_much(read, tmp_path):
     "A small file that claims to hold a lot."
-    soon(read, make(tmp_path/'a.csv.gz', gzip.compress(b'nu,y\n' + b'3000.5,0.25\n'*4_000_000, 6)), 'unpacks to more than 16 MiB')
+    soon(read, make(tmp_path/'a.csv.gz', gzip.compress(b'nu,y\n' + b'3000.5,0.25\n'*4_000_000, 6)), 'unpacks to more than')
 
 @pytest.mark.parametrize('fill', [0., np.nan])
 def test_hdf5_that_unpacks_to_too_much(fill, tmp_path):
@@ -124,7 +124,7 @@ DEEP = 'a: &a [x,x,x,x,x,x,x,x,x]\n' + ''.join(f'{chr(98 + i)}: &{chr(98 + i)} [
 @pytest.mark.parametrize('text, says', [
     (DEEP, 'more than 100000 values'), ('a: &a [*a]\n', 'more than 100000 values'), ('a: 1\nb: 2\na: 3\n', 'a is given twice'),
     ('a: !!python/object/apply:os.system [ls]\n', 'not YAML'), ('a: 2020-13-45\n', 'month must be'), ('a: !!int "x"\n', 'not YAML'), ('a: !!timestamp "x"\n', 'not YAML'),
-    ('a: !!bool "x"\n', 'not YAML'), ('? [a]\n: 3\n', 'unhashable'), ('a: ' + '9'*5000, 'not YAML'), ('['*20_000, 'not YAML'), ('a: 0b\n', 'not YAML'), ('- a\n', 'no options'),
+    ('a: !!bool "x"\n', 'not YAML'), ('? [a]\n: 3\n', 'unhashable'), ('a: ' + '9'*5000, 'not YAML'), ('['*20_000, 'not YAML'), ('- a\n', 'no options'),
     ('a: !!binary "x"\n', 'not YAML'), ('<<: 3\n', 'not YAML'), ('a: !!omap 3\n', 'not YAML')],
     ids=lambda v: v[:20].strip())
 def test_yaml(text, says, tmp_path): soon(read_mapping, make(tmp_path/'a.yaml', text), says)
@@ -170,7 +170,7 @@ def test_line_breaks_in_names(tmp_path):
     soon(read_table, make(tmp_path/'a\nb.csv', 'a,b\n1,x\n'), 'a\\nb.csv')
     np.savez(tmp_path/'a.npz', **{'a\nb': np.zeros(3, 'M8[D]')})
     soon(read_npz, tmp_path/'a.npz', 'a\\nb')
-    soon(read_table, make(tmp_path/'a.csv', '"a\rb\x1b[31m",c\n1\n'), '')
+    soon(read_table, make(tmp_path/'a.csv', '"a\rb\x1b[31m",c\n1\n'), 'cells')
 
 def test_json_of_half_a_character(tmp_path):
     soon(read_json, make(tmp_path/'a.json', '{"a": "\\ud800"}'), 'JSON')

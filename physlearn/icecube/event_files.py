@@ -608,7 +608,7 @@ def _structures(path, needed):
     fields = {}
     for name, parts in needed.items():
         kind = table.schema.field(name).type if table.column_names.count(name) == 1 else None
-        have = [f.name for f in kind] if kind and pa.types.is_struct(kind) else []
+        with parsing(path, 'Parquet'): have = [f.name for f in kind] if kind and pa.types.is_struct(kind) else []
         if gone := [k for k in parts if k not in have]:
             there = ', '.join(have or table.column_names)
             raise FileError(path, f"no {name}.{gone[0]} among {there}", 'a file of photons as Prometheus writes it')

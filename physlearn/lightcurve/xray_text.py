@@ -194,7 +194,7 @@ def renamed(path,      # file, for messages
     if len(order) > 1:
         said = ' and '.join(sorted(' '.join(o) for o in order))
         raise FileError(path, f'columns of the bands {said}', 'the same bands in the same order for rates and errors')
-    return Columns(arrays, units, {k.upper(): v for k, v in c.head.items()}, c.missing, c.notes, c.good)
+    return Columns(arrays, units, {str(k).upper(): v for k, v in c.head.items()}, c.missing, c.notes, c.good)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0018
 _EXAMPLE = 'a first line of names with units, like time [s],rate [ct/s],error [ct/s]'

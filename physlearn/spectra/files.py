@@ -535,7 +535,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
     nu = raw if axis == 'pixel' else _axis(data, path, axis, unit, medium, centre, x, raw, unsorted)
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
-    if quantity in ('absorbance', 'optical_depth'): keep &= ~_capped(data, val)
+    if quantity in ('absorbance', 'optical_depth') and np.isfinite(val).any(): keep &= ~_capped(data, val)
     if keep.sum() < 16: raise FileError(path, f"{keep.sum()} points", 'at least 16')
     others = {k: v[keep] for k, v in data.items()
               if k not in (x, y, 'sigma') and v.shape == val.shape and v.dtype.kind == 'f'}
