@@ -17,7 +17,7 @@ ON_RUNS = dict(evaluate='measure a run again, beside its rivals; writes its repo
                card='show what it is, in Markdown', retrieve='estimate parameters of measured data with it',
                sample='draw new signals with it, where it is a generator', compare='set it beside other runs',
                ground='refine pictures with it and radar', show='draw what it makes of tiles',
-               resume='go on with an interrupted training', export='write its network as ONNX')
+               resume='go on with an interrupted training', export='write its network for other programs')
 
 # %% ../nbs/90_cli.ipynb #349791ad
 def _help():

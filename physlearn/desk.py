@@ -20,6 +20,7 @@ import torch
 import tyro
 from torch import Tensor
 from .data import signals_of
+from .export import WRITERS, lines_of
 from .files import FileError, named_files, ready_to_write, write_hdf5, write_table
 from .draws import box_posterior
 from .instruments import find, register
@@ -604,17 +605,17 @@ def train_command(instrument:Instrument, # what `find` gives
 # %% ../nbs/80_desk.ipynb #4bb6f333
 @dataclass(kw_only=True)
 class Export:
-    "Write the network of a run as ONNX."
+    "Write the network of a run for other programs: .onnx for any, .pt2 for PyTorch without physlearn."
     folder: tyro.conf.Positional[str] # the run
-    out: str|None = None            # file to write, .onnx; NAME.onnx for a run NAME if not given
+    out: str|None = None            # file to write, .onnx or .pt2; NAME.onnx for a run NAME if not given
     overwrite: bool = False         # replace a file that is there
 
     def run(self):
         "Load, write, say where."
         run = Run.load(self.folder)
         out = self.out or f'{run.name}.onnx'
-        ready_to_write(out, ('.onnx',), self.overwrite)
-        print('wrote', run.export_onnx(out))
+        ready_to_write(out, tuple(WRITERS), self.overwrite)
+        print(f'wrote {out}', lines_of(run.export(out)), sep='\n')
 
 # %% ../nbs/80_desk.ipynb #dskcmp02
 def side_by_side(runs)->dict: # of one instrument; a table

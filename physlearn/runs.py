@@ -4,13 +4,11 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'FREE', 'expect', 'Recipe', 'space_of', 'recipe_from_dict', 'recipe_of', 'plain_option', 'Tracker', 'sha256',
-           'Run', 'open_recipe', 'Tell', 'write_history', 'stages_of', 'named_model', 'read_mapping', 'typed_options',
-           'read_recipe']
+           'Run', 'open_recipe', 'Tell', 'write_history', 'stages_of', 'read_mapping', 'typed_options', 'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time, warnings
+import contextlib, hashlib, io, math, multiprocessing, os, secrets, socket, sys, time
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -25,11 +23,11 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
+from .export import WRITERS, named_model
 from .files import (FileError, atomic_write, named_files, read_json, read_table, read_text, write_json,
                              write_table,
                              write_text)
 from .instruments import find
-from .layers import Named
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
 from .train import (Accumulate, PhysLearner, Stage, Together, accelerator, check_stages, first_state,
@@ -741,60 +739,39 @@ def _markdown(head, rows):
     show = lambda v: f'{v:.3g}' if isinstance(v, float) else '' if v is None else str(v)
     return '\n'.join('| ' + ' | '.join(map(show, r)) + ' |' for r in (head, ['---']*len(head), *rows))
 
-# %% ../nbs/00_core/07_runs.ipynb #b66cc182
-class _Noted(dict):
-    "A batch that remembers what was read."
-    def __init__(self, *a):
-        super().__init__(*a)
-        self.read = []
-    def __getitem__(self, k):
-        if k not in self.read: self.read.append(k)
-        return super().__getitem__(k)
-    def get(self, k, default=None): return self[k] if k in self else default
-
-@torch.no_grad()
-def named_model(model,   # network: batch -> dict of tensors, (B,...) each
-                batch,   # an example
-               )->tuple: # module, example inputs by name, names of the outputs
-    "What to export of a model that does not say it."
-    batch = _Noted({k: v[:2] for k, v in batch.items()})
-    out = {k: v for k, v in model.eval()(batch).items() if torch.is_tensor(v) and v.shape[:1] == (2,)}
-    if not batch.read or not out:
-        raise ValueError(f"{type(model).__name__} reads no tensor of a batch or answers with none: "
-                         "give it a method for_export")
-    return Named(model, batch.read, list(out)), {k: dict.__getitem__(batch, k) for k in batch.read}, list(out)
-
 # %% ../nbs/00_core/07_runs.ipynb #8c665e00
+@patch
+def exported(self:Run)->tuple: # module, example inputs by name, names of the outputs
+    "What of the network is written, as its model says it."
+    if hasattr(self.model, 'for_export'): module, inputs, outputs = self.model.for_export()
+    else: module, inputs, outputs = named_model(self.model, self.recipe.dls(self.sim, 'cpu').valid.one_batch()[0])
+    return module, inputs, [outputs] if isinstance(outputs, str) else list(outputs)
+
+@patch
+def export(self:Run,
+           path,     # file to write, .onnx or .pt2
+          )->dict:   # what the file says of itself, as of `described`
+    "Write the network for other programs."
+    writer = WRITERS.get(Path(path).suffix)
+    if writer is None: raise ValueError(f"out={str(path)!r}: the name ends in {' or '.join(WRITERS)}")
+    weights = self.path/'model.safetensors'
+    space = ParamSpace.from_dict(read_json(self.path/'space.json')) if (self.path/'space.json').exists() else {}
+    told = dict(run=self.name, instrument=self.recipe.system, versions=self.recipe.to_dict()['versions'])
+    if len(space): told |= dict(parameters=space.to_dict(), valid='Not valid outside the ranges of the parameters.')
+    if weights.exists(): told['weights_sha256'] = sha256(weights)
+    module, inputs, outputs = self.exported()
+    # a model that says how it is exported knows what a trace leaves out; others are told
+    try: return writer(path, module, inputs, outputs, told, warn=not hasattr(self.model, 'for_export'))
+    except ValueError as e: raise ValueError(f"the network of {self.name} {e}") from e
+
 @patch
 def export_onnx(self:Run,
                 path,     # file to write
                )->Path:   # the same
-    "Write the network as ONNX."
-    try: import onnx
-    except ImportError: raise ImportError("ONNX export requires the extra package `onnx`: pip install onnx") from None
-    if hasattr(self.model, 'for_export'): module, inputs, outputs = self.model.for_export()
-    else: module, inputs, outputs = named_model(self.model, self.recipe.dls(self.sim, 'cpu').valid.one_batch()[0])
-    outputs = [outputs] if isinstance(outputs, str) else list(outputs)
-    more = getattr(module, 'axes', {})                         # of a tensor, names of axes of any length
-    axes = {k: {0: 'batch'} | more.get(k, {}) for k in (*inputs, *outputs)}
-    for name in ('Asinh', 'Acosh', 'Atanh'):                   # ONNX has them, torch's exporter does not name them
-        torch.onnx.register_custom_op_symbolic(f'aten::{name.lower()}', partial(_as_onnx, name), 9)
-    try:
-        with atomic_write(path) as tmp, warnings.catch_warnings():
-            # a model that says how it is exported knows what a trace leaves out; others are told
-            if hasattr(self.model, 'for_export'): warnings.simplefilter('ignore')
-            torch.onnx.export(module.eval(), tuple(inputs.values()), str(tmp), input_names=list(inputs),
-                              output_names=outputs,
-                              dynamo=False, dynamic_axes=axes)
-    except torch.onnx.errors.OnnxExporterError as e:
-        why = ' '.join(str(e).split()).split('. ')[0]
-        raise ValueError(f"the network of {self.name} cannot be written as ONNX: {why}; "
-                         "give its class a method for_export without that") from e
+    "Write the network as ONNX, whatever the name ends in."
+    if Path(path).suffix != '.onnx': raise ValueError(f"out={str(path)!r}: the name ends in .onnx")
+    self.export(path)
     return Path(path)
-
-def _as_onnx(name, graph, x):
-    "A function of one tensor, as ONNX calls it."
-    return graph.op(name, x)
 
 # %% ../nbs/00_core/07_runs.ipynb #c0fb3bbe
 def read_mapping(path, # YAML or JSON
