@@ -6,8 +6,8 @@
 __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of',
            'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
            'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'meanings', 'write_setup', 'read_setup', 'Described',
-           'Train', 'options_in', 'train_command', 'Export', 'side_by_side', 'Compare', 'evaluate', 'report', 'card',
-           'resume', 'command_of', 'Untrained', 'Fit']
+           'Train', 'options_in', 'train_command', 'Export', 'Push', 'side_by_side', 'Compare', 'evaluate', 'report',
+           'card', 'resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import inspect, math, re, sys
@@ -19,10 +19,12 @@ import numpy as np
 import torch
 import tyro
 from torch import Tensor
+from .card import figures_of
 from .data import signals_of
 from .export import WRITERS, lines_of
 from .files import FileError, named_files, ready_to_write, write_hdf5, write_table
 from .draws import box_posterior
+from .hub import CARD, files_to_send, repo_name
 from .instruments import find, register
 from .likelihood import Measurement, known_pairs, read_noise, real_tensor
 from .misfit import WIDTHS, misfit
@@ -616,6 +618,29 @@ class Export:
         out = self.out or f'{run.name}.onnx'
         ready_to_write(out, tuple(WRITERS), self.overwrite)
         print(f'wrote {out}', lines_of(run.export(out)), sep='\n')
+
+# %% ../nbs/80_desk.ipynb #8e252229
+@dataclass(kw_only=True)
+class Push:
+    "Send a run to the Hugging Face Hub: sealed files, figures and the card, no pickle."
+    folder: tyro.conf.Positional[str] # the run
+    repo: tyro.conf.Positional[str]   # owner/name on the Hub
+    private: bool = False           # only its owner sees it
+    license: str|None = None        # identifier of a licence for the card, as apache-2.0; not given: none is stated
+    dry_run: bool = False           # list what would be sent, and send nothing
+
+    def run(self):
+        "Send, say where; or list."
+        run, license = Run.load(self.folder), self.license or ''
+        repo_name(self.repo)
+        if not self.dry_run: return print('sent to', run.push_to_hub(self.repo, self.private, license))
+        size = {k: (run.path/k).stat().st_size for k in files_to_send(run.path, figures_of(run))}
+        size[CARD] = len(run.card(license, self.repo).encode())
+        rows = [[k, f'{n/1e6:.3f}'] for k, n in size.items()]
+        print(f"would be sent to {self.repo}{', private' if self.private else ''}:")
+        print(text_table(dict(head=['file', 'size [MB]'], rows=rows)))
+        own = [Path(f).name for f in run.recipe.inputs()]
+        if own: print(f"recipe.json names files of this machine: {', '.join(own)}")
 
 # %% ../nbs/80_desk.ipynb #dskcmp02
 def side_by_side(runs)->dict: # of one instrument; a table

@@ -155,3 +155,31 @@ def test_wandb(tmp_path, monkeypatch):
     assert began[0]['project'] == 'allbands_16384_11k' and [any(k.startswith('weights/') for k in row) for _, row in sent] == [True] + 5*[False]
     assert [s for s, _ in sent] == [1, 2, 3, 4, 5, 6] and sent[0][1]['train_first'] == run.history['train_first'][0]
     assert len(began) == 1 and began[0]['name'] == 'run' and began[0]['config']['epochs'] == 3
+
+def test_absent_trackers(tmp_path, monkeypatch):
+    "One sentence with the line that installs it, before anything is written."
+    monkeypatch.setattr(runs, 'find_spec', lambda name: None)
+    for name in runs.TRACKERS:
+        with pytest.raises(ImportError, match=f'pip install {name}'): fit(tmp_path/'run', 1, track=name)
+    with pytest.raises(ValueError, match='choose tensorboard, wandb, trackio'): fit(tmp_path/'run', 1, track='papyrus')
+    assert not (tmp_path/'run').exists()
+
+def test_trackio(tmp_path, monkeypatch):
+    "The real package, where it is installed: its own database holds a point for each epoch, also of a run that goes on."
+    trackio = pytest.importorskip('trackio')
+    monkeypatch.setenv('TRACKIO_PROJECT', 'decay')
+    for module in (trackio.utils, trackio.sqlite_storage): monkeypatch.setattr(module, 'TRACKIO_DIR', tmp_path/'trackio')
+    run = fit(tmp_path/'run', 1, track='trackio')
+    found = trackio.Api().runs('decay')
+    assert len(found) == 1 and found[0].name.startswith('run-')
+    points = trackio.sqlite_storage.SQLiteStorage.get_logs('decay', found[0].name)
+    assert [p['step'] for p in points] == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose([p['train_loss'] for p in points], run.history['train_loss'], rtol=1e-6)
+
+def test_wandb_itself(tmp_path, monkeypatch):
+    "The real package, where it is installed, without a network: the run and its summary lie in the folder."
+    wandb = pytest.importorskip('wandb')
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    run = fit(tmp_path/'run', 1, track='wandb')
+    assert list(run.path.glob('wandb/offline-run-*/run-*.wandb')) and wandb.run is None
