@@ -17,7 +17,8 @@ ON_RUNS = dict(evaluate='measure a run again, beside its rivals; writes its repo
                card='show what it is, in Markdown', retrieve='estimate parameters of measured data with it',
                sample='draw new signals with it, where it is a generator', compare='set it beside other runs',
                ground='refine pictures with it and radar', show='draw what it makes of tiles',
-               resume='go on with an interrupted training', export='write its network as ONNX')
+               resume='go on with an interrupted training', export='write its network for other programs',
+               push='send it to the Hugging Face Hub')
 
 # %% ../nbs/90_cli.ipynb #349791ad
 def _help():
@@ -43,8 +44,8 @@ def _help_of(verb):
     doc = {**VERBS, **ON_RUNS}.get(verb) or next(verbs[verb] for verbs in OWN.values() if verb in verbs)
     doc, names = f'{doc[0].upper()}{doc[1:]}.', [k for k, verbs in EXAMPLES.items() if verb in verbs]
     if verb in ON_RUNS:
-        more = verb in ('retrieve', 'export', 'sample', 'compare', 'ground', 'show', 'resume')
-        beside = dict(retrieve=' FILE ...', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')
+        more = verb in ('retrieve', 'export', 'push', 'sample', 'compare', 'ground', 'show', 'resume')
+        beside = dict(retrieve=' FILE ...', push=' OWNER/NAME', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')
         usage = f"physlearn {verb} RUN{beside}{' [options]'*more}"
         rest = f'physlearn {verb} RUN --help lists the options.' if more else f'example:\n  physlearn {verb} runs/first'
     else: usage, rest = f'physlearn {verb} INSTRUMENT [options]', '\n'.join(
@@ -63,7 +64,7 @@ WANTED = dict(files='FILE', lines='FILE', partition_sums='FILE', setup='FILE', r
               gas='GAS=LO..HI', without='GAS', window='LO..HI', crop='LO..HI', drop='LO..HI', want='NAME', x='COLUMN',
               y='COLUMN', columns='COLUMN,...', bands='BAND', path='LENGTH',
               data='FOLDER', cache='FILE', anomaly='RUN', real='FILE', generated='FILE', labels='FILE', train='FILE',
-              geometry='FILE', energy='LO..HI', folders='RUN',
+              geometry='FILE', energy='LO..HI', folders='RUN', repo='OWNER/NAME',
               data_dir='FOLDER', stage2_dir='FOLDER', tiles_dir='FOLDER')
 
 def _leaves(hint):
@@ -211,9 +212,9 @@ def keep_memory():
 # %% ../nbs/90_cli.ipynb #6f9a8361
 def _work(verb, instrument, words, prog):
     "Read the words into the command of a verb, and run it."
-    from physlearn.desk import Compare, Export, Resume, command_of
+    from physlearn.desk import Compare, Export, Push, Resume, command_of
     from physlearn.pages import said_if_slow
-    cls = dict(export=Export, compare=Compare, resume=Resume).get(verb) or command_of(verb, instrument)
+    cls = dict(export=Export, push=Push, compare=Compare, resume=Resume).get(verb) or command_of(verb, instrument)
     default, asked = None, {'-h', '--help'} & set(words)
     given = [w for w in words if w not in ('-h', '--help')]
     if hasattr(cls, 'defaults'): default, given = cls.defaults(given)

@@ -23,7 +23,8 @@ from .desk import Instrument, Signals, retrieve
 from .instruments import find, said_by
 from .pages import html_table, text_table
 from .params import ParamSpace
-from .runs import Run, named_model, sha256
+from .export import named_model
+from .runs import Run, sha256
 
 # %% ../nbs/80a_contract.ipynb #ctr00005
 class Broken(Exception): "A clause that does not hold, in one sentence."

@@ -6,8 +6,8 @@
 __all__ = ['FORMAT', 'ON_RUNS', 'Instrument', 'Signals', 'joined', 'read_by', 'Setup', 'Reader', 'command', 'setup_of',
            'reader_of', 'noisy', 'as_typed', 'Simulate', 'write_signals', 'Identifiable', 'known_values', 'FromFiles',
            'Retrieve', 'retrieve', 'by_fit', 'doubts', 'recovery', 'meanings', 'write_setup', 'read_setup', 'Described',
-           'Train', 'options_in', 'train_command', 'Export', 'side_by_side', 'Compare', 'evaluate', 'report', 'card',
-           'resume', 'Resume', 'command_of', 'Untrained', 'Fit']
+           'Train', 'options_in', 'train_command', 'Export', 'Push', 'side_by_side', 'Compare', 'evaluate', 'report',
+           'card', 'resume', 'Resume', 'command_of', 'Untrained', 'Fit']
 
 # %% ../nbs/80_desk.ipynb #e3948913
 import inspect, math, os, re, sys
@@ -30,6 +30,9 @@ from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results, verdict
 from .runs import FREE, PARTS, Recipe, Run, expect, open_recipe, read_mapping, read_recipe, typed_options
+from .card import figures_of
+from .export import WRITERS, lines_of
+from .hub import CARD, files_to_send, repo_name
 
 # %% ../nbs/80_desk.ipynb #2f6ee331
 @dataclass(frozen=True)
@@ -605,17 +608,40 @@ def train_command(instrument:Instrument, # what `find` gives
 # %% ../nbs/80_desk.ipynb #4bb6f333
 @dataclass(kw_only=True)
 class Export:
-    "Write the network of a run as ONNX."
+    "Write the network of a run for other programs: .onnx for any, .pt2 for PyTorch without physlearn."
     folder: tyro.conf.Positional[str] # the run
-    out: str|None = None            # file to write, .onnx; NAME.onnx for a run NAME if not given
+    out: str|None = None            # file to write, .onnx or .pt2; NAME.onnx for a run NAME if not given
     overwrite: bool = False         # replace a file that is there
 
     def run(self):
         "Load, write, say where."
         run = Run.load(self.folder)
         out = self.out or f'{run.name}.onnx'
-        ready_to_write(out, ('.onnx',), self.overwrite)
-        print('wrote', run.export_onnx(out))
+        ready_to_write(out, tuple(WRITERS), self.overwrite)
+        print(f'wrote {out}', lines_of(run.export(out)), sep='\n')
+
+# %% ../nbs/80_desk.ipynb #8e252229
+@dataclass(kw_only=True)
+class Push:
+    "Send a run to the Hugging Face Hub: sealed files, figures and the card, no pickle."
+    folder: tyro.conf.Positional[str] # the run
+    repo: tyro.conf.Positional[str]   # owner/name on the Hub
+    private: bool = False           # only its owner sees it
+    license: str|None = None        # identifier of a licence for the card, as apache-2.0; not given: none is stated
+    dry_run: bool = False           # list what would be sent, and send nothing
+
+    def run(self):
+        "Send, say where; or list."
+        run, license = Run.load(self.folder), self.license or ''
+        repo_name(self.repo)
+        if not self.dry_run: return print('sent to', run.push_to_hub(self.repo, self.private, license))
+        size = {k: (run.path/k).stat().st_size for k in files_to_send(run.path, figures_of(run))}
+        size[CARD] = len(run.card(license, self.repo).encode())
+        rows = [[k, f'{n/1e6:.3f}'] for k, n in size.items()]
+        print(f"would be sent to {self.repo}{', private' if self.private else ''}:")
+        print(text_table(dict(head=['file', 'size [MB]'], rows=rows)))
+        own = [Path(f).name for f in run.recipe.inputs()]
+        if own: print(f"recipe.json names files of this machine: {', '.join(own)}")
 
 # %% ../nbs/80_desk.ipynb #dskcmp02
 def side_by_side(runs)->dict: # of one instrument; a table

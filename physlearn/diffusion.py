@@ -153,7 +153,7 @@ class Levels:
                 )->tuple:
         "Clean data and noise in `x` at level `k`, as the denoiser says."
         t, alpha, sigma = self.t[k].to(x.device), float(self.alpha[k]), float(self.sigma[k])
-        out = denoiser(x, (t.to(x.dtype) if t.is_floating_point() else t).expand(len(x)), **cond)
+        out = denoiser(x, (t.to(x.dtype) if t.is_floating_point() else t).expand(x.shape[0]), **cond)
         if out.shape != x.shape:
             raise ValueError(f"the denoiser answers {tuple(out.shape)} to x {tuple(x.shape)}: expected the same shape")
         x0, eps = clean_and_noise(out, x, alpha, sigma, self.predicts)

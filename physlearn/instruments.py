@@ -48,6 +48,7 @@ EXAMPLES = dict(
                '--range P=190..210Torr T=295..305K'],
         retrieve=['runs/first out.csv --known P=500mbar T=305K --out results.csv'],
         export=['runs/first --out network.onnx'],
+        push=['runs/first lab/methane --private --dry-run'],
         demo=['']),
     canopy=dict(
         simulate=['stands.csv --n 20 --noise 0.02'],

@@ -54,7 +54,7 @@ class BlurPool(nn.Module):
         self.stride = stride
         self.register_buffer('taps', torch.tensor([1., 4., 6., 4., 1.])/16, persistent=False)
     def forward(self, x): # signal (B,C,N)
-        c = x.shape[1]
+        c = int(x.shape[1])                                                                # a number, for ONNX too
         x = F.pad(x, (2, 2), mode='reflect')                                               # (B,C,N+4)
         return F.conv1d(x, self.taps.to(x.dtype).expand(c, 1, 5), stride=self.stride, groups=c)
 

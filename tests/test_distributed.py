@@ -229,3 +229,30 @@ def test_gradient_of_shares(name, tmp_path):
             assert torch.equal(torch.nan_to_num(v), torch.nan_to_num(torch.cat(same))), k
     plain, parts = gradient(case, batches[0])[0], [gradient(case, b)[0] for b in batches[1:]]
     if name in UNEVEN: assert (plain/3 + sum(parts)/3 - whole).norm() > 1e-3*whole.norm()      # what it would be without
+def test_absent_trackers(tmp_path, monkeypatch):
+    "One sentence with the line that installs it, before anything is written."
+    monkeypatch.setattr(runs, 'find_spec', lambda name: None)
+    for name in runs.TRACKERS:
+        with pytest.raises(ImportError, match=f'pip install {name}'): fit(tmp_path/'run', 1, track=name)
+    with pytest.raises(ValueError, match='choose tensorboard, wandb, trackio'): fit(tmp_path/'run', 1, track='papyrus')
+    assert not (tmp_path/'run').exists()
+
+def test_trackio(tmp_path, monkeypatch):
+    "The real package, where it is installed: its own database holds a point for each epoch, also of a run that goes on."
+    trackio = pytest.importorskip('trackio')
+    monkeypatch.setenv('TRACKIO_PROJECT', 'decay')
+    for module in (trackio.utils, trackio.sqlite_storage): monkeypatch.setattr(module, 'TRACKIO_DIR', tmp_path/'trackio')
+    run = fit(tmp_path/'run', 1, track='trackio')
+    found = trackio.Api().runs('decay')
+    assert len(found) == 1 and found[0].name.startswith('run-')
+    points = trackio.sqlite_storage.SQLiteStorage.get_logs('decay', found[0].name)
+    assert [p['step'] for p in points] == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose([p['train_loss'] for p in points], run.history['train_loss'], rtol=1e-6)
+
+def test_wandb_itself(tmp_path, monkeypatch):
+    "The real package, where it is installed, without a network: the run and its summary lie in the folder."
+    wandb = pytest.importorskip('wandb')
+    monkeypatch.setenv('WANDB_MODE', 'offline')
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    run = fit(tmp_path/'run', 1, track='wandb')
+    assert list(run.path.glob('wandb/offline-run-*/run-*.wandb')) and wandb.run is None

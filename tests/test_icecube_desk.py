@@ -171,7 +171,7 @@ HOSTILE = [('sample hits --kind tracks', 'cascade, track, mix'), ('sample hits -
            ('sample hits --first -1', 'first=-1'), ('judge icecube others.h5', 'Missing'), ('judge icecube others.h5 gone.h5', 'gone.h5'),
            ('judge icecube others.h5 others.h5 --out x.png', '.html'), ('judge icecube others.h5 others.h5 --n 5', '40 or more'),
            ('judge icecube others.h5 others.h5 --weight mass', "no column 'mass'"), ('evaluate hits --real gone.h5', 'gone.h5'),
-           ('evaluate cnn --steps 0', 'steps=0'), ('export hits', 'formulas and draws'), ('retrieve hits others.h5', "no verb 'retrieve'"),
+           ('evaluate cnn --steps 0', 'steps=0'), ('export hits --out net.pkl', '.onnx or .pt2'), ('retrieve hits others.h5', "no verb 'retrieve'"),
            ('fit icecube others.h5', 'it has train, simulate'), ('identifiable icecube', "no verb 'identifiable'"), ('simulate icecube x.h5 --n -3', 'n=-3'),
            ('simulate icecube x.h5 --energy 1TeV', 'LO..HI'), ('simulate icecube x.csv', 'NAME.h5'), ('simulate icecube x.h5 --noise 5', 'has no unit'), ('sample hits --energy 5..10', 'has no unit'), ('sample hits --t0 5', 'has no unit'),
            ('train icecube hits --precision 16', 'needs 32'), ('train icecube dit --no-profile', 'not used by network dit'),

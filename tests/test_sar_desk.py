@@ -11,7 +11,7 @@ from physlearn.runs import Run
 from physlearn.sar import train_grounding
 from physlearn.sar.desk import refined, sar
 from physlearn.sar.synthetic import holes, synthetic
-from physlearn.sar.tiles import read_tile, read_tiles, write_tile
+from physlearn.sar.tiles import decode_s1, read_tile, read_tiles, write_tile
 from physlearn.sar.train_grounding import grounding_recipe, judge
 
 @pytest.fixture(scope='module')
@@ -114,8 +114,9 @@ def test_onnx(here, tmp_path):
     path = run.export_onnx(tmp_path/'net.onnx')
     session = ort.InferenceSession(str(path))
     torch.manual_seed(0)
-    b = dict(s1=torch.randn(3, 2, 48, 48), given=torch.rand(3, 4, 48, 48), hole=(torch.rand(3, 1, 48, 48) > .5).float())
-    said = session.run(['mean'], {i.name: b[i.name].numpy() for i in session.get_inputs()})[0]
+    b = dict(s1=torch.randn(3, 2, 48, 48).clamp(-2, 3), given=torch.rand(3, 4, 48, 48), hole=(torch.rand(3, 1, 48, 48) > .5).float())
+    feed = b | dict(s1=decode_s1(b['s1']))                    # other programs give decibel
+    said = session.run(['mean'], {i.name: feed[i.name].numpy() for i in session.get_inputs()})[0]
     with torch.no_grad(): assert np.abs(said - run.model(b)['mean'].numpy()).max() < 1e-4
 
 def test_base(here, capsys):

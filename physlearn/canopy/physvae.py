@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RESIDUALS', 'Normal', 'divergence', 'kl_parts', 'NoResidual', 'Gated', 'Orthogonal', 'seen_part', 'EncoderInput',
-           'PhysVAE', 'target_mse', 'target_logit', 'rec', 'divergences', 'gate', 'proposal']
+           'PhysVAE', 'target_mse', 'target_logit', 'rec', 'divergences', 'gate', 'proposal', 'DrawnTraits']
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #dd0ae28e
 import math
@@ -40,9 +40,9 @@ class Normal(nn.Module):
                )->tuple:
         "Mean (B,k) and Cholesky factor of the covariance (B,k,k)."
         mu, logvar, off = self.net(h).split([self.k, self.k, self.full*(self.k*(self.k - 1)//2)], 1)
-        L = torch.diag_embed((.5*soft_bound(logvar)).exp())
+        L = (.5*soft_bound(logvar)).exp()[:,:,None]*torch.eye(self.k, device=h.device)
         if not self.full: return mu, L
-        rows = torch.arange(len(h), device=h.device)[:,None]
+        rows = torch.arange(h.shape[0], device=h.device)[:,None]
         return mu, L.index_put((rows, *self.at), off)
 
     def draw(self,
@@ -52,7 +52,7 @@ class Normal(nn.Module):
         "Draws (B,S,k) and their log-density (B,S)."
         mu, L = self.moments(h)
         log_det = L.diagonal(dim1=1, dim2=2).log().sum(1)
-        return mu[:,None] + e @ L.mT, -.5*(e*e + _LOG2PI).sum(2) - log_det[:,None]
+        return mu[:,None] + e @ L.transpose(1, 2), -.5*(e*e + _LOG2PI).sum(2) - log_det[:,None]
 
     def log_prob(self,
                  z:Tensor, # coordinates (B,k)
@@ -422,12 +422,6 @@ def estimate(self:PhysVAE,
                 p=p)
 
 @patch
-def for_export(self:PhysVAE):
-    "ValueError: traits come from draws and physics."
-    raise ValueError("the traits of a canopy come from draws and radiative transfer around a small network, which ONNX "
-                     "does not hold: use `physlearn retrieve`")
-
-@patch
 def _signals(self:PhysVAE, z, a, cond, rows=512):
     "Whole signals and their physics of draws (B,n,k), each (B,n,M): a few rows take a simulator as long as `rows`."
     B, n = z.shape[:2]
@@ -436,3 +430,42 @@ def _signals(self:PhysVAE, z, a, cond, rows=512):
     def block(i, j): return self.decode(z[i:j], a[i:j], {k: v[i:j] for k, v in cond.items()})[:2]
     physics, residual = map(torch.cat, zip(*(block(i, i + rows) for i in range(0, max(1, B*n), rows))))
     return (physics + residual).unflatten(0, (B, n)), physics.unflatten(0, (B, n))
+
+# %% ../../nbs/20_canopy/24_physvae.ipynb #2dbe78a0
+class DrawnTraits(nn.Module):
+    "Draws of traits in their units from reflectances and normal draws, for other programs."
+    about = ('Draws of the posterior of the traits of a canopy from its reflectances: give standard normal numbers as '
+             '`draws`, and take means and quantiles over the axis of draws. Whether the spectrum can be explained at '
+             'all needs the radiative transfer, which physlearn has.')
+    def __init__(self, model): # PhysVAE with a posterior of the traits
+        super().__init__()
+        self.norm, self.encoder, self.physics, sim = model.norm, model.encoder, model.physics, model.sim
+        self.space, self.angles = sim.space, list(model.norm.cond or ())
+        names, bands = ', '.join(f"{k} [{p.unit or '-'}]" for k, p in self.space.items()), getattr(sim, 'bands', None)
+        unit = {k: model.norm.cond[k].unit or '-' for k in self.angles}
+        self.meaning = dict(reflectance='reflectance of each band [-]; any number where it is missing',
+                            measured='1 where the band is measured, 0 where it is missing [-]',
+                            draws='standard normal numbers, new ones for each row [-]', traits=names)
+        self.meaning |= {k: f'{k} [{u}]' for k, u in unit.items()}
+        self.axes = {k: {1: 'draws'} for k in ('draws', 'traits')}
+        self.more = {} if bands is None else dict(bands=list(bands.names))
+
+    def forward(self,
+                reflectance, # of each band (B,M) [-]
+                measured,    # which bands there are, 1 or 0 (B,M)
+                draws,       # standard normal (B,S,d)
+                *angles,     # conditions in the order of the simulator (B,)
+               ):              # (B,S,d) [units of the space]
+        x = torch.where(measured > 0, reflectance, 1.)
+        batch = dict(x=x[:,None], mask=measured) | dict(zip(self.angles, angles))
+        z, _ = self.physics.draw(draws, self.encoder(self.norm(batch)))
+        return self.space.phi(z.double())
+
+@patch
+def for_export(self:PhysVAE)->tuple: # module, example inputs by name, name of the output
+    "Encoder and posterior; ValueError where there are no traits in the network."
+    if self.physics is None: raise ValueError("has no physics and so no traits: there is nothing to tell others")
+    M, d = len(self.norm.mean), len(self.sim.space)
+    inputs = dict(reflectance=torch.full((2, M), .2), measured=torch.ones(2, M), draws=torch.zeros(2, 3, d))
+    cond = self.norm.cond.columns(self.norm.cond.sample(2, 'export')) if self.norm.cond else {}
+    return DrawnTraits(self), inputs | {k: v.double() for k, v in cond.items()}, 'traits'

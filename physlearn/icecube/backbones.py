@@ -53,7 +53,7 @@ class Conditioning(nn.Module):
 
     def forward(self, t, label):
         if self.encode is not None: label = self.encode(label)
-        if label.shape != (len(t), self.labels):
+        if label.shape != (*t.shape, self.labels):
             raise ValueError(f"encoded labels have shape {tuple(label.shape)}: expected ({len(t)}, {self.labels})")
         kind = self.label.token.dtype
         told = self.label_norm(self.label(label.to(kind)))                  # (B,width)

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CODES', 'AREA', 'LEAST_PHOTONS', 'FEATURES', 'COUNTS', 'CELLS', 'Pieces', 'muon_light', 'pieces', 'array_of',
            'near_pairs', 'light_pairs', 'delay_cdf', 'delay_quantile', 'log_count', 'log_gamma', 'log_charge',
-           'log_first', 'Prior', 'unfolded', 'Encoder', 'Hits', 'hits_batch', 'hits_nll']
+           'log_first', 'Prior', 'unfolded', 'Encoder', 'Hits', 'hits_batch', 'hits_nll', 'log_gamma_series',
+           'PairLight']
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0004
 import math
@@ -288,11 +289,12 @@ class Hits(nn.Module):
     def delays(self,
                pairs:dict, # of sensors and pieces, tensors (P,) by name
                r:Tensor,   # log light of their pieces over average (P,)
+               log_gamma=torch.lgamma, # function of a tensor
               )->tuple:    # alpha, beta, tau (P,)
         "Parameters of the delays, about Pandel's."
         a, b, c = self.delay(torch.cat([pairs['features'], r.clamp(-4, 4)[:,None]], 1)).unbind(1)
         alpha = (pairs['shape'] + a).clamp(-4, 4).exp()
-        return alpha, (.5*b).exp(), (pairs['scale'] + torch.lgamma(alpha + 1)/alpha + c - .1).exp()
+        return alpha, (.5*b).exp(), (pairs['scale'] + log_gamma(alpha + 1)/alpha + c - .1).exp()
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0035
 def hits_batch(events:Events,    # label, kind and t0 known
@@ -404,11 +406,40 @@ def hits_nll(out:dict,   # log_prob and log_kind of a batch (B,)
     weight = 10**(-.25*batch['codes'][:,0,0])                    # 1 at 10 TeV
     return -(weight*out['log_prob'] + out['log_kind']).mean().float()
 
+# %% ../../nbs/30_icecube/34_hits.ipynb #e12d94be
+def log_gamma_series(x:Tensor, # above 0 (...)
+                    )->Tensor: # (...)
+    "ln Gamma by functions that every program has: within 1e-6 of it, relative, in float32."
+    y = x + 6
+    below = (x*(x + 1)*(x + 2)*(x + 3)*(x + 4)*(x + 5)).log()
+    return (y - .5)*y.log() - y + .5*math.log(2*math.pi) + 1/(12*y) - 1/(360*y**3) - below
+
+class PairLight(nn.Module):
+    "Photons and delays of pairs of a piece and a sensor, for other programs."
+    about = ('What a trained generator of hits has learnt about light: photons at a sensor from a piece of an event, and '
+             'the exponentiated Weibull distribution of their delays. Pairs and their features are made by '
+             '`light_pairs` of physlearn; the counts, times and profiles are drawn by it.')
+    inputs = dict(features='as of `light_pairs` [-]', light='logarithm of the photons by the formulas',
+                  shape='logarithm of the shape of the delays by the formulas',
+                  scale='logarithm of their scale by the formulas [ln ns]',
+                  level='logarithm of the light of the piece over its mean')
+    meaning = inputs | dict(photons='expected photons', extra='their relative variance beyond Poisson [-]',
+                            alpha='shape of the delays [-]', beta='stretch of the delays [-]', tau='scale [ns]')
+    def __init__(self, model:Hits):
+        super().__init__()
+        self.model = model
+        self.more = model.learnt | dict(learnt_units='noise Hz, spread PE, jitter ns')
+    def forward(self, *tensors):
+        pairs = dict(zip(self.inputs, tensors))
+        mean, extra = self.model.transported(pairs)
+        photons = (mean + pairs['level']).clamp(max=14).exp()
+        return photons, extra, *self.model.delays(pairs, pairs['level'], log_gamma_series)
+
 @patch
-def for_export(self:Hits):
-    "ValueError: most of this generator is formulas and draws."
-    raise ValueError("the generator of hits is formulas and draws around small networks, which ONNX does not hold: use "
-                     "`physlearn sample`, or Hits.sample")
+def for_export(self:Hits)->tuple: # module, example inputs by name, names of the outputs
+    "The networks of light and delays."
+    inputs = {k: torch.zeros(2, FEATURES) if k == 'features' else torch.zeros(2) for k in PairLight.inputs}
+    return PairLight(self), inputs, ('photons', 'extra', 'alpha', 'beta', 'tau')
 
 # %% ../../nbs/30_icecube/34_hits.ipynb #hits0039
 @patch

@@ -125,6 +125,11 @@ def for_export(self:Classifier):
                 mask=torch.ones(2, 5, dtype=torch.bool))
     module = Named(self, list(read), ['logits', 'score'])
     module.axes = {k: {1: 'steps'} for k in ('steps', 'mask')}
+    module.about = ('Log-odds of the classes of X-ray light curves, class 0 a constant source. `steps` and `summary` '
+                    'are statistics of photons that physlearn computes (Bayesian blocks among them).')
+    module.meaning = dict(steps='as of `steps_of` [-]', summary='as of `summary_of` [-]',
+                          mask='whether there is such a step; false behind the end of a curve',
+                          logits='log-odds of each class [nat]', score='log-odds of a variable source [nat]')
     return module, read, ('logits', 'score')
 
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0010

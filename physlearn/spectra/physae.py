@@ -16,6 +16,7 @@ from ..draws import box_order
 from ..flows import BoxFlow
 from ..layers import MLP, ConvBlock, FusedMBConv, MBConv, Residual
 from ..posterior import Gaussian
+from .simulate import QUANTITY_UNITS
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #173ca2b5
 def _bare_baseline(sim):
@@ -350,20 +351,38 @@ def estimate(self:PhysAE,
 
 # %% ../../nbs/10_spectra/15_physae.ipynb #38ed8eb2
 class Exported(nn.Module):
-    "Encoder and head with named inputs, for ONNX."
+    "Encoder and head in the units of the parameters, for other programs."
+    about = ('First estimate of the parameters of a spectrum by the encoder. Refining by Gauss-Newton steps, error bars '
+             'and the check for spectra outside of the training need the physics, which physlearn has.')
     def __init__(self, model): # trained network
         super().__init__()
-        self.norm, self.encoder, self.head = model.norm, model.encoder, model.head
+        self.norm, self.encoder, self.head, sim = model.norm, model.encoder, model.head, model.sim
+        space, unit = sim.space, QUANTITY_UNITS.get(sim.quantity) or '-'
+        self.space, named = space, ', '.join(f"{k} [{p.unit or '-'}]" for k, p in space.items())
+        middle = space.quantile(torch.full((len(space),), .5, dtype=torch.float64))
+        self.register_buffer('middle', middle, persistent=False)
+        self.meaning = dict(signal=f'{sim.quantity} [{unit}], finite, at the wavenumbers of `wavenumber`',
+                            value=f'what is known of {named}; any number elsewhere',
+                            known='1 where `value` is exact, 0 where it is not known [-]',
+                            estimate=f'{named}; where known, `value`')
+        with torch.no_grad(): axis = sim.axis(middle[None])[0]
+        self.more = dict(wavenumber_unit='1/cm, at the middle of the ranges of the axis', wavenumber=axis.tolist())
+
     def forward(self,
                 signal, # signals (B,1,N)
-                u,      # unit coordinates (B,d)
+                value,  # what is known (B,d) [units of the space]
                 known,  # which parameters are known, 1 or 0 (B,d)
-               ):
+               ):         # (B,d) [units of the space]
+        sure = known > 0
+        value = torch.where(sure, value, self.middle)
         x, level = self.norm(signal)
-        return self.head(self.encoder(x), level, u, known)
+        u = self.head(self.encoder(x), level, self.space.encode(value).float(), known)
+        return torch.where(sure, value, self.space.decode(u.double()))
 
 @patch
 def for_export(self:PhysAE):
     "Module, example inputs and the output's name."
     n, d = len(self.sim.grid), len(self.sim.space)
-    return Exported(self), dict(signal=torch.rand(2, 1, n), u=torch.rand(2, d), known=torch.zeros(2, d)), 'estimate'
+    module = Exported(self)
+    value = module.middle.expand(2, d).clone()
+    return module, dict(signal=torch.rand(2, 1, n), value=value, known=torch.zeros(2, d)), 'estimate'
