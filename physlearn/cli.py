@@ -221,6 +221,9 @@ def _work(verb, instrument, words, prog):
     if asked: return show_help(cls, default, prog, _examples(verb, instrument.name))
     recipe, wrong = from_words(cls, given, prog, default)
     if wrong: raise ValueError(wrong)
+    if getattr(recipe, 'workers', None) is not None or getattr(recipe, 'scheduler', None) is not None:
+        from physlearn.scale import share
+        return share(verb, recipe)
     if verb not in ('simulate', 'identifiable', 'windows'): return recipe.run()    # others say each step themselves
     with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
 

@@ -8,7 +8,8 @@ __all__ = ['visible', 'FileError', 'regular_file', 'unpacked_most', 'read_bytes'
            'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here', 'answer', 'read_hdf5',
            'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind', 'clear_temporary',
            'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'named_by_patterns', 'output_folder',
-           'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5']
+           'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5',
+           'join_hdf5', 'join_tables']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, errno, glob, gzip, io, json, math, os, platform, re, secrets, shutil, signal, stat, subprocess, sys, threading, time, zipfile, zlib
@@ -665,7 +666,14 @@ def _text(v):
     except UnicodeDecodeError: return raw.decode('latin-1')
 
 # %% ../nbs/00_core/01_files.ipynb #iso00002
-def _read_here(path, names, limit):
+def _cut(path, file, d, rows):
+    "What is read of a data set: all, or the rows that are wanted of `rows[0]` and of what is as long as that."
+    if rows is None or not d.shape: return ()
+    name, first, stop = rows
+    whole = len(hdf5_dataset(path, file, name, whole=False)) if name in file else 0
+    return (slice(first, stop),) if len(d) == whole else ()
+
+def _read_here(path, names, limit, rows=None):
     "As `read_hdf5`, in this process."
     import h5py
     out, n = Arrays(path), 0
@@ -674,10 +682,11 @@ def _read_here(path, names, limit):
         objs = [('', f)]
         for full in list(hdf5_names(path, f)) if names is None else names:
             d = hdf5_dataset(path, f, full, whole=False)
-            n += hdf5_size(d)
+            cut = _cut(path, f, d, rows)
+            n += hdf5_size(d) if cut == () else len(range(d.shape[0])[cut[0]])*math.prod(d.shape[1:])*d.dtype.itemsize
             if n > limit: raise FileError(path, f"unpacks to more than {_bytes(limit)}", place=full, remedy=_SMALLER)
             _all_there(path, d, full)
-            out[full] = np.asarray(d[()])
+            out[full] = np.asarray(d[cut])
             objs.append((full + '/', d))
         out.meta = _attributes(objs)
     return out
@@ -826,9 +835,10 @@ def _apart(path, task, limit, **ask):
 def read_hdf5(path,            # HDF5 file
               names=None,      # data sets that have to be there, like 'run/nu'; None: all that are there
               limit:int=2**30, # largest sum of their sizes, unpacked [bytes]
+              rows=None,       # a data set, a first row and the row to stop at: of all that are as long, only these
              )->Arrays:        # arrays by name; meta holds the file's attributes, and a data set's as 'name/attribute'
     "Data sets of an HDF5 file."
-    return _apart(path, 'read', limit, names=None if names is None else list(names))
+    return _apart(path, 'read', limit, names=None if names is None else list(names), rows=rows)
 
 def read_hdf5_rows(path,      # HDF5 file that may have a writer
                    name:str,  # a data set (rows, samples)
@@ -1147,3 +1157,45 @@ def write_hdf5(path,             # HDF5 file to write
             if v.dtype.kind == 'U': v = np.char.encode(v, 'utf-8')
             how = dict(compression='gzip', shuffle=True) if compress and v.size else {}
             f.create_dataset(k, data=v, **how)
+
+# %% ../nbs/00_core/01_files.ipynb #joinf002
+def _shared_arrays(parts, names):
+    "Of open HDF5 files: names of data sets that are no rows, as an axis that all have."
+    length = lambda f: {k: f[k].shape[:1] for k in names}
+    first, last = length(parts[0]), length(parts[-1])
+    if first == last: return set()                           # pieces of one length: all of it is rows
+    return {k for k in names if first[k] == last[k]}
+
+def join_hdf5(path,  # HDF5 file to write
+              parts, # files of `write_hdf5`, whose rows follow each other; the last one is shorter than the first
+             ):
+    "One HDF5 file of several, a data set at a time."
+    import h5py
+    with contextlib.ExitStack() as stack, atomic_write(path) as tmp:
+        opened = [stack.enter_context(h5py.File(p, 'r', locking=False)) for p in parts]
+        first = opened[0]
+        names = sorted(hdf5_names(parts[0], first), key=lambda k: first[k].id.get_offset() or 0)
+        room_for(path, sum(Path(p).stat().st_size for p in parts))
+        shared = _shared_arrays(opened, names)
+        with h5py.File(tmp, 'w') as f:
+            for i in range(len(first.attrs)):                # in the order in which they were written
+                k = h5py.h5a.open(first.id, index=i, order=h5py.h5.ITER_NATIVE).name.decode()
+                f.attrs[k] = first.attrs[k]
+            for k in names:
+                some, row = [first[k]] if k in shared else [p[k] for p in opened], 0
+                d = f.create_dataset(k, (sum(len(p) for p in some), *first[k].shape[1:]), first[k].dtype)
+                for p in some:
+                    d[row:row + len(p)] = p[()]
+                    row += len(p)
+
+def join_tables(path,  # CSV file to write
+                parts, # files of `write_table` with the same columns, whose rows follow each other
+               ):
+    "One table of several: what stands above the first, and the rows of all."
+    with atomic_write(path) as tmp, open(tmp, 'wb') as out:
+        for number, part in enumerate(parts):
+            with open(part, 'rb') as lines:
+                head = True
+                for line in lines:
+                    if number == 0 or not head: out.write(line)
+                    head = head and line.startswith(b'# ')

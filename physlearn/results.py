@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['AT_END', 'QUANTITY', 'ENDINGS', 'FORMAT', 'GROWING', 'verdict', 'plus_minus', 'from_to', 'readable', 'Results',
-           'end_share', 'correlations', 'correlations_of_draws', 'strongest', 'table_rows', 'waiting', 'grown']
+           'in_sentences', 'end_share', 'correlations', 'correlations_of_draws', 'strongest', 'table_rows', 'waiting',
+           'grown']
 
 # %% ../nbs/00_core/07c_results.ipynb #a788a8eb
-import math, re, tempfile
+import json, math, re, tempfile
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -17,10 +18,11 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor
-from .files import FileError, atomic_write, cell_text, read_json, read_text, ready_to_write, text_of_cell
-from .files import write_hdf5, write_json, write_table, write_text
+from .files import (FileError, atomic_write, cell_text, read_json, read_text, ready_to_write, text_of_cell,
+                             write_hdf5, write_json, write_table, write_text)
 from .pages import html_table, text_table
 from .params import ParamSpace
+from itertools import product
 
 # %% ../nbs/00_core/07c_results.ipynb #f740ffad
 def verdict(ratio:float,   # standard deviation afterwards over the one before [-]; 0 where known exactly
@@ -164,6 +166,10 @@ def _alike(parts):
                 raise ValueError(f"results cannot be joined: part {k + 1} has {name} {value or '-'!r}, "
                                  f"part 1 has {first[name] or '-'!r}")
 
+def in_sentences(methods)->str: # how parts were made, sentences with `; ` between them
+    "Each sentence once, in the order in which they were said."
+    return '; '.join(dict.fromkeys(s for m in methods for s in m.split('; ') if s))
+
 @patch(cls_method=True)
 def join(cls:Results, parts:list)->Results: # of signals that follow each other
     "One table of several; columns that some parts lack are gaps there."
@@ -181,7 +187,7 @@ def join(cls:Results, parts:list)->Results: # of signals that follow each other
     names = dict.fromkeys(k for p in parts for k in p.more)
     more = {k: torch.cat([p.more.get(k, none(p)) for p in parts]) for k in names}
     return replace(first, **tensors, doubts=sum((p.doubts for p in parts), ()), signals=signals, more=more,
-                   method='; '.join(dict.fromkeys(p.method for p in parts if p.method)))
+                   method=in_sentences(p.method for p in parts))
 
 # %% ../nbs/00_core/07c_results.ipynb #among001
 @patch
@@ -568,6 +574,56 @@ def correlated(self:Results, i:int=0, # signal
               )->list:                # (name, name, correlation), the strongest first
     "Pairs of quantities that the data tell apart badly."
     return [] if self.corr is None else strongest(self.corr[i], self.space.names, above, most)
+
+# %% ../nbs/00_core/07c_results.ipynb #rspart02
+def _tensors(results):
+    "Names and tensors of a table, those of `more` included."
+    whole = {f.name: v for f in fields(results) if torch.is_tensor(v := getattr(results, f.name))}
+    return whole | {f'more/{k}': v for k, v in results.more.items()}
+
+def _numbered(space, shape):
+    "Names of the columns of a tensor, of which `shape` is that of one row."
+    return [''.join(f'/{k}' for k in names) for names in product(list(space), repeat=len(shape))]
+
+@patch
+def to_part(self:Results,
+            path, # Parquet file to write
+           ):
+    "Write everything, to the last bit: a row for each signal."
+    import pyarrow as pa
+    from pyarrow import parquet
+    columns, tensors = {f'signal/{k}': v for k, v in self.signals.items()}, _tensors(self)
+    for name, v in tensors.items():
+        flat = v.detach().reshape(len(self), -1).T.numpy()
+        columns |= {f'{name}{k}': c for k, c in zip(_numbered(self.space, v.shape[1:]), flat)}
+    columns['doubt'] = np.array(self.doubts, dtype=object)
+    arrow = {k: pa.array(v.tolist() if v.dtype.kind in 'UO' else v) for k, v in columns.items()}
+    about = {k: getattr(self, k) for k in ('level', 'method', 'known', 'alpha', 'flags')} | dict(
+        space=self.space.to_dict(), signals={k: v.dtype.str for k, v in self.signals.items()},
+        tensors={k: v.ndim - 1 for k, v in tensors.items()})
+    table = pa.table(arrow).replace_schema_metadata(dict(physlearn=json.dumps(about)))
+    with atomic_write(path) as tmp: parquet.write_table(table, tmp)
+
+@patch(cls_method=True)
+def of_part(cls:Results,
+            path, # Parquet file of `to_part`
+           )->Results:
+    "Read what `to_part` wrote."
+    from pyarrow import parquet
+    table = parquet.read_table(path, partitioning=None)
+    about = json.loads(table.schema.metadata[b'physlearn'])
+    space, n = ParamSpace.from_dict(about.pop('space')), len(table)
+    def column(name, kind):
+        values = table[name].to_pylist() if np.dtype(kind).kind in 'UO' else table[name].to_numpy()
+        return np.array(values, dtype=str if np.dtype(kind).kind == 'U' else kind)
+    def tensor(name, axes):
+        flat = [table[f'{name}{k}'].to_numpy() for k in _numbered(space, (len(space),)*axes)]
+        return torch.from_numpy(np.stack(flat, 1).reshape(n, *(len(space),)*axes))
+    signals = {k: column(f'signal/{k}', kind) for k, kind in about.pop('signals').items()}
+    tensors = {k: tensor(k, axes) for k, axes in about.pop('tensors').items()}
+    more = {k.removeprefix('more/'): tensors.pop(k) for k in list(tensors) if k.startswith('more/')}
+    return cls(space, **tensors, more=more, signals=signals, doubts=tuple(table['doubt'].to_pylist()),
+               **about | dict(known=tuple(about['known'])))
 
 # %% ../nbs/00_core/07c_results.ipynb #grow0002
 GROWING = '.csv', '.parquet', '.xlsx' # endings of tables to which rows can be added

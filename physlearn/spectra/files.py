@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_columns, read_hdf5, read_npz
-from ..files import validate
+from ..files import read_hdf5_rows, validate
 from ..params import measured
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
@@ -732,6 +732,16 @@ class Reading:
     def reading(self)->dict:
         "The options by name, as `read_signals` takes them."
         return {f.name: getattr(self, f.name) for f in fields(Reading)}
+
+    def rows_in(self, file, run)->int:
+        "Spectra of a `file`, whatever the `run`: rows of an HDF5 file, or one."
+        if not str(file).lower().endswith(('.h5', '.hdf5')): return 1
+        try: return read_hdf5_rows(file, self.y or 'signal', 0, 0).meta['total']
+        except FileError: return 1                               # one spectrum, or none: whoever reads it says so
+
+    def some(self, file, run, first, stop):
+        "Spectra `first` to `stop` of a `file`, for a `run`."
+        return self.read(file, run, first, stop)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #time0002
 _WHEN = re.compile(r'(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)'

@@ -85,11 +85,12 @@ def read_signals(path,          # file
                  quantity=None, # signal or absorption; the file's if None
                  axis=None,     # wavenumber, wavelength or pixel; the file's if None
                  y=None,        # column or data set of the values
+                 rows=(0, None),# first and last of many spectra, as a slice takes them
                  **kw,          # further keywords of `read_spectrum`
                 )->Tensor:      # (n,1,N)
     "Signals (n,1,N) of one file, checked against what the run was trained on."
     N, values = len(run.sim.grid), None
-    if str(path).lower().endswith(('.h5', '.hdf5')): values = _many(path, run, quantity, y)
+    if str(path).lower().endswith(('.h5', '.hdf5')): values = _many(path, run, quantity, y, rows)
     if values is None:
         s = read_spectrum(path, quantity, axis, y=y, **kw)
         values = s.y[None]
@@ -101,14 +102,14 @@ def read_signals(path,          # file
     x = torch.tensor(values)[:,None]
     worst = int(run.model.norm.outside(x.float()).argmax())
     if fault := outside_range(run, values[worst]):
-        raise FileError(path, fault, 'a spectrum of this instrument', f'spectrum {worst}' if len(x) > 1 else '',
+        raise FileError(path, fault, 'a spectrum of this instrument', f'spectrum {rows[0] + worst}' if len(x) > 1 else '',
                         'check quantity, unit and direction of the axis')
     return x
 
-def _many(path, run, quantity, y):
+def _many(path, run, quantity, y, rows):
     "Values (n,N) of a file with a two-dimensional data set; None where it has none."
-    data = read_hdf5(path)
     name = y or 'signal'
+    data = read_hdf5(path, rows=(name, *rows))
     if name not in data or data[name].ndim != 2: return None
     header_words(path, data.meta)
     check_quantity(path, run, quantity, data.meta)
@@ -166,10 +167,14 @@ class ReadSpectra(Reading, Reader):
     def read(self,
              file, # path of a file
              run,  # run for which it is read
+             first=0,   # number of the first that is wanted
+             stop=None, # number behind the last; None: all
             )->Signals:
         "The spectra of a file, and where each stood; row -1 where a file holds one."
-        y = read_signals(file, run, **self.reading())
-        return Signals(y, dict(file=[Path(file).name]*len(y), row=list(range(len(y))) if len(y) > 1 else [-1]))
+        y = read_signals(file, run, rows=(first, stop), **self.reading())
+        many = len(y) > 1 or self.rows_in(file, run) > 1
+        columns = dict(file=[Path(file).name]*len(y), row=[first + i for i in range(len(y))] if many else [-1])
+        return Signals(y, columns, start=first)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #bafc5ca4
 def without_odd(m:Measurement, # measured spectra
