@@ -608,7 +608,7 @@ class Checkpoint(Callback):
         self.folder, self.every, self.keep, self.monitor, self.mode = Path(folder), every, keep, monitor, mode
         self.begin, self.origin, self.active, self.pending = 0, None, True, None
         self.stage, self.stage_name, self.done, self.starts, self.rows = 0, '', 0, [0], []
-        self.best, self.kept, self.sealed = None, {}, None
+        self.best, self.kept, self.sealed, self.told = None, {}, None, None
 
     def tensors_of(self, cbs): # callbacks of the Learner
         "Tensors that callbacks keep."
@@ -662,6 +662,7 @@ def after_epoch(self:Checkpoint):
     values = dict(zip(names, map(float, self.recorder.values[-1])))
     self.rows.append(dict(stage=self.stage_name, epoch=self.epoch, **values, lr=float(self.opt.hypers[-1]['lr'])))
     self.done += 1
+    if self.told: self.told(self.rows)          # before the state: what is lost is done again, with the epoch
     if not self.active: return
     best = bool(self.best) and self.best['done'] == self.done
     if self.done%self.every == 0 or self.epoch + 1 == self.n_epoch or best: self.save()
@@ -846,11 +847,6 @@ def _watch(ck, stage, cbs, weights):
     if weights == 'last' or stage.monitor:
         for cb in stops: cb.restore_best = False                          # it still stops
 
-class _Told(Callback):
-    order = 81
-    def __init__(self, f, ck): self.f, self.ck = f, ck
-    def after_epoch(self): self.f(self.ck.rows)
-
 # %% ../nbs/00_core/06_train.ipynb #a435b896
 def _finish(learn, ck, i, weights='best'):
     "End stage `i` with the weights that were asked for, and write them: the next one begins with them."
@@ -879,7 +875,7 @@ def fit_stages(learn,          # PhysLearner
                stages,         # Stages, in order
                folder=None,    # where checkpoints go; None: nowhere
                resume=False,   # go on from the last checkpoint in the folder
-               after=None,     # called with (rows of the history) after each epoch that was written
+               after=None,     # called with (rows of the history) after each epoch, before its state is written
                every:int=1,    # epochs from one checkpoint to the next
                keep=2,         # how many of the last checkpoints stay besides the best, or 'all'
                tell=None,      # called with what a stage says when it begins
@@ -918,7 +914,7 @@ def fit_stages(learn,          # PhysLearner
 # %% ../nbs/00_core/06_train.ipynb #77300b20
 def _walk(learn, stages, ck, state, splitter, after, tell, weights):
     "Train the stages, from a state on if there is one."
-    at, epoch = (state[1]['stage'], state[1]['epoch']) if state else (0, -1)
+    ck.told, (at, epoch) = after, (state[1]['stage'], state[1]['epoch']) if state else (0, -1)
     for i, stage in enumerate(stages):
         if state and i <= at: _put_at(learn, ck, i)
         cbs = _begin(learn, stage, sum(s.epochs for s in stages[:i]), splitter)
@@ -928,7 +924,7 @@ def _walk(learn, stages, ck, state, splitter, after, tell, weights):
         if tell and stage.say: tell(stage.say)
         learn.first_epoch, ck.pending = (epoch + 1, state if epoch >= 0 else None) if i == at else (0, None)
         learn.stage_name = stage.name
-        learn.fit(stage.epochs, lr=stage.lr, cbs=[*cbs, ck, *([_Told(after, ck)] if after else [])])
+        learn.fit(stage.epochs, lr=stage.lr, cbs=[*cbs, ck])
         _finish(learn, ck, i, weights)
     if at == len(stages): _put_at(learn, ck, at)
 

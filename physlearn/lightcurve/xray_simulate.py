@@ -611,7 +611,7 @@ def write(self:Simulated,
           folder,         # which has to exist
           rebinned=None,  # 'SRC' or 'SRC+BKG': visits with RATE_ERRM and RATE_ERRP, as a tool for erodays writes
          )->list:         # paths of the files
-    "A file for each source, as srctool would have written it."
+    "A file for each source, as srctool would have written it; all of them, or none."
     if rebinned not in (None, 'SRC', 'SRC+BKG'):
         raise ValueError(f"unknown product {rebinned!r}; choose SRC or SRC+BKG, or None for rows")
     make = self.table if rebinned is None else lambda i: self.rebinned(i, rebinned == 'SRC')
@@ -625,7 +625,11 @@ def write(self:Simulated,
         head = _header(table, layout, known, *about)
         data = table.tobytes()
         path = folder/f'em01_{field}_020_LightCurve_{number:05d}_c010.fits'
-        with atomic_write(path) as tmp: tmp.write_bytes(primary + head + data + bytes(-len(data) % 2880))
+        try:
+            with atomic_write(path) as tmp: tmp.write_bytes(primary + head + data + bytes(-len(data) % 2880))
+        except BaseException:                                         # an interruption, too
+            for f in (*out, path): f.unlink(missing_ok=True)
+            raise
         out.append(path)
     return out
 
