@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 # %% ../nbs/00_core/01_files.ipynb #dd8ba660
-def one_line(text:str)->str:
+def one_line(text:str # of any kind
+            )->str:
     "The same without line breaks and other characters that a terminal would obey, which are written as \\n, \\x1b."
     return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
