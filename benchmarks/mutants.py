@@ -544,7 +544,7 @@ def _of_kind(d):
         used = d.rate[d.mask]
         if not np.isfinite(d.time).all() or (np.diff(d.time) < 0).any(): return 'times are not sorted'
         if not (d.dt > 0).all(): return 'steps without a length'
-        return '' if np.isfinite(used).all() or np.isfinite(d.counts[d.mask]).all() else 'rates in use are not finite'
+        return 'rates in use are infinite' if np.isinf(used).any() else ''                 # NaN: a gap
     if kind == 'Events':
         n = len(d.geometry)
         if (np.diff(d.offsets) < 0).any() or d.offsets[-1] != len(d.time): return 'offsets are wrong'

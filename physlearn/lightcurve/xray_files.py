@@ -470,8 +470,7 @@ def _own(path, head, table, cols, good):
     validate(lc.dt, path, 'TIMEDEL', lo=1e-30)
     if (back := np.diff(lc.time) < 0).any():
         raise FileError(path, 'times are not sorted', 'rising times', f'row {back.argmax() + 2}')
-    if not (np.isfinite(lc.rate) | np.isfinite(lc.counts))[lc.mask].all():
-        raise FileError(path, 'steps to be used have neither a rate nor counts', 'numbers, or USE false')
+    if np.isinf(lc.rate[lc.mask]).any(): raise FileError(path, 'a rate to be used is infinite', 'numbers, or USE false')
     return lc
 
 def _overlaps(time, dt):
