@@ -544,7 +544,7 @@ def _of_kind(d):
         used = d.rate[d.mask]
         if not np.isfinite(d.time).all() or (np.diff(d.time) < 0).any(): return 'times are not sorted'
         if not (d.dt > 0).all(): return 'steps without a length'
-        return '' if np.isfinite(used).all() or np.isfinite(d.counts[d.mask]).all() else 'rates in use are not finite'
+        return 'rates in use are infinite' if np.isinf(used).any() else ''                 # NaN: a gap
     if kind == 'Events':
         n = len(d.geometry)
         if (np.diff(d.offsets) < 0).any() or d.offsets[-1] != len(d.time): return 'offsets are wrong'
@@ -561,7 +561,7 @@ def _rows(path):
     if raw[:2] == b'\x1f\x8b': raw = gzip.decompress(raw)
     if raw[:2] in (b'\xff\xfe', b'\xfe\xff'): text = raw.decode('utf-16', 'replace')
     else: text = raw.decode('utf-8-sig', 'replace')
-    return sum(bool(re.match(r'\s*[-+.]?\d', line)) for line in re.split('\r\n|\r|\n', text))
+    return sum(bool(re.match(r'\s*[-+.]?\d[-+.\deE]*\s*([,;\s]|$)', line)) for line in re.split('\r\n|\r|\n', text))
 
 def rows_lost(path, data):
     lines = getattr(data, 'lines', None)
@@ -657,7 +657,6 @@ def judged(reader, path):
         kind, said = 'FileError', str(e)
         if '\n' in said: kind = 'other', f'a line break in the message: {said!r}'[:300]
         elif 'fit into memory' in said or 'llocate' in said: kind = 'memory'
-        elif 'takes more than' in said: kind = 'slow'
     except MemoryError as e: kind, said = 'memory', _where(e)
     except BaseException as e: kind, said = 'other', _where(e)
     end = os.times()

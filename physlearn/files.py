@@ -20,8 +20,10 @@ import numpy as np
 from collections import Counter
 
 # %% ../nbs/00_core/01_files.ipynb #dd8ba660
-def visible(text:str)->str: # from anywhere
+def visible(text # from anywhere
+           )->str:
     "Text for a terminal: signs that are not seen, or that would steer it, as escapes."
+    text = str(text)
     if text.isprintable(): return text
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 

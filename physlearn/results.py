@@ -531,7 +531,7 @@ def load(cls:Results,
                         remedy='where an earlier version wrote it, make it again')
     if d['format'] != FORMAT: raise FileError(path, f"is of format {d['format']}", f'format {FORMAT}')
     try: return _rebuilt(d)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as e:
         raise FileError(path, f"is damaged ({type(e).__name__}: {' '.join(str(e).split())})", 'results as JSON',
                         remedy='make it again') from None
 

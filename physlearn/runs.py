@@ -1013,7 +1013,7 @@ _KINDS = dict(bool='true or false', tuple='a list', str='a word', float='a numbe
 def _number(v):
     "YAML reads 1e-4, without a dot, as text."
     try: v = float(v) if isinstance(v, (str, int, float)) and not isinstance(v, bool) else math.nan
-    except ValueError: return None
+    except (ValueError, OverflowError): return None
     return v if math.isfinite(v) else None
 
 def _typed(path, name, kind, v):

@@ -188,3 +188,9 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     p = make(tmp_path/'a.csv', TABLE)
     monkeypatch.setattr(os, 'access', lambda *args: False)
     for read in (read_table, read_hdf5, read_npz): soon(read, p, 'cannot be opened')
+
+@pytest.mark.parametrize('n', (10**10, 1, -3))
+def test_points_that_no_memory_holds(n):
+    "The allocator's own error came through."
+    from physlearn.spectra.simulate import preset
+    with pytest.raises(ValueError, match='expected 2 to 1048576'): preset('near_infrared').resized(n)

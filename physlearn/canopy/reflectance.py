@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
 from ..files import FileError, atomic_write, parsing, read_bytes, read_table, validate
-from ..images import all_blocks, import_rasterio, is_image, open_image
+from ..images import all_blocks, import_rasterio, is_image, open_image, quietly
 from .inform import ANGLES as SIMULATED, responses, sun_zenith
 from .prospect import NM
 from .scenes import scene_folder
@@ -516,20 +516,17 @@ def _opened(path, limit, window):
 @contextmanager
 def opened_image(path): # GeoTIFF, JPEG 2000 or VRT, or a folder with a file for each band
     "An image, open for reading parts of it."
-    import warnings
     rasterio = import_rasterio(path)
     if not Path(path).is_dir():
         with open_image(path) as src: yield src
         return
-    with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'),
-          rasterio.open(scene_folder(path).vrt, driver='VRT') as src): yield src
+    with parsing(path, 'image'), quietly(), rasterio.open(scene_folder(path).vrt, driver='VRT') as src: yield src
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #opnimgcd
 def _image(path, bands, nodata, mask, limit, sensor, window):
     "An image, or a window of it, as `_table`; and its grid."
-    import warnings
     rasterio, usual = import_rasterio(path), responses(sensor).names
-    with (parsing(path, 'image'), warnings.catch_warnings(action='ignore'), rasterio.Env(GDAL_NUM_THREADS=1),
+    with (parsing(path, 'image'), quietly(), rasterio.Env(GDAL_NUM_THREADS=1),
           _opened(path, limit, window) as src):
         names = _described(path, src, bands, limit, usual, window)
         meta, grid = _image_meta(path, src, window)

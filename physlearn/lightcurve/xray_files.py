@@ -410,11 +410,14 @@ def _of_columns(path, c, least):
     from astropy.io import fits
     if not set(_RATES) & set(c.arrays):
         raise FileError(path, f"columns {', '.join(c.arrays)[:200]}", f"one of {', '.join(_RATES)} beside TIME")
+    if len(c.arrays) > 999: raise FileError(path, f'{len(c.arrays)} columns', 'at most 999')
     form = lambda v: 'D' if v.ndim == 1 else f'{v.shape[1]}D'
-    columns = [fits.Column(k, form(v), unit=c.units.get(k), array=v) for k, v in c.arrays.items()]
-    h = fits.BinTableHDU.from_columns(columns)
+    cols = {k: k if k.isascii() and k.isprintable() and len(k) <= 60 else f'COLUMN{i}' for i, k in enumerate(c.arrays)}
+    unit = lambda k: None if c.units.get(k) is None else str(c.units[k]).translate({0xb5: 'u', 0x3bc: 'u'})
+    with parsing(path, 'table'):
+        columns = [fits.Column(cols[k], form(v), unit=unit(k), array=v) for k, v in c.arrays.items()]
+        h = fits.BinTableHDU.from_columns(columns)
     if not len(h.data): raise FileError(path, 'has no rows', 'at least one step')
-    cols = {k: k for k in c.arrays}
     return _read(path, c.head, h.data, cols, h, c.notes, least, True, lambda ref: c.good, c.missing)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017b
@@ -471,8 +474,7 @@ def _own(path, head, table, cols, good):
     validate(lc.dt, path, 'TIMEDEL', lo=1e-30)
     if (back := np.diff(lc.time) < 0).any():
         raise FileError(path, 'times are not sorted', 'rising times', f'row {back.argmax() + 2}')
-    if not (np.isfinite(lc.rate) | np.isfinite(lc.counts))[lc.mask].all():
-        raise FileError(path, 'steps to be used have neither a rate nor counts', 'numbers, or USE false')
+    if np.isinf(lc.rate[lc.mask]).any(): raise FileError(path, 'a rate to be used is infinite', 'numbers, or USE false')
     return lc
 
 def _overlaps(time, dt):
@@ -499,10 +501,11 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     mask = _usable(path, got, dt, (.1 if erosita else 0.) if least is None else least, notes, declared, told)
     _possible(path, got, dt, delta is not None or 'TIMEDEL' in head, mask)
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
-    lost = ~np.isfinite(time[order]) & sort
+    lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > 0) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
     if lost.any(): notes.append(f'{lost.sum()} rows without a time left out')
-    order = order[~lost]
+    if (short & ~lost).any(): notes.append(f'{(short & ~lost).sum()} rows without a length left out')
+    order = order[~(lost | short)]
     if sort: notes += _overlaps(time[order], dt[order])
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz|csv|txt|dat|ecsv|vot|xml)', '', Path(path).name)

@@ -68,8 +68,10 @@ def qdp_tables(path,   # QDP file
     for part in _qdp_parts(path):
         with parsing(path, 'QDP'), warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            try: tables.append(Table.read(part, format='ascii.qdp', table_id=0))
+            try: t = Table.read(part, format='ascii.qdp', table_id=0)
             except IndexError: continue                     # comments alone
+            for k in t.colnames: _filled(t, k)              # numbers that no float can hold
+            tables.append(t)
     if not tables or not len(tables[0]): raise FileError(path, 'holds no table', 'a QDP table with time and rate')
     return tables
 

@@ -497,6 +497,7 @@ def _lines(path, col, raw, gases):
     "The line list of these columns, after a last look."
     gaps = _gaps(path, col, raw.lines)
     for k in ('nu', 'sw', 'gamma_air', 'gamma_self'): validate(col[k], path, k, lo=0., lines=raw.lines)
+    for k, v in col.items(): validate(np.where(np.isnan(v), 0., v), path, k, lines=raw.lines)     # NaN: unknown
     for k in ('molec_id', 'local_iso_id'): col[k] = col[k].astype(int)
     _known(path, col['molec_id'], col['local_iso_id'], raw.lines)
     extra = {k: v for k, v in dict(unused=', '.join(raw.rest), gaps=gaps).items() if v}
@@ -592,6 +593,7 @@ def _guide_table(path):
         if not 9 <= len(numbers) <= len(_GUIDE) or len(numbers) < len(cells) - 1:
             raise FileError(path, f"found {line[:40]!r}", f"9 to 14 numbers: {', '.join(_GUIDE)}", f"line {i}")
         rows.append((i, dict(zip(_GUIDE, numbers))))
+    if not rows: raise FileError(path, 'holds no transitions', f"rows of 9 to 14 numbers: {', '.join(_GUIDE)}")
     return rows
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #guidyacd

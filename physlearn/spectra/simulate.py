@@ -305,6 +305,7 @@ def _bent(i, poly):
 def resized(self:Grid, n:int)->Grid: # points
     "The same axis with n points between the same ends."
     if n == len(self): return self
+    if not 2 <= n <= 2**20: raise ValueError(f"num_points={n}: expected 2 to {2**20} samples")
     if self.names == ('sig0', 'step'): return Grid.steps(n, self.poly, self.pixels)
     if self.names == ('centre', 'span'): return Grid.window(n, self.poly, self.pixels)
     at = _pixels(n, len(self)).numpy()
