@@ -1,5 +1,5 @@
 "The package, its pinned set, and the tools that check both: each tool is shown a planted fault and has to name it."
-import json, os, re, runpy, subprocess, sys
+import json, os, re, runpy, subprocess, sys, sysconfig, zipfile
 from configparser import ConfigParser
 from pathlib import Path
 import pytest, yaml
@@ -55,6 +55,49 @@ def test_one_site_config():
 def test_notebook_names_are_unique():
     names = [p.name for p in check.ours(ROOT) if p.suffix == '.ipynb']
     assert sorted(names) == sorted(set(names))
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    "Python of an environment that holds the wheel and, behind it, the packages that this one has; the source is not on its path."
+    d = tmp_path_factory.mktemp('wheel')
+    for f in (f for f in check.ours(ROOT) if f.parts[0] in ('physlearn', 'setup.py', 'settings.ini', 'MANIFEST.in', 'README.md', 'LICENSE')):
+        (d/'source'/f).parent.mkdir(parents=True, exist_ok=True)
+        (d/'source'/f).write_bytes((ROOT/f).read_bytes())
+    def pip(*words):
+        env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+        r = subprocess.run([sys.executable, '-m', 'pip', '-q', '--disable-pip-version-check', *words], cwd=d, env=env, capture_output=True, text=True)
+        assert r.returncode == 0, r.stderr
+    pip('wheel', '--no-deps', '--no-build-isolation', '--no-index', '-w', str(d), str(d/'source'))
+    wheel, = d.glob('*.whl')
+    run('-m', 'venv', '--without-pip', str(d/'env'), cwd=d)
+    python = d/'env'/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
+    pip('--python', str(python), 'install', '--no-deps', '--no-index', str(wheel))
+    site, = (d/'env').rglob('site-packages')
+    (site/'ours.pth').write_text(sysconfig.get_paths()['purelib'])
+    return python, site, wheel
+
+def test_wheel_holds_everything(installed):
+    "Modules and data of the package, its licence, and nothing else."
+    _, site, wheel = installed
+    with zipfile.ZipFile(wheel) as z: names = {n for n in z.namelist() if '.dist-info/' not in n}
+    assert names == {f.as_posix() for f in check.ours(ROOT) if f.parts[0] == 'physlearn'}
+    assert list(site.glob('physlearn-*.dist-info/licenses/LICENSE')) or list(site.glob('physlearn-*.dist-info/LICENSE'))
+
+def test_wheel_works_elsewhere(installed, tmp_path):
+    "Commands from another folder, with the data that the package brings."
+    python, site, _ = installed
+    env = {k: v for k, v in os.environ.items() if k not in ('PYTHONPATH', 'PHYSLEARN_DATA')}
+    def said(*words):
+        r = subprocess.run([str(python), *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert r.returncode == 0, r.stderr[-2000:]
+        return r.stdout
+    assert Path(said('-c', 'import physlearn; print(physlearn.__file__)').strip()).parent == site/'physlearn'
+    command = str(python.with_name('physlearn'))
+    for words in ('simulate spectra out.csv --set mf_CH4=2ppm P=500mbar T=305K --noise 0.002', 'fit spectra out.csv --known P=500mbar T=305K --out fit.csv',
+                  'simulate canopy stands.csv --n 3'):
+        r = subprocess.run([command, *words.split()], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert r.returncode == 0, (words, r.stderr[-2000:])
+    assert 'mf_CH4' in (tmp_path/'fit.csv').read_text() and len((tmp_path/'stands.csv').read_text().splitlines()) >= 4
 
 # --- the tools
 
