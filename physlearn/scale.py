@@ -15,7 +15,7 @@ from pathlib import Path
 from . import __version__
 from .desk import Shared, command_of, read_by
 from .files import read_json, write_json
-from .instruments import find
+from .instruments import find, keep_memory
 from .pages import bar
 from .runs import sha256
 
@@ -91,6 +91,7 @@ def work(words:str,  # the command, as of `in_words`
         draft = parts/f'.tmp-{uuid.uuid4().hex[:8]}-{name}'
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
+        keep_memory()                                        # Dask's own setting gives each block back at once
         try:
             draft.mkdir()
             said = from_words(words).part(stamp['piece'], draft)

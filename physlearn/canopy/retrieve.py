@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUSPECT', 'GAPS', 'DRAWN', 'APART', 'FORM', 'HOW', 'layer_names', 'layers', 'patches', 'image_pixels', 'ImageDoor',
-           'compared', 'head_of', 'write_map', 'ByWindows']
+           'compared', 'write_window', 'read_window', 'head_of', 'TraitMap', 'write_map', 'ByWindows']
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0004
 import re, time
@@ -16,9 +16,10 @@ from .moments import Moments, check_moments, exact_moments, largest, moments, sa
 from .reflectance import complete, is_raster, opened_image, read_reflectance, within
 from .traits import arrays, network_traits, quantities
 from ..files import FileError, atomic_write, parsing, read_json, write_json
-from ..images import is_image, map_file, windows
+from ..images import import_rasterio, is_image, map_file, open_image, windows
 from ..pages import bar
 from ..runs import Run, sha256
+from fastcore.basics import patch
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0010
 # flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
@@ -92,6 +93,11 @@ class ImageDoor:
         n = [int(v) for v in (re.match(r'(\d+)(?: of (\d+))?', note) or [''])[0].split(' of ') if v]
         self.notes[kind] = [a + b for a, b in zip(self.notes.get(kind, [0]*len(n)), n)]
 
+    def add(self, notes, scaled): # of another door to the same image
+        "Count what was found elsewhere, too."
+        for kind, n in notes.items(): self.notes[kind] = [a + b for a, b in zip(self.notes.get(kind, [0]*len(n)), n)]
+        self.scaled = scaled or self.scaled
+
     @property
     def said(self):
         "All notes in one text."
@@ -108,6 +114,23 @@ def compared(run,     # trained run with physics
     if good.sum() < 10: return None
     errors = (got['mean'] - mean)/sd, got['sd']/sd - 1
     return tuple(v[good].square().mean(0).sqrt().max().item() for v in errors)
+
+# %% ../../nbs/20_canopy/24d_maps.ipynb #maps00n14c
+def write_window(path,   # GeoTIFF to write
+                 v,      # layers of a window (k,h,w) float32
+                 window, # its row, column, height, width [pixels]
+                 door,   # ImageDoor of the image that it belongs to
+                ):
+    "A part of a map, in its place, to the last bit."
+    rasterio = import_rasterio(path)
+    how = dict(driver='GTiff', dtype='float32', count=len(v), height=window[2], width=window[3], nodata=np.nan,
+               crs=door.crs, transform=door.transform*rasterio.Affine.translation(window[1], window[0]),
+               compress='DEFLATE', zlevel=1, predictor=3, interleave='band', BIGTIFF='IF_SAFER')
+    with atomic_write(path) as tmp, rasterio.open(tmp, 'w', **how) as f: f.write(v)
+
+def read_window(path): # GeoTIFF of `write_window`; (k,h,w) float32
+    "Read what `write_window` wrote."
+    with open_image(path) as src: return src.read()
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #mom00023
 FORM = 3                        # of the head; another one is taught anew
@@ -144,45 +167,90 @@ def head_of(run:Run,                # trained run with physics
     return head, check
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0015
-def write_map(run:Run,      # trained run with physics
-              path,         # image in reflectance
-              out,          # map to write, GeoTIFF
-              level=.9,     # probability inside the intervals [-]
-              draws=512,    # of pixels outside the head's range
-              rows=400_000, # pixels from which the head is taught, if it is not there
-              say=print,    # function that prints a line
-              **how,        # options of `read_reflectance`
-             )->dict:       # pixels, suspect, drawn, seconds of CPU time
-    "A map of traits; FileError in one sentence when something is wrong, and nothing is left behind then."
-    door = ImageDoor(path, run, sensor=run.recipe.sensor, **how)
-    seen = [r for r in map(door, patches(*door.size)) if r is not None]
-    head, check = head_of(run, rows, say, bar)
-    say(said(check))
-    trusted = within_limit(*largest(check)) and (not seen or _agrees(run, head, seen, say))
-    if not trusted:
-        say("the head is too far from draws: every pixel of the map carries the flag 8. Train the run further, "
-            "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the run)")
-    door.notes, units, prior = {}, layer_names(run.sim.space, level), run.sim.space.sample(4000, 'prior')
-    tags, found, began = {}, dict(pixels=0, suspect=0, drawn=0), time.process_time()
-    with torch.no_grad(), map_file(out, door.size, units, tags, door.crs, door.transform) as write:
-        for window in bar(windows(*door.size, door.block)):
-            v, r = np.full((len(units), window[2]*window[3]), np.nan, dtype=np.float32), door(window)
-            for part in () if r is None else (r[i:i+2**16] for i in range(0, len(r), 2**16)):
-                v[:,part.grid['pixel']] = got = layers(run, head, part, draws, level, prior, trusted)
-                flag = got[-1].astype(int)
-                counts = len(part), (flag & SUSPECT > 0).sum(), (flag & DRAWN > 0).sum()
-                found = {k: found[k] + int(c) for k, c in zip(found, counts)}
-            write(v.reshape(-1, *window[2:]), window)
-        if not found['pixels']: raise FileError(path, 'no pixel can be used: ' + door.said)
-        tags |= {'made by': f'moments of a trained run; {said(check)}; {door.said}',
+class TraitMap:
+    "A map of the traits of an image; its windows can be done in any order, by anybody."
+    def __init__(self, run:Run, # trained run with physics
+                 path,          # image in reflectance
+                 level=.9,      # probability inside the intervals [-]
+                 draws=512,     # of pixels outside the head's range
+                 rows=400_000,  # pixels from which the head is taught, if it is not there
+                 say=print,     # function that prints a line
+                 **how):        # options of `read_reflectance`
+        self.run, self.level, self.draws, self.say = run, level, draws, say
+        self.door = ImageDoor(path, run, sensor=run.recipe.sensor, **how)
+        self.seen = [r for r in map(self.door, patches(*self.door.size)) if r is not None]
+        self.head, self.check = head_of(run, rows, say, bar)
+        self.units, self.prior = layer_names(run.sim.space, level), run.sim.space.sample(4000, 'prior')
+        self.trusted = True         # the head, as far as is known
+
+    def compare(self):
+        "Is the head near to draws, on simulated pixels and on some of the image?"
+        self.say(said(self.check))
+        near = not self.seen or _agrees(self.run, self.head, self.seen, self.say)
+        self.trusted = within_limit(*largest(self.check)) and near
+        if self.trusted: return
+        self.say("the head is too far from draws: every pixel of the map carries the flag 8. Train the run further, "
+                 "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the run)")
+
+    @property
+    def windows(self): return windows(*self.door.size, self.door.block)
+
+    def layers(self,
+               window,   # row, column, height, width [pixels]
+              )->tuple:  # (layers,height,width) float32; pixels, suspect ones, drawn ones
+        "A window of the map."
+        shape, r = (len(self.units), window[2]*window[3]), self.door(window)
+        v, counts = np.full(shape, np.nan, dtype=np.float32), np.zeros(3, int)
+        for part in () if r is None else (r[i:i+2**16] for i in range(0, len(r), 2**16)):
+            got = layers(self.run, self.head, part, self.draws, self.level, self.prior, self.trusted)
+            v[:,part.grid['pixel']], flag = got, got[-1].astype(int)
+            counts += len(part), (flag & SUSPECT > 0).sum(), (flag & DRAWN > 0).sum()
+        return v.reshape(-1, *window[2:]), counts.tolist()
+
+# %% ../../nbs/20_canopy/24d_maps.ipynb #maps0015b
+@patch
+@torch.no_grad()
+def write(self:TraitMap,
+          out,     # GeoTIFF to write
+          done,    # window and what `layers` gives of it, of each window in order
+         )->dict:  # pixels, suspect, drawn
+    "Write the map; FileError where no pixel can be used, and nothing is left behind then."
+    tags, found, door = {}, np.zeros(3, int), self.door
+    with map_file(out, door.size, self.units, tags, door.crs, door.transform) as write:
+        for window, v, counts in done:
+            write(v, window)
+            found += counts
+        if not found[0]: raise FileError(door.path, 'no pixel can be used: ' + door.said)
+        tags |= {'made by': f'moments of a trained run; {said(self.check)}; {door.said}',
                  'flag': f'sum of: {SUSPECT} no state explains the pixel, {GAPS} bands missing, {DRAWN} from draws, '
                          f'{APART} the head is too far from draws'}
+    return dict(zip(('pixels', 'suspect', 'drawn'), found.tolist()))
+
+@patch
+def told(self:TraitMap,
+         out,     # what was written
+         found,   # pixels, suspect, drawn, seconds of CPU time
+        ):
+    "Say what the map holds."
+    n, percent = found['pixels'], lambda k: 100*found[k]/found['pixels']
+    self.say(f"{n:,} pixels, {percent('suspect'):.1f} % suspect (no state explains them), "
+             f"{percent('drawn'):.2f} % outside the range of the head (from {self.draws} draws); "
+             f"{n/found['seconds']:,.0f} pixels per second of CPU time; {self.door.said}")
+    self.say(f'wrote {out}')
+
+def write_map(run:Run, # trained run with physics
+              path,    # image in reflectance
+              out,     # map to write, GeoTIFF
+              *args,   # as of `TraitMap`
+              **kw,    # likewise, and options of `read_reflectance`
+             )->dict:  # pixels, suspect, drawn, seconds of CPU time
+    "A map of traits; FileError in one sentence when something is wrong, and nothing is left behind then."
+    traits = TraitMap(run, path, *args, **kw)
+    traits.compare()
+    traits.door.notes, began = {}, time.process_time()
+    with torch.no_grad(): found = traits.write(out, ((w, *traits.layers(w)) for w in bar(traits.windows)))
     found['seconds'] = time.process_time() - began
-    n = found['pixels']
-    say(f"{n:,} pixels, {100*found['suspect']/n:.1f} % suspect (no state explains them), "
-        f"{100*found['drawn']/n:.2f} % outside the range of the head (from {draws} draws); "
-        f"{n/found['seconds']:,.0f} pixels per second of CPU time; {door.said}")
-    say(f'wrote {out}')
+    traits.told(out, found)
     return found
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #mapagrcd
@@ -207,13 +275,21 @@ class ByWindows:
         "By windows where the image is large or moments are asked for; otherwise as tables go."
         if not self.by_windows(): return super().run()
         self.ready()
-        run = Run.load(self.folder, system=self.instrument.name)
+        run, path, *how = self.mapped()
+        return write_map(run, path, self.out, *how, **self.reading())
+
+    def mapped(self)->tuple: # run, image, level, draws
+        "What the map is made of, checked."
+        run = self.opened
         if run.model.physics is None:
             raise FileError(run.path, 'has no physics, hence no traits', 'a run with a simulator')
         if self.known: raise ValueError(f"known {self.known[0]}: a map takes no known values; leave it out")
         if self.noise is not None: run.recipe.likelihood(self.noise)                 # which says why not
-        how = {k: getattr(self, k) for k in HOW} | dict(bands=self.bands or None)
-        return write_map(run, self.files[0], self.out, self.level, self.draws, **how)
+        return run, self.files[0], self.level, self.draws
+
+    def reading(self)->dict:
+        "Options of `read_reflectance`."
+        return {k: getattr(self, k) for k in HOW} | dict(bands=self.bands or None)
 
     def by_windows(self)->bool:
         "Whether this is a map for a trained run, and worth the head."
@@ -223,3 +299,46 @@ class ByWindows:
             raise ValueError('method moments: expected one image and --out NAME.tif; leave --method out for tables')
         if not images or len(self.files) != 1 or method not in (None, 'moments'): return False
         return method == 'moments' or image_pixels(self.files[0]) > 50_000
+
+# %% ../../nbs/20_canopy/24d_maps.ipynb #maps0091b
+@patch
+def traits(self:ByWindows)->TraitMap:
+    "The map that is asked for; it is kept with the run."
+    kept = vars(self).setdefault('_traits', [])
+    if not kept: kept.append(TraitMap(*self.mapped(), **self.reading()))
+    return kept[0]
+
+@patch
+def pieces(self:ByWindows)->list:
+    "Windows of an image, or rows as tables have them."
+    if not self.by_windows(): return super(ByWindows, self).pieces()
+    self.traits().compare()
+    return [dict(window=w, trusted=bool(self.traits().trusted), files=[self.files[0]]) for w in self.traits().windows]
+
+@patch
+def part(self:ByWindows,
+         piece:dict, # one of `pieces`
+         folder,     # for its result
+        )->dict:
+    "A window as a GeoTIFF of its own; its place in the image is in the piece."
+    if 'window' not in piece: return super(ByWindows, self).part(piece, folder)
+    traits, began = self.traits(), time.process_time()
+    traits.trusted, traits.door.notes, traits.door.scaled = piece['trusted'], {}, ''
+    with torch.no_grad(): v, counts = traits.layers(piece['window'])
+    write_window(folder/'window.tif', v, piece['window'], traits.door)
+    return dict(rows=counts[0], window=piece['window'], counts=counts, notes=traits.door.notes,
+                scaled=traits.door.scaled, trusted=piece['trusted'], seconds=time.process_time() - began)
+
+@patch
+def whole(self:ByWindows,
+          parts, # folder, and what `part` gave, of each window
+         ):
+    "The windows as one map."
+    if 'window' not in parts[0][1]: return super(ByWindows, self).whole(parts)
+    traits = self.traits()
+    traits.trusted, traits.door.notes = parts[0][1]['trusted'], {}
+    for _, told in parts: traits.door.add(told['notes'], told['scaled'])
+    done = ((told['window'], read_window(folder/'window.tif'), told['counts']) for folder, told in parts)
+    found = traits.write(self.out, done) | dict(seconds=sum(told['seconds'] for _, told in parts))
+    traits.told(self.out, found)
+    return found

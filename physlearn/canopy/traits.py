@@ -108,12 +108,13 @@ def fit_traits(sim,                    # of any canopy: theta (B,d) and its cond
                chunk:int=64,           # rows at a time
                progress=lambda it: it, # of the chunks
                level:float=.95,        # probability inside the intervals [-]
+               first:int=0,            # number of the first row, of which draws are a function
               )->Results:
     "Posterior of every row, from the physics and the stated noise alone."
     prior, parts, angles = sim.space.sample(4000, 'prior'), [], getattr(sim, 'cond', None) or ()
     for i, b in enumerate(progress(batches(r[r.usable], chunk))):
         like = _noise(b, noise, floor)
-        s = smc_posterior(sim, b['x'], like, draws, key=('fit', i*chunk), **MOVES, **{k: b[k] for k in angles})
+        s = smc_posterior(sim, b['x'], like, draws, key=('fit', first + i*chunk), **MOVES, **{k: b[k] for k in angles})
         parts.append(summarise(sim.space, s.theta, s.weights, s.predictive(), (b['mask'] == 0).sum(1), prior, level,
                                correlated=True, beyond=beyond_of(s, sim, b['x'], like, **{k: b[k] for k in angles})))
     own = f'{noise:g} of each band' if r.sd is None else 'by the standard deviations of the table'

@@ -739,6 +739,10 @@ class Reading:
         try: return read_hdf5_rows(file, self.y or 'signal', 0, 0).meta['total']
         except FileError: return 1                               # one spectrum, or none: whoever reads it says so
 
+    def numbers(self, file, run, first, n)->list:
+        "Rows of the `n` spectra from the `first` on of a `file`, for a `run`; -1 where it holds one alone."
+        return [first + i for i in range(n)] if n > 1 or self.rows_in(file, run) > 1 else [-1]
+
     def some(self, file, run, first, stop):
         "Spectra `first` to `stop` of a `file`, for a `run`."
         return self.read(file, run, first, stop)

@@ -172,9 +172,7 @@ class ReadSpectra(Reading, Reader):
             )->Signals:
         "The spectra of a file, and where each stood; row -1 where a file holds one."
         y = read_signals(file, run, rows=(first, stop), **self.reading())
-        many = len(y) > 1 or self.rows_in(file, run) > 1
-        columns = dict(file=[Path(file).name]*len(y), row=[first + i for i in range(len(y))] if many else [-1])
-        return Signals(y, columns, start=first)
+        return Signals(y, dict(file=[Path(file).name]*len(y), row=self.numbers(file, run, first, len(y))), start=first)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #bafc5ca4
 def without_odd(m:Measurement, # measured spectra
