@@ -1056,9 +1056,9 @@ def named_by_patterns(words,    # names of files, or patterns like 'day1/*.csv'
         names = [w] if literal else sorted(glob.glob(w, recursive=True))
         if out and (again or not literal): names = [f for f in names if not _same(f, out)]
         if not names and not literal: raise ValueError(f"no file matches {w!r}; check the folder and the ending")
-        found += names
+        found += names if literal else [f for f in names if f not in found]    # patterns may overlap
     if not found: raise ValueError("there are no files to read: name at least one")
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
 
 # %% ../nbs/00_core/01_files.ipynb #c082779d
 def output_folder(path,      # folder for results

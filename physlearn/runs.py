@@ -459,7 +459,9 @@ def _verify(path, without=()):
     sums = {k: v for k, v in _manifest(path).items() if k not in ('sealed', 'checksum')}
     for f in dict.fromkeys((*_SEALED, *sums)):
         if f in without: continue
-        if not os.path.lexists(path/f): raise FileError(path/f, 'is missing', 'a file of this run')
+        if not os.path.lexists(path/f):
+            remedy = f'`physlearn evaluate {path}` writes it again' if f in _MEASURED else ''
+            raise FileError(path/f, 'is missing', 'a file of this run', remedy=remedy)
         if sums.get(f) != sha256(regular_file(path/f)): raise _changed(path/f, f"{str(sums.get(f))[:12]}...")
 
 # %% ../nbs/00_core/07_runs.ipynb #e23acdb8

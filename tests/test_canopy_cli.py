@@ -296,7 +296,7 @@ BAD = dict(
     from_unfinished=(spoilt(lambda run: (run/'manifest.json').unlink(), lambda d: trains('--from', d/'run')(d)), 'not finished'),
     from_other_width=(lambda d: trains('--from', d/'run', '--width', 32)(d), 'start with the options of that run'),
     from_other_system=(spoilt(lambda run: (run/'recipe.json').write_text('{"system": "spectra", "options": {}}'), lambda d: trains('--from', d/'run')(d)), 'is a run of spectra'),
-    resume_finished=(lambda d: ['resume', d/'run'], 'is a finished run'),
+    resume_finished=(spoilt(lambda run: (run/'README.md').write_text('# measured'), lambda d: ['resume', d/'run']), 'is a finished run'),
     retrieve_nothing=(lambda d: ['retrieve', d/'run'], 'no files to read'),
     retrieve_draws=(lambda d: ['retrieve', d/'run', d/'plots.csv', '--draws', 3], '16 or more'),
     retrieve_oblique=(lambda d: ['retrieve', d/'run', table(d, lambda c: dict(tto=np.full(4, 20.)))], 'view zenith 20 deg; expected 0 to 15'),

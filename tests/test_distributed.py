@@ -120,7 +120,7 @@ def test_dropout():
 def test_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match='15 rows for 16 ranks'): fit(tmp_path/'a', 16)
     monkeypatch.setitem(sys.modules, 'accelerate', None)
-    with pytest.raises(ImportError, match='pip install accelerate'): fit(tmp_path/'a', 2)
+    with pytest.raises(ImportError, match=r'physlearn\[gpus\]'): fit(tmp_path/'a', 2)
     monkeypatch.undo()
     monkeypatch.setattr(TwoStages, '__module__', '__main__')
     with pytest.raises(ValueError, match='put it into a module'): fit(tmp_path/'a', 2)

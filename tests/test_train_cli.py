@@ -310,12 +310,12 @@ BAD = dict(
     from_changed=(spoilt(flip, begin()), 'model.safetensors: was changed'),
     from_unfinished=(spoilt(gone('manifest.json'), begin()), 'not finished'),
     # a verb and a run
-    resume_finished=(on_run('resume', lambda run: None), 'is a finished run'),
+    resume_finished=(on_run('resume', lambda run: (run/'README.md').write_text('# measured')), 'is a finished run'),
     resume_nothing=(on_run('resume', unfinished(gone('state'))), 'holds no checkpoint'),
     resume_missing=(lambda d: ['resume', d/'gone'], 'there is no such folder'),
     resume_without=(lambda d: ['resume'], 'needs the folder of a run'),
     resume_instrument=(lambda d: ['resume', 'spectra'], 'resume spectra: expected the folder of a run, like runs/first'),
-    resume_more=(lambda d: ['resume', d/'run', '--epochs'], "found '--epochs'"),
+    resume_more=(lambda d: ['resume', d/'run', '--epochs'], '--epochs cannot change when a run goes on'),
     resume_other_system=(on_run('resume', unfinished(system)), "instrument 'radar'"),
     evaluate_no_run=(lambda d: ['evaluate', d], 'holds no recipe.json'),
     evaluate_file=(lambda d: ['evaluate', d/'s.csv'], 'is a file'),
@@ -354,7 +354,7 @@ BAD = dict(
     out_there=(retrieve('--out', 's.csv'), 'already there'),
     out_suffix=(retrieve('--out', 't.txt'), 'ends in .csv or .h5'),
     out_no_folder=(retrieve('--out', 'no/t.csv'), 'no folder'),
-    unmeasured=(spoilt(gone('metrics.json'), retrieve('--method', 'net')), 'physlearn evaluate RUN'))
+    unmeasured=(spoilt(gone('metrics.json'), retrieve('--method', 'net')), 'physlearn evaluate'))
 
 # not refused yet, or refused late, or in words nobody understands
 BAD |= dict(
