@@ -3,7 +3,7 @@
     python benchmarks/kills.py [trials of each training] [names of trainings]
 
 Each trial forks a process that trains a tiny configuration and kills itself: before the k-th step of writing (open, replace, remove, fsync and so on, of any file
-in the run's folder), in the middle of writing a file, before the k-th batch, or a random time after its start. A third of the trials are killed again while they go on.
+in the run's folder), in the middle of writing a file, before the k-th batch, or a random time after its start. Half of the trials are to be killed again while they go on.
 What counts is the end: weights, history, manifest, options and every file of the folder bit by bit as in the run that nobody disturbed; the data of every batch, in order;
 nothing temporary left. No verdict depends on a clock."""
 import contextlib, gc, os, random, shutil, signal, sys, tempfile, time, traceback
@@ -263,7 +263,7 @@ class Training:
         at += [dict(batch=rng.randrange(self.batches)) for _ in range(round(.2*n))]
         return at + [dict(after=rng.uniform(0, self.seconds)) for _ in range(n - len(at))]
 
-    def trial(self, i, moment, rng, again=1/3, plant=None):
+    def trial(self, i, moment, rng, again=.5, plant=None):
         "Kill, go on, kill again perhaps, go on to the end; returns (kind, how often it was killed, what differs)."
         run, logs, killed = self.folder/f'run{i}'/'whole', [], 0
         run.parent.mkdir()
