@@ -3,7 +3,7 @@
     python benchmarks/kills.py [trials of each training] [names of trainings]
 
 Each trial forks a process that trains a tiny configuration and kills itself: before the k-th step of writing (open, replace, remove, fsync and so on, of any file
-in the run's folder), in the middle of writing a file, before the k-th batch, or a random time after its start. A third of the trials are killed again while they go on.
+in the run's folder), in the middle of writing a file, before the k-th batch, or a random time after its start. Half of the trials are to be killed again while they go on.
 What counts is the end: weights, history, manifest, options and every file of the folder bit by bit as in the run that nobody disturbed; the data of every batch, in order;
 nothing temporary left. No verdict depends on a clock."""
 import contextlib, gc, os, random, shutil, signal, sys, tempfile, time, traceback
@@ -263,7 +263,7 @@ class Training:
         at += [dict(batch=rng.randrange(self.batches)) for _ in range(round(.2*n))]
         return at + [dict(after=rng.uniform(0, self.seconds)) for _ in range(n - len(at))]
 
-    def trial(self, i, moment, rng, again=1/3, plant=None):
+    def trial(self, i, moment, rng, again=.5, plant=None):
         "Kill, go on, kill again perhaps, go on to the end; returns (kind, how often it was killed, what differs)."
         run, logs, killed = self.folder/f'run{i}'/'whole', [], 0
         run.parent.mkdir()
@@ -283,7 +283,7 @@ KINDS = dict(beginning='beginning of the folder', state='writing a state', **{'o
              manifest='manifest', metrics='metrics', figures='figures', report='report', card='card', batch='before a batch', after='any time')
 
 def main(n=100, *names):
-    n, rows, total, wrong, steps = int(n), [], Counter(), [], {}
+    n, total, wrong, steps = int(n), Counter(), [], {}
     kills = {}
     for name in names or TRAININGS:
         rng = random.Random(f'kills {name}')
@@ -300,19 +300,26 @@ def main(n=100, *names):
                 total[name, kind, 'equal'] += not what
                 kills[name] = [*kills.get(name, []), killed]
             print(f'{name}: {n} trials, {sum(kills[name])} kills, {t.seconds:.1f} s alone', flush=True)
-    used = list(kills)
-    for kind, words in KINDS.items():
-        rows.append([words, *(f"{total[k, kind, 'equal']} of {total[k, kind, 'trials']}" for k in used)])
-    every = lambda what: [sum(v for key, v in total.items() if key[0] == k and key[2] == what) for k in used]
-    rows.append(['all', *(f'{a} of {b}' for a, b in zip(every('equal'), every('trials')))])
-    rows.append(['kills in all', *(sum(kills[k]) for k in used)])
-    rows.append(['steps of writing in one training', *(steps[k] for k in used)])
-    asked, met = sum(every('trials')), sum(every('equal'))
-    text = (f'{n} trials of a tiny configuration of each training, killed with SIGKILL once to three times and resumed. Equal: weights, history, manifest, states, '
+        if not names: stored(n, total, kills, steps, wrong)               # what is known so far
+    if names: print(*table_of(total, kills, steps), *wrong, sep='\n')
+
+def table_of(total, kills, steps):
+    "Rows by the moment of the first kill, a column for each training."
+    of = lambda k, kind: f"{total[k, kind, 'equal']} of {total[k, kind, 'trials']}"
+    rows = [[words, *(of(k, kind) for k in kills)] for kind, words in KINDS.items()]
+    rows.append(['all', *(f"{summed(total, 'equal', k)} of {summed(total, 'trials', k)}" for k in kills)])
+    rows.append(['kills in all', *(sum(kills[k]) for k in kills)])
+    return [*rows, ['steps of writing in one training', *(steps[k] for k in kills)]]
+
+def summed(total, what, name=None): return sum(v for key, v in total.items() if key[2] == what and name in (None, key[0]))
+
+def stored(n, total, kills, steps, wrong):
+    "Write the result, and its row in the table."
+    asked, met = summed(total, 'trials'), summed(total, 'equal')
+    text = (f'{n} trials of a tiny configuration of each training, killed with SIGKILL once or more and resumed. Equal: weights, history, manifest, states, '
             'figures and the data of every batch in order, bit by bit, and nothing temporary left. CPU, one thread. '
             '`several` is two stages with averaged weights, balanced losses, early stopping and groups of batches; `sar` adapts a base.')
-    if names: return print(*rows, *wrong, sep='\n')
-    save('kills', 'Killed and resumed', text, [('Equal to the undisturbed run, by the moment of the first kill', ['killed while', *used], rows)],
+    save('kills', 'Killed and resumed', text, [('Equal to the undisturbed run, by the moment of the first kill', ['killed while', *kills], table_of(total, kills, steps))],
          [bar('killed runs that end in the same bytes', f'{asked} of {asked}', f'{met} of {asked}', met == asked)], wrong=wrong)
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -932,6 +932,8 @@ def _place():
     own = os.readlink(space) if os.path.lexists(space) else ''
     return f'{zlib.crc32((platform.node() + own).encode()) & 0xffff:04x}'
 
+_TEMPORARY = r'\.tmp-([0-9a-f]{4,8})-(?:(\d+)-[0-9a-f]{4}-)?'      # place, process; earlier versions had neither
+
 def temporary(path:Path, # file that is to be written
              )->Path:    # beside it; the ending stays, np.savez would append its own
     "A temporary name that says which process writes it."
@@ -940,8 +942,8 @@ def temporary(path:Path, # file that is to be written
 def left_behind(path:Path, # file or folder with a temporary name
                )->bool:
     "Has the process that wrote it ended? Where nobody can know that, after a day."
-    writer = re.match(r'\.tmp-([0-9a-f]{4})-(\d+)-', path.name)
-    if writer and writer[1] == _place() and os.name == 'posix':
+    writer = re.match(_TEMPORARY, path.name)
+    if writer and writer[2] and writer[1] == _place() and os.name == 'posix':
         try: os.kill(int(writer[2]), 0)                                  # sends nothing
         except ProcessLookupError: return True
         except (OSError, OverflowError): pass                             # it is there, and another user's
@@ -955,7 +957,7 @@ def clear_temporary(folder,     # a folder
     "Remove what processes that were killed have left half written."
     for old in Path(folder).glob('.tmp-*'):
         named = names is None or old.name.endswith(tuple(f'-{k}' for k in names))
-        if not named or not (sure or left_behind(old)): continue
+        if not named or not re.match(_TEMPORARY, old.name) or not (sure or left_behind(old)): continue
         with contextlib.suppress(OSError): old.unlink()
 
 # %% ../nbs/00_core/01_files.ipynb #5edf1085

@@ -826,7 +826,7 @@ def resume(cls:Run,
     fixed = sorted(set(free) - {*FREE})
     if fixed:
         raise ValueError(f"{fixed[0]} cannot change when a run goes on; only {', '.join(FREE)} can")
-    if os.path.lexists(Path(path)/'manifest.json'): return _measured(cls.load(path), quiet)
+    if os.path.lexists(Path(path)/'manifest.json'): return _measured(cls, Path(path), quiet)
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
@@ -877,13 +877,14 @@ def remember(self:Run):
     write_manifest(self.path, told | {f: sha256(self.path/f) for f in names})
 
 # %% ../nbs/00_core/07_runs.ipynb #measrd01
-def _measured(run, quiet=False):
+def _measured(cls, path, quiet=False):
     "A sealed run whose card was not written yet, measured; FileError where there is nothing left to do."
-    if (run.path/'README.md').exists():
-        raise FileError(run.path, 'is a finished run', 'an interrupted one',
-                        remedy=f'it is complete: `physlearn card {run.path}` shows it')
-    with locked(run.path), _told_to_resume(run.path):
-        _clear(run.recipe, run.path)
+    if (path/'README.md').exists():
+        raise FileError(path, 'is a finished run', 'an interrupted one',
+                        remedy=f'it is complete: `physlearn card {path}` shows it')
+    run = cls.load(path)
+    with locked(path), _told_to_resume(path):
+        _clear(run.recipe, path)
         run.evaluate(say=(lambda *a: None) if quiet else print)
     return run
 

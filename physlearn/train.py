@@ -12,7 +12,7 @@ __all__ = ['REMEDIES', 'ACTING', 'FIRST', 'pick_device', 'optimizer', 'Precision
            'last_state']
 
 # %% ../nbs/00_core/06_train.ipynb #e6c8c0d9
-import contextlib, errno, hashlib, inspect, json, math, os, random, shutil
+import contextlib, errno, hashlib, inspect, json, math, os, random, re, shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -526,9 +526,10 @@ def drop_state(folder): # of a checkpoint
 
 def clear_states(folder): # of the checkpoints
     "Remove what a process that was killed has left: states half written, or half removed."
-    for old in Path(folder).glob('.tmp-*'): shutil.rmtree(old, ignore_errors=True)
-    for old in Path(folder).glob('[0-9]*'):
-        if old.is_dir() and not (old/'plain.json').exists(): shutil.rmtree(old, ignore_errors=True)
+    for old in Path(folder).glob('*'):
+        named = re.fullmatch(r'(\.tmp-)?(old-)?\d{5,}(-end)?', old.name)
+        half = old.is_dir() and {f.name for f in old.iterdir()} <= {'tensors.safetensors', 'plain.json'}
+        if named and half and (named[1] or not (old/'plain.json').exists()): shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/00_core/06_train.ipynb #f4cb69d6
 def read_plain(folder)->dict: # of a checkpoint

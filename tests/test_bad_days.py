@@ -2,11 +2,12 @@
 `benchmarks/kills.py` does the same to each training a hundred times."""
 import errno, json, multiprocessing, os, random, signal, subprocess, sys, tarfile
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from physlearn import cli, train
+from physlearn import cli, runs, train
 from physlearn.files import FileError
 from physlearn.runs import Run
 
@@ -196,6 +197,26 @@ def told_to_end(name, folder, number, twice):
 def test_told_to_end(name, number, twice, fork, tmp_path):
     "By a batch system, by Ctrl-C, or by a terminal that closes: as in all five."
     passes(fork(told_to_end, name, tmp_path/name, number, twice))
+
+def test_one_of_several_processes_ends():
+    "All end: as told, where it was told to; with a sentence, where the system ended it."
+    class Process:
+        alive = True
+        def is_alive(self): return self.alive
+        def terminate(self): self.alive = False
+    def waited(error=None, *words):
+        others, sentences = [Process(), Process()], multiprocessing.get_context('spawn').SimpleQueue()
+        for w in words: sentences.put(w)
+        def join():
+            if error: raise error
+            return True
+        with pytest.raises((KeyboardInterrupt, ValueError)) as e: runs._wait_for(SimpleNamespace(join=join, processes=others), sentences, 2)
+        assert not any(p.alive for p in others)
+        return e.value
+    ended = lambda name: torch.multiprocessing.ProcessExitedException('ended', 1, 4321, -int(signal.Signals[name]), name)
+    for name in ('SIGTERM', 'SIGINT', 'SIGHUP'): assert waited(ended(name)).args == (signal.Signals[name],)
+    assert 'process 2 of 2 was ended by SIGKILL' in str(waited(ended('SIGKILL')))
+    assert str(waited(torch.multiprocessing.ProcessRaisedException('a trace', 0, 4321), 'one sentence')) == 'one sentence'
 
 # what else takes long or writes much; RUN is one of version 1
 WORDS = dict(simulate_spectra='simulate spectra OUT.h5 --n 3', simulate_canopy='simulate canopy OUT.csv --n 3', simulate_icecube='simulate icecube OUT.h5 --n 3',
