@@ -272,7 +272,11 @@ def _tables(data):
     nu = np.linspace(3085, 3086, 30)
     table = '# source: somebody\n# P: 3 mbar\nnu [1/cm],sw,who\n' + ''.join(f'{a:.4f},{b:.3e},x\n' for a, b in zip(nu, np.exp(-nu/3000)))
     semi = 'Instrument 3\nnu;y\n' + ''.join(f'{a:.4f};{b:.3f}\n'.replace('.', ',') for a, b in zip(nu, np.cos(nu)))
-    yield 'table', Reader(lambda p: read_table(p, text=['who']), [{'a.csv': table.encode()}, {'a.tsv': table.replace(',', '\t').encode()},
+    def finite(path):
+        t = read_table(path, text=['who'])
+        assert all(np.isfinite(v).all() for v in t.values() if v.dtype.kind == 'f'), 'a table without gaps holds NaN'
+        return t
+    yield 'table', Reader(finite, [{'a.csv': table.encode()}, {'a.tsv': table.replace(',', '\t').encode()},
                                                                {'a.csv.gz': gzip.compress(table.encode())}], TEXT + ((gzipped, 1),), rows_lost)
     yield 'columns', Reader(read_columns, [{'a.csv': table.encode()}, {'a.txt': semi.encode()}], TEXT, rows_lost)
     npz, stored = io.BytesIO(), io.BytesIO()
@@ -539,6 +543,7 @@ def _of_kind(d):
         step = np.diff(d.nu)
         if len(d.nu) != len(d.y): return 'lengths of a spectrum differ'
         return finite('y', 'nu') or ('the axis is not sorted' if not (step > 0).all() else '')
+    if kind == 'Arrays' and d.lines is not None and any(np.isinf(v).any() for v in d.values() if v.dtype.kind == 'f'): return 'infinite numbers'
     if kind == 'LineList': return finite('nu', 'sw', 'elower', 'gamma_air', 'gamma_self')
     if kind == 'LightCurve':
         used = d.rate[d.mask]
@@ -556,12 +561,14 @@ def _of_kind(d):
     return ''
 
 def _rows(path):
-    "Lines of a text file that begin like a row of numbers."
+    "Lines of a text file from the first on that is like a row of numbers: a damaged row may begin with anything."
     raw = Path(path).read_bytes()
     if raw[:2] == b'\x1f\x8b': raw = gzip.decompress(raw)
     if raw[:2] in (b'\xff\xfe', b'\xfe\xff'): text = raw.decode('utf-16', 'replace')
     else: text = raw.decode('utf-8-sig', 'replace')
-    return sum(bool(re.match(r'\s*[-+.]?\d[-+.\deE]*\s*([,;\s]|$)', line)) for line in re.split('\r\n|\r|\n', text))
+    lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip(' \t\x1a')]
+    at = next((i for i, line in enumerate(lines) if re.match(r'\s*[-+.]?\d[-+.\deE]*\s*([,;\s]|$)', line)), len(lines))
+    return len(lines) - at
 
 def rows_lost(path, data):
     lines = getattr(data, 'lines', None)

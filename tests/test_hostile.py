@@ -1,6 +1,7 @@
 """Hostile files: sixty damaged copies for each reader, those that once broke one, and the kinds that were named. Each gives
 valid data or a FileError in one line, soon and in little memory. `benchmarks/mutants.py` reads 10,000 for each."""
 import gzip, os, sys, time
+from contextlib import nullcontext
 from pathlib import Path
 import h5py
 import numpy as np
@@ -49,12 +50,16 @@ def test_mutants_that_broke_a_reader(readers, name):
     mutants, found = readers
     assert not failures(mutants, name, found[name], BROKE[name])
 
-def test_an_error_that_is_planted_is_seen(readers, monkeypatch):
-    "Without the check of one size, and with a foreign error let through, the copies say so."
+PLANTED = dict(foreign=('npz', 'parsing', lambda path, kind: nullcontext()), comments=('table', '_late_comment', lambda *args: None),
+               numbers=('table', '_numbers', lambda path, name, cells, lines, gaps: np.array([float(c or 'nan') for c in cells])))
+
+@pytest.mark.parametrize('kind', PLANTED)
+def test_an_error_that_is_planted_is_seen(kind, readers, monkeypatch):
+    "A check that is taken away, or a foreign error that is let through, is found among the copies."
     mutants, found = readers
-    from contextlib import nullcontext
-    monkeypatch.setattr(files, 'parsing', lambda path, kind: nullcontext())
-    assert failures(mutants, 'npz', found['npz'], range(60))
+    name, what, instead = PLANTED[kind]
+    monkeypatch.setattr(files, what, instead)
+    assert failures(mutants, name, found[name], range(300))
 
 # --- the kinds that were named
 
