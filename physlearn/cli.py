@@ -263,10 +263,10 @@ def _unwritten(e):
     if os.path.islink(name) and not os.path.exists(name):
         return f"{name}: is a link that leads nowhere; remove it, or give another name"
     reason = e.strerror or ' '.join(' '.join(map(str, e.args)).split())
-    if e.errno in _FULL: return f"{name} cannot be written ({reason}); make room, or write elsewhere"
-    return f"{name} cannot be read or written ({reason})"
+    if e.errno in _EITHER: return f"{name} cannot be read or written ({reason})"
+    return f"{name} cannot be written ({reason}); make room, or write elsewhere"
 
-_FULL = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS
+_EITHER = errno.EACCES, errno.EPERM, errno.ENOENT, errno.EIO, errno.EMFILE, errno.ENAMETOOLONG, errno.ELOOP
 
 # %% ../nbs/90_cli.ipynb #8a91cf9b
 def main(args=None)->int: # exit code
