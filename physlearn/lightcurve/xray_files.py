@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..files import FileError, parsing, read_bytes, read_hdf5, validate, write_hdf5
+from ..files import FileError, parsing, read_bytes, read_hdf5, validate, words_of
+from ..files import write_hdf5
 from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy,
                                              counts_in, from_header, good_time, in_steps, joined_steps, merged,
                                              net_rates, overlapping, seconds_in, with_dead_time)
@@ -647,6 +648,25 @@ def save(self:LightCurves, path, **beside): # arrays that stand beside, by name
     write_hdf5(path, arrays, dict(mjdref=self.mjdref, kind='light curves'))
     return path
 
+def _fits_together(path, d):
+    "FileError where arrays of a file of light curves are not of the shapes that belong to each other."
+    o = d['offsets']
+    if o.ndim != 1 or not len(o) or o.dtype.kind not in 'iu' or o[0] != 0 or (o[1:] < o[:-1]).any():
+        raise FileError(path, f'offsets {o.dtype} {o.shape}', 'rising whole numbers from 0', 'offsets')
+    sources, steps, bands = len(o) - 1, int(o[-1]), len(d['bands']) if d['bands'].ndim else 0
+    shapes = dict(names=(sources,), bands=(bands, 2), labels=(bands,))
+    shapes |= {f'steps/{k}': (steps,) if k in ('time', 'dt') else (steps, bands) for k in STEPS}
+    for k, shape in shapes.items():
+        words, kind = k in ('names', 'labels'), d[k].dtype.kind
+        if d[k].shape != shape or kind not in ('SU' if words else 'biuf'):
+            raise FileError(path, f'{d[k].dtype} {d[k].shape}', f"{'text' if words else 'numbers'} {shape}", k)
+    for k, v in d.items():
+        if k.startswith('more/') and (not v.ndim or len(v) != sources):
+            raise FileError(path, f'shape {v.shape}', f'{sources} rows, one for each source', k)
+    validate(d['steps/time'], path, 'steps/time')
+    if not isinstance(d.meta.get('mjdref'), (int, float)) or not math.isfinite(d.meta['mjdref']):
+        raise FileError(path, f"mjdref {str(d.meta.get('mjdref'))[:40]}", 'a number', 'its attributes')
+
 @patch(cls_method=True)
 def load(cls:LightCurves,
          path, # HDF5 file
@@ -655,7 +675,8 @@ def load(cls:LightCurves,
     d = read_hdf5(path)
     if gone := [k for k in ('names', 'offsets', 'bands', 'labels', *(f'steps/{k}' for k in STEPS)) if k not in d]:
         raise FileError(path, f'no {gone[0]!r}', 'a file of light curves, as LightCurves.save writes it')
-    text = lambda v: np.char.decode(v, 'utf-8') if v.dtype.kind == 'S' else v
+    _fits_together(path, d)
+    text = lambda v: words_of(path, v, 'text')
     arrays = {k[6:]: v.astype(bool) if k == 'steps/mask' else v for k, v in d.items() if k.startswith('steps/')}
     more = {k[5:]: text(v) for k, v in d.items() if k.startswith('more/')}
     labels = tuple(text(d['labels']).tolist())
