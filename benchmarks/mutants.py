@@ -713,6 +713,7 @@ def _child(name, reader, seeds, out, apart):
         what, damage = mutant(name, reader, seed)
         path = put(what, folder/'m')
         os.ftruncate(log.fileno(), 0)
+        signal.setitimer(signal.ITIMER_PROF, 2*SECONDS if apart is _InPlace else WATCHDOG/2)     # which ends the process
         with warnings.catch_warnings(record=True) as told: kind, said, cpu, size = judged(reader, path)
         sys.stderr.flush()
         flood = os.fstat(log.fileno()).st_size + 100*len(told)
@@ -750,6 +751,7 @@ def run(name, reader, seeds, apart=_InPlace, batch=250):
         seeds = seeds[len(lines):]
         if len(lines) < left:                                    # the next one hung, or ended the process
             files, damage = mutant(name, reader, seeds[0])
+            late = late or code == -signal.SIGPROF
             got.append([seeds[0], 'hang' if late else 'crash', f'exit code {code}', WATCHDOG if late else 0., 0, damage])
             seeds = seeds[1:]
     if apart is _Forked: return got
