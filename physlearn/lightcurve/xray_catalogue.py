@@ -136,7 +136,7 @@ def _plain(lc, n):
     rising = np.concatenate([[True], np.diff(lc.time) >= 0])
     rising[first] = True
     seen = (np.nan_to_num(lc.exposure) > 0).any(1)
-    good = np.logical_and.reduceat(rising & np.isfinite(lc.time) & (lc.dt > 0), first)
+    good = np.logical_and.reduceat(rising & np.isfinite(lc.time) & (lc.dt > 1e-30), first)
     return good & np.logical_or.reduceat(seen, first), first
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0013

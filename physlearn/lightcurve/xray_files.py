@@ -329,7 +329,7 @@ def _usable(path, got, dt, least, notes, declared, known_exposure): # declared: 
     "Samples to be used (n,b)."
     e, known = got['exposure'], np.isfinite(got['counts']) | np.isfinite(got['rate'])
     with np.errstate(invalid='ignore'):
-        seen = np.isfinite(e) & (e > 0)
+        seen = np.isfinite(e) & (e > _SHORTEST)
         thin = (e/dt[:,None])[:,[min(1, e.shape[1] - 1)]] < least
         long = e > 1e-3*dt[:,None]
     bad = seen & ~known & ~thin
@@ -460,6 +460,8 @@ def _arrays(path, head, table, cols, time, dt, ref, good, notes):
     return got, bands, labels, None if cover is None else intervals
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017c
+_SHORTEST = 1e-30  # step or exposure that is one [s]: counts over less than this are infinite
+
 def _own(path, head, table, cols, good):
     "What `LightCurve.write` wrote."
     with parsing(path, 'light curve'):
@@ -498,7 +500,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     mask = _usable(path, got, dt, (.1 if erosita else 0.) if least is None else least, notes, declared, told)
     _possible(path, got, dt, delta is not None or 'TIMEDEL' in head, mask)
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
-    lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > 0) & sort
+    lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > _SHORTEST) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
     if lost.any(): notes.append(f'{lost.sum()} rows without a time left out')
     if (short & ~lost).any(): notes.append(f'{(short & ~lost).sum()} rows without a length left out')
