@@ -272,7 +272,11 @@ def _tables(data):
     nu = np.linspace(3085, 3086, 30)
     table = '# source: somebody\n# P: 3 mbar\nnu [1/cm],sw,who\n' + ''.join(f'{a:.4f},{b:.3e},x\n' for a, b in zip(nu, np.exp(-nu/3000)))
     semi = 'Instrument 3\nnu;y\n' + ''.join(f'{a:.4f};{b:.3f}\n'.replace('.', ',') for a, b in zip(nu, np.cos(nu)))
-    yield 'table', Reader(lambda p: read_table(p, text=['who']), [{'a.csv': table.encode()}, {'a.tsv': table.replace(',', '\t').encode()},
+    def finite(path):
+        t = read_table(path, text=['who'])
+        assert all(np.isfinite(v).all() for v in t.values() if v.dtype.kind == 'f'), 'a table without gaps holds NaN'
+        return t
+    yield 'table', Reader(finite, [{'a.csv': table.encode()}, {'a.tsv': table.replace(',', '\t').encode()},
                                                                {'a.csv.gz': gzip.compress(table.encode())}], TEXT + ((gzipped, 1),), rows_lost)
     yield 'columns', Reader(read_columns, [{'a.csv': table.encode()}, {'a.txt': semi.encode()}], TEXT, rows_lost)
     npz, stored = io.BytesIO(), io.BytesIO()
@@ -387,6 +391,12 @@ def _canopy(data):
               written(lambda d: tif(d/'a.tif', v.astype('f4'), BANDS, compress='lzw', **tiled)), {'a.tif': b(cases/'mask.tif')}, {'a.tif': b(cases/'t_scl.tif')}]
     whole = partial(read_reflectance, scale=10000., offset=0., outside='missing')
     yield 'reflectance/tif', Reader(whole, images, BYTES)
+    vrt = ('<VRTDataset rasterXSize="8" rasterYSize="8"><GeoTransform>600000, 20, 0, 5340000, 0, -20</GeoTransform>' + ''.join(
+           f'<VRTRasterBand dataType="UInt16" band="{i}"><Description>{k}</Description><SimpleSource><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
+           f'<SourceBand>{i}</SourceBand><SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/><DstRect xOff="0" yOff="0" xSize="8" ySize="8"/></SimpleSource></VRTRasterBand>\n'
+           for i, k in enumerate(BANDS, 1)) + '</VRTDataset>\n').encode()
+    yield 'reflectance/vrt', Reader(whole, [{'a.vrt': vrt, 'a.tif': images[0]['a.tif']}], TEXT)
+    yield 'reflectance/jp2', Reader(partial(whole, bands=BANDS), [written(lambda d: tif(d/'a.jp2', np.tile(v, (1, 4, 4)), driver='JP2OpenJPEG', QUALITY=100, REVERSIBLE='YES'))], BYTES)
     yield 'reflectance/window', Reader(partial(whole, window=(0, 0, 2, 2)), images[:3], BYTES)
     names = 'B02', 'B03', 'B04', 'B8A', 'B11'
     product = ('<a><BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE><BOA_ADD_OFFSET band_id="0">-1000</BOA_ADD_OFFSET>'
@@ -402,9 +412,11 @@ def _canopy(data):
 def _lightcurve(data):
     from functools import partial
     from astropy.io import fits
-    from physlearn.lightcurve.xray_catalogue import read_catalogue
-    from physlearn.lightcurve.xray_files import read_lightcurve
+    from physlearn.lightcurve.xray_catalogue import Catalogue, read_catalogue
+    from physlearn.lightcurve.xray_files import LightCurves, read_lightcurve
+    from physlearn.lightcurve.rnnvae import GuideVAE, load_guide
     from test_light_kinds import QDP
+    import torch
     home = data/'lightcurves'
     def cut(path, rows=20, seen=False):
         with fits.open(path) as f:
@@ -431,6 +443,11 @@ def _lightcurve(data):
     yield 'text/ecsv', Reader(read_lightcurve, [{'a.ecsv': own['a.ecsv']}], TEXT)
     yield 'text/votable', Reader(read_lightcurve, [{'a.vot': own['a.vot']}], TEXT)
     yield 'fits/own', Reader(read_lightcurve, [{'a.fits': own['a.fits']}], BYTES + ((fits_lied, 8),))
+    def kept(d): Catalogue(LightCurves.of([lc]), {'b.fits': 'is empty'}, ['a note']).save(d/'a.h5')
+    yield 'curves', Reader(Catalogue.load, [written(kept)], BYTES + ((hdf5_lied, 12),))
+    weights = io.BytesIO()
+    torch.save(GuideVAE(1, 1, 3, 2).state_dict(), weights)
+    yield 'weights', Reader(load_guide, [{'a.pt': weights.getvalue()}], BYTES)
     plain = 'time [s],rate [ct/s],error [ct/s],exposure [s]\n' + ''.join(f'{10*i},{5 + i % 3},{.5},{9}\n' for i in range(20))
     dated = 'date rate error\n' + ''.join(f'2020-01-{i + 1:02d}T00:00:00 {5 + i % 3} .5\n' for i in range(20))
     yield 'text/table', Reader(read_lightcurve, [{'a.csv': plain.encode()}, {'a.txt': dated.encode()}], TEXT)
@@ -539,12 +556,17 @@ def _of_kind(d):
         step = np.diff(d.nu)
         if len(d.nu) != len(d.y): return 'lengths of a spectrum differ'
         return finite('y', 'nu') or ('the axis is not sorted' if not (step > 0).all() else '')
+    if kind == 'Arrays' and d.lines is not None and any(np.isinf(v).any() for v in d.values() if v.dtype.kind == 'f'): return 'infinite numbers'
     if kind == 'LineList': return finite('nu', 'sw', 'elower', 'gamma_air', 'gamma_self')
     if kind == 'LightCurve':
         used = d.rate[d.mask]
         if not np.isfinite(d.time).all() or (np.diff(d.time) < 0).any(): return 'times are not sorted'
         if not (d.dt > 0).all(): return 'steps without a length'
         return 'rates in use are infinite' if np.isinf(used).any() else ''                 # NaN: a gap
+    if kind == 'LightCurves':
+        n = d.offsets[-1]
+        if len(d.offsets) != len(d.names) + 1 or any(len(v) != n for v in d.arrays.values()): return 'lengths differ'
+        return '' if np.isfinite(d.arrays['time']).all() else 'times are not finite'
     if kind == 'Events':
         n = len(d.geometry)
         if (np.diff(d.offsets) < 0).any() or d.offsets[-1] != len(d.time): return 'offsets are wrong'
@@ -556,12 +578,14 @@ def _of_kind(d):
     return ''
 
 def _rows(path):
-    "Lines of a text file that begin like a row of numbers."
+    "Lines of a text file from the first on that is like a row of numbers: a damaged row may begin with anything."
     raw = Path(path).read_bytes()
     if raw[:2] == b'\x1f\x8b': raw = gzip.decompress(raw)
     if raw[:2] in (b'\xff\xfe', b'\xfe\xff'): text = raw.decode('utf-16', 'replace')
     else: text = raw.decode('utf-8-sig', 'replace')
-    return sum(bool(re.match(r'\s*[-+.]?\d[-+.\deE]*\s*([,;\s]|$)', line)) for line in re.split('\r\n|\r|\n', text))
+    lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip(' \t\x1a')]
+    at = next((i for i, line in enumerate(lines) if re.match(r'\s*[-+.]?\d[-+.\deE]*\s*([,;\s]|$)', line)), len(lines))
+    return len(lines) - at
 
 def rows_lost(path, data):
     lines = getattr(data, 'lines', None)
@@ -689,6 +713,7 @@ def _child(name, reader, seeds, out, apart):
         what, damage = mutant(name, reader, seed)
         path = put(what, folder/'m')
         os.ftruncate(log.fileno(), 0)
+        signal.setitimer(signal.ITIMER_PROF, 2*SECONDS if apart is _InPlace else WATCHDOG/2)     # which ends the process
         with warnings.catch_warnings(record=True) as told: kind, said, cpu, size = judged(reader, path)
         sys.stderr.flush()
         flood = os.fstat(log.fileno()).st_size + 100*len(told)
@@ -726,6 +751,7 @@ def run(name, reader, seeds, apart=_InPlace, batch=250):
         seeds = seeds[len(lines):]
         if len(lines) < left:                                    # the next one hung, or ended the process
             files, damage = mutant(name, reader, seeds[0])
+            late = late or code == -signal.SIGPROF
             got.append([seeds[0], 'hang' if late else 'crash', f'exit code {code}', WATCHDOG if late else 0., 0, damage])
             seeds = seeds[1:]
     if apart is _Forked: return got

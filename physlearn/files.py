@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['visible', 'FileError', 'regular_file', 'unpacked_most', 'read_bytes', 'read_text', 'Arrays', 'cell_text',
-           'text_of_cell', 'read_table', 'read_columns', 'validate', 'check_unit', 'parsing', 'plain', 'read_npz',
-           'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here', 'answer', 'read_hdf5',
-           'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind', 'clear_temporary',
-           'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'named_by_patterns', 'output_folder',
-           'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for', 'write_hdf5',
-           'join_hdf5', 'join_tables']
+           'text_of_cell', 'read_table', 'read_columns', 'validate', 'check_unit', 'parsing', 'plain', 'words_of',
+           'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here', 'answer',
+           'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind',
+           'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'named_by_patterns',
+           'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for',
+           'write_hdf5', 'join_hdf5', 'join_tables']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, errno, glob, gzip, io, json, math, os, platform, re, secrets, shutil, signal, stat, subprocess, sys, threading, time, zipfile, zlib
@@ -523,6 +523,16 @@ def plain(path,  # file that they are read from, for the message
     raise FileError(path, f"holds {_kind(dtype)}", 'real numbers or text of fixed length', name, remedy)
 
 # %% ../nbs/00_core/01_files.ipynb #2a8fb475
+def words_of(path, # file that they are from
+             v,    # array of text, or of bytes of UTF-8
+             name, # of the array, for the message
+            )->np.ndarray: # of text
+    "Text of an array of a file; what is no text stays as it is."
+    if v.dtype.kind != 'S': return v
+    try: return np.char.decode(v, 'utf-8')
+    except UnicodeDecodeError as e:
+        raise FileError(path, f'byte {e.object[e.start]:#04x} is not text', 'UTF-8 text', name) from None
+
 _PACKED = dict(times=250, small=2**26) # arrays, of which many hold mostly zeros
 
 def _members(path, z, limit, most=1000):

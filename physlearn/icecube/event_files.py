@@ -17,7 +17,7 @@ import torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader, Dataset
 from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, output_folder,
-                             parsing, read_json, read_text, regular_file, room_for, write_json,
+                             parsing, read_json, read_text, regular_file, room_for, words_of, write_json,
                              write_table)
 from .detector import SURFACE, Geometry, check_frame, same_places
 from .events import (Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of,
@@ -108,7 +108,7 @@ def _set(self:GuideFile, name):
 def _all(self:GuideFile, name):
     "A whole data set; text decoded."
     with parsing(self.path, 'HDF5'): v = np.asarray(self._set(name)[()])
-    return np.char.decode(v, 'utf-8') if v.dtype.kind == 'S' else v
+    return words_of(self.path, v, name)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0011
 @patch

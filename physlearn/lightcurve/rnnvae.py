@@ -132,16 +132,17 @@ def load_guide(path, # a state_dict as the original saved it, .h5 or .pt
     dense = {k: tuple(p['weight'].shape) for k, p in parts.items() if 'weight' in p}
     try:
         encoder, decoder = grus
+        inputs = parts[encoder]['weight_ih_l0'].shape[1]
         hidden, latent = parts[decoder]['weight_hh_l0'].shape[1], parts[decoder]['weight_ih_l0'].shape[1]
         both = [k for k, s in dense.items() if s == (latent, hidden)]
         mu, logvar = sorted(both, key=lambda k: 'var' in k.lower())[:2]
         start, = (k for k, s in dense.items() if s == (hidden, latent))
         rate, = (k for k, s in dense.items() if s[1] == hidden and k not in (mu, logvar, start))
-    except ValueError:
+    except (ValueError, KeyError, IndexError):
         found = ', '.join(f'{k} {tuple(v.shape)}' for m in parts.values() for k, v in list(m.items())[:1])
         raise FileError(path, f'holds other modules: {found}', 'two GRUs and four linear layers of the guide') from None
     layers = sum(k.startswith('weight_hh') for k in parts[encoder])
-    net = GuideVAE(parts[encoder]['weight_ih_l0'].shape[1], dense[rate][0], hidden, latent, layers)
+    net = GuideVAE(inputs, dense[rate][0], hidden, latent, layers)
     names = dict(encoder=encoder, mu=mu, logvar=logvar, start=start, decoder=decoder, rate=rate)
     state = {f'{ours}.{k}': v for ours, theirs in names.items() for k, v in parts[theirs].items()}
     try: net.load_state_dict(state)

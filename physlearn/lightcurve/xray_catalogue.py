@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 import torch
-from ..files import FileError, read_bytes, read_hdf5
+from ..files import FileError, read_bytes, read_hdf5, words_of
 from ..pages import bar
 from ..params import uniforms, word64
 from .xray_files import LightCurves, joined_steps, lightcurve_of
@@ -136,7 +136,7 @@ def _plain(lc, n):
     rising = np.concatenate([[True], np.diff(lc.time) >= 0])
     rising[first] = True
     seen = (np.nan_to_num(lc.exposure) > 0).any(1)
-    good = np.logical_and.reduceat(rising & np.isfinite(lc.time) & (lc.dt > 0), first)
+    good = np.logical_and.reduceat(rising & np.isfinite(lc.time) & (lc.dt > 1e-30), first)
     return good & np.logical_or.reduceat(seen, first), first
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0013
@@ -277,7 +277,7 @@ class Catalogue:
     def load(cls, path, stamp=None): # None: whatever files it was made of
         "Read what `save` wrote; None where it was made of other files."
         d = read_hdf5(path, ['refused/file', 'refused/reason', 'notes', 'stamp'])
-        text = {k: np.char.decode(v, 'utf-8').tolist() if v.size else [] for k, v in d.items()}
+        text = {k: words_of(path, v, k).astype(str).tolist() if v.size else [] for k, v in d.items()}
         if stamp is not None and text['stamp'] != [stamp]: return None
         return cls(LightCurves.load(path), dict(zip(text['refused/file'], text['refused/reason'])), text['notes'])
 

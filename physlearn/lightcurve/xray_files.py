@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..files import FileError, parsing, read_bytes, read_hdf5, validate, write_hdf5
+from ..files import FileError, parsing, read_bytes, read_hdf5, validate, words_of
+from ..files import write_hdf5
 from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy,
                                              counts_in, from_header, good_time, in_steps, joined_steps, merged,
                                              net_rates, overlapping, seconds_in, with_dead_time)
@@ -332,7 +333,7 @@ def _usable(path, got, dt, least, notes, declared, known_exposure): # declared: 
     "Samples to be used (n,b)."
     e, known = got['exposure'], np.isfinite(got['counts']) | np.isfinite(got['rate'])
     with np.errstate(invalid='ignore'):
-        seen = np.isfinite(e) & (e > 0)
+        seen = np.isfinite(e) & (e > _SHORTEST)
         thin = (e/dt[:,None])[:,[min(1, e.shape[1] - 1)]] < least
         long = e > 1e-3*dt[:,None]
     bad = seen & ~known & ~thin
@@ -463,6 +464,8 @@ def _arrays(path, head, table, cols, time, dt, ref, good, notes):
     return got, bands, labels, None if cover is None else intervals
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017c
+_SHORTEST = 1e-30  # step or exposure that is one [s]: counts over less than this are infinite
+
 def _own(path, head, table, cols, good):
     "What `LightCurve.write` wrote."
     with parsing(path, 'light curve'):
@@ -501,7 +504,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     mask = _usable(path, got, dt, (.1 if erosita else 0.) if least is None else least, notes, declared, told)
     _possible(path, got, dt, delta is not None or 'TIMEDEL' in head, mask)
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
-    lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > 0) & sort
+    lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > _SHORTEST) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
     if lost.any(): notes.append(f'{lost.sum()} rows without a time left out')
     if (short & ~lost).any(): notes.append(f'{(short & ~lost).sum()} rows without a length left out')
@@ -651,6 +654,25 @@ def save(self:LightCurves, path, **beside): # arrays that stand beside, by name
     write_hdf5(path, arrays, dict(mjdref=self.mjdref, kind='light curves'))
     return path
 
+def _fits_together(path, d):
+    "FileError where arrays of a file of light curves are not of the shapes that belong to each other."
+    o = d['offsets']
+    if o.ndim != 1 or not len(o) or o.dtype.kind not in 'iu' or o[0] != 0 or (o[1:] < o[:-1]).any():
+        raise FileError(path, f'offsets {o.dtype} {o.shape}', 'rising whole numbers from 0', 'offsets')
+    sources, steps, bands = len(o) - 1, int(o[-1]), len(d['bands']) if d['bands'].ndim else 0
+    shapes = dict(names=(sources,), bands=(bands, 2), labels=(bands,))
+    shapes |= {f'steps/{k}': (steps,) if k in ('time', 'dt') else (steps, bands) for k in STEPS}
+    for k, shape in shapes.items():
+        words, kind = k in ('names', 'labels'), d[k].dtype.kind
+        if d[k].shape != shape or kind not in ('SU' if words else 'biuf'):
+            raise FileError(path, f'{d[k].dtype} {d[k].shape}', f"{'text' if words else 'numbers'} {shape}", k)
+    for k, v in d.items():
+        if k.startswith('more/') and (not v.ndim or len(v) != sources):
+            raise FileError(path, f'shape {v.shape}', f'{sources} rows, one for each source', k)
+    validate(d['steps/time'], path, 'steps/time')
+    if not isinstance(d.meta.get('mjdref'), (int, float)) or not math.isfinite(d.meta['mjdref']):
+        raise FileError(path, f"mjdref {str(d.meta.get('mjdref'))[:40]}", 'a number', 'its attributes')
+
 @patch(cls_method=True)
 def load(cls:LightCurves,
          path, # HDF5 file
@@ -659,7 +681,8 @@ def load(cls:LightCurves,
     d = read_hdf5(path)
     if gone := [k for k in ('names', 'offsets', 'bands', 'labels', *(f'steps/{k}' for k in STEPS)) if k not in d]:
         raise FileError(path, f'no {gone[0]!r}', 'a file of light curves, as LightCurves.save writes it')
-    text = lambda v: np.char.decode(v, 'utf-8') if v.dtype.kind == 'S' else v
+    _fits_together(path, d)
+    text = lambda v: words_of(path, v, 'text')
     arrays = {k[6:]: v.astype(bool) if k == 'steps/mask' else v for k, v in d.items() if k.startswith('steps/')}
     more = {k[5:]: text(v) for k, v in d.items() if k.startswith('more/')}
     labels = tuple(text(d['labels']).tolist())

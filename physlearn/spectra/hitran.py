@@ -495,6 +495,7 @@ def _codes(path, raw):
 
 def _lines(path, col, raw, gases):
     "The line list of these columns, after a last look."
+    for k in ('molec_id', 'local_iso_id'): validate(col[k], path, k, lo=0., hi=999., lines=raw.lines)
     gaps = _gaps(path, col, raw.lines)
     for k in ('nu', 'sw', 'gamma_air', 'gamma_self'): validate(col[k], path, k, lo=0., lines=raw.lines)
     for k, v in col.items(): validate(np.where(np.isnan(v), 0., v), path, k, lines=raw.lines)     # NaN: unknown
