@@ -101,7 +101,7 @@ class Results:
     doubts: tuple = ()   # a sentence for each signal, '' where there is nothing to say
     alpha: float = .01   # a residual less probable than this [-] makes a signal suspect
     flags: str = 'each'  # in a written table: a flag for 'each' quantity, or one for the 'signal'
-    limits: Tensor|None = None # of which only the upper end is known (n,k), bool; None: as the intervals show
+    limits: Tensor|None = None # of which only the upper end is known (n,k), bool, beside what intervals show
     beyond: Tensor|None = None # which the data would put outside of their range (n,k), bool; None: not looked at
     corr: Tensor|None = None # correlations of the quantities (n,k,k); NaN where one is exact or derived
 
@@ -229,7 +229,7 @@ def flag(self:Results, i:int, # signal
     if not (self.ok[i] and self.value[i,j].isfinite()): return 'not trusted'
     if self.p[i] < self.alpha: return 'suspect'
     if self.beyond is not None and self.beyond[i,j]: return AT_END
-    if self.limits is not None and self.limits[i,j]: return 'upper limit'
+    if self.limits is not None and self.limits[i,j] and not self.ratio[i,j] > .9: return 'upper limit'
     if not self.sd[i,j].isfinite(): return 'not determined'
     said = verdict(float(self.ratio[i,j]), name in self.known)
     return 'upper limit' if said in ('determined', 'partly determined') and self._is_limit[i,j] else said

@@ -45,8 +45,8 @@ def found(ask, run):
 def some(made, half=False):
     "Some hundreds of ways, always the same."
     ways = T.ways(made/('half' if half else 'whole'), most=20, half=half)
-    few = (60 if half else 160) if made.name.startswith(SLOW) else (90 if half else 400)
-    sure = [k for k in ways if 'weights' in k or 'module' in k or 'link' in k and not half]
+    few = (12 if half else 80) if made.name.startswith(SLOW) else (30 if half else 300)
+    sure = [k for k in ways if 'weights' in k and not half or 'module' in k]
     rest = [k for k in ways if k not in sure]
     return {k: ways[k] for k in sure[:few//2] + random.Random(1).sample(rest, min(few, len(rest)))}
 
@@ -63,7 +63,7 @@ def test_finished(made, monkeypatch, tmp_path):
             assert 'sealed' in name, f'{name}: used as if nothing had happened'
             counts['another'] += 1
             assert all(v.isfinite().all() for v in load_file(run/'model.safetensors').values() if v.is_floating_point()), name
-    assert counts['refused'] > 100 and counts['same'] > 0, counts
+    assert counts['refused'] > 50 and counts['same'] > 0, counts
 
 def test_half_finished(made, monkeypatch, tmp_path):
     monkeypatch.setenv('PLANTED', str(tmp_path/'planted'))
@@ -75,7 +75,7 @@ def test_half_finished(made, monkeypatch, tmp_path):
         assert sentence or got == whole, f'{name}: ends in something else'
         assert not (tmp_path/'planted').exists(), name
         counts['refused' if sentence else 'same'] += 1
-    assert min(counts.values()) > 10, counts
+    assert min(counts.values()) > 3, counts
 
 def refused(run, match):
     with pytest.raises(FileError, match=match): T.answer(run)
@@ -85,7 +85,7 @@ def test_what_is_said(canopy):
     for way, match in {'weights all NaN': 'was changed', 'weights all NaN, sealed': 'not finite', 'weights one NaN, sealed': 'not finite', 'weights inf, sealed': 'not finite',
                        'weights float64, sealed': 'float64', 'weights header list, sealed': 'is damaged', 'weights one more, sealed': 'do not fit',
                        'weights of another run': 'was changed', "manifest names '../../etc/passwd'": 'names', "manifest names '/dev/zero'": 'names',
-                       "system 'antigravity'": 'does not use physlearn', "system 'physlearn.__main__'": 'expected one of', 'a module beside it': 'lies in the folder',
+                       "system 'antigravity'": 'does not use physlearn', "system 'physlearn.__main__'": 'expected one of', 'a module beside it': "no module 'planted'",
                        'metrics.json is number': 'was changed', 'metrics.json is gone': 'is missing', 'model.safetensors is a pipe': 'is a pipe',
                        'recipe.json is deep': 'nested too deeply', 'space.json of another run, sealed': None}.items():
         if match is None: continue
@@ -135,6 +135,14 @@ def test_a_module_of_the_user(canopy, tmp_path, monkeypatch):
     T.named('theirs')(run := fresh(canopy))
     refused(run, 'makes no Instrument')
     assert (tmp_path/'planted').exists()
+
+def test_a_module_in_the_folder(canopy, tmp_path, monkeypatch):
+    "Not even where Python would find it, as in `cd RUN; python -m physlearn card .`"
+    T.with_module(run := fresh(canopy))
+    monkeypatch.syspath_prepend(str(run))
+    monkeypatch.setenv('PLANTED', str(tmp_path/'planted'))
+    refused(run, 'lies in the folder')
+    assert not (tmp_path/'planted').exists()
 
 def test_permissions(canopy, tmp_path):
     "Weights, states and pages have the permissions that any new file has here; a file that is replaced keeps its own."
