@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 # %% ../nbs/00_core/01_files.ipynb #dd8ba660
-def visible(text:str)->str: # from anywhere
+def visible(text:str, # written by anybody
+           )->str:    # the same, printable
     "Text for a terminal: signs that are not seen, or that would steer it, as escapes."
     if text.isprintable(): return text
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
@@ -856,7 +857,8 @@ def _fsync(path, flags):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-def plain_mode(folder)->int: # that can be written to
+def plain_mode(folder, # a folder that can be written to
+              )->int: # bits, as of os.chmod
     "Permissions that a new file gets there."
     probe = Path(folder)/f'.tmp-{secrets.token_hex(4)}-'
     fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

@@ -201,10 +201,10 @@ def among(self:Results, at, # which of the signals these are (n,), bool
                    more={k: spread(v) for k, v in self.more.items()}, doubts=tuple(doubts.tolist()))
 
 # %% ../nbs/00_core/07c_results.ipynb #b1f1123a
-AT_END = 'at the end of its range'
+AT_END = 'at the end of its range' # flag of a quantity that the data would put outside of its range
 
 def end_share(level:float, # probability inside the interval [-]
-              z=1.645,     # sd above the beginning of the range up to which zero is not excluded
+              z=1.645,     # height above the beginning of the range up to which zero is not excluded [sd]
              )->float:
     "Lower end over upper end, from the beginning of the range, of a normal posterior that is cut off there."
     normal = NormalDist()

@@ -508,7 +508,8 @@ def write_state(folder,       # to make, like 'state/0007'
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/00_core/06_train.ipynb #f4cb69d6
-def read_plain(folder)->dict: # of a checkpoint
+def read_plain(folder, # folder of a checkpoint
+              )->dict: # values by name
     "The plain values of a checkpoint; ValueError where they were changed."
     with open(regular_file(Path(folder)/'plain.json', 2**30), encoding='utf-8') as f: plain = json.load(f)   # NaN may stand in a history
     checksum = plain.pop('checksum', None)
@@ -540,7 +541,8 @@ def _damaged(folder): # of a checkpoint
         raise FileError(folder, f"is damaged ({' '.join(str(e).split())[:160]})", 'a checkpoint',
                         remedy='delete this folder; the one before it serves') from None
 
-def begun_with(folder): # of the checkpoints
+def begun_with(folder, # folder of the checkpoints
+              ):       # options by name, or None
     "Options of the recipe in the newest checkpoint that can be read; None where there is none."
     for name in reversed(state_names(folder)):
         try:
