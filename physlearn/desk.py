@@ -23,7 +23,7 @@ from torch import Tensor
 from .data import signals_of
 from .files import (FileError, join_hdf5, join_tables, named_by_patterns, named_files, ready_to_write,
                              write_hdf5, write_table)
-from .draws import box_posterior
+from .draws import ranged_ends
 from .instruments import find, register
 from .likelihood import Measurement, known_pairs, read_noise, real_tensor
 from .misfit import WIDTHS, misfit
@@ -593,7 +593,7 @@ def by_fit(run,         # has the simulator as `sim`
     "A fit by physics."
     m = s.measurement(run.sim)
     e = map_estimate(m, start=start)
-    ends, beyond = box_posterior(m, theta=e.theta).ends(level)
+    ends, told = ranged_ends(m, e.theta, e.sd, level)
     bound = crlb(m.sim, e.theta, m.like, m.knowledge.known, **m.cond())
     p, said, method, samples = torch.full_like(e.chi2, math.nan), (), 'fit by physics', math.prod(m.shape)
     if samples < 4*WIDTHS[0]: method += f', residuals not tested ({samples} samples)'
@@ -602,7 +602,7 @@ def by_fit(run,         # has the simulator as `sim`
         s.shared['null'] = odd.null                                   # noise is drawn once for all batches
         p, said = odd.p, doubts(odd)
     return Results(m.space, e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, p, level, method,
-                   tuple(s.known), s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), said, beyond=beyond)
+                   tuple(s.known), s.columns | dict(chi2=e.chi2.numpy()), dict(bound=bound), said, **told)
 
 def doubts(odd,       # a Misfit
            alpha=.01, # p below which a signal is suspect [-]

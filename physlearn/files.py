@@ -20,8 +20,8 @@ import numpy as np
 from collections import Counter
 
 # %% ../nbs/00_core/01_files.ipynb #dd8ba660
-def visible(text # from anywhere
-           )->str:
+def visible(text, # written by anybody
+           )->str: # the same, printable
     "Text for a terminal: signs that are not seen, or that would steer it, as escapes."
     text = str(text)
     if text.isprintable(): return text
@@ -976,7 +976,8 @@ def _fsync(path, flags):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-def plain_mode(folder)->int: # that can be written to
+def plain_mode(folder, # a folder that can be written to
+              )->int: # bits, as of os.chmod
     "Permissions that a new file gets there."
     probe = Path(folder)/f'.tmp-{secrets.token_hex(4)}-'
     fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

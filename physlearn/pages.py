@@ -11,7 +11,6 @@ __all__ = ['MOMENT', 'table_of', 'text_table', 'html_table', 'bar', 'said_if_slo
 import base64, contextlib, html, io, math, sys, threading, time
 from dataclasses import dataclass, field
 import numpy as np
-from .files import visible
 
 # %% ../nbs/00_core/07b_pages.ipynb #2c9b3d08
 def table_of(caption:str, # a heading
@@ -30,9 +29,14 @@ def _shown(v):
 def text_table(t:dict, # head, rows
               )->str:
     "A table for a terminal."
-    rows = [[visible(str(v)) for v in t['head']], *[[visible(_shown(v)) for v in r] for r in t['rows']]]
+    rows = [list(map(_printed, r)) for r in (t['head'], *t['rows'])]
     w = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
     return '\n'.join('  '.join(c.ljust(k) for c, k in zip(r, w)).rstrip() for r in rows)
+
+def _printed(v):
+    "A cell in a terminal: what would steer it is shown as escapes."
+    text = _shown(v)
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 def html_table(t:dict, # dict of head and rows; caption and note if it has them
               )->str:

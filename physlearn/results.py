@@ -103,7 +103,7 @@ class Results:
     doubts: tuple = ()   # a sentence for each signal, '' where there is nothing to say
     alpha: float = .01   # a residual less probable than this [-] makes a signal suspect
     flags: str = 'each'  # in a written table: a flag for 'each' quantity, or one for the 'signal'
-    limits: Tensor|None = None # of which only the upper end is known (n,k), bool; None: as the intervals show
+    limits: Tensor|None = None # of which only the upper end is known (n,k), bool, beside what intervals show
     beyond: Tensor|None = None # which the data would put outside of their range (n,k), bool; None: not looked at
     corr: Tensor|None = None # correlations of the quantities (n,k,k); NaN where one is exact or derived
 
@@ -207,10 +207,10 @@ def among(self:Results, at, # which of the signals these are (n,), bool
                    more={k: spread(v) for k, v in self.more.items()}, doubts=tuple(doubts.tolist()))
 
 # %% ../nbs/00_core/07c_results.ipynb #b1f1123a
-AT_END = 'at the end of its range'
+AT_END = 'at the end of its range' # flag of a quantity that the data would put outside of its range
 
 def end_share(level:float, # probability inside the interval [-]
-              z=1.645,     # sd above the beginning of the range up to which zero is not excluded
+              z=1.645,     # height above the beginning of the range up to which zero is not excluded [sd]
              )->float:
     "Lower end over upper end, from the beginning of the range, of a normal posterior that is cut off there."
     normal = NormalDist()
@@ -235,7 +235,7 @@ def flag(self:Results, i:int, # signal
     if not (self.ok[i] and self.value[i,j].isfinite()): return 'not trusted'
     if self.p[i] < self.alpha: return 'suspect'
     if self.beyond is not None and self.beyond[i,j]: return AT_END
-    if self.limits is not None and self.limits[i,j]: return 'upper limit'
+    if self.limits is not None and self.limits[i,j] and not self.ratio[i,j] > .9: return 'upper limit'
     if not self.sd[i,j].isfinite(): return 'not determined'
     said = verdict(float(self.ratio[i,j]), name in self.known)
     return 'upper limit' if said in ('determined', 'partly determined') and self._is_limit[i,j] else said

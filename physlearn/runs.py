@@ -516,7 +516,9 @@ def load(cls:Run,
     return cls(path, recipe, sim, model.to(device).eval())
 
 # %% ../nbs/00_core/07_runs.ipynb #03a82984
-def inside(folder, *parts)->Path: # of a run; names
+def inside(folder, # of a run
+           *parts, # names of folders and a file in it
+          )->Path:
     "A path in a folder; FileError where a link there leads out of it, since what is written would replace a foreign file."
     path = Path(folder).joinpath(*parts)
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):

@@ -532,7 +532,8 @@ def clear_states(folder): # of the checkpoints
         if named and half and (named[1] or not (old/'plain.json').exists()): shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/00_core/06_train.ipynb #f4cb69d6
-def read_plain(folder)->dict: # of a checkpoint
+def read_plain(folder, # folder of a checkpoint
+              )->dict: # values by name
     "The plain values of a checkpoint; ValueError where they were changed."
     with open(regular_file(Path(folder)/'plain.json', 2**30), encoding='utf-8') as f: plain = json.load(f)   # NaN may stand in a history
     checksum = plain.pop('checksum', None)
@@ -564,7 +565,8 @@ def _damaged(folder): # of a checkpoint
         raise FileError(folder, f"is damaged ({' '.join(str(e).split())[:160]})", 'a checkpoint',
                         remedy='delete this folder; the one before it serves') from None
 
-def begun_with(folder): # of the checkpoints
+def begun_with(folder, # folder of the checkpoints
+              ):       # options by name, or None
     "Options of the recipe in the newest checkpoint that can be read; None where there is none."
     for name in reversed(state_names(folder)):
         try:
@@ -925,7 +927,8 @@ def _walk(learn, stages, ck, state, splitter, after, tell, weights):
         if tell and stage.say: tell(stage.say)
         learn.first_epoch, ck.pending = (epoch + 1, state if epoch >= 0 else None) if i == at else (0, None)
         learn.stage_name = stage.name
-        learn.fit(stage.epochs, lr=stage.lr, cbs=[*cbs, ck])
+        try: learn.fit(stage.epochs, lr=stage.lr, cbs=[*cbs, ck])
+        except FileError as e: raise e.__reduce__()[0](*e.__reduce__()[1]) from None   # fastai writes a preface into it
         _finish(learn, ck, i, weights)
     if at == len(stages): _put_at(learn, ck, at)
 
@@ -938,6 +941,23 @@ def _put_at(learn, ck, i):
         take_callbacks(learn.cbs, learn.loss_func, tensors, plain)
         set_rng_state(tensors, plain['rng'])
 
+# %% ../nbs/00_core/06_train.ipynb #61d16135
+def _check_place(plain):
+    "ValueError where a state stands at no place of a training, or lacks what the rest is made of."
+    kinds = dict(rows=list, starts=list, weights=dict, cbs=dict, rng=dict, origin=dict)
+    for k, kind in kinds.items():
+        if not isinstance(plain[k], kind): raise ValueError(f'no {k}')
+    counts = [plain['done'], plain['stage'], plain['epoch'] + 1, plain['threads'] - 1, *plain['starts']]
+    if not all(type(v) is int and 0 <= v < 2**31 for v in counts): raise ValueError('no place in a training')
+    if len(plain['starts']) != plain['stage'] + 1 or len(plain['rows']) != plain['done'] or plain['threads'] > 4096:
+        raise ValueError('its numbers of stages, epochs or threads do not fit each other')
+    best, number = plain['best'], lambda v: type(v) in (int, float)
+    whole = best is None or number(best['value']) and isinstance(best['weights'], dict) and all(
+        type(best[k]) is int for k in ('stage', 'epoch', 'done'))
+    rows = all(isinstance(r, dict) and all(number(v) or isinstance(v, str) for v in r.values()) for r in plain['rows'])
+    if not (whole and rows and all(map(number, plain['weights'].values()))): raise ValueError('no history')
+    if not isinstance(plain['sealed'], (dict, type(None))): raise ValueError('no end of a stage')
+
 # %% ../nbs/00_core/06_train.ipynb #44d9df50
 def _best_weights(ck, tensors, plain):
     "Weights of the best epoch that a state knows."
@@ -946,14 +966,6 @@ def _best_weights(ck, tensors, plain):
     if best['done'] != plain['done']: tensors = read_state(ck.folder/f"{best['done']:05d}")[0]
     prefix = 'valid.' if any(k.startswith('valid.') for k in tensors) else 'model.'
     return {k[6:]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-def _check_place(plain):
-    "ValueError where a state stands at no place of a training."
-    counts = [plain['done'], plain['stage'], plain['epoch'] + 1, plain['threads'] - 1, *plain['starts']]
-    if not all(type(v) is int and 0 <= v < 2**31 for v in counts): raise ValueError('no place in a training')
-    if len(plain['starts']) != plain['stage'] + 1 or len(plain['rows']) != plain['done'] or plain['threads'] > 4096:
-        raise ValueError('its numbers of stages, epochs or threads do not fit each other')
-    if not all(isinstance(r, dict) for r in plain['rows']): raise ValueError('no history')
 
 def _tell_lost(tell, folder, state):
     "Name the checkpoints that do not serve."

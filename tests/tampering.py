@@ -149,8 +149,8 @@ PLACES = {'gone': lambda path: None, 'a folder': lambda path: path.mkdir(), 'a p
           'a link to nowhere': linked('nowhere'), 'a link to itself': lambda path: os.symlink(path.name, path), 'a link to passwd': linked('/etc/passwd'),
           'a link to the root': linked('/'), 'a link up': linked('../..'), 'empty': lambda path: path.write_bytes(b''), 'random': lambda path: path.write_bytes(os.urandom(500))}
 
-def of_files(run):
-    for f in sorted(p.name for p in run.iterdir()):
+def of_files(run, half):
+    for f in sorted(p.name for p in run.iterdir() if half or p.name != 'state'):
         for k, make in PLACES.items(): yield f'{f} is {k}', instead(f, make)
         if (run/f).is_file(): yield f'{f} is a link to the same', lambda run, f=f: moved(run, f)
 
@@ -222,10 +222,10 @@ def of_states(run, rng, most):
 def ways(run, seed=0, most=40, half=False):
     "Tamperings of a run by name."
     rng = random.Random(seed)
-    out = dict(of_json(run, rng, most)) | dict(of_files(run)) | dict(of_names(run))
+    out = dict(of_json(run, rng, most)) | dict(of_files(run, half)) | dict(of_names(run))
     for f in (*JSON, 'history.csv', 'events.h5', 'base.json'):
         if (run/f).is_file() and (run.parent/'other'/f).is_file(): out[f'{f} of another run'] = beside(f)
-    out |= {f'{f} is not readable': lambda run, f=f: os.chmod(run/f, 0) for f in sorted(os.listdir(run))} | {'folder not readable': lambda run: os.chmod(run, 0)}
+    out |= {f'{f} is not readable': lambda run, f=f: os.chmod(run/f, 0) for f in sorted(os.listdir(run)) if half or f != 'state'} | {'folder not readable': lambda run: os.chmod(run, 0)}
     if half: return out | dict(of_states(run, rng, most))
     out |= {f'weights {k}': w for k, w in WEIGHTS.items()}
     again = {k: w for k, w in out.items() if 'manifest' not in k and 'readable' not in k}

@@ -88,7 +88,7 @@ def test_one_bad_row_is_one_bad_row(value, tmp_path):
     r.plot()
     for end in ('csv', 'json', 'h5', 'parquet'): r.save(tmp_path/f'r.{end}')
     t = read_table(tmp_path/'r.csv', text=('file', 'T_flag', 'method'), missing=('T', 'T_low95', 'T_high95'))
-    assert t['T'][1] == 3 and np.isnan(t['T'][0]) and np.isnan(t['T_high95'][1]) and t['file'][0] == 'a b.csv'
+    assert t['T'][1] == 3 and np.isnan(t['T'][0]) and np.isnan(t['T_high95'][1]) and t['file'][0] == 'a\nb.csv'
 
 def test_no_uncertainty_is_not_determined():
     r = made()

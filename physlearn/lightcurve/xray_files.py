@@ -506,8 +506,8 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
     lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > _SHORTEST) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
-    if lost.any(): notes.append(f'{lost.sum()} rows without a time left out')
-    if (short & ~lost).any(): notes.append(f'{(short & ~lost).sum()} rows without a length left out')
+    if lost.any(): notes.append(f"{lost.sum()} row{'s'*(lost.sum() != 1)} without a time left out")
+    if (n := (short & ~lost).sum()): notes.append(f"{n} row{'s'*(n != 1)} without a length left out")
     order = order[~(lost | short)]
     if sort: notes += _overlaps(time[order], dt[order])
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
@@ -570,7 +570,7 @@ def _events(path, head, h, cols, good, step, bands, notes):
     bands = np.asarray(bands, dtype=np.float64)
     live = _live(path, head, notes)
     t, counts, exposure, outside = binned(time[known], energy[known], intervals, step, bands, live)
-    if outside: notes.append(f'{outside} photons outside of the good times: not counted')
+    if outside: notes.append(f"{outside} photon{'s'*(outside != 1)} outside of the good times: not counted")
     notes.append(f'{int(counts.sum())} photons put into steps of {step:g} s; no background region, no vignetting')
     none = np.zeros_like(counts)
     told = net_rates(counts, none, none + 1e-9, exposure)

@@ -194,7 +194,8 @@ def scored(curves:LightCurves,  # light curves of S sources
             few = f'too few photons: no scatter up to {100*LARGEST:.0f} % would be found'
             if np.isfinite(least).any(): doubt(np.isinf(least) & (p > alarm), few)
         out['shared_scan'] = shared_scans(curves, p <= alarm)
-        doubt(out['shared_scan'] > 0, lambda i: f"shares its strangest scan with {out['shared_scan'][i]} other alarms")
+        doubt(out['shared_scan'] > 0, lambda i: f"shares its strangest scan with "
+                                                f"{out['shared_scan'][i]} other alarm{'s'*(out['shared_scan'][i] != 1)}")
     if known is not None:
         v = known(curves, bar)
         out |= dict(anomaly=v['p'], anomaly_aspect=v['aspect'], anomaly_expected=n*v['p'], anomaly_q=q_values(v['p']))
@@ -245,18 +246,22 @@ def summary_of(columns:dict, # of the table of scores by name, (S,) each
         p = columns['false_alarm']
         told = int(np.isfinite(p).sum())
         listed = (columns['q'] <= .05).sum()
-        out.append(f"{(p <= alarm).sum()} alarms at {100*alarm:g} % false alarms, {told*alarm:.1f} expected by chance "
-                   f"among {told} sources; {listed} with a q-value of 0.05 or less")
+        alarms = int((p <= alarm).sum())
+        out.append(f"{alarms} alarm{'s'*(alarms != 1)} at {100*alarm:g} % false alarms, {told*alarm:.1f} expected by "
+                   f"chance among {told} source{'s'*(told != 1)}; {listed} with a q-value of 0.05 or less")
         if told and not (p <= alarm).any():
             out.append(f"the smallest false-alarm probability is {np.nanmin(p):.2g}; a run of more --constants can "
                        "tell smaller ones")
     if 'anomaly' in columns:
-        odd, least = columns['anomaly'], .01
-        out.append(f"{(odd <= least).sum()} sources are odder than 99 % of the survey that the network knows, "
+        least = .01
+        odd = int((columns['anomaly'] <= least).sum())
+        are = 'source is' if odd == 1 else 'sources are'
+        out.append(f"{odd} {are} odder than 99 % of the survey that the network knows, "
                    f"{n*least:.1f} expected by chance")
-    shared = (columns.get('shared_scan', np.zeros(1)) > 0).sum()
+    shared = int((columns.get('shared_scan', np.zeros(1)) > 0).sum())
     if shared:
-        out.append(f"{shared} alarms share their strangest scan with others, as by a bad background or pointing")
+        share = 'alarm shares its' if shared == 1 else 'alarms share their'
+        out.append(f"{shared} {share} strangest scan with others, as by a bad background or pointing")
     return out
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0022

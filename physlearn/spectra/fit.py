@@ -14,7 +14,7 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..files import FileError, atomic_write, write_json
-from ..draws import Samples, box_posterior, sample_posterior
+from ..draws import Samples, ranged_ends, sample_posterior
 from ..likelihood import Measurement
 from ..misfit import Misfit, misfit
 from ..pages import html_table, img, page, png, sentences, text_table
@@ -108,7 +108,7 @@ class Fit:
     auto: bool           # the noise was found from the residual
     interval: Tensor     # 95 % interval of each parameter, its range respected (2,d)
     misfit: Misfit       # does the residual look like noise?
-    beyond: Tensor       # parameters that the data would put outside of their range (1,d), bool
+    told: dict           # what the ends of the ranges say, as of `told_by_range`
 
     @property
     def trusted(self):
@@ -152,13 +152,13 @@ def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quant
     if refine: found, m = _fit_auto(m, starts)
     else: found = map_estimate(m, starts=starts)
     with torch.no_grad(): models = m.model(found.theta)[:,0].numpy()
-    bounds, (ends, beyond) = crlb(m.sim, found.theta, m.like, known), box_posterior(m, theta=found.theta).ends()
+    bounds, (ends, told) = crlb(m.sim, found.theta, m.like, known), ranged_ends(m, found.theta, found.sd)
     odd, fits = misfit(m, theta=found.theta, scaled=refine).also_for(unnamed_gases(m, found.theta)), []
     for i, (spec, model) in enumerate(zip(specs, models)):
         one, scatter, chi2 = slice(i, i + 1), point_scatter(spec.y), math.inf
         if scatter > 0: chi2 = float((((spec.y - model)/scatter)**2).sum()/found.dof[i])
         fits.append(Fit(spec, sim, found[one], m.like[one], model, bounds[i], chi2, refine, ends[i], odd[one],
-                        beyond[one]))
+                        {k: v[one] for k, v in told.items()}))
     return fits
 
 def fit_spectrum(spec:Spectrum,          # a measured spectrum
@@ -212,7 +212,7 @@ def _parameters(self):
                    signals=dict(file=[Path(self.spectrum.path).name], **when, chi2=found.chi2.numpy(), note=[doubt]),
                    corr=correlations(found.cov), more=dict(statistical=found.sd_stat, known=found.sd_known, lines=lines,
                                                            bound=self.bound[None]),
-                   doubts=(doubt,), alpha=ALPHA, beyond=self.beyond)
+                   doubts=(doubt,), alpha=ALPHA, **self.told)
 
 @patch
 def rows(self:Fit)->list:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..calibration import Conformal
 from ..desk import Reader, Signals, doubts, known_values, retrieve
 from ..files import FileError, atomic_write, read_hdf5, validate
-from ..draws import Samples, box_posterior, sample_posterior
+from ..draws import Samples, box_posterior, sample_posterior, told_by_range
 from ..likelihood import Measurement
 from ..misfit import misfit
 from ..pages import png
@@ -195,7 +195,7 @@ def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, **
     columns = s.columns | dict(chi2=chi2.numpy(), misfit=np.array(kinds)) | columns
     return Results(m.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(s.known),
                    columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA,
-                   beyond=box_posterior(m, theta=theta).beyond())
+                   **told_by_range(m, theta, sd))
 
 def by_fit(run,         # trained run
            s:Signals,   # spectra and what is known of each

@@ -1,0 +1,110 @@
+"""What is said of a quantity near the beginning of its range, and of one whose range excludes the truth; how often by chance."""
+from dataclasses import replace
+from types import SimpleNamespace
+import pytest
+import torch
+from scipy.stats import binom, norm, truncnorm
+from torch import nn
+from physlearn.desk import Signals, by_fit
+from physlearn.draws import beyond_of, box_posterior, sample_posterior
+from physlearn.params import Param, ParamSpace
+from physlearn.posterior import Gaussian
+from physlearn.results import AT_END, Results, end_share
+
+class Band(nn.Module):
+    "An absorption of unknown depth on a baseline; both enter linearly, but for their product."
+    def __init__(self, lo=0., hi=1., log=False):
+        super().__init__()
+        self.space = ParamSpace(mf_X=Param(lo, hi, log=log), base=Param(.5, 1.5, 'V'))
+        self.x = torch.linspace(-3, 3, 128, dtype=torch.float64)
+    def forward(self, theta): return (theta[:,1:2]*(1 - theta[:,:1]*(-self.x**2).exp()))[:,None]
+
+NOISE = .01
+def sd_of(sim):
+    "Standard deviation without a range, of a depth near 0, by least squares."
+    A = torch.stack([-(-sim.x**2).exp(), torch.ones(128).double()], 1)/NOISE
+    return torch.linalg.inv(A.T @ A)[0,0].sqrt().item()
+SD = sd_of(Band())
+
+def flags(sim, truth, seed=0):
+    "Flags of fits to noisy signals of true depths."
+    theta = torch.stack([truth.double(), torch.ones(len(truth)).double()], 1)
+    y = sim(theta) + NOISE*torch.randn(len(truth), 1, 128, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    got = by_fit(SimpleNamespace(sim=sim), Signals(y, like=Gaussian(NOISE)), 0, .95)
+    return [got.flag(i, 'mf_X') for i in range(len(got))], got
+
+def between(count, n, p, alpha=1e-4): return binom.ppf(alpha, n, p) <= count <= binom.ppf(1 - alpha, n, p)
+
+@pytest.mark.parametrize('level', [.683, .9, .95, .99])
+def test_share_of_a_cut_normal(level):
+    ends = truncnorm(-1.645, float('inf'), loc=1.645).ppf([(1 - level)/2, (1 + level)/2])
+    assert end_share(level) == pytest.approx(ends[0]/ends[1], rel=1e-6)
+
+@pytest.mark.parametrize('k', [0, 1, 1.645, 3, 4.5])
+def test_upper_limit_as_often_as_zero_is_not_excluded(k):
+    "Of a truth k sd above zero: in the share of cases in which the estimate is less than 1.645 sd."
+    n = 300
+    said, _ = flags(Band(), torch.full((n,), k*SD))
+    sure = [f for f in said if f != 'suspect']                          # 1 % of misfits, by chance
+    assert between(sum(f in ('upper limit', AT_END) for f in sure), len(sure), norm.cdf(1.645 - k))
+    assert set(sure) <= {'upper limit', 'determined', AT_END}
+
+@pytest.mark.parametrize('truth, share', [(1e-6, .95), (1.645*SD, .5), (8*SD, 0.)])
+def test_upper_limit_in_a_range_of_decades(truth, share):
+    "A logarithmic range never holds zero; there chi-squared says whether its beginning is excluded."
+    said, _ = flags(Band(1e-5, 1, True), torch.full((300,), truth))
+    sure = [f for f in said if f != 'suspect']
+    assert between(sum(f in ('upper limit', AT_END) for f in sure), len(sure), share)
+
+def test_limit_holds_the_truth():
+    "The interval behind an upper limit is the whole posterior's: of truths drawn from the range it holds the stated share."
+    truth = torch.rand(600, generator=torch.Generator().manual_seed(1))*4*SD
+    said, got = flags(Band(), truth)
+    limit = [i for i, f in enumerate(said) if f == 'upper limit']
+    below = sum(float(truth[i]) < float(got.high[i,0]) for i in limit)
+    assert len(limit) > 150 and between(below, len(limit), .975)
+    assert got.verdicts(limit[0])[1].startswith('upper limit: mf_X < ')
+
+@pytest.mark.parametrize('n, lo, hi, log', [(1500, 0, 1, False), (1500, .2, .8, False), (1500, 1e-4, 1, True)])
+def test_a_range_that_holds_the_truth_is_not_blamed(n, lo, hi, log):
+    "At most in 0.13 % of the cases, which a truth at the very end has; in a range of decades that is each that cannot be seen."
+    sim = Band(lo, hi, log)
+    truth = sim.space.quantile(torch.rand(n, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64))[:,0]
+    said, _ = flags(sim, truth)
+    assert said.count(AT_END) <= binom.ppf(.999, n, 1.35e-3) and said.count('upper limit') <= .47*n*log + binom.ppf(.9999, n, 2*SD/(hi - lo))
+
+@pytest.mark.parametrize('off', [3, 4, 6])
+@pytest.mark.parametrize('end', ['low', 'high'])
+def test_a_range_that_excludes_the_truth_is_named(off, end):
+    "The interval is far too narrow, and leans against the end; nearly all are flagged, by the end or by the misfit."
+    said, got = flags(Band(.2, .8), torch.full((200,), .2 - off*SD if end == 'low' else .8 + off*SD))
+    some = got.ok
+    wide = (got.high - got.low)[some,0].median()
+    assert wide < .35*3.92*SD
+    assert sum(f in (AT_END, 'suspect', 'not trusted') for f in said) >= binom.ppf(1e-4, 200, norm.cdf(off - 3))
+    if AT_END not in said: return                                      # so far off that each is suspect or not trusted
+    at = said.index(AT_END)
+    assert f'{AT_END}: mf_X' in got.sentence(at) and got.verdicts(at)[-1].startswith(('determined', AT_END))
+
+def test_draws_and_files_keep_it(tmp_path):
+    sim = Band(.2, .8)
+    y = sim(torch.tensor([[.2 - 4*SD, 1.], [.5, 1.]]).double())
+    like = Gaussian(NOISE)
+    s = sample_posterior(sim, y, like, n=512, key=('limits',))
+    assert beyond_of(s, sim, y, like).tolist() == [[True, False], [False, False]]
+    assert box_posterior(sim, y, like, s.mean()).beyond().tolist() == [[True, False], [False, False]]
+    _, got = flags(sim, torch.tensor([.2 - 4*SD, .5]))
+    got = replace(got, p=torch.ones(2).double())
+    back = Results.load(got.save(tmp_path/'r.json'))
+    assert [back.flag(i, 'mf_X') for i in (0, 1)] == [AT_END, 'determined']
+    both = Results.join([replace(got[1:], beyond=None), got[:1]])
+    assert [both.flag(i, 'mf_X') for i in (0, 1)] == ['determined', AT_END]
+
+def test_known_and_signed_quantities_have_no_limit():
+    one = torch.ones(1, 1).double()
+    r = Results(ParamSpace(a=Param(-1, 1)), 0*one - .99, .01*one, -.9995*one, -.95*one, .01*one, one[0].bool(), one[0])
+    assert r.flag(0, 'a') == 'determined'
+    r = replace(r, space=ParamSpace(a=Param(0, 2)), low=.0005*one, high=.05*one)
+    assert r.flag(0, 'a') == 'upper limit' and replace(r, known=('a',)).flag(0, 'a') == 'improved'
+    r = replace(r, space=ParamSpace(a=Param(5, 7)), low=5.0005*one, high=5.05*one)
+    assert r.flag(0, 'a') == 'determined'                                 # zero is far from the beginning of this range
