@@ -110,8 +110,7 @@ class Tokens(nn.Module):
 def sar(tiny):
     "The network, a flow, adapters in it, and adapters in an encoder of others."
     from physlearn.sar.adapters import OnEncoder, adapt, merged
-    from physlearn.sar.synthetic import holes, synthetic
-    from physlearn.sar.tiles import crop
+    from physlearn.sar.synthetic import synthetic
     from physlearn.sar.train_grounding import TileRows
     from physlearn.sar.tiles import decode_s1
     def tiles(model, sizes):

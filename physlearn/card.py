@@ -48,7 +48,8 @@ def _data(run):
     if said: return '\n'.join(['Files that the recipe names:', '', *said])
     how = f' by {run.sim!r}' if run.sim is not None and type(run.sim).__repr__ is not object.__repr__ else ''
     how = '' if '\n' in how else how
-    return f'Simulated{how}. Row i of epoch e is a function of (seed {recipe.seed}, e, i), so that the data can be made again.'
+    again = f'Row i of epoch e is a function of (seed {recipe.seed}, e, i), so that the data can be made again.'
+    return f'Simulated{how}. {again}'
 
 def _ranges(space):
     "The parameters and their ranges, if there are any."
@@ -67,7 +68,8 @@ def _reached(run):
     if true: said += ['## Are the error bars true?', '\n'.join(true)]
     return said
 
-def figures_of(run)->list: # names of files in `figures/`
+def figures_of(run, # a Run
+              )->list: # names of files in `figures/`
     "Pictures of the evaluation; those of single epochs stay at home."
     found = sorted(p.name for p in (run.path/'figures').glob('*.png') if not p.stem[-6:-5] == '-')
     return sorted(found, key=lambda k: (not k.startswith('calibration'), k))
@@ -77,14 +79,16 @@ def _limits(run):
     limits = ['It says nothing of effects that its training data do not have.']
     if len(run.space): limits.insert(0, 'Outside of the ranges above its answers are guesses, whatever they look like.')
     if not run.metrics.get('tables'): limits.append('It was not evaluated: nobody knows how good it is.')
-    if 'calibration' not in run.metrics: limits.append('Its error bars, where it gives any, were not tested by calibration.')
+    if 'calibration' not in run.metrics:
+        limits.append('Its error bars, where it gives any, were not tested by calibration.')
     return '\n'.join(f'- {v}' for v in limits)
 
 def _usage(run, repo):
     "How to load it, in Python and on the command line."
     source = f"Run.from_hub('{repo}')" if repo else f"Run.load('{run.name}')"
     files = '\n'.join(f'- `{k}` SHA-256 {v}' for k, v in _sums(run).items())
-    code = f'```python\nfrom physlearn.runs import Run\nrun = {source}\nrun.model                # batch -> dict of tensors\n```'
+    lines = 'from physlearn.runs import Run', f'run = {source}', 'run.model                # batch -> dict of tensors'
+    code = '\n'.join(['```python', *lines, '```'])
     shell = f'```sh\nphyslearn card {run.name}\nphyslearn export {run.name} --out network.onnx\n```'
     return ['## How to use it', code, shell, '## Files', files or 'No checksums yet.']
 
@@ -108,6 +112,7 @@ def card_of(run,        # a Run
     pictures = [f'![{Path(k).stem}](figures/{k})' for k in figures_of(run)]
     said = f'License: {license}.' if license else 'License: not stated; ask who made it before you use it.'
     return '\n\n'.join(filter(None, [
-        front_matter(run, license), f'# {run.name}', what, f"Options that differ from the defaults: {options}.", sealed_as,
+        front_matter(run, license), f'# {run.name}', what, f"Options that differ from the defaults: {options}.",
+        sealed_as,
         '## Data', _data(run), *_ranges(run.space), *_reached(run), '\n'.join(pictures),
         '## Limits of use', _limits(run), *_usage(run, repo), '## License', said])) + '\n'

@@ -32,7 +32,8 @@ from .pages import Judgement, Picture, bar, plot_truth, text_table
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results, verdict
-from .runs import PARTS, Recipe, Run, expect, open_recipe, read_mapping, read_recipe, typed_options
+from .runs import (PARTS, Recipe, Run, expect, open_recipe, preset_named, read_mapping, read_recipe,
+                             typed_options)
 
 # %% ../nbs/80_desk.ipynb #2f6ee331
 @dataclass(frozen=True)
@@ -559,9 +560,8 @@ class Train:
         instrument, named = cls.instrument, bool(words) and not words[0].startswith('-')
         said = options_in(words)
         name = words[0] if named else cls.preset_of(said)
-        if name not in instrument.presets:
-            raise ValueError(f"there is no recipe {name!r}: there are {', '.join(instrument.presets)}")
-        begun = open_recipe(said['from']) if 'from' in said else instrument.presets[name]
+        preset = preset_named(instrument.presets, name)
+        begun = open_recipe(said['from']) if 'from' in said else preset
         if begun.system != cls.system:
             raise FileError(said['from'], f"is a run of {begun.system}", f"one of {cls.system}")
         changed = cls.of_setup(said) if hasattr(cls, 'of_setup') else {}

@@ -15,7 +15,7 @@ from .files import FileError, read_json
 SENT = 'recipe.json', 'space.json', 'model.safetensors', 'manifest.json', 'metrics.json', 'history.csv'
 # kinds of files that hold numbers and words alone
 HARMLESS = '.safetensors', '.json', '.csv', '.h5', '.npz', '.png', '.md', '.geo', '.txt'
-CARD = 'README.md'
+CARD = 'README.md'           # name of the card, as the Hub wants it
 
 def files_to_send(folder,     # of a finished run
                   figures=(), # names in its folder `figures`
@@ -63,7 +63,8 @@ def _said_of(repo):
                              "write there") from None
         raise ValueError(f"{repo}: the Hub answers {status or 'with an error'}; try again later") from None
     except Exception as e:
-        if not isinstance(e, lost) and not type(e).__module__.startswith('httpx'): raise     # its client, of any edition
+        of_its_client = type(e).__module__.startswith('httpx')                 # there are several editions
+        if not isinstance(e, lost) and not of_its_client: raise
         why = type(e).__name__
         raise ValueError(f"{repo}: the Hub cannot be reached ({why}); check the connection and try again") from None
 

@@ -11,10 +11,8 @@ pytest.importorskip('onnx')
 ort = pytest.importorskip('onnxruntime')
 import export
 from physlearn.cli import main
-from physlearn.desk import Export
 from physlearn.export import told_by
 from physlearn.instruments import INSTRUMENTS
-from physlearn.runs import Run
 
 RECURRENT = 'light curves', 'tiles, flow'          # torch.export has no file of these
 

@@ -10,7 +10,7 @@ __all__ = ['RATES', 'STEADY', 'PRESETS', 'BY_COUNTS', 'ALARM', 'rows_of', 'Hidde
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0003
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 import numpy as np
@@ -33,7 +33,7 @@ from .xray_files import ERODAY, LightCurves
 from .xray_simulate import CLASSES, SURVEYS, simulate, visit_plan
 from ..losses import CompositeLoss
 from ..pages import Judgement, Picture
-from ..runs import Recipe, Run, expect, sha256
+from ..runs import Recipe, Run, expect, preset_named, sha256
 from ..train import Stage
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0007
@@ -306,8 +306,7 @@ def lightcurve_recipe(name:str, # one of PRESETS
                       **kw,
                      )->LightCurveRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **kw)
+    return preset_named(PRESETS, name, **kw)
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc011b
 def six(source,        # of a loader

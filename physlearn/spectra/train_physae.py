@@ -24,7 +24,7 @@ from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
 from ..likelihood import read_noise
 from ..losses import CompositeLoss, param_mse, peak_mse, spectral_angle
-from ..runs import Recipe, expect
+from ..runs import Recipe, expect, preset_named
 from ..train import Stage
 from .physae import PhysAE
 from ..posterior import Gaussian
@@ -327,9 +327,9 @@ def spectra_recipe(name:str, # one of PRESETS
                    **kw,
                   )->SpectraRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
-    if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
-    return replace(PRESETS[name], **kw)
+    found = preset_named(PRESETS, name)
+    if kw.get('stage', 'A') != found.stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
+    return replace(found, **kw)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #3ecd1ea2
 @patch(cls_method=True)
