@@ -6,7 +6,7 @@
 __all__ = ['SENT', 'HARMLESS', 'CARD', 'files_to_send', 'repo_name', 'send', 'fetch']
 
 # %% ../nbs/00_core/07e_hub.ipynb #03fc1fe4
-import contextlib, re
+import contextlib, re, sys
 from pathlib import Path
 from .files import FileError, read_json
 
@@ -44,6 +44,8 @@ def _hub(needed):
     try: import huggingface_hub
     except ImportError:
         raise ImportError(f"{needed} the extra package `huggingface_hub`: pip install huggingface_hub") from None
+    from huggingface_hub.utils import disable_progress_bars
+    if not sys.stderr.isatty(): disable_progress_bars()                    # they would fill a log
     return huggingface_hub
 
 @contextlib.contextmanager
