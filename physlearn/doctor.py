@@ -15,7 +15,7 @@ def line(part,      # of the installation
          name, state, # ok, note or broken
          found,     # in words
          remedy='', # what to do
-        )->dict:
+        )->dict:    # these five by name
     "One finding."
     return dict(part=part, name=name, state=state, found=found, remedy=remedy)
 
@@ -54,7 +54,8 @@ def packages()->list: # of `line`
     for name, specifiers in needed.pop('', []):
         found, pip = _version(name), f"pip install '{name}{specifiers}'"
         if found is None: out.append(line('packages', name, 'broken', 'not installed', pip))
-        elif not _fits(found, specifiers): out.append(line('packages', name, 'broken', f'{found}, needs {specifiers}', pip))
+        elif not _fits(found, specifiers):
+            out.append(line('packages', name, 'broken', f'{found}, needs {specifiers}', pip))
         else: out.append(line('packages', name, 'ok', found))
     for extra, wanted in sorted(needed.items()):
         if extra in ('dev', 'site'): continue
@@ -125,7 +126,8 @@ def _locks(folder):
 def surroundings()->list: # of `line`
     "Folders, locks, and how processes start."
     cache = os.environ.get('XDG_CACHE_HOME') or Path.home()/'.cache'
-    out = [_writable('temporary', tempfile.gettempdir()), _writable('cache', cache), _writable('here', os.getcwd()), _data()]
+    places = dict(temporary=tempfile.gettempdir(), cache=cache, here=os.getcwd())
+    out = [*(_writable(k, v) for k, v in places.items()), _data()]
     methods = multiprocessing.get_all_start_methods()
     out.append(_locks(os.getcwd()))
     spawn = 'spawn' in methods

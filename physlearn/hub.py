@@ -6,7 +6,7 @@
 __all__ = ['SENT', 'HARMLESS', 'CARD', 'files_to_send', 'repo_name', 'send', 'fetch']
 
 # %% ../nbs/00_core/07e_hub.ipynb #03fc1fe4
-import contextlib, re
+import contextlib, re, sys
 from pathlib import Path
 from .files import FileError, read_json
 
@@ -15,7 +15,7 @@ from .files import FileError, read_json
 SENT = 'recipe.json', 'space.json', 'model.safetensors', 'manifest.json', 'metrics.json', 'history.csv'
 # kinds of files that hold numbers and words alone
 HARMLESS = '.safetensors', '.json', '.csv', '.h5', '.npz', '.png', '.md', '.geo', '.txt'
-CARD = 'README.md'
+CARD = 'README.md'           # name of the card, as the Hub wants it
 
 def files_to_send(folder,     # of a finished run
                   figures=(), # names in its folder `figures`
@@ -44,6 +44,8 @@ def _hub(needed):
     try: import huggingface_hub
     except ImportError:
         raise ImportError(f"{needed} the extra package `huggingface_hub`: pip install huggingface_hub") from None
+    from huggingface_hub.utils import disable_progress_bars
+    if not sys.stderr.isatty(): disable_progress_bars()                    # they would fill a log
     return huggingface_hub
 
 @contextlib.contextmanager
@@ -63,7 +65,8 @@ def _said_of(repo):
                              "write there") from None
         raise ValueError(f"{repo}: the Hub answers {status or 'with an error'}; try again later") from None
     except Exception as e:
-        if not isinstance(e, lost) and not type(e).__module__.startswith('httpx'): raise     # its client, of any edition
+        of_its_client = type(e).__module__.startswith('httpx')                 # there are several editions
+        if not isinstance(e, lost) and not of_its_client: raise
         why = type(e).__name__
         raise ValueError(f"{repo}: the Hub cannot be reached ({why}); check the connection and try again") from None
 

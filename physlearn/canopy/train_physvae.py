@@ -24,7 +24,7 @@ from ..flows import nll
 from ..losses import CompositeLoss
 from ..params import uniforms
 from ..posterior import Gaussian
-from ..runs import Recipe, expect
+from ..runs import Recipe, expect, preset_named
 from ..train import Stage
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #7d8d8532
@@ -329,8 +329,7 @@ def canopy_recipe(name:str, # one of PRESETS
                   **kw,
                  )->CanopyRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **kw)
+    return preset_named(PRESETS, name, **kw)
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #guide012
 _GUIDE = dict(dim_z_aux='aux', balance_gate='balance_gate', balance_residual='balance_residual',

@@ -416,8 +416,8 @@ def log_gamma_series(x:Tensor, # above 0 (...)
 
 class PairLight(nn.Module):
     "Photons and delays of pairs of a piece and a sensor, for other programs."
-    about = ('What a trained generator of hits has learnt about light: photons at a sensor from a piece of an event, and '
-             'the exponentiated Weibull distribution of their delays. Pairs and their features are made by '
+    about = ('What a trained generator of hits has learnt about light: photons at a sensor from a piece of an '
+             'event, and the exponentiated Weibull distribution of their delays. Pairs and their features are made by '
              '`light_pairs` of physlearn; the counts, times and profiles are drawn by it.')
     inputs = dict(features='as of `light_pairs` [-]', light='logarithm of the photons by the formulas',
                   shape='logarithm of the shape of the delays by the formulas',
@@ -425,11 +425,11 @@ class PairLight(nn.Module):
                   level='logarithm of the light of the piece over its mean')
     meaning = inputs | dict(photons='expected photons', extra='their relative variance beyond Poisson [-]',
                             alpha='shape of the delays [-]', beta='stretch of the delays [-]', tau='scale [ns]')
-    def __init__(self, model:Hits):
+    def __init__(self, model:Hits): # trained generator
         super().__init__()
         self.model = model
         self.more = model.learnt | dict(learnt_units='noise Hz, spread PE, jitter ns')
-    def forward(self, *tensors):
+    def forward(self, *tensors): # of P pairs, in the order of `inputs`: (P,13) and (P,)
         pairs = dict(zip(self.inputs, tensors))
         mean, extra = self.model.transported(pairs)
         photons = (mean + pairs['level']).clamp(max=14).exp()

@@ -31,11 +31,11 @@ from .event_files import read_events, read_sensors
 from .event_simulate import KINDS, simulate
 from .events import LABELS, Events, split_events
 from .hits import Hits, hits_batch, hits_nll
-from .light_front import (SCALE, decode_charge, decode_time, encode_charge, encode_time, front, hit_fronts,
-                                           residuals)
+from .light_front import (SCALE, decode_charge, decode_time, encode_charge, encode_time, front,
+                                           hit_fronts, residuals)
 from ..losses import CompositeLoss
 from ..params import normals
-from ..runs import Recipe, expect, read_mapping
+from ..runs import Recipe, expect, one_of, preset_named, read_mapping
 from ..train import Stage
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0006
@@ -157,7 +157,8 @@ class OneStep(nn.Module):
         super().__init__()
         self.net = net
         says = {Schedule: getattr(path, 'predicts', ''), Karras: 'clean codes', Straight: 'velocity of the codes'}
-        self.meaning = dict(x='noisy codes of each sensor: charge, then time [-]', t='level of the noise, as `path` counts',
+        self.meaning = dict(x='noisy codes of each sensor: charge, then time [-]',
+                            t='level of the noise, as `path` counts',
                             label=LABEL_MEANS, said=f'what the network predicts: {says[type(path)]} [-]')
         self.more = dict(path=repr(path), codes=CODES_MEAN, sensors=geometry.xyz.tolist(), sensors_unit='m')
     def forward(self, x, t, label): return self.net(x, t, label=label)
@@ -247,7 +248,6 @@ class EventRecipe(Recipe):
 def check(self:EventRecipe):
     "ValueError for options that no training can have."
     super(EventRecipe, self).check()
-    one_of = lambda *words: (', '.join(words), lambda v: v in words)
     expect(self, *one_of('hits', 'dit', 'cnn', 'mlp', 'hybrid', 'resnet'), 'network')
     expect(self, *one_of('FiLM', 'SUM'), 'fusion')
     expect(self, *one_of(*PATHS), 'path')
@@ -471,8 +471,7 @@ def event_recipe(name:str, # one of PRESETS
                  **kw,
                 )->EventRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **kw)
+    return preset_named(PRESETS, name, **kw)
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0026
 SECTIONS = 'model', 'diffusion', 'data', 'training'                            # sections of the guide's files

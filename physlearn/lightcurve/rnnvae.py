@@ -410,7 +410,8 @@ class RatesOf(nn.Module):
         self.model = model
         self.axes, bands = {k: {1: 'steps'} for k in (*self.names, 'rate')}, model.bands
         self.meaning = dict(COUNTED, mu=f'means of the levels of {bands} bands [ln ct/s], then of the latents [-]',
-                            logvar='logarithms of their variances', rate='mean rate of each band [ct/s]; 0 off the mask')
+                            logvar='logarithms of their variances',
+                            rate='mean rate of each band [ct/s]; 0 where there is no step')
 
     def forward(self, *tensors):
         batch = dict(zip(self.names, tensors))
@@ -436,14 +437,17 @@ class GuideRates(nn.Module):
     "The guide's network with tensors by position."
     about = "Latents and rates of light curves by the guide's recurrent network, from rates and their errors."
     axes = {k: {1: 'steps'} for k in ('x', 'mask', 'rate')}
-    def __init__(self, model:GuideVAE):
+    def __init__(self, model:GuideVAE): # trained network
         super().__init__()
         self.model = model
         bands = model.rate.out_features
         self.meaning = dict(x=f'rates of {bands} bands, their lower errors, their upper errors [ct/s]; 0 where unknown',
                             mask=COUNTED['mask'], mu='means of the latents [-]',
                             logvar='logarithms of their variances', rate='rate of each band [ct/s]')
-    def forward(self, x, mask):
+    def forward(self,
+                x,    # rates and errors (B,L,inputs) [ct/s]
+                mask, # which steps are there (B,L)
+               ):
         mu, logvar = self.model.encode(x, mask)
         return mu, logvar, self.model.decode(mu, mask)
 

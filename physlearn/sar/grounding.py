@@ -233,19 +233,25 @@ def interval(self:Grounder,
 # %% ../../nbs/40_sar/43_grounding.ipynb #gnet012x
 class Refining(nn.Module):
     "A Grounder with radar in decibel, for other programs."
-    about = ('Optical pixels in the holes of a picture, from what is around them and from radar of the same place. Of a '
-             'flow one picture that could be for each noise; otherwise the mean, and the logarithm of its variance. '
+    about = ('Optical pixels in the holes of a picture, from what is around them and from radar of the same place. '
+             'Of a flow one picture that could be for each noise; otherwise the mean, and the logarithm of its variance. '
              'Height and width are multiples of 8, up to 256 pixels.')
     def __init__(self, model): # trained network
         super().__init__()
         self.model, bands = model, 'blue, green, red, near infrared'
-        self.meaning = dict(s1='backscatter VV, VH [dB]', given=f'reflectance of {bands} [-]; in holes, the mean of each band elsewhere',
+        self.meaning = dict(s1='backscatter VV, VH [dB]',
+                            given=f'reflectance of {bands} [-]; in holes, the mean of each band elsewhere',
                             hole='1 where the picture is not known, 0 elsewhere [-]',
                             noise='standard normal numbers [-]', picture=f'reflectance of {bands} [-]',
                             mean=f'reflectance of {bands} [-]; where known, as given',
                             logvar='logarithm of the variance of its error, in holes')
         self.axes = {k: {2: 'height', 3: 'width'} for k in self.meaning}
-    def forward(self, s1, given, hole, noise=None):
+    def forward(self,
+                s1,         # backscatter VV, VH (B,2,H,W) [dB]
+                given,      # picture (B,4,H,W) [-]
+                hole,       # 1 where it is not known (B,1,H,W)
+                noise=None, # standard normal (B,4,H,W), of a flow
+               ):
         batch = dict(s1=encode_s1(s1), given=given, hole=hole)
         if not self.model.flow:
             out = self.model(batch)

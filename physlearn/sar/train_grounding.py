@@ -27,7 +27,7 @@ from ..files import FileError, read_json, write_json
 from ..losses import CompositeLoss
 from ..pages import Judgement, Picture
 from ..params import normals, uniforms
-from ..runs import Recipe, Run, expect, open_recipe, sha256
+from ..runs import Recipe, Run, expect, one_of, open_recipe, preset_named, sha256
 from .adapters import OnEncoder, adapt, merged, terramind
 from .agreement import edge_cosine, mae, psnr, sam, structure_scores
 from .grounding import Grounder, reach_of
@@ -193,7 +193,6 @@ class GroundingRecipe(Recipe):
 def check(self:GroundingRecipe):
     "ValueError for options that no training can have."
     super(GroundingRecipe, self).check()
-    one_of = lambda *words: (', '.join(words), lambda v: v in words)
     expect(self, *one_of('holes', 'noise', 'blur'), 'damage')
     expect(self, *one_of('direct', 'flow', 'terramind'), 'network')
     expect(self, *one_of('mean', 'given'), 'fill')
@@ -497,8 +496,7 @@ def grounding_recipe(name:str, # one of PRESETS
                      **kw,
                     )->GroundingRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
-    return replace(PRESETS[name], **kw)
+    return preset_named(PRESETS, name, **kw)
 
 # %% ../../nbs/40_sar/44_train_grounding.ipynb #tgrd0014
 def whole_batches(recipe, tiles, size=8): # yields batches

@@ -23,8 +23,8 @@ from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
 from ..likelihood import read_noise
-from ..losses import CompositeLoss, of_batch, param_mse, peak_mse, spectral_angle
-from ..runs import Recipe, expect
+from ..losses import CompositeLoss, param_mse, peak_mse, spectral_angle
+from ..runs import Recipe, expect, preset_named
 from ..train import Stage
 from .physae import PhysAE
 from ..posterior import Gaussian
@@ -58,7 +58,7 @@ def bound_loss(out:dict,   # with 'us' (S,B,d) and 'sd' (S-1,B,d), standard devi
     free = (batch['known'] == 0).expand_as(out['sd'])
     z = (out['us'][1:] - batch['u'])/out['sd'].float()
     return torch.nn.functional.huber_loss(torch.where(free, z, 0.), torch.zeros_like(z), reduction='sum',
-                                          delta=3.)/of_batch(free.sum()).clamp_min(1)
+                                          delta=3.)/free.sum().clamp_min(1)
 
 def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
                  batch:dict, # with 'clean' (B,1,N)
@@ -327,9 +327,9 @@ def spectra_recipe(name:str, # one of PRESETS
                    **kw,
                   )->SpectraRecipe:
     "A preset with other options."
-    if name not in PRESETS: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(PRESETS)}")
-    if kw.get('stage', 'A') != PRESETS[name].stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
-    return replace(PRESETS[name], **kw)
+    found = preset_named(PRESETS, name)
+    if kw.get('stage', 'A') != found.stage: kw = dict(epochs=None, lr=None) | kw      # each stage has its own
+    return replace(found, **kw)
 
 # %% ../../nbs/10_spectra/16_train_physae.ipynb #3ecd1ea2
 @patch(cls_method=True)
