@@ -18,7 +18,7 @@ import torch
 import tyro
 from fastcore.basics import patch
 from torch.utils.flop_counter import FlopCounterMode
-from ..desk import Instrument, read_by
+from ..desk import Instrument, Shared, ranges, read_by
 from ..files import FileError, output_folder, read_table, ready_to_write, write_json, write_text
 from .detector import Geometry, same_places
 from .event_files import of_file, read_events, read_sensors, write_graphnet, write_guide
@@ -115,7 +115,7 @@ def generated(run:Run,
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0009
 @dataclass(kw_only=True)
-class SampleEvents:
+class SampleEvents(Shared):
     "Draw events with a run: event i is a function of the run, its label and (seed, i)."
     folder: tyro.conf.Positional[str] # the run
     # events to draw, like 1000; as many as --labels has, or 100, if not given
@@ -223,22 +223,50 @@ def write_events(e:Events, out): # NAME.h5, or a folder
     return write_guide(e, out) if Path(out).suffix else write_graphnet(e, out)
 
 @patch
-def run(self:SampleEvents):
-    "Draw, write, say what came."
+def asked(self:SampleEvents):
+    "The run, sensors, time of the vertices; numbers, labels and kinds of the events; a sentence."
+    kept = vars(self).setdefault('_asked', [])
+    if kept: return kept[0]
     run = self.checked()
     geometry = read_sensors(self.geometry) if self.geometry else run.recipe.held_out().geometry
-    t0 = time_zero(self.t0)
     number, label, kind, said = self.conditions(run, geometry)
+    if not self.beyond and (self.labels or self.energy): refuse_outside(label, kind, ranges_kept(run))
+    kept.append((run, geometry, time_zero(self.t0), number, label, kind, said))
+    return kept[0]
+
+@patch
+def drawn(self:SampleEvents,
+          asked, # as of `asked`
+          rows,  # numbers of labels (n,)
+         )->Events:
+    "Some of the events."
+    run, geometry, t0, number, label, kind, _ = asked
+    return generated(run, label[rows], kind[rows], geometry, self.seed, number[rows], t0, self.steps, self.guidance)
+
+@patch
+def rows(self:SampleEvents, asked)->list: # as of `asked`; numbers of labels (n,) each
+    "Events that are drawn together."
+    run, number = asked[0], asked[3]
+    size = 1000 if run.recipe.network == 'hits' else 64
+    return np.array_split(np.arange(len(number)), -(-len(number)//size))
+
+@patch
+def run(self:SampleEvents):
+    "Draw, write, say what came."
+    asked = self.asked()
     if self.gpus:
         device, said_of_device = pick_device(self.gpus)[:2]
-        run.model.to(device)
+        asked[0].model.to(device)
         print(said_of_device)
-    size = 1000 if run.recipe.network == 'hits' else 64
-    if not self.beyond and (self.labels or self.energy): refuse_outside(label, kind, ranges_kept(run))
-    draw = lambda rows: generated(run, label[rows], kind[rows], geometry, self.seed, number[rows], t0, self.steps,
-                                  self.guidance)
-    parts = [draw(rows) for rows in bar(np.array_split(np.arange(len(number)), -(-len(number)//size)))]
-    e = Events.of(parts)
+    self.written(asked, [self.drawn(asked, rows) for rows in bar(self.rows(asked))])
+
+@patch
+def written(self:SampleEvents,
+            asked, # as of `asked`
+            parts, # Events that follow each other
+           ):
+    "Write, and say what came."
+    e, run, number, said = Events.of(parts), asked[0], asked[3], asked[-1]
     e.about['run'] = f'{run.name}, seed {self.seed}, events {number[0]} to {number[-1]}'
     far = int(e.more['outside'].sum())
     if far:
@@ -247,6 +275,30 @@ def run(self:SampleEvents):
     write_events(e, self.out)
     print(f"wrote {len(e)} event{'s'*(len(e) > 1)}, {len(e.sensor)} hits, to {self.out}; {said}")
     for note in dict.fromkeys(e.notes): print(note)
+
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk010q
+@patch
+def ready(self:SampleEvents):
+    "Say what stands against the work, before it begins."
+    if self.gpus: raise ValueError("gpus=1: workers draw on processors; leave --gpus or --workers out")
+    self.checked()
+
+@patch
+def pieces(self:SampleEvents)->list:
+    "Ranges of events that are drawn together."
+    return [dict(first=int(rows[0]), stop=int(rows[-1]) + 1, files=[]) for rows in self.rows(self.asked())]
+
+@patch
+def part(self:SampleEvents, piece, folder):
+    "Some events, as a file of their own."
+    e = self.drawn(self.asked(), np.arange(piece['first'], piece['stop']))
+    e.save(folder/'events.h5')
+    return dict(rows=len(e))
+
+@patch
+def whole(self:SampleEvents, parts):
+    "The events in one file."
+    self.written(self.asked(), [Events.load(folder/'events.h5') for folder, _ in parts])
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0013
 LEAST = 40                      # events that a judge needs
@@ -443,7 +495,7 @@ class JudgeEvents:
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0016
 @dataclass(kw_only=True)
-class SimulateEvents:
+class SimulateEvents(Shared):
     "Simulate events of a neutrino telescope: event i is a function of (seed, i)."
     out: tyro.conf.Positional[str]  # HDF5 in the guide's layout, NAME.h5, or a new folder for GraphNeT's Parquet
     n: int = 1000                   # events, like 1000
@@ -457,12 +509,15 @@ class SimulateEvents:
     seed: int = 0                   # like 1
     overwrite: bool = False         # replace a file that is there
 
-    def run(self):
-        "Simulate, write, say what came."
+    def ready(self):
+        "Say what stands against the work, before it begins."
         expect(self, '1 or more', lambda v: v >= 1, 'n')
         expect(self, '0 to 4294967295', lambda v: 0 <= v < 2**32, 'seed')
         expect(self, ', '.join((*KINDS, 'mix')), lambda v: v in (*KINDS, 'mix'), 'kind')
         new_output(self.out, self.overwrite, read_by(self))
+
+    def events(self, number)->Events: # of the events: how many, or their numbers (N,)
+        "Events as the options ask for them."
         low, high = read_range('energy', self.energy, 'GeV', bare=False)
         if not 0 < low <= high: raise ValueError(f"energy={self.energy!r}: expected the lower end first, above 0")
         units = dict(noise='Hz', jitter='ns')
@@ -471,12 +526,34 @@ class SimulateEvents:
         if min(given['noise'], given['jitter']) < 0: raise ValueError("noise and jitter: expected 0 or more")
         if given['noise'] > 1e7: raise ValueError(f"noise={self.noise!r}: expected 10 MHz or less")
         array = read_sensors(self.geometry) if self.geometry else Geometry.hexagonal(37, 20)
-        e = simulate(self.n, self.seed, self.kind, array, energy=(low, high*(1 + 1e-9)), **given)
-        if self.triggered: e = e[e.more['triggered']]
+        e = simulate(number, self.seed, self.kind, array, energy=(low, high*(1 + 1e-9)), **given)
+        return e[e.more['triggered']] if self.triggered else e
+
+    def run(self):
+        "Simulate, write, say what came."
+        self.ready()
+        self.written(self.events(self.n))
+
+    def written(self, e:Events): # all of them
+        "Write, and say what came."
         if not len(e): raise ValueError(f"none of {self.n} events triggers: give more, or higher energies")
         write_events(e, self.out)
-        print(f"wrote {len(e)} event{'s'*(len(e) > 1)}, {len(e.sensor)} hits, of {array.name} to {self.out}")
-        for note in array.notes: print(note)
+        print(f"wrote {len(e)} event{'s'*(len(e) > 1)}, {len(e.sensor)} hits, of {e.geometry.name} to {self.out}")
+        for note in e.geometry.notes: print(note)
+
+    def pieces(self):
+        "Ranges of numbers of events."
+        return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
+
+    def part(self, piece, folder):
+        "Some events, as a file of their own."
+        e = self.events(np.arange(piece['first'], piece['stop']))
+        if len(e): e.save(folder/'events.h5')
+        return dict(rows=len(e))
+
+    def whole(self, parts):
+        "The events in one file."
+        self.written(Events.of([Events.load(folder/'events.h5') for folder, told in parts if told['rows']]))
 
 # the instrument, as the command line finds it
 icecube = Instrument('icecube', EventRecipe, PRESETS, judge=judged, own=dict(

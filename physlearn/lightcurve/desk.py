@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MOST', 'SIZES', 'lightcurve', 'named_bands', 'range_of_rates', 'form_of', 'measurement_of', 'without_waves', 'few',
-           'fit_lightcurve', 'is_limit', 'upper_limits', 'how_fitted', 'Varying', 'FitLightCurve',
+           'fit_lightcurve', 'is_limit', 'upper_limits', 'how_fitted', 'Varying', 'FitLightCurve', 'alike',
            'IdentifiableLightCurve', 'SimulateLightCurves']
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0003
-import math
+import math, shutil
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 import tyro
 from fastcore.basics import patch
 from ..chains import smc_posterior
-from ..desk import FromFiles, Instrument, doubts, known_values
+from ..desk import FromFiles, Instrument, Shared, doubts, known_values, ranges, results_of
 from ..draws import box_posterior
 from ..files import output_folder
 from ..likelihood import Measurement, Poisson
@@ -236,29 +236,70 @@ def shaped(self:FitLightCurve,
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk012c
 @patch
-def run(self:FitLightCurve):
-    "Read, fit, print, write."
+def ready(self:FitLightCurve):
+    "Say what stands against the work, before it begins."
     self.chosen()
     expect(self, 'visits or rows', lambda v: v in ('visits', 'rows'), 'steps')
     expect(self, '0 to below 1', lambda v: v is None or 0 <= v < 1, 'least')
+    super(FitLightCurve, self).ready()
+
+@patch
+def fitted(self:FitLightCurve, lc)->Results: # of a light curve
+    "The fit that the options ask for."
+    return fit_lightcurve(lc, self.model, self.range, self.known, self.red_noise, self.draws, self.level)
+
+@patch
+def run(self:FitLightCurve):
+    "Read, fit, print, write."
     self.ready()
-    fit = lambda lc: fit_lightcurve(lc, self.model, self.range, self.known, self.red_noise,
-                                    self.draws, self.level)
     if self.together:
         whole = together([self.curve(f) for f in self.files])
-        got = fit(self.shaped(whole, whole.name))
-    else:
-        curves = [self.shaped(self.curve(f), f) for f in self.files]
-        for f, lc in zip(self.files, curves):                     # before anything is fitted
-            if named_bands(lc) != named_bands(curves[0]) or lc.unit != curves[0].unit:
-                raise ValueError(f"{f} has {', '.join(lc.labels)} [{lc.unit}], {self.files[0]} has "
-                                 f"{', '.join(curves[0].labels)} [{curves[0].unit}]: fit them one by one, or choose "
-                                 "--bands")
-        with said_if_slow(f"fitting {len(curves)} light curve{'s'*(len(curves) > 1)}"):
-            got = Results.join([fit(lc) for lc in (bar(curves) if len(curves) > 1 else curves)])
+        return self.said(self.fitted(self.shaped(whole, whole.name)))
+    curves = [self.shaped(self.curve(f), f) for f in self.files]
+    alike({f: (lc.labels, lc.unit) for f, lc in zip(self.files, curves)})  # before anything is fitted
+    with said_if_slow(f"fitting {len(curves)} light curve{'s'*(len(curves) > 1)}"):
+        return self.said(Results.join([self.fitted(lc) for lc in (bar(curves) if len(curves) > 1 else curves)]))
+
+@patch
+def said(self:FitLightCurve, got)->Results: # of all light curves
+    "Print and write what was found."
     self.save(got, None)
     for note in dict.fromkeys(got.signals['read'].tolist()): print(note)
     return got
+
+def alike(seen:dict): # labels of the bands and unit, by file
+    "ValueError where light curves cannot share a table."
+    first, (labels, unit) = next(iter(seen.items()))
+    for f, (other, its) in seen.items():
+        if len(other) == len(labels) and its == unit: continue
+        raise ValueError(f"{f} has {', '.join(other)} [{its}], {first} has {', '.join(labels)} [{unit}]: fit them one by "
+                         "one, or choose --bands")
+
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk012e
+@patch
+def pieces(self:FitLightCurve)->list:
+    "Some files each."
+    if self.together: raise ValueError("--together makes one light curve, which one process fits: leave --workers out")
+    return [dict(files=list(self.files[i:i+64])) for i in range(0, len(self.files), 64)]
+
+@patch
+def part(self:FitLightCurve, piece, folder):
+    "Fits of some files."
+    found, seen, refused = [], {}, {}
+    for f in piece['files']:
+        try:
+            lc = self.shaped(self.curve(f), f)
+            found.append(self.fitted(lc))
+            seen[f] = lc.labels, lc.unit
+        except ValueError as e: refused[f] = str(e)
+    if found: Results.join(found).to_part(folder/'rows.parquet')
+    return dict(rows=len(found), seen=seen, refused=refused)
+
+@patch
+def whole(self:FitLightCurve, parts):
+    "One table of all."
+    alike({f: v for _, told in parts for f, v in told['seen'].items()})
+    return self.said(results_of(parts))
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0013
 @dataclass(kw_only=True)
@@ -292,22 +333,46 @@ class IdentifiableLightCurve(Varying):
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk013b
 @dataclass(kw_only=True)
-class SimulateLightCurves:
+class SimulateLightCurves(Shared):
     "Write simulated sources as eROSITA's pipeline would, a FITS file each, with photons, background and gaps."
     out: tyro.conf.Positional[str]  # folder for the files; new, or without files of these names
     n: int = 20                     # sources, like 20
     seed: int = 0                   # source i is a function of (seed, i), like 0
     survey: str = 'erass1'          # erass1, pole or efeds
 
-    def run(self):
-        "Write light curves of simulated sources to a folder."
+    def ready(self):
+        "Say what stands against the work, before it begins."
         expect(self, '1 or more', lambda v: v >= 1, 'n')
         expect(self, 'erass1, pole or efeds', lambda v: v in ('erass1', 'pole', 'efeds'), 'survey')
         folder = output_folder(self.out)
         if any(folder.glob('*.fits')): raise ValueError(f"{folder} holds FITS files already: name another folder")
+
+    def run(self):
+        "Write light curves of simulated sources to a folder."
+        self.ready()
         made = simulate(self.n, self.seed, self.survey)
+        made.write(self.out)
+        self.said(len(made.time))
+
+    def said(self, rows): # that were written
+        "What was written, and where."
+        print(f"wrote {self.n} source{'s'*(self.n > 1)}, {rows} rows, to {self.out}")
+
+    def pieces(self):
+        "Ranges of numbers of sources."
+        return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
+
+    def part(self, piece, folder):
+        "Files of some sources."
+        made = simulate(np.arange(piece['first'], piece['stop']), self.seed, self.survey)
         made.write(folder)
-        print(f"wrote {self.n} source{'s'*(self.n > 1)}, {len(made.time)} rows, to {folder}")
+        return dict(rows=len(made.time))
+
+    def whole(self, parts):
+        "The files in one folder."
+        for folder, _ in parts:
+            for f in sorted(folder.glob('*.fits')): shutil.copy2(f, self.out)
+        self.said(sum(told['rows'] for _, told in parts))
 
 # the instrument, as the command line finds it
 lightcurve = Instrument('lightcurve', LightCurveRecipe, PRESETS, judge=judge, own=dict(

@@ -24,16 +24,15 @@ from ..files import FileError, read_hdf5
 from .classifier import LIMITS, SCORE, Classifier, prepared, score_of
 from .counting import log_laplace, log_marginal
 from .rnnvae import (GuideVAE, LightVAE, active_units, by_curve, counted, drawn_rate,
-                                          guide_divergence, load_guide, pooled, sampled, squared_errors,
-                                          visit_log_prob)
+                                         guide_divergence, load_guide, pooled, sampled, squared_errors, visit_log_prob)
 from .variability import (STATISTICS, Thresholds, about, constant_scores, constants_like,
                                               over_curves, statistics)
 from .xray_catalogue import partition_data, read_catalogue
 from .xray_files import ERODAY, LightCurves
 from .xray_simulate import CLASSES, SURVEYS, simulate, visit_plan
-from ..losses import CompositeLoss
+from ..losses import CompositeLoss, mean_of_batch, of_batch
 from ..pages import Judgement, Picture
-from ..runs import Recipe, Run, expect, preset_named, sha256
+from ..runs import Recipe, Run, expect, inside, preset_named, sha256
 from ..train import Stage
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0007
@@ -117,8 +116,8 @@ def classes_dls(recipe, # options of the training
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0009
 def visits_in(batch):
-    "Number of visits of a `batch` in which a band counts, a scalar."
-    return (batch['good'] & batch['mask'][...,None]).any(2).sum()
+    "Number of visits of a `batch` in which a band counts, a scalar; of a shared batch, as if all rows were like it."
+    return of_batch((batch['good'] & batch['mask'][...,None]).any(2).sum())
 def nats(out,
          batch, # dict of tensors of B light curves, as a loader gives it (`rows_of`)
         ):
@@ -131,7 +130,8 @@ def divergence(bands:int,      # how many of the latents are levels; the others 
     "Divergence of latents from their prior, a visit; below `free` nats a curve it costs no more than those."
     def term(out, batch):
         level, shape = out['kl'][:,:bands], out['kl'][:,bands:]
-        return (level.sum() + len(shape)*shape.mean(0).clamp_min(free).sum())/visits_in(batch)
+        shape = torch.where(mean_of_batch(shape.mean(0)) > free, shape.mean(0), free)
+        return (level.sum() + len(level)*shape.sum())/visits_in(batch)
     return term
 
 def squares(out,
@@ -150,6 +150,7 @@ def divergence_of_curves(out,
 class LightCurveRecipe(Recipe):
     "Train a recurrent autoencoder on multi-band X-ray light curves."
     system: ClassVar[str] = 'lightcurve' # the instrument
+    by_judge: ClassVar[tuple] = LIMITS, # scores of constants, of a classifier
     epochs: int = 60                # epochs
     lr: float = 2e-3                # peak learning rate
     batch_size: int = 256           # curves per step
@@ -470,7 +471,8 @@ def thresholds_of(run,
     path = run.path/LIMITS
     if not path.exists() or read_hdf5(path, ()).meta.get('score') != SCORE:
         say(f'  scoring {run.recipe.constants} constants')
-        limits_of(run).save(path, model=sha256(run.path/'model.safetensors'), score=SCORE)
+        limits_of(run).save(inside(run.path, LIMITS), model=sha256(run.path/'model.safetensors'), score=SCORE)
+        run.remember()
     return Thresholds.load(path)
 
 def limits_of(run, # finished run of this instrument

@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['SCANS', 'LARGEST', 'MEANINGS', 'one_each', 'pooled_rates', 'q_values', 'strangest_visit', 'shared_scans', 'scattered',
            'circumstances', 'smallest_rms', 'scored', 'catalogue_of', 'summary_of', 'by_significance', 'top_of',
-           'model_of', 'plot_source', 'source_page', 'known_of', 'runs_of', 'fits', 'ScoreLightCurves']
+           'model_of', 'plot_source', 'source_page', 'known_of', 'runs_of', 'fits', 'ScoreLightCurves', 'whole_batches']
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0003
 import html, math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from .rnnvae import drawn_rate
 from .xray_catalogue import Catalogue, load_all_fits_files, read_catalogue
 from .xray_curve import overlapping, together
 from .xray_files import ERODAY, LightCurves, net_rates
+from ..desk import PIECE, Shared
 from ..pages import bar, html_table, img, page, png, said_if_slow, sentences, text_table
 from ..params import Param, ParamSpace, normals, poisson_quantile, uniforms
 from ..results import ENDINGS, Results
@@ -432,7 +434,7 @@ def fits(curves:LightCurves,
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0021
 @dataclass(kw_only=True)
-class ScoreLightCurves:
+class ScoreLightCurves(Shared):
     "Score every source of a folder: variability with its false alarms, anomalies, limits and flags, one row a source."
     # a run of the recipe variability; or one of the network of counts, then anomalies alone
     folder: tyro.conf.Positional[str]
@@ -449,29 +451,104 @@ class ScoreLightCurves:
     out: str|None = None            # table to write: .csv, .parquet, .h5 or .json
     overwrite: bool = False         # replace a table that is there
 
+    @cached_property
+    def opened(self):
+        "What the runs can say: variability or None, what is familiar or None, bands."
+        return runs_of(self.folder, self.anomaly)
+
+    @cached_property
+    def catalogue(self):
+        "Files that were read, a light curve for each source."
+        found = read_catalogue(self.data, self.cache, least=self.least)
+        curves = one_each(found)
+        fits(curves, self.opened[2], self.data)
+        return found, curves
+
     def run(self):
         "Read, score, print, write."
         self.ready()
-        variability, known, bands = runs_of(self.folder, self.anomaly)
-        found = read_catalogue(self.data, self.cache, least=self.least)
-        curves = one_each(found)
-        fits(curves, bands, self.data)
-        columns, doubts = scored(curves, variability, known, self.alarm, self.found, self.injected)
-        got = catalogue_of(curves, columns, doubts, found.refused)
-        for line in summary_of(columns, self.alarm, found.refused, len(found) - len(curves)): print(line)
-        for note in dict.fromkeys(found.notes): print(note)
-        if known is not None:
-            m = len(known.smallest)
-            print(f"anomalies are ranked among {m} held-out sources of the run: no chance is below {1/(m + 1):.2g}")
-            inside = np.isin(curves.names, known.names).sum()
-            if inside: print(f'{inside} of these sources were in its training, where they look less odd than they are')
-        if variability is None:
-            print('anomalies alone: a run of the recipe variability gives the chance of false alarms too '
-                  '(physlearn train lightcurve variability)')
-        print(text_table(top_of(columns, doubts)))
-        if self.out: print('wrote', got.save(self.out))
-        if self.pages: self.write_pages(curves, columns, doubts, known)
-        return got
+        return self.told(*self.opened[:2])
+
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021d
+@patch
+def told(self:ScoreLightCurves,
+         variability, # of LightCurves; None: none
+         known,       # what is familiar; None: no anomalies
+         ranked=None, # how familiar the sources are, where it is known already
+        )->Results:
+    "Print and write what the scores say."
+    found, curves = self.catalogue
+    columns, doubts = scored(curves, variability, ranked or known, self.alarm, self.found, self.injected)
+    got = catalogue_of(curves, columns, doubts, found.refused)
+    for line in summary_of(columns, self.alarm, found.refused, len(found) - len(curves)): print(line)
+    for note in dict.fromkeys(found.notes): print(note)
+    if known is not None:
+        m = len(known.smallest)
+        print(f"anomalies are ranked among {m} held-out sources of the run: no chance is below {1/(m + 1):.2g}")
+        inside = np.isin(curves.names, known.names).sum()
+        if inside: print(f'{inside} of these sources were in its training, where they look less odd than they are')
+    if variability is None:
+        print('anomalies alone: a run of the recipe variability gives the chance of false alarms too '
+              '(physlearn train lightcurve variability)')
+    print(text_table(top_of(columns, doubts)))
+    if self.out: print('wrote', got.save(self.out))
+    if self.pages: self.write_pages(curves, columns, doubts, known)
+    return got
+
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021f
+def whole_batches(lengths:np.ndarray, # visits of each source (S,)
+                  most:int,           # sources of a batch
+                  steps=2**15,        # visits of a batch, filling included
+                  least=PIECE,        # sources of a piece
+                 )->list:             # numbers of sources (n,), in rising order, of each piece
+    "Sources in pieces of whole batches, as `by_length` and `batches_of` make them."
+    order, out, begin, end = np.argsort(lengths, kind='stable'), [], 0, 0
+    n = np.maximum(lengths[order], 1)
+    while end < len(order):
+        some = n[end:end + min(most, steps)]
+        end += max(1, int(np.searchsorted(some*np.arange(1, len(some) + 1), steps, side='right')))
+        if end - begin < least and end < len(order): continue
+        out.append(np.sort(order[begin:end]))
+        begin = end
+    return out
+
+@patch
+def pieces(self:ScoreLightCurves)->list:
+    "Sources of like length, for each of the runs."
+    (variability, known, _), (found, curves) = self.opened, self.catalogue
+    source = found.curves.more['source']
+    order = np.argsort(source, kind='stable')
+    edges = np.searchsorted(source[order], np.flatnonzero(source == np.arange(len(source))).tolist() + [len(source)])
+    def files(rows): return [found.curves.more['file'][i].item() for k in rows for i in np.sort(order[edges[k]:edges[k+1]])]
+    asked = [('variability', 2**15)]*(variability is not None) + [('familiar', 512)]*(known is not None)
+    return [dict(what=what, rows=rows.tolist(), files=sorted(files(rows)))
+            for what, most in asked for rows in whole_batches(curves.lengths, most)]
+
+@patch
+def part(self:ScoreLightCurves, piece, folder):
+    "Scores of some sources."
+    import pandas as pd
+    curves = one_each(read_catalogue(piece['files'], least=self.least))
+    if len(curves) != len(piece['rows']): raise ValueError(f"{piece['files'][0]} or another file of this piece has changed")
+    variability, known, _ = self.opened
+    got = variability(curves) if piece['what'] == 'variability' else known(curves)
+    columns = {k: np.asarray(v) for k, v in got.items() if not isinstance(v, dict)}
+    pd.DataFrame(dict(source=piece['rows']) | columns).to_parquet(folder/'scores.parquet', index=False)
+    return dict(rows=len(curves), what=piece['what'])
+
+@patch
+def whole(self:ScoreLightCurves, parts):
+    "The table of all sources."
+    import pandas as pd
+    (variability, known, _), curves = self.opened, self.catalogue[1]
+    def joined(what):
+        tables = [pd.read_parquet(folder/'scores.parquet') for folder, told in parts if told['what'] == what]
+        whole = pd.concat(tables, ignore_index=True).sort_values('source')
+        return {k: whole[k].to_numpy(dtype=str if whole[k].dtype.kind not in 'fiub' else None) for k in whole}
+    seen = None if variability is None else joined('variability')
+    ranked = None if known is None else joined('familiar')
+    return self.told(variability and (lambda c: seen if c is curves else variability(c)), known,
+                     known and (lambda c, bar: ranked))
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco021c
 @patch

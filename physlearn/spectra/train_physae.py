@@ -23,7 +23,7 @@ from ..files import FileError
 from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
 from ..likelihood import read_noise
-from ..losses import CompositeLoss, param_mse, peak_mse, spectral_angle
+from ..losses import CompositeLoss, of_batch, param_mse, peak_mse, spectral_angle
 from ..runs import Recipe, expect, preset_named
 from ..train import Stage
 from .physae import PhysAE
@@ -58,7 +58,7 @@ def bound_loss(out:dict,   # with 'us' (S,B,d) and 'sd' (S-1,B,d), standard devi
     free = (batch['known'] == 0).expand_as(out['sd'])
     z = (out['us'][1:] - batch['u'])/out['sd'].float()
     return torch.nn.functional.huber_loss(torch.where(free, z, 0.), torch.zeros_like(z), reduction='sum',
-                                          delta=3.)/free.sum().clamp_min(1)
+                                          delta=3.)/of_batch(free.sum()).clamp_min(1)
 
 def denoised_mse(out:dict,   # with 'denoised' (B,1,N)
                  batch:dict, # with 'clean' (B,1,N)
