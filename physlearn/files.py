@@ -524,8 +524,8 @@ def plain(path,  # file that they are read from, for the message
 
 # %% ../nbs/00_core/01_files.ipynb #2a8fb475
 def words_of(path, # file that they are from
-             v,    # array of text, or of bytes of UTF-8
-             name, # of the array, for the message
+             v,    # text, or bytes of UTF-8, of any shape
+             name, # what it is called, for the message
             )->np.ndarray: # of text
     "Text of an array of a file; what is no text stays as it is."
     if v.dtype.kind != 'S': return v
