@@ -53,7 +53,9 @@ def _help_of(verb):
         more = verb in ('retrieve', 'export', 'push', 'sample', 'compare', 'ground', 'show', 'resume')
         beside = dict(retrieve=' FILE ...', push=' OWNER/NAME', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')
         usage = f"physlearn {verb} RUN{beside}{' [options]'*more}"
-        rest = f'physlearn {verb} RUN --help lists the options.' if more else f'example:\n  physlearn {verb} runs/first'
+        shown = f'example:\n  physlearn {verb} runs/first'
+        rest = f'physlearn {verb} RUN --help lists the options.' if more else shown
+        if verb == 'resume': rest = f'{rest}\n\n{shown} --keep all'
     else: usage, rest = f'physlearn {verb} INSTRUMENT [options]', '\n'.join(
         f'physlearn {verb} {k} --help lists the options for {k}.' for k in names)
     return '\n\n'.join(filter(None, [f'usage: {usage}', doc, rest, _examples(verb, *names)]))
