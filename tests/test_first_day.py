@@ -7,7 +7,7 @@ import pytest
 import torch
 from physlearn.canopy.train_physvae import canopy_recipe
 from physlearn.cli import ON_RUNS, for_help, from_words, main
-from physlearn.desk import Compare, Export, command_of, known_values
+from physlearn.desk import Compare, Export, Push, command_of, known_values
 from physlearn.files import FileError, read_table
 from physlearn.instruments import EXAMPLES, INSTRUMENTS, find
 from physlearn.results import Results
@@ -173,10 +173,13 @@ def test_printed_commands_are_understood():
     for page, line in printed():
         _, verb, *words = shlex.split(line.replace('FILE...', 'FILE'))
         on_run = verb in ON_RUNS
+        if verb == 'doctor':
+            assert set(words) <= {'--json', '--help'}, (page, line)
+            continue
         if on_run and (verb in ('evaluate', 'report', 'card', 'resume') or '--help' in words): continue
         name = words.pop(0) if not on_run else 'icecube' if verb == 'sample' else 'sar' if verb in ('ground', 'show') else 'canopy' if 'wood' in line or 'forest' in line else 'spectra'
         if name not in INSTRUMENTS: continue                     # the reader's own
-        cls, default = dict(export=Export, compare=Compare).get(verb) or command_of(verb, find(name)), None
+        cls, default = dict(export=Export, push=Push, compare=Compare).get(verb) or command_of(verb, find(name)), None
         files = '--from', '--recipe', '--setup', *['--data']*(name in ('icecube', 'lightcurve')), *['--data-dir', '--stage2-dir']*(name == 'sar')
         for option in files:                                     # that the reader has
             if option in words: del words[(at := words.index(option)):at+2]

@@ -95,7 +95,7 @@ def helps(width=86): # characters
     "The help of each verb and instrument, as a terminal of this width shows it."
     os.environ['COLUMNS'] = str(width)
     from physlearn.cli import OWN, VERBS, show_help
-    from physlearn.desk import Compare, Export, command_of
+    from physlearn.desk import Compare, Export, Push, command_of
     from physlearn.instruments import INSTRUMENTS, find
     def of_run(verb, name, cls): # a verb that takes a run
         with contextlib.redirect_stdout(io.StringIO()) as out: show_help(cls, None, f'physlearn {verb} RUN', '')
@@ -109,8 +109,10 @@ def helps(width=86): # characters
             mine = verb in VERBS or verb in OWN.get(name, ())
             out.append(block(f'physlearn {verb} {name}', told(verb, name, '--help')) if mine else
                        of_run(verb, f', of {name}', cls))
+    out.append('\n## The installation')
+    out.append(block('physlearn doctor', told('doctor', '--help')))
     out.append('\n## Any run')
-    out += [of_run(verb, '', cls) for verb, cls in (('compare', Compare), ('export', Export))]
+    out += [of_run(verb, '', cls) for verb, cls in (('compare', Compare), ('export', Export), ('push', Push))]
     return '\n'.join(out)
 
 # --- messages
