@@ -358,7 +358,7 @@ class Simulate(Shared):
         return len(y), notes
 
     def say(self,
-            n,     # signals that were written
+            n:int, # how many signals were written
             notes, # sentences
            ):
         "What was written, and where."
@@ -378,13 +378,13 @@ def pieces(self:Simulate)->list:
 
 @patch
 def part(self:Simulate, piece, folder):
-    "Signals of a range, as a file of their own."
+    "Signals of a range, the `piece`, as a file of their own in `folder`."
     n, notes = self.written(folder/f'rows{Path(self.out).suffix}', *self.drawn(piece['first'], piece['stop']))
     return dict(rows=n, notes=list(notes))
 
 @patch
 def whole(self:Simulate, parts):
-    "The files, joined."
+    "The files of `parts`, joined."
     join = join_tables if Path(self.out).suffix == '.csv' else join_hdf5
     join(self.out, [folder/f'rows{Path(self.out).suffix}' for folder, _ in parts])
     self.say(sum(told['rows'] for _, told in parts), parts[0][1]['notes'])
@@ -516,7 +516,7 @@ def pieces(self:FromFiles)->list:
 
 @patch
 def part(self:FromFiles, piece, folder):
-    "Results of some rows."
+    "Results of some rows, the `piece`, in `folder`."
     found, refused, at, before = [], {}, piece['first'], 0
     for file, first, stop in piece['rows']:
         try:
@@ -533,7 +533,7 @@ def part(self:FromFiles, piece, folder):
 
 @patch
 def whole(self:FromFiles, parts):
-    "One table of all."
+    "One table of all `parts`."
     got = self.finished(results_of(parts))
     both = Path(self.out).suffix in self.instrument.endings   # formats that hold signals, too
     self.save(got, self.signals(self.opened) if both else None)
@@ -551,7 +551,7 @@ class Retrieve(FromFiles):
     @cached_property
     def opened(self): return Run.load(self.folder, system=self.instrument.name)
     def estimated(self, run, s):
-        "By a method of the instrument."
+        "By a method of the instrument, of signals `s` for a `run`."
         return retrieve(run, s, self.method, self.known, self.noise, self.draws, self.level, progress=bar)
 
 # %% ../nbs/80_desk.ipynb #5934f393
@@ -950,7 +950,7 @@ class Fit(FromFiles):
         return by_fit(run, s, self.draws, self.level)
 
     def estimated(self, run, s):
-        "Fits, piece by piece."
+        "Fits of signals `s`, piece by piece; `run` has the simulator."
         noise = self.likelihood(self.noise) if s.like is None and hasattr(self, 'likelihood') else s.like
         s = replace(s, known=s.known | known_values(run.sim.space, self.known), like=noise, shared={})
         if len(s) <= PIECE: return self.fitted(run, s)

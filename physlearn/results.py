@@ -166,7 +166,8 @@ def _alike(parts):
                 raise ValueError(f"results cannot be joined: part {k + 1} has {name} {value or '-'!r}, "
                                  f"part 1 has {first[name] or '-'!r}")
 
-def in_sentences(methods)->str: # how parts were made, sentences with `; ` between them
+def in_sentences(methods, # how parts were made, sentences with `; ` between them
+                )->str:
     "Each sentence once, in the order in which they were said."
     return '; '.join(dict.fromkeys(s for m in methods for s in m.split('; ') if s))
 

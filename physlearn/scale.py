@@ -11,8 +11,8 @@ import contextlib, io, json, os, re, shutil, signal, socket, threading, time, uu
 from collections import deque
 from dataclasses import fields
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from . import __version__
 from .desk import Shared, command_of, read_by
 from .files import read_json, write_json
 from .instruments import find, keep_memory
@@ -28,7 +28,7 @@ def in_words(verb:str,       # of the command line, like retrieve
             )->str:          # JSON
     "What a worker needs to build a command again."
     options = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ASIDE}
-    said = dict(version=__version__, verb=verb, instrument=command.instrument.name, options=options, cwd=os.getcwd())
+    said = dict(version=version('physlearn'), verb=verb, instrument=command.instrument.name, options=options, cwd=os.getcwd())
     return json.dumps(said)
 
 @lru_cache(2)
@@ -36,8 +36,9 @@ def from_words(words:str, # as of `in_words`
               )->Shared:
     "The command that words tell, as this process knows it."
     said = json.loads(words)
-    if said['version'] != __version__:
-        raise ValueError(f"a worker has physlearn {__version__}, the command {said['version']}: install one version")
+    here = version('physlearn')
+    if said['version'] != here:
+        raise ValueError(f"a worker has physlearn {here}, the command {said['version']}: install one version")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in said['options'].items()}
     return command_of(said['verb'], find(said['instrument'], here=True))(**options)
 
@@ -46,14 +47,14 @@ STAMP = '_stamp.json'           # what a finished piece was made of; other progr
 BEGUN = '_begun'                # folder with a file for each piece, a line for each time that it was begun
 
 def file_mark(path)->list: # size [bytes], time of the last change [ns]
-    "What tells a file from an earlier one; nothing where there is none."
+    "What tells the file at `path` from an earlier one; nothing where there is none."
     try: s = os.stat(path)
     except OSError: return []
     return [s.st_size, s.st_mtime_ns]
 
 def stamps(words:str,      # as of `in_words`
            command:Shared, # the same
-           pieces:list,    # of it
+           pieces:list,    # what it is cut into
           )->list:         # a dict for each piece
     "Everything that the result of each piece depends on."
     said, large = json.loads(words), {f for p in pieces for f in p['files']}
@@ -64,8 +65,8 @@ def stamps(words:str,      # as of `in_words`
     weights = sha256(run) if run.is_file() else ''
     return [said | dict(weights=weights, inputs=common | {f: mark[f] for f in p['files']}, piece=p) for p in pieces]
 
-def parts_of(out)->Path: # what the command writes
-    "Where the pieces are kept."
+def parts_of(out)->Path:
+    "Where the pieces are kept of a command that writes `out`."
     return Path(f'{str(out).rstrip("/")}.parts')
 
 def is_done(folder, # of a piece

@@ -17,6 +17,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
+import torch
 from physlearn.desk import Instrument, Reader, Setup, Signals
 from physlearn.files import FileError
 from physlearn.params import Param, ParamSpace
@@ -119,7 +120,8 @@ def test_the_scheduler_is_lost(folder, capsys):
         import time
         from distributed import LocalCluster
         if __name__ == '__main__':
-            c = LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None, memory_limit=0)
+            c = LocalCluster(1, threads_per_worker=1, processes=False, protocol='tcp://', dashboard_address=None,
+                             memory_limit=0)
             print(c.scheduler_address, flush=True)
             time.sleep(600)"""
     Path('start.py').write_text(textwrap.dedent(start))
@@ -127,10 +129,10 @@ def test_the_scheduler_is_lost(folder, capsys):
     try:
         address = p.stdout.readline().strip()
         Path('pid').write_text(str(p.pid))
-        assert cli(*FIT, 'a.npy', 'scheduler.npy', '--noise', .05, '--out', 'lost.csv', '--scheduler', address) == 2
+        assert cli(*FIT, 'b.npy', 'scheduler.npy', '--noise', .05, '--out', 'lost.csv', '--scheduler', address) == 2
         said = capsys.readouterr().err
         assert 'the scheduler is lost' in said and 'lost.csv.parts; the same command goes on' in said
-        assert cli(*FIT, 'a.npy', '--out', 'never.csv', '--scheduler', address) == 2
+        assert cli(*FIT, 'b.npy', '--out', 'never.csv', '--scheduler', address) == 2
         assert 'cannot be reached' in capsys.readouterr().err
     finally:
         p.kill()

@@ -193,7 +193,9 @@ class TraitMap:
                  "or teach the head from more pixels (write_map(..., rows=1_600_000), without moments.json in the run)")
 
     @property
-    def windows(self): return windows(*self.door.size, self.door.block)
+    def windows(self)->list: # row, column, height, width [pixels] of each
+        "What the image is cut into."
+        return windows(*self.door.size, self.door.block)
 
     def layers(self,
                window,   # row, column, height, width [pixels]
@@ -287,7 +289,7 @@ class ByWindows:
         if self.noise is not None: run.recipe.likelihood(self.noise)                 # which says why not
         return run, self.files[0], self.level, self.draws
 
-    def reading(self)->dict:
+    def reading(self)->dict: # by name
         "Options of `read_reflectance`."
         return {k: getattr(self, k) for k in HOW} | dict(bands=self.bands or None)
 
@@ -319,7 +321,7 @@ def pieces(self:ByWindows)->list:
 def part(self:ByWindows,
          piece:dict, # one of `pieces`
          folder,     # for its result
-        )->dict:
+        )->dict:     # what `whole` needs
     "A window as a GeoTIFF of its own; its place in the image is in the piece."
     if 'window' not in piece: return super(ByWindows, self).part(piece, folder)
     traits, began = self.traits(), time.process_time()

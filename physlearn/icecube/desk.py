@@ -245,7 +245,7 @@ def drawn(self:SampleEvents,
 
 @patch
 def rows(self:SampleEvents, asked)->list: # as of `asked`; numbers of labels (n,) each
-    "Events that are drawn together."
+    "Events that are drawn together, of what is `asked`."
     run, number = asked[0], asked[3]
     size = 1000 if run.recipe.network == 'hits' else 64
     return np.array_split(np.arange(len(number)), -(-len(number)//size))
@@ -290,14 +290,14 @@ def pieces(self:SampleEvents)->list:
 
 @patch
 def part(self:SampleEvents, piece, folder):
-    "Some events, as a file of their own."
+    "Some events, the `piece`, as a file of their own in `folder`."
     e = self.drawn(self.asked(), np.arange(piece['first'], piece['stop']))
     e.save(folder/'events.h5')
     return dict(rows=len(e))
 
 @patch
 def whole(self:SampleEvents, parts):
-    "The events in one file."
+    "The events of `parts` in one file."
     self.written(self.asked(), [Events.load(folder/'events.h5') for folder, _ in parts])
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0013
@@ -516,7 +516,9 @@ class SimulateEvents(Shared):
         expect(self, ', '.join((*KINDS, 'mix')), lambda v: v in (*KINDS, 'mix'), 'kind')
         new_output(self.out, self.overwrite, read_by(self))
 
-    def events(self, number)->Events: # of the events: how many, or their numbers (N,)
+    def events(self,
+               number,   # how many events, or their numbers (N,)
+              )->Events:
         "Events as the options ask for them."
         low, high = read_range('energy', self.energy, 'GeV', bare=False)
         if not 0 < low <= high: raise ValueError(f"energy={self.energy!r}: expected the lower end first, above 0")
@@ -546,13 +548,13 @@ class SimulateEvents(Shared):
         return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
 
     def part(self, piece, folder):
-        "Some events, as a file of their own."
+        "Some events, the `piece`, as a file of their own in `folder`."
         e = self.events(np.arange(piece['first'], piece['stop']))
         if len(e): e.save(folder/'events.h5')
         return dict(rows=len(e))
 
     def whole(self, parts):
-        "The events in one file."
+        "The events of `parts` in one file."
         self.written(Events.of([Events.load(folder/'events.h5') for folder, told in parts if told['rows']]))
 
 # the instrument, as the command line finds it

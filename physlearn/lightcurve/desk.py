@@ -244,8 +244,8 @@ def ready(self:FitLightCurve):
     super(FitLightCurve, self).ready()
 
 @patch
-def fitted(self:FitLightCurve, lc)->Results: # of a light curve
-    "The fit that the options ask for."
+def fitted(self:FitLightCurve, lc)->Results:
+    "The fit of a light curve, `lc`, that the options ask for."
     return fit_lightcurve(lc, self.model, self.range, self.known, self.red_noise, self.draws, self.level)
 
 @patch
@@ -262,7 +262,7 @@ def run(self:FitLightCurve):
 
 @patch
 def said(self:FitLightCurve, got)->Results: # of all light curves
-    "Print and write what was found."
+    "Print and write what was found, `got`."
     self.save(got, None)
     for note in dict.fromkeys(got.signals['read'].tolist()): print(note)
     return got
@@ -284,7 +284,7 @@ def pieces(self:FitLightCurve)->list:
 
 @patch
 def part(self:FitLightCurve, piece, folder):
-    "Fits of some files."
+    "Fits of some files, the `piece`, in `folder`."
     found, seen, refused = [], {}, {}
     for f in piece['files']:
         try:
@@ -297,7 +297,7 @@ def part(self:FitLightCurve, piece, folder):
 
 @patch
 def whole(self:FitLightCurve, parts):
-    "One table of all."
+    "One table of all `parts`."
     alike({f: v for _, told in parts for f, v in told['seen'].items()})
     return self.said(results_of(parts))
 
@@ -363,13 +363,13 @@ class SimulateLightCurves(Shared):
         return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
 
     def part(self, piece, folder):
-        "Files of some sources."
+        "Files of some sources, the `piece`, in `folder`."
         made = simulate(np.arange(piece['first'], piece['stop']), self.seed, self.survey)
         made.write(folder)
         return dict(rows=len(made.time))
 
     def whole(self, parts):
-        "The files in one folder."
+        "The files of `parts` in one folder."
         for folder, _ in parts:
             for f in sorted(folder.glob('*.fits')): shutil.copy2(f, self.out)
         self.said(sum(told['rows'] for _, told in parts))

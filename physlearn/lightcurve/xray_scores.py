@@ -526,7 +526,7 @@ def pieces(self:ScoreLightCurves)->list:
 
 @patch
 def part(self:ScoreLightCurves, piece, folder):
-    "Scores of some sources."
+    "Scores of some sources, the `piece`, in `folder`."
     import pandas as pd
     curves = one_each(read_catalogue(piece['files'], least=self.least))
     if len(curves) != len(piece['rows']): raise ValueError(f"{piece['files'][0]} or another file of this piece has changed")
@@ -538,7 +538,7 @@ def part(self:ScoreLightCurves, piece, folder):
 
 @patch
 def whole(self:ScoreLightCurves, parts):
-    "The table of all sources."
+    "The table of all sources, of which `parts` hold scores."
     import pandas as pd
     (variability, known, _), curves = self.opened, self.catalogue[1]
     def joined(what):
