@@ -13,7 +13,8 @@ import yaml
 from .files import read_json, visible
 
 # %% ../nbs/00_core/07d_card.ipynb #ce939f3c
-def in_markdown(text)->str: # from a file
+def in_markdown(text, # of a file, or a number
+               )->str:
     "Text on one line, in which nothing is a tag or ends a cell."
     return visible(' '.join(str(text).split())).replace('<', '&lt;').replace('|', '\\|')
 

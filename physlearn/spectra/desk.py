@@ -16,8 +16,8 @@ import torch
 import tyro
 from fastcore.basics import patch
 from ..desk import Described, Instrument, Retrieve, Setup, command, known_values, write_setup
-from ..files import FileError, atomic_write, named_by_patterns, output_folder, ready_to_write, result_name
-from ..files import result_paths, write_hdf5, write_table, write_text
+from ..files import (FileError, atomic_write, named_by_patterns, output_folder, ready_to_write, result_name,
+                             result_paths, write_hdf5, write_table, write_text)
 from ..pages import bar, png, said_if_slow
 from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
