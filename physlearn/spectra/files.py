@@ -343,7 +343,7 @@ def _columns(path, quantity, y, **table):
 
 def header_words(path,      # file, for messages
                  meta:dict, # its header, in which the words are put in order
-                ):
+                )->dict:    # the same
     "What a header says of quantity and units is text; a list of one word is that word, and nothing is not stated."
     for k in ('quantity', 'axis', 'unit', 'y_unit', 'medium'):
         v = meta.pop(k, None)
@@ -351,6 +351,7 @@ def header_words(path,      # file, for messages
         if v is None or v == '': continue
         if not isinstance(v, str): raise FileError(path, f"{k} {v!r}", 'a word', 'its header')
         meta[k] = v
+    return meta
 
 def _stated(data, path, what, given, allowed):
     "What the call or the file's header says, or None; never one against the other."

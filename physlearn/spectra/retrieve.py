@@ -111,8 +111,7 @@ def _many(path, run, quantity, y, rows):
     name = y or 'signal'
     data = read_hdf5(path, rows=(name, *rows))
     if name not in data or data[name].ndim != 2: return None
-    header_words(path, data.meta)
-    check_quantity(path, run, quantity, data.meta)
+    check_quantity(path, run, quantity, header_words(path, data.meta))
     values = validate(data[name], path, name, shape=(None, len(run.sim.grid)))
     if not len(values): raise FileError(path, 'holds no spectra', 'at least one row', name)
     if 'wavenumber' in data and data['wavenumber'].ndim == 2:
