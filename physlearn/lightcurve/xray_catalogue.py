@@ -95,7 +95,7 @@ def scan(data:bytes, # of a FITS file
     key = first[_chosen(first)[0]].tobytes() + b'|' + cards[at].tobytes()
     rows, width = named.get(b'NAXIS2  '), named.get(b'NAXIS1  ')
     n, w = _value(cards, rows), _value(cards, width)
-    if not (n >= 1 and w >= 1): return None
+    if not (1 <= n < 2**40 and 1 <= w < 2**40): return None
     place = tuple(_value(cards, named.get(k)) for k in (b'RA_OBJ  ', b'DEC_OBJ '))
     return Header(key, data[:following], start + 80*rows, following, int(w), int(n), place)
 
