@@ -113,6 +113,7 @@ def _follows(h, start):
     from astropy.io import fits
     head = [fits.Header.fromstring(h.cards[a:b]) for a, b in ((0, start), (start, len(h.cards)))]
     n = head[1].get('TFIELDS', 0)
+    if not isinstance(n, int) or not 0 <= n <= 999: return False
     units = {str(head[1].get(f'TTYPE{i}')).upper(): head[1].get(f'TUNIT{i}') for i in range(1, n + 1)}
     needed = {'TIME', 'TIMEDEL', 'COUNTS', 'BACK_COUNTS', 'FRACEXP', 'BACKRATIO'}
     if not needed <= set(units): return False
