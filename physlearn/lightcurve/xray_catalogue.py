@@ -95,7 +95,7 @@ def scan(data:bytes, # of a FITS file
     key = first[_chosen(first)[0]].tobytes() + b'|' + cards[at].tobytes()
     rows, width = named.get(b'NAXIS2  '), named.get(b'NAXIS1  ')
     n, w = _value(cards, rows), _value(cards, width)
-    if not (n >= 1 and w >= 1): return None
+    if not (1 <= n < 2**40 and 1 <= w < 2**40): return None
     place = tuple(_value(cards, named.get(k)) for k in (b'RA_OBJ  ', b'DEC_OBJ '))
     return Header(key, data[:following], start + 80*rows, following, int(w), int(n), place)
 
@@ -113,6 +113,7 @@ def _follows(h, start):
     from astropy.io import fits
     head = [fits.Header.fromstring(h.cards[a:b]) for a, b in ((0, start), (start, len(h.cards)))]
     n = head[1].get('TFIELDS', 0)
+    if not isinstance(n, int) or not 0 <= n <= 999: return False
     units = {str(head[1].get(f'TTYPE{i}')).upper(): head[1].get(f'TUNIT{i}') for i in range(1, n + 1)}
     needed = {'TIME', 'TIMEDEL', 'COUNTS', 'BACK_COUNTS', 'FRACEXP', 'BACKRATIO'}
     if not needed <= set(units): return False
