@@ -846,7 +846,11 @@ def resume(cls:Run,
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
-    check_options(inside(path, 'state'), _decisive(recipe), begun_with(Path(path)/'state'))
+    begun = begun_with(inside(path, 'state'))
+    if begun is None:
+        raise FileError(Path(path)/'state', 'holds no checkpoint that can be read', 'at least one',
+                        remedy='delete this folder and train again')
+    check_options(Path(path)/'state', _decisive(recipe), begun)
     with sound(Path(path)/'recipe.json', 'a training'):
         recipe.settle()
         recipe.check()
