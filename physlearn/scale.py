@@ -28,8 +28,8 @@ def in_words(verb:str,       # of the command line, like retrieve
             )->str:          # JSON
     "What a worker needs to build a command again."
     options = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ASIDE}
-    said = dict(version=version('physlearn'), verb=verb, instrument=command.instrument.name, options=options, cwd=os.getcwd())
-    return json.dumps(said)
+    said = dict(version=version('physlearn'), verb=verb, instrument=command.instrument.name, options=options)
+    return json.dumps(said | dict(cwd=os.getcwd()))
 
 @lru_cache(2)
 def from_words(words:str, # as of `in_words`
@@ -135,7 +135,8 @@ def cluster_of(command:Shared): # its `workers` or `scheduler` count
             stack.enter_context(where)
         try: client = stack.enter_context(distributed.Client(where, set_as_default=False))
         except (OSError, ValueError) as e:
-            raise ValueError(f"scheduler {command.scheduler}: cannot be reached ({' '.join(str(e).split())[:120]})") from None
+            why = ' '.join(str(e).split())[:120]
+            raise ValueError(f"scheduler {command.scheduler}: cannot be reached ({why})") from None
         logging.getLogger('distributed').setLevel(logging.CRITICAL)
         yield client
 
@@ -193,7 +194,8 @@ def _ended_politely():
 def _folder_for(out, names):
     "The folder of the pieces, without those of another command."
     parts = parts_of(out)
-    strange = [p.name for p in parts.iterdir() if not re.fullmatch(r'\d{6,}|_begun|\.tmp-.*', p.name)] if parts.is_dir() else []
+    there = [p.name for p in parts.iterdir()] if parts.is_dir() else []
+    strange = [name for name in there if not re.fullmatch(r'\d{6,}|_begun|\.tmp-.*', name)]
     if strange: raise ValueError(f"{parts} holds {strange[0]}, which is no piece: move it, or give another --out")
     (parts/BEGUN).mkdir(parents=True, exist_ok=True)
     for p in parts.iterdir():
@@ -201,6 +203,7 @@ def _folder_for(out, names):
     for p in (parts/BEGUN).iterdir(): p.unlink()
     return parts
 
+# %% ../nbs/81_scale.ipynb #scal0017b
 def share(verb:str,       # of the command line, like retrieve
           command:Shared, # with `workers` or `scheduler`
          ):
@@ -219,20 +222,22 @@ def share(verb:str,       # of the command line, like retrieve
     if failed: raise ValueError(_failures(failed, dict(zip(names, pieces)), parts))
     said = [read_json(parts/n/STAMP)['said'] for n in names]
     refused = {f: why for s in said for f, why in s.get('refused', {}).items()}
-    if not any(s.get('rows', 1) for s in said): raise ValueError(next(iter(refused.values()), 'there is nothing to write'))
+    if not any(s.get('rows', 1) for s in said):
+        raise ValueError(next(iter(refused.values()), 'there is nothing to write'))
     command.whole([(parts/n, s) for n, s in zip(names, said)])
     if not (command.keep_parts or refused): shutil.rmtree(parts)
     if refused:
         more = '' if len(refused) == 1 else f', and {len(refused) - 1} more'
         for why in list(refused.values())[1:]: print('not read:', why)
-        raise ValueError(f"not read: {next(iter(refused.values()))}{more}; the others are in {command.out}, and the same "
-                         "command with --overwrite tries again")
+        raise ValueError(f"not read: {next(iter(refused.values()))}{more}; the others are in {command.out}, and the "
+                         "same command with --overwrite tries again")
 
 # %% ../nbs/81_scale.ipynb #scal0018
 def _finished(command, jobs, words, parts):
     "Do what is left; the reason by name of a piece, of those that failed."
     failed, done = {}, 0
-    def left(): return f"{done} of {len(jobs)} pieces were finished and are in {parts}; the same command goes on with the rest"
+    def left():
+        return f"{done} of {len(jobs)} pieces were finished and are in {parts}; the same command goes on with the rest"
     if not jobs: return failed
     try:
         with _ended_politely(), cluster_of(command) as client:

@@ -99,6 +99,7 @@ def test_a_worker_dies_and_only_its_piece_is_done_again(folder, cluster, capsys)
     assert tries('two.csv') == {'000001': 1} and Path('one.csv').read_bytes() == Path('two.csv').read_bytes()
 
 def test_a_bad_file_costs_itself(folder, cluster, capsys):
+    Path('died').touch()
     assert cli(*FIT, 'b.npy', 'once.npy', '--noise', .05, '--out', 'good.csv') == 0
     assert cli(*FIT, 'b.npy', 'cut.npy', 'once.npy', '--out', 'alone.csv') == 2                # as one process has it
     shared = *FIT, 'b.npy', 'cut.npy', 'once.npy', '--noise', .05, '--out', 'bad.csv', '--scheduler', cluster
