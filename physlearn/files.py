@@ -976,10 +976,11 @@ def _fsync(path, flags):
     try: os.fsync(fd)
     finally: os.close(fd)
 
-def plain_mode(folder, # a folder that can be written to
-              )->int: # bits, as of os.chmod
+def plain_mode(folder,       # a folder that can be written to
+               name='probe', # of a file there, beside which it is tried
+              )->int:        # bits, as of os.chmod
     "Permissions that a new file gets there."
-    probe = Path(folder)/f'.tmp-{secrets.token_hex(4)}-'
+    probe = temporary(Path(folder)/name)
     fd = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try: return stat.S_IMODE(os.fstat(fd).st_mode)
     finally:
@@ -989,7 +990,7 @@ def plain_mode(folder, # a folder that can be written to
 def _same_mode(tmp, path):
     "Give a new file the permissions of the one that it replaces, or those of any new file."
     try: mode = stat.S_IMODE(os.stat(path).st_mode)
-    except OSError: mode = plain_mode(path.parent)
+    except OSError: mode = plain_mode(path.parent, path.name)
     if stat.S_IMODE(os.stat(tmp).st_mode) != mode:
         with contextlib.suppress(PermissionError): os.chmod(tmp, mode)       # a disk without permissions
 

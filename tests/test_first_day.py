@@ -90,7 +90,7 @@ def test_every_option_is_explained(capsys, verb, name):
         meaning = ' '.join(re.sub(r'[│╭╰─╮╯]', ' ', text).split())
         assert len(meaning.split()) > 3, meaning
 
-COUNTS = '--n', '--table', '--injected', '--pages', '--seed', '--bands', '--visits', '--skip', '--degree', '--knots', '--draws', '--first', '--gpus', '--num-events', '--max-samples', '--num-points', '--windows'   # numbers without a unit
+COUNTS = '--n', '--table', '--injected', '--pages', '--seed', '--bands', '--visits', '--skip', '--degree', '--knots', '--draws', '--first', '--gpus', '--num-events', '--max-samples', '--num-points', '--windows', '--workers'   # numbers without a unit
 
 @pytest.mark.parametrize('verb', ['fit', 'simulate', 'retrieve', 'score', 'sample', 'judge', 'evaluate', 'agree', 'ground', 'show'])
 @pytest.mark.parametrize('name', INSTRUMENTS)
