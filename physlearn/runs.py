@@ -787,6 +787,8 @@ def _is_new(out):
         raise FileError(out, 'holds a run already',
                         remedy=f"give another --out, or go on with `physlearn resume {out}`")
     if out.exists() and not out.is_dir(): raise FileError(out, 'is a file', 'a folder to write to')
+    if out.is_symlink() and not out.exists():
+        raise FileError(out, 'is a link that leads nowhere', remedy='remove it, or give another name')
 
 def _start(recipe, out, sim):
     "Write what is known beforehand, but the recipe: it says that there is something to go on with."

@@ -506,8 +506,8 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
     lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > _SHORTEST) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
-    if lost.any(): notes.append(f"{lost.sum()} row{'s'*(lost.sum() != 1)} without a time left out")
-    if (n := (short & ~lost).sum()): notes.append(f"{n} row{'s'*(n != 1)} without a length left out")
+    for rows, what in ((lost, 'time'), (short & ~lost, 'length')):
+        if n := int(rows.sum()): notes.append(f"{n} row{'s'*(n > 1)} without a {what} left out")
     order = order[~(lost | short)]
     if sort: notes += _overlaps(time[order], dt[order])
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
