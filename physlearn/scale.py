@@ -7,7 +7,7 @@ __all__ = ['ASIDE', 'STAMP', 'BEGUN', 'TRIES', 'in_words', 'from_words', 'file_m
            'cluster_of', 'Lost', 'begun', 'done_by', 'share']
 
 # %% ../nbs/81_scale.ipynb #scal0003
-import contextlib, io, json, os, re, shutil, signal, socket, threading, time, uuid
+import contextlib, io, json, os, re, shutil, socket, threading, time, uuid
 from collections import deque
 from dataclasses import fields
 from functools import lru_cache
@@ -181,16 +181,6 @@ def done_by(client,      # Dask client
     except (CancelledError, CommClosedError, OSError) as e: raise Lost(str(e)) from None
 
 # %% ../nbs/81_scale.ipynb #scal0017
-@contextlib.contextmanager
-def _ended_politely():
-    "A request to end, as a queue of jobs sends it, is an interruption."
-    def stop(*_): raise KeyboardInterrupt
-    if threading.current_thread() is not threading.main_thread(): yield
-    else:
-        before = signal.signal(signal.SIGTERM, stop)
-        try: yield
-        finally: signal.signal(signal.SIGTERM, before)
-
 def _folder_for(out, names):
     "The folder of the pieces, without those of another command."
     parts = parts_of(out)
@@ -240,7 +230,7 @@ def _finished(command, jobs, words, parts):
         return f"{done} of {len(jobs)} pieces were finished and are in {parts}; the same command goes on with the rest"
     if not jobs: return failed
     try:
-        with _ended_politely(), cluster_of(command) as client:
+        with cluster_of(command) as client:
             results = done_by(client, jobs, words, parts)
             for _ in bar(range(len(jobs))):
                 name, got = next(results)
