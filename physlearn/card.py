@@ -10,7 +10,7 @@ import math
 from dataclasses import fields
 from pathlib import Path
 import yaml
-from .files import read_json, visible
+from .files import inside, read_json, visible
 
 # %% ../nbs/00_core/07d_card.ipynb #ce939f3c
 def in_markdown(text, # of a file, or a number
@@ -77,7 +77,7 @@ def _reached(run):
 def figures_of(run, # a Run
               )->list: # names of files in `figures/`
     "Pictures of the evaluation; those of single epochs stay at home."
-    found = sorted(p.name for p in (run.path/'figures').glob('*.png') if not p.stem[-6:-5] == '-')
+    found = sorted(p.name for p in inside(run.path, 'figures').glob('*.png') if not p.stem[-6:-5] == '-')
     return sorted(found, key=lambda k: (not k.startswith('calibration'), k))
 
 def _limits(run):

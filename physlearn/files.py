@@ -7,9 +7,9 @@ __all__ = ['visible', 'FileError', 'regular_file', 'unpacked_most', 'read_bytes'
            'text_of_cell', 'read_table', 'read_columns', 'validate', 'check_unit', 'parsing', 'plain', 'words_of',
            'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here', 'answer',
            'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind',
-           'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'named_by_patterns',
-           'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json', 'write_table', 'room_for',
-           'write_hdf5', 'join_hdf5', 'join_tables']
+           'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'inside',
+           'named_by_patterns', 'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json',
+           'write_table', 'room_for', 'write_hdf5', 'join_hdf5', 'join_tables']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
 import contextlib, csv, errno, glob, gzip, io, json, math, os, platform, re, secrets, shutil, signal, stat, subprocess, sys, threading, time, zipfile, zlib
@@ -1056,6 +1056,16 @@ def named_files(options)->list: # values by name, like the options of a command;
         tries = str(w), str(w).rpartition(':')[0], str(w).partition(':')[0]
         out += [Path(t) for t in tries if t and os.path.isfile(t)][:1]
     return list(dict.fromkeys(out))
+
+# %% ../nbs/00_core/01_files.ipynb #03a82984
+def inside(folder, # of a run
+           *parts, # names of folders and a file in it
+          )->Path:
+    "A path in a folder; FileError where a link there leads out of it, since what is written would replace a foreign file."
+    path = Path(folder).joinpath(*parts)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise FileError(path, 'is a link that leads out of the run', 'a file of this folder', remedy='remove the link')
+    return path
 
 # %% ../nbs/00_core/01_files.ipynb #52b5dc35
 def named_by_patterns(words,    # names of files, or patterns like 'day1/*.csv'

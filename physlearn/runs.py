@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TRACKERS', 'PARTS', 'FREE', 'expect', 'one_of', 'Recipe', 'preset_named', 'space_of', 'sound', 'of_kind',
            'recipe_from_dict', 'recipe_of', 'plain_option', 'Tracker', 'sha256', 'Run', 'open_recipe', 'write_manifest',
-           'check_space', 'take_file', 'inside', 'Tell', 'write_history', 'stages_of', 'read_mapping', 'typed_options',
+           'check_space', 'take_file', 'Tell', 'write_history', 'stages_of', 'read_mapping', 'typed_options',
            'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
@@ -26,7 +26,7 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, clear_temporary, named_files, read_json, read_table, read_text,
+from .files import (FileError, atomic_write, clear_temporary, inside, named_files, read_json, read_table, read_text,
                              read_yaml, regular_file, write_json, write_table, write_text)
 from .instruments import INSTRUMENTS, find, own_line
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
@@ -528,16 +528,6 @@ def load(cls:Run,
         names = recipe.lent(model)
     take_file(model, path/'model.safetensors', names)
     return cls(path, recipe, sim, model.to(device).eval())
-
-# %% ../nbs/00_core/07_runs.ipynb #03a82984
-def inside(folder, # of a run
-           *parts, # names of folders and a file in it
-          )->Path:
-    "A path in a folder; FileError where a link there leads out of it, since what is written would replace a foreign file."
-    path = Path(folder).joinpath(*parts)
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise FileError(path, 'is a link that leads out of the run', 'a file of this folder', remedy='remove the link')
-    return path
 
 # %% ../nbs/00_core/07_runs.ipynb #d76a9aed
 class Tell:

@@ -34,7 +34,8 @@ def answer(path):
     run = Run.load(path)
     kept = [sha256(run.path/f) for f in run.recipe.kept]
     history = {k: v.tolist() for k, v in run.history.items()}
-    return digest(run.model.state_dict()), run.card().replace(run.name, 'RUN'), str(history), run.metrics, run.space, run.sealed, kept
+    card = '\n'.join(s for s in run.card().replace(run.name, 'RUN').splitlines() if s and not s.startswith('!['))   # pictures are not sealed
+    return digest(run.model.state_dict()), card, str(history), run.metrics, run.space, run.sealed, kept
 
 def resumed(path):
     "What an interrupted run ends with."

@@ -75,7 +75,7 @@ def test_half_finished(made, monkeypatch, tmp_path):
         assert sentence or got == whole, f'{name}: ends in something else'
         assert not (tmp_path/'planted').exists(), name
         counts['refused' if sentence else 'same'] += 1
-    assert min(counts.values()) > 3, counts
+    assert min(counts.values()) > 2, counts
 
 def refused(run, match):
     with pytest.raises(FileError, match=match): T.answer(run)
