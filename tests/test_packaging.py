@@ -1,9 +1,11 @@
 "The package, its pinned set, and the tools that check both: each tool is shown a planted fault and has to name it."
 import json, os, re, runpy, subprocess, sys, sysconfig, zipfile
 from configparser import ConfigParser
+from importlib.metadata import distributions
 from pathlib import Path
 import pytest, yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
@@ -34,6 +36,13 @@ def test_pinned(key):
     for r in map(Requirement, settings()[key].split()):
         assert norm(r.name) in pinned, f'{key}: {r.name} is not in constraints.txt'
         assert r.specifier.contains(pinned[norm(r.name)]), f'{key}: {r} and constraints.txt disagree'
+
+def test_pins_work_on_the_oldest_python():
+    "A pin that asks for a later patch of Python would end the installation where Python is as old as we allow."
+    oldest, pinned = f"{settings()['min_python']}.0", pins()
+    asked = {d.name: d.metadata['Requires-Python'] for d in distributions() if norm(d.name) in pinned}
+    assert len(asked) > 50
+    assert [f'{k} {v}' for k, v in asked.items() if v and oldest not in SpecifierSet(v)] == []
 
 def test_import_is_light():
     "`import physlearn` brings nothing along."
