@@ -74,6 +74,7 @@ def _reached(run):
     if true: said += ['## Are the error bars true?', '\n'.join(true)]
     return said
 
+# %% ../nbs/00_core/07d_card.ipynb #cd9a3e36
 def figures_of(run, # a Run
               )->list: # names of files in `figures/`
     "Pictures of the evaluation; those of single epochs stay at home."

@@ -225,6 +225,7 @@ def _work(verb, instrument, words, prog):
     if verb not in ('simulate', 'identifiable', 'windows'): return recipe.run()    # others say each step themselves
     with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
 
+# %% ../nbs/90_cli.ipynb #c2bc780e
 def show_help(cls,
               default,  # an instance whose values are taken, like a preset; None: those of the command
               prog,     # words of the command line before the options

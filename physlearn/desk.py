@@ -875,6 +875,7 @@ def resume(folder): # of an interrupted run
     "Go on with a training."
     return _where(Run.resume(folder))
 
+# %% ../nbs/80_desk.ipynb #ca5f39da
 def _where(run, page=False, reported=True):
     if page: run.report()
     if not reported: return f"the run is {run.path}; physlearn evaluate {run.path} measures it"

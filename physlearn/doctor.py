@@ -33,6 +33,7 @@ def _fits(version, specifiers):
         if not getattr(a + (0,)*(n - len(a)), both[mark])(b + (0,)*(n - len(b))): return False
     return True
 
+# %% ../nbs/92_doctor.ipynb #c4032fc7
 def requirements(package='physlearn')->dict: # of each extra, '' for none, name and specifiers of packages
     "What a package says that it needs."
     out = {}

@@ -100,6 +100,7 @@ def _ndtr(graph, x):
     p = graph.op('Add', number(.5), graph.op('Mul', number(.5), graph.op('Erf', graph.op('Mul', z, number(.5**.5)))))
     return graph.op('Cast', p, to_i=11) if x.type().scalarType() == 'Double' else p
 
+# %% ../nbs/00_core/06b_export.ipynb #c406c2f8
 def write_onnx(path,        # file to write
                module,      # as of `for_export`
                inputs:dict, # example tensors by name

@@ -474,6 +474,7 @@ def _monotone(x, path, at):
         i = back[0] + 1
         raise FileError(path, f"{x[i]:.9g} follows {x[i-1]:.9g}", 'sorted values', at(i))
 
+# %% ../nbs/00_core/01_files.ipynb #cfd43483
 def _kind(dtype):
     "What values of a type are called that are no real numbers."
     if dtype.names: return 'records (a compound type)'

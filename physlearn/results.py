@@ -138,6 +138,7 @@ class Results:
 
     def __len__(self): return len(self.value)
 
+# %% ../nbs/00_core/07c_results.ipynb #c20961a3
 def _shaped(name, column, shape):
     if tuple(column.shape) != shape: raise ValueError(f"{name} has shape {tuple(column.shape)}; expected {shape}")
 
@@ -166,6 +167,7 @@ def _alike(parts):
                 raise ValueError(f"results cannot be joined: part {k + 1} has {name} {value or '-'!r}, "
                                  f"part 1 has {first[name] or '-'!r}")
 
+# %% ../nbs/00_core/07c_results.ipynb #c2461b37
 def in_sentences(methods, # how parts were made, sentences with `; ` between them
                 )->str:
     "Each sentence once, in the order in which they were said."
@@ -605,6 +607,7 @@ def to_part(self:Results,
     table = pa.table(arrow).replace_schema_metadata(dict(physlearn=json.dumps(about)))
     with atomic_write(path) as tmp: parquet.write_table(table, tmp)
 
+# %% ../nbs/00_core/07c_results.ipynb #cb0883d1
 @patch(cls_method=True)
 def of_part(cls:Results,
             path, # Parquet file of `to_part`

@@ -418,6 +418,7 @@ class Run:
         state = 'finished' if (self.path/'manifest.json').exists() else 'not finished'
         return f"Run({self.name}: {self.recipe.system}, {state})"
 
+# %% ../nbs/00_core/07_runs.ipynb #c1309e13
 def _is_table(t):
     "Is it a table as a Judgement has them?"
     words = [t.get('caption', ''), t.get('note') or ''] if isinstance(t, dict) else [None]
@@ -851,6 +852,7 @@ def resume(cls:Run,
     changed.own_threads = free.get('threads') is not None
     return changed.fit(path, resume=True, quiet=quiet, evaluate=evaluate)
 
+# %% ../nbs/00_core/07_runs.ipynb #c5fa895a
 @patch
 def judged(self:Run)->Judgement:
     "What the run reaches, as its instrument judges it."
@@ -865,6 +867,7 @@ def _finite(v):
     if isinstance(v, (list, tuple)): return [_finite(x) for x in v]
     return None if isinstance(v, float) and not math.isfinite(v) else v
 
+# %% ../nbs/00_core/07_runs.ipynb #c2f7e7c3
 @patch
 def evaluate(self:Run,
              say=print,            # function that prints a line

@@ -104,6 +104,7 @@ class ImageDoor:
         words = [k.replace('#', ' of '.join(map(str, n)), 1) if n else k for k, n in self.notes.items()]
         return '; '.join([self.scaled, *words])
 
+# %% ../../nbs/20_canopy/24d_maps.ipynb #c65382ee
 def compared(run,     # trained run with physics
              head,    # Moments of the run
              rows,    # batch of pixels: x (n,1,M), mask (n,M) and angles (n,) [deg]

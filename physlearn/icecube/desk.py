@@ -234,6 +234,7 @@ def asked(self:SampleEvents):
     kept.append((run, geometry, time_zero(self.t0), number, label, kind, said))
     return kept[0]
 
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #c308ae95
 @patch
 def drawn(self:SampleEvents,
           asked, # as of `asked`

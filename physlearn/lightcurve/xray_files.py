@@ -485,6 +485,7 @@ def _overlaps(time, dt):
     both = (time + dt/2)[:-1] - (time - dt/2)[1:] > .02*np.minimum(dt[1:], dt[:-1])
     return [f'{both.sum()} steps overlap the next one: their photons may be there twice'] if both.any() else []
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #c2336c82
 def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): # good: intervals by MJD of time 0
     "A light curve of a table with times."
     ours = head.get('CREATOR') == 'physlearn' and {'USE', 'RATE_ERRM'} <= set(cols)

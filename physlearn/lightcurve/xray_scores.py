@@ -524,6 +524,7 @@ def pieces(self:ScoreLightCurves)->list:
     return [dict(what=what, rows=rows.tolist(), files=sorted(files(rows)))
             for what, most in asked for rows in whole_batches(curves.lengths, most)]
 
+# %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #c81e3564
 @patch
 def part(self:ScoreLightCurves, piece, folder):
     "Scores of some sources, the `piece`, in `folder`."

@@ -116,6 +116,7 @@ def save_adapter(model,     # network with adapters
                   metadata=dict(adapter=json.dumps(told)))
     return path
 
+# %% ../../nbs/40_sar/43b_adapters.ipynb #cb99530f
 def told_of_adapter(path, # file of an adapter
                    )->dict:
     "Rank, alpha, layers and base, as a file of an adapter says."

@@ -362,6 +362,7 @@ def _stated(data, path, what, given, allowed):
         raise FileError(path, f"the file says {what} {said}", f"{given}, as was asked for")
     return given or said
 
+# %% ../../nbs/10_spectra/14_files.ipynb #c3dbbdfb
 def _one(data, path, what, given):
     "A unit or medium from the call or the file; an error where both speak and differ."
     said = data.meta.get(what)
