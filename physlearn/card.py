@@ -102,7 +102,8 @@ def _usage(run, repo):
 def _sums(run):
     "SHA-256 of the sealed files by name."
     manifest = run.path/'manifest.json'
-    return {k: v for k, v in read_json(manifest).items() if k not in ('sealed', 'checksum')} if manifest.exists() else {}
+    told = read_json(manifest) if manifest.exists() else {}
+    return {k: v for k, v in told.items() if k not in ('sealed', 'checksum')}
 
 # %% ../nbs/00_core/07d_card.ipynb #754e48b7
 def card_of(run,        # a Run

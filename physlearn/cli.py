@@ -51,7 +51,8 @@ def _help_of(verb):
     doc, names = f'{doc[0].upper()}{doc[1:]}.', [k for k, verbs in EXAMPLES.items() if verb in verbs]
     if verb in ON_RUNS:
         more = verb in ('retrieve', 'export', 'push', 'sample', 'compare', 'ground', 'show', 'resume')
-        beside = dict(retrieve=' FILE ...', push=' OWNER/NAME', compare=' RUN ...', ground=' FOLDER', show=' FOLDER').get(verb, '')
+        beside = dict(retrieve=' FILE ...', push=' OWNER/NAME', compare=' RUN ...', ground=' FOLDER', show=' FOLDER')
+        beside = beside.get(verb, '')
         usage = f"physlearn {verb} RUN{beside}{' [options]'*more}"
         shown = f'example:\n  physlearn {verb} runs/first'
         rest = f'physlearn {verb} RUN --help lists the options.' if more else shown
@@ -161,9 +162,9 @@ def _sentence(e):
     return re.sub(r'^(Exception occured in `\w+` when calling event `\w+`: *)+', '', text)
 
 # %% ../nbs/90_cli.ipynb #ce4d076a
-_ASCII = {'±': '+/-', '·': '*', '×': 'x', '−': '-', '–': '-', '…': '...', 'χ': 'chi', 'µ': 'u', 'μ': 'u', 'ν': 'nu', 'σ': 'sigma',
-          'θ': 'theta', 'τ': 'tau', 'γ': 'gamma', 'λ': 'lambda', 'Δ': 'd', '→': '->', '≤': '<=', '≥': '>=', '≈': '~', '°': ' deg',
-          '│': '|', '─': '-', '╭': '+', '╮': '+', '╰': '+', '╯': '+', '├': '+', '┤': '+', '█': '#'}
+_ASCII = {'±': '+/-', '·': '*', '×': 'x', '−': '-', '–': '-', '…': '...', 'χ': 'chi', 'µ': 'u', 'μ': 'u', 'ν': 'nu',
+          'σ': 'sigma', 'θ': 'theta', 'τ': 'tau', 'γ': 'gamma', 'λ': 'lambda', 'Δ': 'd', '→': '->', '≤': '<=', '≥': '>=',
+          '≈': '~', '°': ' deg', '│': '|', '─': '-', '╭': '+', '╮': '+', '╰': '+', '╯': '+', '├': '+', '┤': '+', '█': '#'}
 
 def _plain_form(e):
     "A sign that an encoding lacks, in signs that every one has."

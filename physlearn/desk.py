@@ -745,7 +745,8 @@ class Train:
         "Train, evaluate, and say where everything is."
         cls = self.instrument.recipe
         start = Run.load(self.start, system=self.system) if self.start else None
-        run = cls(**{f.name: getattr(self, f.name) for f in fields(cls)}).fit(self.out, start=start, evaluate=self.evaluate)
+        recipe = cls(**{f.name: getattr(self, f.name) for f in fields(cls)})
+        run = recipe.fit(self.out, start=start, evaluate=self.evaluate)
         where = _where(run, reported=self.evaluate)
         print('; '.join([where, *getattr(run.sim, 'notes', ())]))
 

@@ -122,7 +122,8 @@ def write_onnx(path,        # file to write
                                dynamic_axes=axes_of(module, (*inputs, *outputs)))
         except torch.onnx.errors.OnnxExporterError as e:
             why = ' '.join(str(e).split()).split('. ')[0]
-            raise ValueError(f"cannot be written as ONNX: {why}; give its class a method for_export without that") from e
+            raise ValueError(f"cannot be written as ONNX: {why}; give its class a method for_export "
+                             "without that") from e
         made = onnx.load(str(tmp))
         _say(onnx, made, said)
         onnx.save(made, str(tmp))

@@ -12,7 +12,8 @@ __all__ = ['visible', 'FileError', 'regular_file', 'unpacked_most', 'read_bytes'
            'write_table', 'room_for', 'write_hdf5', 'join_hdf5', 'join_tables']
 
 # %% ../nbs/00_core/01_files.ipynb #c9f9d48e
-import contextlib, csv, errno, glob, gzip, io, json, math, os, platform, re, secrets, shutil, signal, stat, subprocess, sys, threading, time, zipfile, zlib
+import contextlib, csv, errno, glob, gzip, io, json, math, os, platform, re, secrets, shutil, signal, stat, subprocess
+import sys, threading, time, zipfile, zlib
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,7 +66,8 @@ def regular_file(path,           # a file
         raise FileError(path, f"cannot be opened ({why})", 'an existing file') from None
     if stat.S_ISDIR(s.st_mode): raise FileError(path, 'is a folder', 'a file')
     if not stat.S_ISREG(s.st_mode): raise FileError(path, 'is a pipe or a device', 'a file')
-    if not os.access(path, os.R_OK): raise FileError(path, 'cannot be opened (Permission denied)', 'a file that may be read')
+    if not os.access(path, os.R_OK):
+        raise FileError(path, 'cannot be opened (Permission denied)', 'a file that may be read')
     if s.st_size == 0: raise FileError(path, 'is empty', remedy='was its download or copy interrupted?')
     if s.st_size > limit: raise FileError(path, f"has {_bytes(s.st_size)}", f"at most {_bytes(limit)}", remedy=_SMALLER)
     return path
@@ -154,7 +156,8 @@ def text_of_cell(cell:str,   # as `cell_text` gave it
     if guard: cell = _unguarded(cell)
     def shown(m): return m[1] if m[1] in _HIDDEN or m[1] == '␦' else chr(int(m[1], 16))
     parts = re.split('(␦(?:[␀-␟␡␦]|[0-9a-f]{4}))', cell)
-    return ''.join(shown((0, p[1:])) if i % 2 else re.sub('[␀-␟␡]', lambda m: _HIDDEN[m[0]], p) for i, p in enumerate(parts))
+    plain = lambda p: re.sub('[␀-␟␡]', lambda m: _HIDDEN[m[0]], p)
+    return ''.join(shown((0, p[1:])) if i % 2 else plain(p) for i, p in enumerate(parts))
 
 def _each_part(text, change):
     "A comment may be cut at separators, too: each piece behind one begins a cell."
@@ -1062,7 +1065,7 @@ def named_files(options)->list: # values by name, like the options of a command;
 def inside(folder, # of a run
            *parts, # names of folders and a file in it
           )->Path:
-    "A path in a folder; FileError where a link there leads out of it, since what is written would replace a foreign file."
+    "A path in a folder; FileError where a link leads out of it: what is written would replace a foreign file."
     path = Path(folder).joinpath(*parts)
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise FileError(path, 'is a link that leads out of the run', 'a file of this folder', remedy='remove the link')

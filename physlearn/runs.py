@@ -26,8 +26,8 @@ from matplotlib import image
 from safetensors.torch import load_file, save_file
 from torch import nn
 from .callbacks import LossTerms
-from .files import (FileError, atomic_write, clear_temporary, inside, named_files, read_json, read_table, read_text,
-                             read_yaml, regular_file, write_json, write_table, write_text)
+from .files import (FileError, atomic_write, clear_temporary, inside, named_files, read_json, read_table,
+                             read_text, read_yaml, regular_file, write_json, write_table, write_text)
 from .instruments import INSTRUMENTS, find, own_line
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table
 from .params import ParamSpace
@@ -187,7 +187,7 @@ def to_dict(self:Recipe)->dict:
 def sound(path, # the file
           what, # that is made of it, in words
          ):
-    "What goes wrong while something is made of the content of a file becomes a FileError, unless it is in foreign code."
+    "What goes wrong while the content of a file is made into something becomes a FileError, but in foreign code."
     try: yield
     except (FileError, ImportError): raise
     except Exception as e:
@@ -432,7 +432,8 @@ def open_recipe(path, # folder of a run
     "The recipe of a run, finished or not; FileError when the folder is none."
     path = Path(path)
     if not os.path.isdir(path):
-        raise FileError(path, 'is a file' if os.path.lexists(path) else 'there is no such folder', 'the folder of a run')
+        found = 'is a file' if os.path.lexists(path) else 'there is no such folder'
+        raise FileError(path, found, 'the folder of a run')
     if not os.path.lexists(path/'recipe.json'): raise FileError(path, 'holds no recipe.json', 'the folder of a run')
     recipe = recipe_from_dict(read_json(path/'recipe.json'), path/'recipe.json')
     recipe.home = path
@@ -458,7 +459,8 @@ def _manifest(path):
     return d
 
 def _changed(file, want):
-    return FileError(file, 'was changed after the run', f"SHA-256 {want}", remedy='take the folder from its source again')
+    return FileError(file, 'was changed after the run', f"SHA-256 {want}",
+                     remedy='take the folder from its source again')
 
 def write_manifest(path,   # folder of the run
                    sums):  # SHA-256 by name of file, and `sealed`

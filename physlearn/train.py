@@ -535,7 +535,8 @@ def clear_states(folder): # of the checkpoints
 def read_plain(folder, # folder of a checkpoint
               )->dict: # values by name
     "The plain values of a checkpoint; ValueError where they were changed."
-    with open(regular_file(Path(folder)/'plain.json', 2**30), encoding='utf-8') as f: plain = json.load(f)   # NaN may stand in a history
+    with open(regular_file(Path(folder)/'plain.json', 2**30), encoding='utf-8') as f:
+        plain = json.load(f)                                             # NaN may stand in a history
     checksum = plain.pop('checksum', None)
     if checksum != _sha256_of(plain): raise ValueError('checksum mismatch of plain.json')
     return plain
@@ -551,7 +552,8 @@ def read_state(folder,  # of a checkpoint, like 'state/0007'
         plain = read_plain(folder)
         if plain['sha256'] != _sha256(tensors): raise ValueError('checksum mismatch of tensors.safetensors')
         found = load_file(tensors)
-        real = ((k, v) for k, v in found.items() if k.startswith(('model.', 'valid.', 'opt.')) and v.is_floating_point())
+        kinds = 'model.', 'valid.', 'opt.'
+        real = ((k, v) for k, v in found.items() if k.startswith(kinds) and v.is_floating_point())
         ruined = next((k for k, v in real if not v.isfinite().all()), None)
         if ruined: raise ValueError(f'{ruined} is not finite')
         return found, plain

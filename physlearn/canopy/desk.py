@@ -16,7 +16,8 @@ from .crop import Stand
 from .inform import ANGLES, said_of_held
 from .judge import judge
 from .retrieve import HOW, ByWindows
-from .reflectance import complete, how_read, is_raster, read_reflectance, rows_between, within, write_image
+from .reflectance import (complete, how_read, is_raster, read_reflectance, rows_between, within,
+                                          write_image)
 from .traits import fit_traits, network_traits, posterior_over_prior
 from .train_physvae import PRESETS, CanopyRecipe
 from ..desk import Fit, Instrument, Reader, Setup, Signals, known_values

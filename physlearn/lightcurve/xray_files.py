@@ -77,7 +77,8 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
         ref = 0.
         if factor < 86400.: notes.append('no MJDREF: times are seconds after an instant that the file does not say')
         elif np.nanmedian(t) < FIRST_XRAYS*86400:
-            notes.append('no MJDREF, and no MJD of X-ray astronomy: times are days after an instant that the file does not say')
+            notes.append('no MJDREF, and no MJD of X-ray astronomy: times are days after an instant that the file does '
+                         'not say')
     return t + (.5 - place)*dt, dt, ref
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0013
@@ -391,7 +392,8 @@ def lightcurve_of(data:bytes,   # of a FITS file, unpacked
     "A light curve of the bytes of a file."
     from astropy.io import fits
     notes = []
-    if m := _TOO_MANY.search(data): raise FileError(path, f'{m[0].decode()}', 'at most 999, as the standard of FITS says')
+    if m := _TOO_MANY.search(data):
+        raise FileError(path, f'{m[0].decode()}', 'at most 999, as the standard of FITS says')
     with parsing(path, 'FITS'), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
         with fits.open(io.BytesIO(data), memmap=False) as hdus:

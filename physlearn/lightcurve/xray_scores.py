@@ -519,7 +519,8 @@ def pieces(self:ScoreLightCurves)->list:
     source = found.curves.more['source']
     order = np.argsort(source, kind='stable')
     edges = np.searchsorted(source[order], np.flatnonzero(source == np.arange(len(source))).tolist() + [len(source)])
-    def files(rows): return [found.curves.more['file'][i].item() for k in rows for i in np.sort(order[edges[k]:edges[k+1]])]
+    def files(rows):
+        return [found.curves.more['file'][i].item() for k in rows for i in np.sort(order[edges[k]:edges[k+1]])]
     asked = [('variability', 2**15)]*(variability is not None) + [('familiar', 512)]*(known is not None)
     return [dict(what=what, rows=rows.tolist(), files=sorted(files(rows)))
             for what, most in asked for rows in whole_batches(curves.lengths, most)]
@@ -530,7 +531,8 @@ def part(self:ScoreLightCurves, piece, folder):
     "Scores of some sources, the `piece`, in `folder`."
     import pandas as pd
     curves = one_each(read_catalogue(piece['files'], least=self.least))
-    if len(curves) != len(piece['rows']): raise ValueError(f"{piece['files'][0]} or another file of this piece has changed")
+    if len(curves) != len(piece['rows']):
+        raise ValueError(f"{piece['files'][0]} or another file of this piece has changed")
     variability, known, _ = self.opened
     got = variability(curves) if piece['what'] == 'variability' else known(curves)
     columns = {k: np.asarray(v) for k, v in got.items() if not isinstance(v, dict)}

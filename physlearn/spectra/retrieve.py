@@ -102,7 +102,8 @@ def read_signals(path,          # file
     x = torch.tensor(values)[:,None]
     worst = int(run.model.norm.outside(x.float()).argmax())
     if fault := outside_range(run, values[worst]):
-        raise FileError(path, fault, 'a spectrum of this instrument', f'spectrum {rows[0] + worst}' if len(x) > 1 else '',
+        raise FileError(path, fault, 'a spectrum of this instrument',
+                        f'spectrum {rows[0] + worst}' if len(x) > 1 else '',
                         'check quantity, unit and direction of the axis')
     return x
 
