@@ -334,40 +334,46 @@ class Simulate(Shared):
         draws = normals(rows, y[0].numel(), 'noise', self.seed, dtype=torch.float64).view_as(y)
         return sim, theta, cond, y if silent else noisy(like, y, draws)
 
-    def run(self):
-        "Simulate and write."
-        self.ready()
-        n, notes = self.written(self.out, *self.drawn())
-        self.say(n, notes)
+# %% ../nbs/80_desk.ipynb #c786acfb
+@patch
+def run(self:Simulate):
+    "Simulate and write."
+    self.ready()
+    n, notes = self.written(self.out, *self.drawn())
+    self.say(n, notes)
 
-    def ready(self):
-        "Say what stands against writing, before the work."
-        if Path(self.out).suffix == '.csv': self.fits_a_table()
-        ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
+@patch
+def ready(self:Simulate):
+    "Say what stands against writing, before the work."
+    if Path(self.out).suffix == '.csv': self.fits_a_table()
+    ready_to_write(self.out, self.writes, self.overwrite, self.inputs())
 
-    def written(self,
-                path,   # file to write
-                sim,    # simulator, as of `drawn`
-                theta,  # states (n,d)
-                cond,   # conditions by name, (n,) each
-                y,      # signals (n,C,...)
-               )->tuple: # how many signals, sentences
-        "Write what was drawn."
-        about, notes = dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)), getattr(sim, 'notes', ())
-        self.write(path, sim, theta, cond, y, about | (dict(remarks='; '.join(notes)) if notes else {}))
-        return len(y), notes
+@patch
+def written(self:Simulate,
+            path,   # file to write
+            sim,    # simulator, as of `drawn`
+            theta,  # states (n,d)
+            cond,   # conditions by name, (n,) each
+            y,      # signals (n,C,...)
+           )->tuple: # how many signals, sentences
+    "Write what was drawn."
+    about, notes = dict(quantity='signal', seed=self.seed, noise=as_typed(self.noise)), getattr(sim, 'notes', ())
+    self.write(path, sim, theta, cond, y, about | (dict(remarks='; '.join(notes)) if notes else {}))
+    return len(y), notes
 
-    def say(self,
-            n:int, # how many signals were written
-            notes, # sentences
-           ):
-        "What was written, and where."
-        print('; '.join([f"wrote {n} {self.nouns[n > 1]} to {self.out}", *notes]))
+@patch
+def say(self:Simulate,
+        n:int, # how many signals were written
+        notes, # sentences
+       ):
+    "What was written, and where."
+    print('; '.join([f"wrote {n} {self.nouns[n > 1]} to {self.out}", *notes]))
 
-    def fits_a_table(self):
-        "ValueError where more than one signal would go into one CSV file."
-        if (self.n or self.usual) > 1:
-            raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
+@patch
+def fits_a_table(self:Simulate):
+    "ValueError where more than one signal would go into one CSV file."
+    if (self.n or self.usual) > 1:
+        raise ValueError(f"{self.n} signals do not fit into one CSV file: write to NAME.h5")
 
 # %% ../nbs/80_desk.ipynb #share004
 @patch
@@ -478,24 +484,27 @@ class FromFiles(Shared):
         "What is said of all results `got` together."
         return got
 
-    def run(self): # Results, as printed and written
-        "Read, estimate, print, write."
-        self.ready()
-        signals = self.signals(self.opened)
-        got = self.finished(self.estimated(self.opened, signals))
-        self.save(got, signals)
-        return got
+# %% ../nbs/80_desk.ipynb #ca429e0b
+@patch
+def run(self:FromFiles): # Results, as printed and written
+    "Read, estimate, print, write."
+    self.ready()
+    signals = self.signals(self.opened)
+    got = self.finished(self.estimated(self.opened, signals))
+    self.save(got, signals)
+    return got
 
-    def save(self,
-             got,     # Results
-             signals, # Signals to which they belong, for formats that hold both
-            ):
-        "Print, and write where that was asked for."
-        write = self.instrument.endings.get(Path(self.out).suffix) if self.out else None
-        if write: write(self.out, got, signals)
-        elif self.out: got.save(self.out)
-        print(got)
-        if self.out: print('wrote', self.out)
+@patch
+def save(self:FromFiles,
+         got,     # Results
+         signals, # Signals to which they belong, for formats that hold both
+        ):
+    "Print, and write where that was asked for."
+    write = self.instrument.endings.get(Path(self.out).suffix) if self.out else None
+    if write: write(self.out, got, signals)
+    elif self.out: got.save(self.out)
+    print(got)
+    if self.out: print('wrote', self.out)
 
 # %% ../nbs/80_desk.ipynb #share006
 @patch

@@ -532,32 +532,39 @@ class SimulateEvents(Shared):
         e = simulate(number, self.seed, self.kind, array, energy=(low, high*(1 + 1e-9)), **given)
         return e[e.more['triggered']] if self.triggered else e
 
-    def run(self):
-        "Simulate, write, say what came."
-        self.ready()
-        self.written(self.events(self.n))
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #c46f1a50
+@patch
+def run(self:SimulateEvents):
+    "Simulate, write, say what came."
+    self.ready()
+    self.written(self.events(self.n))
 
-    def written(self, e:Events): # all of them
-        "Write, and say what came."
-        if not len(e): raise ValueError(f"none of {self.n} events triggers: give more, or higher energies")
-        write_events(e, self.out)
-        print(f"wrote {len(e)} event{'s'*(len(e) > 1)}, {len(e.sensor)} hits, of {e.geometry.name} to {self.out}")
-        for note in e.geometry.notes: print(note)
+@patch
+def written(self:SimulateEvents, e:Events): # all of them
+    "Write, and say what came."
+    if not len(e): raise ValueError(f"none of {self.n} events triggers: give more, or higher energies")
+    write_events(e, self.out)
+    print(f"wrote {len(e)} event{'s'*(len(e) > 1)}, {len(e.sensor)} hits, of {e.geometry.name} to {self.out}")
+    for note in e.geometry.notes: print(note)
 
-    def pieces(self):
-        "Ranges of numbers of events."
-        return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
+@patch
+def pieces(self:SimulateEvents):
+    "Ranges of numbers of events."
+    return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
 
-    def part(self, piece, folder):
-        "Some events, the `piece`, as a file of their own in `folder`."
-        e = self.events(np.arange(piece['first'], piece['stop']))
-        if len(e): e.save(folder/'events.h5')
-        return dict(rows=len(e))
+@patch
+def part(self:SimulateEvents, piece, folder):
+    "Some events, the `piece`, as a file of their own in `folder`."
+    e = self.events(np.arange(piece['first'], piece['stop']))
+    if len(e): e.save(folder/'events.h5')
+    return dict(rows=len(e))
 
-    def whole(self, parts):
-        "The events of `parts` in one file."
-        self.written(Events.of([Events.load(folder/'events.h5') for folder, told in parts if told['rows']]))
+@patch
+def whole(self:SimulateEvents, parts):
+    "The events of `parts` in one file."
+    self.written(Events.of([Events.load(folder/'events.h5') for folder, told in parts if told['rows']]))
 
+# %% ../../nbs/30_icecube/37_event_desk.ipynb #cf328f79
 # the instrument, as the command line finds it
 icecube = Instrument('icecube', EventRecipe, PRESETS, judge=judged, own=dict(
     simulate=SimulateEvents, sample=SampleEvents, evaluate=EvaluateEvents, report=ReportEvents, judge=JudgeEvents))
