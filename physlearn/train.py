@@ -524,11 +524,13 @@ def drop_state(folder): # of a checkpoint
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
 
+_PARTS = 'tensors.safetensors', 'plain.json'     # of a state
+
 def clear_states(folder): # of the checkpoints
     "Remove what a process that was killed has left: states half written, or half removed."
     for old in Path(folder).glob('*'):
         named = re.fullmatch(r'(\.tmp-)?(old-)?\d{5,}(-end)?', old.name)
-        half = old.is_dir() and {f.name for f in old.iterdir()} <= {'tensors.safetensors', 'plain.json'}
+        half = old.is_dir() and {f.name for f in old.iterdir() if not f.name.startswith('.tmp-')} <= set(_PARTS)
         if named and half and (named[1] or not (old/'plain.json').exists()): shutil.rmtree(old, ignore_errors=True)
 
 # %% ../nbs/00_core/06_train.ipynb #f4cb69d6
