@@ -59,14 +59,16 @@ class FlowHead(nn.Module):
         e, ladj = (t.inv if self.coupling else t).call_and_ladj(z)
         return ladj - .5*(e*e).sum(-1) - self.d*_SQ
 
-    def draw(self, e:Tensor, # standard normal (B,S,d)
-             context:Tensor, # features (B,c)
-            )->tuple:        # coordinates (B,S,d), their log-density (B,S)
-        "Coordinates of standard normal draws, given features."
-        self._check(e, context, 3)
-        t = self.flow.transform(context[:,None].expand(-1, e.shape[1], -1))
-        z, ladj = (t if self.coupling else t.inv).call_and_ladj(e)
-        return z, -.5*(e*e).sum(-1) - self.d*_SQ - ladj
+# %% ../nbs/00_core/08f_flows.ipynb #c1647871
+@patch
+def draw(self:FlowHead, e:Tensor, # standard normal (B,S,d)
+         context:Tensor, # features (B,c)
+        )->tuple:        # coordinates (B,S,d), their log-density (B,S)
+    "Coordinates of standard normal draws, given features."
+    self._check(e, context, 3)
+    t = self.flow.transform(context[:,None].expand(-1, e.shape[1], -1))
+    z, ladj = (t if self.coupling else t.inv).call_and_ladj(e)
+    return z, -.5*(e*e).sum(-1) - self.d*_SQ - ladj
 
 # %% ../nbs/00_core/08f_flows.ipynb #flowsacd
 @patch

@@ -108,14 +108,7 @@ class Results:
     corr: Tensor|None = None # correlations of the quantities (n,k,k); NaN where one is exact or derived
 
     def __post_init__(self):
-        n, k = self.value.shape
-        for name in ('sd', 'low', 'high', 'ratio'): _shaped(name, getattr(self, name), (n, k))
-        for name in ('ok', 'p'): _shaped(name, getattr(self, name), (n,))
-        for name, column in self.signals.items(): _shaped(name, np.asarray(column), (n,))
-        for name, column in self.more.items(): _shaped(name, column, (n, k))
-        if self.limits is not None: _shaped('limits', self.limits, (n, k))
-        if self.beyond is not None: _shaped('beyond', self.beyond, (n, k))
-        if self.corr is not None: _shaped('corr', self.corr, (n, k, k))
+        n, k = _all_shaped(self)
         if k != len(self.space): raise ValueError(f"{k} columns of values for {len(self.space)} quantities")
         if self.flags not in ('each', 'signal'): raise ValueError(f"flags {self.flags!r}: expected 'each' or 'signal'")
         if not 0 < self.level < 1: raise ValueError(f"level={self.level}: expected a share between 0 and 1, like 0.95")
@@ -141,6 +134,18 @@ class Results:
 # %% ../nbs/00_core/07c_results.ipynb #c20961a3
 def _shaped(name, column, shape):
     if tuple(column.shape) != shape: raise ValueError(f"{name} has shape {tuple(column.shape)}; expected {shape}")
+
+def _all_shaped(results):
+    "Numbers of signals and quantities, of which each has its values."
+    n, k = results.value.shape
+    for name in ('sd', 'low', 'high', 'ratio'): _shaped(name, getattr(results, name), (n, k))
+    for name in ('ok', 'p'): _shaped(name, getattr(results, name), (n,))
+    for name, column in results.signals.items(): _shaped(name, np.asarray(column), (n,))
+    for name, column in results.more.items(): _shaped(name, column, (n, k))
+    optional = dict(limits=(n, k), beyond=(n, k), corr=(n, k, k))
+    for name, shape in optional.items():
+        if getattr(results, name) is not None: _shaped(name, getattr(results, name), shape)
+    return n, k
 
 # %% ../nbs/00_core/07c_results.ipynb #f3dba59f
 @patch
@@ -180,7 +185,9 @@ def join(cls:Results, parts:list)->Results: # of signals that follow each other
     _alike(parts)
     first = parts[0]
     names = [f.name for f in fields(first) if any(torch.is_tensor(getattr(p, f.name)) for p in parts)]
-    def of(p, name): return torch.zeros_like(p.value, dtype=torch.bool) if getattr(p, name) is None else getattr(p, name)
+    def of(p, name):
+        v = getattr(p, name)
+        return torch.zeros_like(p.value, dtype=torch.bool) if v is None else v
     whole = [k for k in names if k in ('limits', 'beyond') or all(torch.is_tensor(getattr(p, k)) for p in parts)]
     tensors = {k: torch.cat([of(p, k) for p in parts]) for k in whole} | {k: None for k in names if k not in whole}
     kinds = {k: v for p in parts for k, v in p.signals.items()}

@@ -127,7 +127,7 @@ WEIGHTS = {
     'header shape': header(lambda d: lies(d, shape=[10**15])), 'header offsets': header(lambda d: lies(d, data_offsets=[0, 2**62])),
     'header negative': header(lambda d: lies(d, data_offsets=[-8, 0])), 'header dtype': header(lambda d: lies(d, dtype='F128')), 'header list': header(lambda d: '[]'),
     'header deep': header(lambda d: DEEP), 'header text': header(lambda d: lies(d, shape='x')),
-    'pickle': lambda run: (run/'model.safetensors').write_bytes(b'cos\nsystem\n(S"touch /tmp/pwned"\ntR.')}
+    'pickle': lambda run: (run/'model.safetensors').write_bytes(b'cos\nsystem\n(S"touch $PLANTED"\ntR.')}
 
 # --- links, pipes, devices, folders
 

@@ -1,7 +1,6 @@
 """Folders of runs that somebody tampered with: whatever stands in them, a run gives the answer of the whole one, or a FileError of
 one sentence; code that a file names is not run, and nothing is written outside of the folder."""
 import contextlib, io, json, os, random, shutil
-from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -56,7 +55,7 @@ def test_finished(made, monkeypatch, tmp_path):
     for name, work in some(made).items():
         work(run := fresh(made))
         got, sentence = found(T.answer, run)
-        assert not (tmp_path/'planted').exists() and not Path('/tmp/pwned').exists(), name
+        assert not (tmp_path/'planted').exists(), name
         if sentence: counts['refused'] += 1
         elif got == whole: counts['same'] += 1
         else:

@@ -239,16 +239,19 @@ class PhysVAE(nn.Module):
         "The simulator's angles, of a batch."
         return {k: batch[k] for k in self.norm.cond or ()}
 
-    def forward(self,
-                batch, # x (B,1,M), mask (B,M) if bands are missing, angles (B,) [deg]; theta (B,d) of simulated rows
-               ):
-        h = self.encoder(self.norm(batch))
-        with torch.autocast(h.device.type, enabled=False):        # triangular systems need 32 bit, and so does physics
-            if 'theta' in batch: return self.synthetic(h.float(), batch)
-            out = self.real(h.float(), batch)
-        # simulated rows beside measured ones
-        anchor = {k.removeprefix('anchor_'): v for k, v in batch.items() if k.startswith('anchor_')}
-        return out | (self.forward(anchor) if anchor else {})
+# %% ../../nbs/20_canopy/24_physvae.ipynb #cc50056b
+@patch
+def forward(self:PhysVAE,
+            batch, # x (B,1,M), mask (B,M) if bands are missing, angles (B,) [deg]; theta (B,d) of simulated rows
+           )->dict: # latents, divergences, reconstruction and its parts, (B,...) each
+    "What the network makes of a batch, and of simulated rows beside it."
+    h = self.encoder(self.norm(batch))
+    with torch.autocast(h.device.type, enabled=False):        # triangular systems need 32 bit, and so does physics
+        if 'theta' in batch: return self.synthetic(h.float(), batch)
+        out = self.real(h.float(), batch)
+    # simulated rows beside measured ones
+    anchor = {k.removeprefix('anchor_'): v for k, v in batch.items() if k.startswith('anchor_')}
+    return out | (self.forward(anchor) if anchor else {})
 
 # %% ../../nbs/20_canopy/24_physvae.ipynb #5e1c0a72
 @patch(as_prop=True)

@@ -214,7 +214,8 @@ def check_events(e:Events): # set of events
     check_label(e.label)
     if e.energy_of not in ENERGIES: raise ValueError(f"energy_of={e.energy_of!r}: expected {', '.join(ENERGIES)}")
     if e.energy_of == 'primary' and 'deposited' in e.more:
-        if np.shape(e.more['deposited']) != (n,): raise ValueError(f"deposited has shape {np.shape(e.more['deposited'])}: expected ({n},)")
+        if (shape := np.shape(e.more['deposited'])) != (n,):
+            raise ValueError(f"deposited has shape {shape}: expected ({n},)")
         more = np.asarray(e.more['deposited']) > e.energy*(1 + 1e-6)
         if more.any():
             i = int(more.argmax())

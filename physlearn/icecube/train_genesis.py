@@ -202,8 +202,7 @@ class EventRecipe(Recipe):
     epochs: int = 100               # epochs
     lr: float = 2e-4                # peak learning rate
     batch_size: int = 8             # events per step
-    # events: HDF5 in the guide's layout, or folders as GraphNeT has them; not given: simulated ones
-    data: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()      # HDF5 in the guide's layout, or folders as GraphNeT has them; not given: simulated
     geometry: str|None = None       # sensors, CSV or .geo, for Parquet and simulated events; not given: 37 strings
     direction: str|None = None      # of zenith and azimuth: origin or travel; not given: as the file says, else origin
     pad: float|None = None          # number of a label that means unknown, like -1 [its unit]; none if not given

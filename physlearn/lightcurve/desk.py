@@ -272,8 +272,8 @@ def alike(seen:dict): # labels of the bands and unit, by file
     first, (labels, unit) = next(iter(seen.items()))
     for f, (other, its) in seen.items():
         if len(other) == len(labels) and its == unit: continue
-        raise ValueError(f"{f} has {', '.join(other)} [{its}], {first} has {', '.join(labels)} [{unit}]: fit them one by "
-                         "one, or choose --bands")
+        raise ValueError(f"{f} has {', '.join(other)} [{its}], {first} has {', '.join(labels)} [{unit}]: fit them "
+                         "one by one, or choose --bands")
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk012e
 @patch

@@ -196,8 +196,10 @@ def scored(curves:LightCurves,  # light curves of S sources
             few = f'too few photons: no scatter up to {100*LARGEST:.0f} % would be found'
             if np.isfinite(least).any(): doubt(np.isinf(least) & (p > alarm), few)
         out['shared_scan'] = shared_scans(curves, p <= alarm)
-        doubt(out['shared_scan'] > 0, lambda i: f"shares its strangest scan with "
-                                                f"{out['shared_scan'][i]} other alarm{'s'*(out['shared_scan'][i] != 1)}")
+        def shared(i):
+            n = int(out['shared_scan'][i])
+            return f"shares its strangest scan with {n} other alarm{'s'*(n != 1)}"
+        doubt(out['shared_scan'] > 0, shared)
     if known is not None:
         v = known(curves, bar)
         out |= dict(anomaly=v['p'], anomaly_aspect=v['aspect'], anomaly_expected=n*v['p'], anomaly_q=q_values(v['p']))

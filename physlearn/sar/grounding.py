@@ -234,7 +234,8 @@ def interval(self:Grounder,
 class Refining(nn.Module):
     "A Grounder with radar in decibel, for other programs."
     about = ('Optical pixels in the holes of a picture, from what is around them and from radar of the same place. '
-             'Of a flow one picture that could be for each noise; otherwise the mean, and the logarithm of its variance. '
+             'Of a flow one picture that could be for each noise; otherwise the mean, and the logarithm of its '
+             'variance. '
              'Height and width are multiples of 8, up to 256 pixels.')
     def __init__(self, model): # trained network
         super().__init__()

@@ -392,6 +392,12 @@ def _without_effect(path, axis, options):
     for k, v in options.items():
         if v: raise FileError(path, f"{k} {v} has no effect on an axis of kind {axis}", f"no {k}, or another axis")
 
+def _finite(path, name, values, lines):
+    "FileError where a value that is kept is none, with the option that leaves it out."
+    try: validate(values, path, name, lines=lines)
+    except FileError as e:
+        raise FileError(path, e.found, e.expected, e.place, 'leave them out with --drop LO..HI') from None
+
 # %% ../../nbs/10_spectra/14_files.ipynb #said0002
 _HEADS = {'axis': dict(wavenumber='wavenumber wavenumbers', wavelength='wavelength wavelengths',
                        frequency='frequency frequencies freq detuning', pixel='pixel pixels point points channel'),
@@ -542,9 +548,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     others = {k: v[keep] for k, v in data.items()
               if k not in (x, y, 'sigma') and v.shape == val.shape and v.dtype.kind == 'f'}
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
-    try: validate(val, path, y, lines=at)
-    except FileError as e:
-        raise FileError(path, e.found, e.expected, e.place, 'leave them out with --drop LO..HI') from None
+    _finite(path, y, val, at)
     nu, base = None if axis == 'pixel' else nu, base or data.meta.get('base')
     return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base, others)
 

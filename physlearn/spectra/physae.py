@@ -352,8 +352,8 @@ def estimate(self:PhysAE,
 # %% ../../nbs/10_spectra/15_physae.ipynb #38ed8eb2
 class Exported(nn.Module):
     "Encoder and head in the units of the parameters, for other programs."
-    about = ('First estimate of the parameters of a spectrum by the encoder. Refining by Gauss-Newton steps, error bars '
-             'and the check for spectra outside of the training need the physics, which physlearn has.')
+    about = ('First estimate of the parameters of a spectrum by the encoder. Refining by Gauss-Newton steps, error '
+             'bars and the check for spectra outside of the training need the physics, which physlearn has.')
     def __init__(self, model): # trained network
         super().__init__()
         self.norm, self.encoder, self.head, sim = model.norm, model.encoder, model.head, model.sim

@@ -482,8 +482,6 @@ class LineByLine(nn.Module):
         "Of states `theta` (B,d): transmittance times baseline, or absorption coefficient or radiance plus baseline."
         return self._signal(theta, self.optical_depth(theta))[:,None]
 
-    def extra_repr(self): return _described(self)                   # gases, axis and method
-
 # %% ../../nbs/10_spectra/13_simulate.ipynb #notescd1
 @patch(as_prop=True)
 def unused(self:LineByLine)->list:
@@ -553,6 +551,11 @@ def _described(sim):
     if sim.quantity == 'radiance' and 'T_back' not in sim.space: text += ', nothing shines from behind (no T_back)'
     if sim.method == 'exact': return text
     return text + f' {sim.table_nodes}, step {sim.table_step:.2g} cm-1, error {sim.table_error:.1e} of the peak'
+
+@patch
+def extra_repr(self:LineByLine)->str:
+    "Gases, axis and method, as `repr` shows them."
+    return _described(self)
 
 # %% ../../nbs/10_spectra/13_simulate.ipynb #31a9dd47
 def _check_options(sim):
