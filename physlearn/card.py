@@ -6,7 +6,7 @@
 __all__ = ['in_markdown', 'markdown_table', 'front_matter', 'figures_of', 'card_of']
 
 # %% ../nbs/00_core/07d_card.ipynb #3d930c4e
-import math
+import math, re, shlex
 from dataclasses import fields
 from pathlib import Path
 import yaml
@@ -46,15 +46,20 @@ def _figures(metrics):
     return {k: v for k, v in metrics.items() if number(v)}
 
 # %% ../nbs/00_core/07d_card.ipynb #6c204f4f
+_DATA = 'data', 'data_dir', 'stage2_dir', 'table'              # options of recipes that name data
+
 def _data(run):
     "What it learned from."
     recipe = run.recipe
-    said = [f'- {in_markdown(Path(f).name)}' for f in recipe.inputs()]
-    if said: return '\n'.join(['Files that the recipe names:', '', *said])
+    data = [getattr(recipe, k, None) for k in _DATA]
+    data = [Path(w) for v in data if v for w in ([v] if isinstance(v, str) else v)]
+    files = list(dict.fromkeys([*data, *recipe.inputs()]))
+    said = ['Files that the recipe names:', '', *(f'- {in_markdown(f.name)}' for f in files)] if files else []
+    if data: return '\n'.join(said)
     how = f' by {run.sim!r}' if run.sim is not None and type(run.sim).__repr__ is not object.__repr__ else ''
     how = '' if '\n' in how else how
     again = f'Row i of epoch e is a function of (seed {recipe.seed}, e, i), so that the data can be made again.'
-    return f'Simulated{how}. {again}'
+    return '\n'.join([f'Simulated{how}. {again}', *([''] + said if said else [])])
 
 def _ranges(space):
     "The parameters and their ranges, if there are any."
@@ -78,7 +83,7 @@ def _reached(run):
 def figures_of(run, # a Run
               )->list: # names of files in `figures/`
     "Pictures of the evaluation; those of single epochs stay at home."
-    found = sorted(p.name for p in inside(run.path, 'figures').glob('*.png') if not p.stem[-6:-5] == '-')
+    found = sorted(p.name for p in inside(run.path, 'figures').glob('*.png') if not re.search(r'-\d{5,}$', p.stem))
     return sorted(found, key=lambda k: (not k.startswith('calibration'), k))
 
 def _limits(run):
@@ -92,12 +97,13 @@ def _limits(run):
 
 def _usage(run, repo):
     "How to load it, in Python and on the command line."
-    source = f"Run.from_hub('{repo}')" if repo else f"Run.load('{run.name}')"
+    source = f'Run.from_hub({repo!r})' if repo else f'Run.load({run.name!r})'
     files = '\n'.join(f'- `{k}` SHA-256 {v}' for k, v in _sums(run).items())
     lines = 'from physlearn.runs import Run', f'run = {source}', 'run.model                # batch -> dict of tensors'
     code = '\n'.join(['```python', *lines, '```'])
-    shell = f'```sh\nphyslearn card {run.name}\nphyslearn export {run.name} --out network.onnx\n```'
-    return ['## How to use it', code, shell, '## Files', files or 'No checksums yet.']
+    name = shlex.quote(run.name)                              # on the Hub nobody has this folder
+    shell = [] if repo else [f'```sh\nphyslearn card {name}\nphyslearn export {name} --out network.onnx\n```']
+    return ['## How to use it', code, *shell, '## Files', files or 'No checksums yet.']
 
 def _sums(run):
     "SHA-256 of the sealed files by name."

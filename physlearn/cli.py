@@ -255,6 +255,7 @@ def _on_run(verb, words):
         raise ValueError(f"{verb} {words[0]}: expected the folder of a run, like runs/first; its recipe names the "
                          "instrument")
     if verb in desk.ON_RUNS and not _own(verb, words[0]) and (verb != 'resume' or len(words) == 1):
+        if {'-h', '--help'} & set(words[1:]): return print(_help_of(verb))
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
     else: _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')

@@ -1068,7 +1068,8 @@ def inside(folder, # of a run
     "A path in a folder; FileError where a link leads out of it: what is written would replace a foreign file."
     path = Path(folder).joinpath(*parts)
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise FileError(path, 'is a link that leads out of the run', 'a file of this folder', remedy='remove the link')
+        raise FileError(path, 'is a link that leads out of the run', 'a file of this folder',
+                        remedy='remove the link, or take a copy of the folder without links, by `cp -rL`')
     return path
 
 # %% ../nbs/00_core/01_files.ipynb #52b5dc35

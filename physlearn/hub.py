@@ -86,6 +86,9 @@ def send(folder,         # of a finished run
     adds.append(hub.CommitOperationAdd(CARD, card.encode()))
     with _said_of(repo):
         hub.create_repo(repo, private=private, exist_ok=True)
+        if private and not hub.HfApi().repo_info(repo).private:
+            raise ValueError(f"{repo}: is there already, and everybody can see it; make it private there, or give "
+                             "another name")
         return hub.HfApi().create_commit(repo, adds, commit_message=message or 'A run of physlearn').commit_url
 
 def fetch(repo:str,      # owner/name

@@ -9,7 +9,7 @@ __all__ = ['TRACKERS', 'PARTS', 'FREE', 'expect', 'one_of', 'Recipe', 'preset_na
            'read_recipe']
 
 # %% ../nbs/00_core/07_runs.ipynb #11c44233
-import contextlib, hashlib, io, json, math, multiprocessing, os, re, secrets, shutil, signal, socket, sys, time
+import contextlib, hashlib, io, json, math, multiprocessing, numbers, os, re, secrets, shutil, signal, socket, sys, time
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib import import_module
@@ -161,13 +161,15 @@ def write_kept(self:Recipe,
 @patch
 def check(self:Recipe):
     "ValueError for options that no training can have."
+    whole = lambda v: v is None or isinstance(v, numbers.Integral) and not isinstance(v, bool)
+    expect(self, 'a whole number', whole, *(f.name for f in fields(self) if f.type in (int, int|None)))
     expect(self, '1 or more', lambda v: v >= 1, 'epochs', 'batch_size', 'accumulate')
     expect(self, 'positive and finite', lambda v: 0 < v < math.inf, 'lr')
     expect(self, '0 or more', lambda v: 0 <= v < math.inf, 'weight_decay', 'gradient_clip_val', 'num_workers')
     expect(self, '1 or more', lambda v: v is None or v >= 1, 'threads', 'patience')
     expect(self, '0 .. 4294967295', lambda v: 0 <= v < 2**32, 'seed')
     expect(self, "a number of 1 or more, or 'all'",
-           lambda v: v == 'all' or (str(v).isdigit() and int(v) >= 1), 'keep')
+           lambda v: v == 'all' or (str(v).isdecimal() and int(v) >= 1), 'keep')
     expect(self, 'best or last', lambda v: v in ('best', 'last'), 'weights')
 
 # %% ../nbs/00_core/07_runs.ipynb #7855d943
@@ -210,7 +212,7 @@ def of_kind(v,    # of JSON, or an option
     if hint not in (int, float, str): return True
     if isinstance(v, str): return hint is str
     if isinstance(v, bool) or not isinstance(v, (int, float)) or isinstance(v, int) and abs(v) >= 2**63: return False
-    return hint is not int or v == int(v)                # a number may stand for a word, as keep=2
+    return hint is not int or math.isfinite(v) and v == int(v)      # a number may stand for a word, as keep=2
 
 # %% ../nbs/00_core/07_runs.ipynb #398f7260
 def recipe_from_dict(d:dict, # what `to_dict` gave
@@ -458,14 +460,14 @@ def _manifest(path):
             raise FileError(file, f"names {k[:80]!r}", 'files of this folder')
     return d
 
-def _changed(file, want):
+def _changed(file, want, remedy=''):
     return FileError(file, 'was changed after the run', f"SHA-256 {want}",
-                     remedy='take the folder from its source again')
+                     remedy=remedy or 'take the folder from its source again')
 
 def write_manifest(path,   # folder of the run
                    sums):  # SHA-256 by name of file, and `sealed`
     "Write the list of sums, with its own."
-    write_json(path/'manifest.json', sums | dict(checksum=_checksum(sums)))
+    write_json(inside(path, 'manifest.json'), sums | dict(checksum=_checksum(sums)))
 
 # %% ../nbs/00_core/07_runs.ipynb #9247ccd5
 def _verify(path, without=()):
@@ -476,10 +478,9 @@ def _verify(path, without=()):
     sums = {k: v for k, v in _manifest(path).items() if k not in ('sealed', 'checksum')}
     for f in dict.fromkeys((*_SEALED, *sums)):
         if f in without: continue
-        if not os.path.lexists(path/f):
-            remedy = f'`physlearn evaluate {path}` writes it again' if f in _MEASURED else ''
-            raise FileError(path/f, 'is missing', 'a file of this run', remedy=remedy)
-        if sums.get(f) != sha256(regular_file(path/f)): raise _changed(path/f, f"{str(sums.get(f))[:12]}...")
+        remedy = f'`physlearn evaluate {path}` writes it again' if f in _MEASURED else ''
+        if not os.path.lexists(path/f): raise FileError(path/f, 'is missing', 'a file of this run', remedy=remedy)
+        if sums.get(f) != sha256(regular_file(path/f)): raise _changed(path/f, f"{str(sums.get(f))[:12]}...", remedy)
 
 # %% ../nbs/00_core/07_runs.ipynb #e23acdb8
 def check_space(path, # folder of a run
@@ -718,7 +719,8 @@ def _processes(recipe, learn, out, device, n, resume, quiet):
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
     sentences = torch.multiprocessing.get_context('spawn').SimpleQueue()
-    words = n, port, recipe.to_dict(), type(recipe).__module__, out, torch.device(device).type, quiet, sentences
+    about = recipe.to_dict(), type(recipe).__module__, recipe.own_threads
+    words = n, port, about, out, torch.device(device).type, quiet, sentences
     _wait_for(torch.multiprocessing.spawn(_process, words, nprocs=n, join=False), sentences, n)
     tensors, plain = last_state(out/'state')
     if plain['stage'] < len(stages_of(recipe)): raise KeyboardInterrupt       # they ended before the training did
@@ -744,12 +746,14 @@ def _wait_for(context, sentences, n):
             if p.is_alive(): p.terminate()
 
 # %% ../nbs/00_core/07_runs.ipynb #d6bf9c99
-def _process(rank, n, port, recipe, module, out, device, quiet, sentences):
+def _process(rank, n, port, about, out, device, quiet, sentences):
     "One of n processes that train together."
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
                       WORLD_SIZE=str(n))
+    told, module, own_threads = about
     import_module(module)                                         # where the recipe's class stands
-    recipe, together = recipe_from_dict(recipe), Together(device == 'cpu')
+    recipe, together = recipe_from_dict(told), Together(device == 'cpu')
+    recipe.home, recipe.own_threads = out, own_threads
     learn = recipe.learner(device=together.acc.device)
     learn.add_cbs([together, Agree()])
     try: _train(recipe, learn, out, True, quiet)
@@ -797,7 +801,7 @@ def _begun(recipe, out):
 
 def _clear(recipe, out):
     "Remove what a process that was killed has left half written."
-    clear_temporary(out, (*PARTS, *recipe.kept, 'wandb.json'), sure=True)
+    clear_temporary(out, (*PARTS, *recipe.kept, *(f'{k}.json' for k in TRACKERS)), sure=True)
     clear_temporary(out/'figures', sure=True)
 
 # %% ../nbs/00_core/07_runs.ipynb #42ffdac1
@@ -837,7 +841,7 @@ def resume(cls:Run,
     fixed = sorted(set(free) - {*FREE})
     if fixed:
         raise ValueError(f"{fixed[0]} cannot change when a run goes on; only {', '.join(FREE)} can")
-    if os.path.lexists(Path(path)/'manifest.json'): return _measured(cls, Path(path), quiet)
+    if os.path.lexists(Path(path)/'manifest.json'): return _measured(cls, Path(path), quiet, free or not evaluate)
     if not any(Path(path).glob('state/[0-9]*/plain.json')):
         raise FileError(Path(path)/'state', 'holds no checkpoint', 'at least one',
                         remedy='delete this folder and train again')
@@ -876,6 +880,7 @@ def evaluate(self:Run,
              found:Judgement=None, # what it reaches; judged anew if None
             )->dict:               # what metrics.json holds
     "Measure again what the run reaches; metrics.json, report.html and the card are written."
+    for f in (*_MEASURED, 'manifest.json', 'report.html', 'README.md', 'figures'): inside(self.path, f)
     found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     if not found.tables and found.note: say(found.note)
@@ -894,12 +899,15 @@ def remember(self:Run):
     write_manifest(self.path, told | {f: sha256(self.path/f) for f in names})
 
 # %% ../nbs/00_core/07_runs.ipynb #measrd01
-def _measured(cls, path, quiet=False):
-    "A sealed run whose card was not written yet, measured; FileError where there is nothing left to do."
+def _measured(cls, path, quiet=False, otherwise=False):
+    "A sealed run whose card was not written yet, measured; FileError where there is nothing left to do `otherwise`."
     if (path/'README.md').exists():
         raise FileError(path, 'is a finished run', 'an interrupted one',
                         remedy=f'it is complete: `physlearn card {path}` shows it')
-    run = cls.load(path)
+    if otherwise:
+        raise FileError(path, 'is trained to its end, and only its measurement is missing', 'an interrupted training',
+                        remedy=f'`physlearn evaluate {path}` measures it')
+    run = cls.load(path, measured=False)
     with locked(path), _told_to_resume(path):
         _clear(run.recipe, path)
         run.evaluate(say=(lambda *a: None) if quiet else print)
@@ -911,6 +919,7 @@ def report(self:Run,
            found:Judgement=None, # what it reaches; judged anew if None
           )->Path:               # the page
     "Write report.html with its figures, and the card."
+    for f in ('report.html', 'README.md', 'figures'): inside(self.path, f)
     found = found or self.judged()
     pictures = {k: (png(p.draw, p.size), p.caption)
                 for k, p in run_pictures(found, self.history, self.sealed).items()}

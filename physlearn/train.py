@@ -677,7 +677,8 @@ def after_epoch(self:Checkpoint):
 # %% ../nbs/00_core/06_train.ipynb #9729806f
 def state_names(folder)->list: # of states
     "Names of the states in a folder, oldest first."
-    return sorted(p.name for p in Path(folder).glob('[0-9]*') if (p/'plain.json').is_file())
+    found = (p.name for p in Path(folder).glob('[0-9]*') if (p/'plain.json').is_file())
+    return sorted(found, key=lambda name: (len(name.split('-')[0]), name))        # of five digits, or more
 
 @patch
 def save(self:Checkpoint):

@@ -45,7 +45,7 @@ def resumed(path):
 # --- values that do not belong where they stand
 
 DEEP = '['*100_000 + ']'*100_000
-VALUES = dict(null='null', list='[]', number='7', negative='-1', zero='0', huge='1' + '0'*400, longer='9'*5000, float='1e308', nan='NaN', infinite='-Infinity', text='"x"',
+VALUES = dict(null='null', list='[]', number='7', negative='-1', zero='0', huge='1' + '0'*400, longer='9'*5000, float='1e308', beyond='1e999', nan='NaN', infinite='-Infinity', text='"x"',
               empty='{}', true='true', deep=DEEP, path='"../../etc/passwd"', absolute='"/etc/passwd"', nothing='', half='{"a": ', twice='{"a": 1, "a": 2}', bytes='\x00\x01',
               device='"/dev/zero"', nested='[[[1]], {"a": [null]}]', long='"' + 'a'*100_000 + '"')
 

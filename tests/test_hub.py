@@ -9,6 +9,7 @@ import yaml
 pytest.importorskip('huggingface_hub')
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]/'benchmarks'))
 from export import recipe_of
+from physlearn.card import _data, figures_of
 from physlearn.cli import main
 from physlearn.runs import Run
 
@@ -30,6 +31,8 @@ class Hub(BaseHTTPRequestHandler):
         s, body = self.server, self.body()
         if self.path.endswith('/validate-yaml'): return self.answer(dict(errors=[], warnings=[]))
         if s.token and self.headers.get('Authorization') != f'Bearer {s.token}': return self.answer(dict(error='no'), 403)
+        if self.path.endswith('/repos/create') and s.public:
+            return self.answer(dict(error='You already created this model repo', url=f'{s.url}/lab/methane'), 409)
         if self.path.endswith('/repos/create'):
             s.private = json.loads(body).get('private') or json.loads(body).get('visibility') == 'private'
             return self.answer(dict(url=f'{s.url}/lab/methane', name='lab/methane'))
@@ -54,7 +57,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     s = ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    s.url, s.files, s.private, s.token = f'http://127.0.0.1:{s.server_port}', {}, None, 'hf_key'
+    s.url, s.files, s.private, s.public, s.token = f'http://127.0.0.1:{s.server_port}', {}, None, False, 'hf_key'
     threading.Thread(target=s.serve_forever, daemon=True).start()
     yield s
     s.shutdown()
@@ -123,6 +126,14 @@ def test_one_sentence(run, server, tmp_path):
         assert code == 0 and out.split() == ['2']*len(cases), err
         for line, says in zip(err.splitlines(), cases.values(), strict=True): assert says in line, (line, says)
 
+def test_private_is_private(run, server, tmp_path):
+    "A repository that is there and that everybody can see takes nothing that should be private."
+    server.public, server.private = True, False
+    code, out, err = at(server.url, tmp_path, 'push', str(run.path), 'lab/methane', '--private')
+    assert code == 2 and 'everybody can see it' in err and not server.files
+    code, out, err = at(server.url, tmp_path, 'push', str(run.path), 'lab/methane')
+    assert code == 0 and server.files, err
+
 def test_dry_run(run, capsys, monkeypatch):
     "What would be sent, with sizes, without network or login."
     monkeypatch.setenv('HF_ENDPOINT', 'http://127.0.0.1:9')
@@ -142,3 +153,14 @@ def test_card(run, tmp_path):
     bare = Run(shutil.copytree(run.path, tmp_path/'bare'), run.recipe, run.sim, run.model)
     (bare.path/'metrics.json').unlink()
     assert 'Not evaluated yet.' in bare.card() and 'nobody knows how good' in bare.card()
+
+def test_card_of_a_run_that_learned_from_files(run, tmp_path):
+    "Data that are a folder, or are not there any more, are not called simulated."
+    for k, data in dict(data_dir=str(tmp_path), data=('gone/events.h5',)).items():
+        options = type('Options', (), dict(run.recipe.__dict__, to_dict=run.recipe.to_dict, inputs=lambda self: [], system='other', **{k: data}))()
+        text = _data(type('Like', (), dict(recipe=options, sim=None))())
+        assert 'Simulated' not in text and Path(data if isinstance(data, str) else data[0]).name in text
+    assert 'Simulated' in _data(run)
+    (run.path/'figures'/'pair-truth.png').write_bytes(b'')
+    (run.path/'figures'/'traces-100000.png').write_bytes(b'')
+    assert 'pair-truth.png' in figures_of(run) and 'traces-100000.png' not in figures_of(run)

@@ -103,12 +103,15 @@ def test_the_command(canopy, capsys, verb, tmp_path):
 
 def test_nothing_is_written_outside(canopy, tmp_path):
     "A link in the place of a page or a folder of figures would make `evaluate` write elsewhere."
-    for name, target in (('README.md', tmp_path/'mine.txt'), ('report.html', tmp_path/'mine.txt'), ('figures', tmp_path/'folder'), ('metrics.json', tmp_path/'mine.txt')):
+    for name, target in (('README.md', tmp_path/'mine.txt'), ('report.html', tmp_path/'mine.txt'), ('figures', tmp_path/'folder'), ('metrics.json', tmp_path/'mine.txt'), ('manifest.json', tmp_path/'mine.txt')):
         (tmp_path/'folder').mkdir(exist_ok=True)
         (tmp_path/'mine.txt').write_text('mine')
-        T.instead(name, T.linked(target))(run := fresh(canopy))
+        run = fresh(canopy)
+        if name == 'manifest.json': shutil.copy(run/name, target)      # a link to one that is right
+        before = target.read_bytes() if target.is_file() else b''
+        T.instead(name, T.linked(target))(run)
         with pytest.raises(FileError, match='leads out of the run'): Run.load(run, measured=False).evaluate(lambda *a: None, Judgement([T.TABLE]))
-        assert (tmp_path/'mine.txt').read_text() == 'mine' and not any((tmp_path/'folder').iterdir())
+        assert (target.is_dir() or target.read_bytes() == before) and not any((tmp_path/'folder').iterdir())
 
 def test_measured_again(canopy):
     "Metrics that were changed or lost are made again by `evaluate`, which loads the rest as it is."

@@ -1,6 +1,6 @@
 "What training must not do in silence: forget at a stage's end, go on without a number, keep the wrong epoch, take a name that means nothing."
 import copy, json, resource, signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 import numpy as np
@@ -15,6 +15,7 @@ from physlearn.files import FileError
 from physlearn.losses import CompositeLoss, param_mse
 from physlearn.params import Param, ParamSpace
 from physlearn.train import Accumulate, Checkpoint, PhysLearner, Stage, fit_stages, optimizer
+from physlearn.spectra.train_physae import spectra_recipe
 
 class Decay(nn.Module):
     def __init__(self):
@@ -573,3 +574,14 @@ def test_lists_of_whole_numbers_in_a_file_stay_whole(tmp_path):
         sizes: tuple[int, ...] = ()
     got = runs.typed_options(tmp_path/'a.yaml', dict(sizes=[3, 5]), Options, 'a test')
     assert got == dict(sizes=(3, 5)) and all(type(v) is int for v in got['sizes'])
+
+@pytest.mark.parametrize('name, value', [('epochs', 2.5), ('accumulate', 1.5), ('seed', 1.5), ('threads', True), ('gpus', 'a'), ('keep', '\u00b2')])
+def test_counts_are_whole(name, value):
+    "Half an epoch, or a step after every one and a half batches, is no training."
+    with pytest.raises(ValueError, match=name): replace(spectra_recipe('quick'), **{name: value}).check()
+
+def test_states_beyond_five_digits(tmp_path):
+    for k in ('99998', '99999', '100000', '00000-end', '100000-end'):
+        (tmp_path/k).mkdir()
+        (tmp_path/k/'plain.json').write_text('{}')
+    assert train.state_names(tmp_path) == ['00000-end', '99998', '99999', '100000', '100000-end']
