@@ -896,7 +896,7 @@ class Resume:
     "Go on with an interrupted training. What decides its result stays as the run was begun."
     folder: tyro.conf.Positional[str] # the run
     keep: str|None = None           # checkpoints kept: how many of the last besides the best, like 2, or all
-    track: str|None = None          # tensorboard or wandb, like tensorboard
+    track: str|None = None          # tensorboard, wandb or trackio, like tensorboard
     gpus: int|None = None           # GPUs, like 2; 0: CPU
     threads: int|None = None        # CPU threads, like 4; the last digits may differ with another number [-]
     num_workers: int|None = None    # accepted for old commands, like 0; no worker is needed [-]
@@ -909,7 +909,7 @@ class Resume:
         other = [k for k in options_in(words) if k.replace('-', '_') not in own]
         if other:
             raise ValueError(f"--{other[0]} cannot change when a run goes on; "
-                             f"only {', '.join('--' + k.replace('_', '-') for k in FREE)} can")
+                             f"only {', '.join('--' + k.replace('_', '-') for k in (*FREE, 'evaluate'))} can")
         return None, words
 
     def run(self):

@@ -590,11 +590,12 @@ def stages_of(recipe, # options of a training
 
 # %% ../nbs/00_core/07_runs.ipynb #c07b1a80
 @contextlib.contextmanager
-def _told_to_resume(out):
+def _told_to_resume(out, evaluate=True):
     "Say how a training that is interrupted goes on."
     try: yield
     except KeyboardInterrupt:
-        if (out/'recipe.json').exists(): print(f'`physlearn resume {out}` goes on', file=sys.stderr)
+        if (out/'recipe.json').exists():
+            print(f"`physlearn resume {out}{' --no-evaluate'*(not evaluate)}` goes on", file=sys.stderr)
         raise
 
 def _learning(model):
@@ -618,7 +619,7 @@ def _fit(recipe, out, device, n=1, resume=False, start=None, quiet=False, evalua
     Tracker(recipe.track, out)
     if n > 1: _can_share(recipe, learn, n)
     if not resume: _is_new(out)
-    with locked(out), _told_to_resume(out):
+    with locked(out), _told_to_resume(out, evaluate):
         if not resume: _start(recipe, out, sim)
         _clear(recipe, out)
         if resume: _say_versions(recipe, out, say)

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from .desk import Shared, command_of, read_by
 from .files import read_json, write_json
@@ -29,18 +30,21 @@ def in_words(verb:str,       # of the command line, like retrieve
     "What a worker needs to build a command again."
     options = {f.name: getattr(command, f.name) for f in fields(command) if f.name not in ASIDE}
     said = dict(version=version('physlearn'), verb=verb, instrument=command.instrument.name, options=options)
-    return json.dumps(said | dict(cwd=os.getcwd()))
+    return json.dumps(said | dict(cwd=os.getcwd()), default=os.fspath)
 
 @lru_cache(2)
-def from_words(words:str, # as of `in_words`
+def from_words(words:str,   # as of `in_words`
+               common:str='', # what all its pieces depend on; of a run or a file that was changed it is another
               )->Shared:
     "The command that words tell, as this process knows it."
     said = json.loads(words)
     here = version('physlearn')
     if said['version'] != here:
         raise ValueError(f"a worker has physlearn {here}, the command {said['version']}: install one version")
+    cls = command_of(said['verb'], find(said['instrument'], here=True))
+    paths = [f.name for f in fields(cls) if f.type is Path]
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in said['options'].items()}
-    return command_of(said['verb'], find(said['instrument'], here=True))(**options)
+    return cls(**options | {k: Path(options[k]) for k in paths if k in options})
 
 # %% ../nbs/81_scale.ipynb #scal0009
 STAMP = '_stamp.json'           # what a finished piece was made of; other programs skip names that begin so
@@ -58,12 +62,18 @@ def stamps(words:str,      # as of `in_words`
           )->list:         # a dict for each piece
     "Everything that the result of each piece depends on."
     said, large = json.loads(words), {f for p in pieces for f in p['files']}
-    common = {str(f): file_mark(f) for f in read_by(command) if str(f) not in large}
+    small = [str(f) for f in (*read_by(command), *_code(said['instrument'])) if str(f) not in large]
+    common = {f: file_mark(f) for f in small}
     run = Path(getattr(command, 'folder', None) or '')/'model.safetensors'
+    if run.is_file(): common['weights'] = sha256(run)
     said['options'].pop('files', None)                       # a piece names its own
     mark = {f: file_mark(f) for f in large}
-    weights = sha256(run) if run.is_file() else ''
-    return [said | dict(weights=weights, inputs=common | {f: mark[f] for f in p['files']}, piece=p) for p in pieces]
+    return [said | dict(common=common, inputs={f: mark[f] for f in p['files']}, piece=p) for p in pieces]
+
+def _code(name):
+    "Files of an instrument that is not of this package."
+    found = find_spec(name) if '.' in name else None
+    return sorted(Path(found.origin).parent.glob('*.py')) if found and found.origin else []
 
 def parts_of(out)->Path:
     "Where the pieces are kept of a command that writes `out`."
@@ -72,9 +82,11 @@ def parts_of(out)->Path:
 def is_done(folder, # of a piece
             stamp,  # that it should have
            )->bool:
-    "Was this piece finished, of the same input and with the same options?"
-    try: return read_json(folder/STAMP)['stamp'] == stamp
-    except (ValueError, OSError, KeyError, TypeError): return False
+    "Was this piece finished, of the same input and with the same options, and were its files read?"
+    try: d = read_json(folder/STAMP)
+    except (ValueError, OSError): return False
+    try: return d['stamp'] == stamp and not d['said'].get('refused')
+    except (KeyError, TypeError, AttributeError): return False
 
 # %% ../nbs/81_scale.ipynb #scal0011
 _ONE = threading.Lock()                                      # of a worker with several threads, one works
@@ -86,8 +98,10 @@ def work(words:str,  # the command, as of `in_words`
         )->dict:     # `said`, what the command wants to know of it; or `error`, a sentence
     "Do a piece, and keep its result."
     import torch
-    with _ONE, contextlib.chdir(json.loads(words)['cwd']), contextlib.redirect_stdout(io.StringIO()):
-        parts = Path(parts)
+    here, parts = json.loads(words)['cwd'], Path(parts)
+    if not Path(here, parts, BEGUN).is_dir():
+        return dict(error=f"{socket.gethostname()} does not see {Path(here, parts)}: workers need the same file system")
+    with _ONE, contextlib.chdir(here), contextlib.redirect_stdout(io.StringIO()):
         with open(parts/BEGUN/name, 'a') as f: f.write(f'{socket.gethostname()} {os.getpid()} {time.time():.1f}\n')
         draft = parts/f'.tmp-{uuid.uuid4().hex[:8]}-{name}'
         threads = torch.get_num_threads()
@@ -95,7 +109,7 @@ def work(words:str,  # the command, as of `in_words`
         keep_memory()                                        # Dask's own setting gives each block back at once
         try:
             draft.mkdir()
-            said = from_words(words).part(stamp['piece'], draft)
+            said = from_words(words, json.dumps(stamp['common'], sort_keys=True)).part(stamp['piece'], draft)
             write_json(draft/STAMP, dict(stamp=stamp, said=said))
             if (parts/name).exists(): shutil.rmtree(parts/name)
             os.replace(draft, parts/name)
@@ -153,13 +167,22 @@ def begun(parts:Path,  # folder of all pieces
     try: return len((parts/BEGUN/name).read_text().splitlines())
     except OSError: return 0
 
+def _result(future, tries):
+    "What a piece gave, or why it did not; None where it is tried again."
+    from distributed import CancelledError, KilledWorker
+    from distributed.comm import CommClosedError
+    try: return future.result()
+    except KilledWorker: return None if tries < TRIES else dict(error=f'ended its process {tries} times')
+    except (CancelledError, CommClosedError): raise
+    except Exception as e: return dict(error=f"{type(e).__name__}: {' '.join(str(e).split())}", fault=e)
+
 def done_by(client,      # Dask client
             jobs:list,   # name and stamp of each piece
             words:str,   # the command
             parts:Path,  # folder of all pieces
            ):            # yields name, and what `work` gave, in the order in which they are finished
     "Have pieces done, two a worker at a time."
-    from distributed import CancelledError, KilledWorker, wait
+    from distributed import CancelledError, wait
     from distributed.comm import CommClosedError
     waiting, running, call = deque(jobs), {}, uuid.uuid4().hex[:8]
     def submit(name, stamp):
@@ -173,10 +196,9 @@ def done_by(client,      # Dask client
             with client.as_current(): ended = wait(list(running), return_when='FIRST_COMPLETED').done
             for future in ended:
                 name, stamp = running.pop(future)
-                try: yield name, future.result()
-                except KilledWorker:
-                    if begun(parts, name) < TRIES: submit(name, stamp)
-                    else: yield name, dict(error=f'ended its process {TRIES} times')
+                got = _result(future, begun(parts, name))
+                if got is None: submit(name, stamp)
+                else: yield name, got
     except TimeoutError: raise Lost("it has no workers, or does not answer") from None
     except (CancelledError, CommClosedError, OSError) as e: raise Lost(str(e)) from None
 
@@ -207,7 +229,8 @@ def share(verb:str,       # of the command line, like retrieve
     old = sum((parts/n).exists() for n, _ in jobs)
     kept = len(names) - len(jobs)
     print(f"{len(names)} piece{'s'*(len(names) > 1)}" + f', {kept} done already'*(kept > 0)
-          + f', {old} made of other input or options are done again'*(old > 0), flush=True)
+          + f', {old} of other input or options, or with files that were not read, are done again'*(old > 0),
+          flush=True)
     failed = _finished(command, jobs, words, parts)
     if failed: raise ValueError(_failures(failed, dict(zip(names, pieces)), parts))
     said = [read_json(parts/n/STAMP)['said'] for n in names]
@@ -225,7 +248,7 @@ def share(verb:str,       # of the command line, like retrieve
 # %% ../nbs/81_scale.ipynb #scal0018
 def _finished(command, jobs, words, parts):
     "Do what is left; the reason by name of a piece, of those that failed."
-    failed, done = {}, 0
+    failed, done, fault = {}, 0, None
     def left():
         return f"{done} of {len(jobs)} pieces were finished and are in {parts}; the same command goes on with the rest"
     if not jobs: return failed
@@ -234,12 +257,16 @@ def _finished(command, jobs, words, parts):
             results = done_by(client, jobs, words, parts)
             for _ in bar(range(len(jobs))):
                 name, got = next(results)
+                fault = fault or got.get('fault')
                 if 'error' in got: failed[name] = got['error']
                 else: done += 1
     except Lost as e: raise ValueError(f"the scheduler is lost ({e}): {left()}") from None
     except KeyboardInterrupt:
         print(left(), flush=True)
         raise
+    if fault:
+        print(left(), flush=True)
+        raise fault
     return failed
 
 def _failures(failed, pieces, parts):

@@ -41,6 +41,9 @@ class Rows(Reader):
             os._exit(9)
         if 'always' in file: os._exit(9)
         if 'scheduler' in file: os.kill(int(Path('pid').read_text()), 9)
+        if 'boom' in file: raise RuntimeError('boom')
+        if 'cut' in file and Path('mended').exists():
+            return Signals(torch.from_numpy(np.load('b.npy')[:1])[:,None], dict(file=[file]))
         if 'cut' in file: raise FileError(file, 'ends too early')
         return Signals(torch.from_numpy(np.load(file))[:,None], dict(file=[file]*len(np.load(file, mmap_mode='r'))))
 
@@ -57,7 +60,7 @@ def folder(tmp_path_factory):
     (d/'lab_of_lines'/'__init__.py').touch()
     (d/'lab_of_lines'/'desk.py').write_text(LAB)
     g = np.random.default_rng(0)
-    for name, n in dict(a=4120, b=300, once=40, scheduler=30, always=20).items():
+    for name, n in dict(a=4120, b=300, once=40, scheduler=30, always=20, boom=20).items():
         y = g.uniform(.1, 10, (n, 1))*np.linspace(0, 1, 8) + g.uniform(-5, 5, (n, 1))
         np.save(d/f'{name}.npy', y + .05*g.normal(size=y.shape))
     os.chdir(d)
@@ -95,7 +98,7 @@ def test_a_worker_dies_and_only_its_piece_is_done_again(folder, cluster, capsys)
     assert '2 pieces, 2 done already' in capsys.readouterr().out and tries('two.csv') == {}
     os.utime('b.npy')
     assert cli(*shared, '--overwrite') == 0
-    assert '1 done already, 1 made of other input or options' in capsys.readouterr().out
+    assert '1 done already, 1 of other input or options' in capsys.readouterr().out
     assert tries('two.csv') == {'000001': 1} and Path('one.csv').read_bytes() == Path('two.csv').read_bytes()
 
 def test_a_bad_file_costs_itself(folder, cluster, capsys):
@@ -106,6 +109,24 @@ def test_a_bad_file_costs_itself(folder, cluster, capsys):
     assert cli(*shared) == 2
     assert 'not read: cut.npy: ends too early' in capsys.readouterr().err
     assert Path('bad.csv').read_bytes() == Path('good.csv').read_bytes() and Path('bad.csv.parts').is_dir()
+    Path('mended').touch()                                          # what stood against it is gone, and the file is the same
+    assert cli(*shared, '--overwrite') == 0
+    out = capsys.readouterr().out
+    assert 'done already' not in out and len(Path('bad.csv').read_text().splitlines()) == 341 + 1
+
+def test_a_fault_costs_its_piece(folder, cluster, capsys):
+    "A fault in the reader is told as it is, with its place, when the others are done."
+    Path('died').touch()
+    assert cli(*FIT, 'a.npy', 'boom.npy', '--noise', .05, '--out', 'boom.csv', '--scheduler', cluster) == 2
+    said = capsys.readouterr()
+    assert 'RuntimeError: boom' in said.err and '1 of 2 pieces were finished' in said.out and not Path('boom.csv').exists()
+    assert {p.name for p in Path('boom.csv.parts').glob('0*')} == {'000000'}
+
+def test_a_worker_sees_the_folder(folder, monkeypatch):
+    c = command_of('fit', find('lab_of_lines.desk', here=True))(files=('b.npy',), out='w.csv')
+    mark, = stamps(in_words('fit', c), c, c.pieces())
+    monkeypatch.setattr(os, 'getcwd', lambda: '/nowhere')
+    assert 'same file system' in work(in_words('fit', c), '000000', mark, 'none.parts')['error']
 
 def test_a_piece_that_ends_its_process_is_named(folder, cluster, capsys):
     Path('died').touch()

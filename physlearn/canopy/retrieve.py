@@ -23,9 +23,6 @@ from fastcore.basics import patch
 
 # %% ../../nbs/20_canopy/24d_maps.ipynb #maps0010
 # flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
-# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
-# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
-# flags of a pixel, which add up: unexplained, bands missing, from draws, head too far from draws
 SUSPECT, GAPS, DRAWN, APART = 1, 2, 4, 8
 
 def layer_names(space,  # parameters of the simulator

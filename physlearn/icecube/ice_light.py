@@ -50,7 +50,6 @@ def homogeneous(scattering:float=25., # effective scattering length [m]
 
 # %% ../../nbs/30_icecube/31c_ice_light.ipynb #icel0011
 # sine and tangent of the Cherenkov angle in ice [-]
-# sine and tangent of the Cherenkov angle in ice [-]
 SIN_C, TAN_C = np.sin(cherenkov_angle()), np.tan(cherenkov_angle())
 
 def propagation(scattering, absorption): # [m]; propagation length, length of randomisation [m]

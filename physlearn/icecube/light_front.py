@@ -27,7 +27,6 @@ def group_index(wavelength, # of light (...) [nm], 300 to 600
     return phase_index(wavelength)*_polynomial(wavelength/1000, 1.227106, -.954648, 1.42568, -.711832)
 
 # indices of refraction of ice at 400 nm [-], of the phase and of the group
-# indices of refraction of ice at 400 nm [-], of the phase and of the group
 N_PHASE, N_GROUP = phase_index(400.), group_index(400.)
 
 def cherenkov_angle(index:float=N_PHASE, # of the phase [-]

@@ -8,7 +8,7 @@ __all__ = ['MOST', 'SIZES', 'lightcurve', 'named_bands', 'range_of_rates', 'form
            'IdentifiableLightCurve', 'SimulateLightCurves']
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0003
-import math, shutil
+import math, os, shutil, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -358,22 +358,30 @@ class SimulateLightCurves(Shared):
         "What was written, and where."
         print(f"wrote {self.n} source{'s'*(self.n > 1)}, {rows} rows, to {self.out}")
 
-    def pieces(self):
-        "Ranges of numbers of sources."
-        return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk13p1
+@patch
+def pieces(self:SimulateLightCurves):
+    "Ranges of numbers of sources."
+    return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 1024)]
 
-    def part(self, piece, folder):
-        "Files of some sources, the `piece`, in `folder`."
-        made = simulate(np.arange(piece['first'], piece['stop']), self.seed, self.survey)
-        made.write(folder)
-        return dict(rows=len(made.time))
+@patch
+def part(self:SimulateLightCurves, piece, folder):
+    "Files of some sources, the `piece`, in `folder`."
+    made = simulate(np.arange(piece['first'], piece['stop']), self.seed, self.survey)
+    made.write(folder)
+    return dict(rows=len(made.time))
 
-    def whole(self, parts):
-        "The files of `parts` in one folder."
+@patch
+def whole(self:SimulateLightCurves, parts):
+    "The files of `parts` in one folder."
+    out = output_folder(self.out)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix='.tmp-') as draft:  # a command that is stopped goes on
         for folder, _ in parts:
-            for f in sorted(folder.glob('*.fits')): shutil.copy2(f, self.out)
-        self.said(sum(told['rows'] for _, told in parts))
+            for f in sorted(folder.glob('*.fits')): shutil.copy2(f, draft)
+        for f in sorted(Path(draft).iterdir()): os.replace(f, out/f.name)
+    self.said(sum(told['rows'] for _, told in parts))
 
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk13p3
 # the instrument, as the command line finds it
 lightcurve = Instrument('lightcurve', LightCurveRecipe, PRESETS, judge=judge, own=dict(
     fit=FitLightCurve, identifiable=IdentifiableLightCurve, simulate=SimulateLightCurves, score=ScoreLightCurves))

@@ -324,7 +324,6 @@ def _told_units(path, about, s1_unit, optical_unit, convention):
 
 # %% ../../nbs/40_sar/41_tiles.ipynb #tile0025
 # names of the layers of radar and picture in a file
-# names of the layers of radar and picture in a file
 S1_KEYS, S2_KEYS = ('s1_vv', 's1_vh'), ('s2_b2', 's2_b3', 's2_b4', 's2_b8')
 
 def _bands(path, arrays, keys):

@@ -203,8 +203,8 @@ def _parameters(self):
     found, nu, odd, doubt = self.estimate, self.nu, self.misfit, ''
     lines = torch.zeros_like(found.theta)
     for j, name in enumerate(self.sim.space):
-        relative = strength_uncertainty(self.sim, name, nu) if name.startswith('mf_') else None
-        if relative is not None: lines[0,j] = relative*found.theta[0,j]
+        relative = strength_uncertainty(self.sim, name, nu) if name.startswith('mf_') else 0.
+        lines[0,j] = math.nan if relative is None else relative*found.theta[0,j]         # a list may state none
     when = dict(time=[self.spectrum.meta['measured']]) if 'measured' in self.spectrum.meta else {}
     if odd.p.item() < ALPHA: doubt = odd.sentence(0, ALPHA)
     return Results(self.sim.space, found.theta, found.sd, self.interval[:1], self.interval[1:], found.ratio,
@@ -220,7 +220,7 @@ def rows(self:Fit)->list:
     out = []
     for quantity in _parameters(self).quantities():
         row = {k: quantity[k] for k in ('name', 'unit', 'value', 'sd', 'statistical', 'known')}
-        row |= dict(lines=quantity['lines'] or None, bound=quantity['bound'])
+        row |= dict(lines=quantity['lines'] if (quantity['lines'] or 0) > 0 else None, bound=quantity['bound'])
         out.append(row | dict(low95=quantity['low'], high95=quantity['high'], flag=quantity['verdict']))
     return out
 

@@ -27,8 +27,6 @@ from ..params import measured, pairs
 
 # %% ../../nbs/10_spectra/11_hitran.ipynb #fd89f7f8
 # speed of light, Planck's and Boltzmann's constants [m/s], [J s], [J/K]
-# speed of light, Planck's and Boltzmann's constants [m/s], [J s], [J/K]
-# speed of light, Planck's and Boltzmann's constants [m/s], [J s], [J/K]
 C_LIGHT, H_PLANCK, K_B = 299792458., 6.62607015e-34, 1.380649e-23
 U_KG = 1.66053906892e-27                                            # atomic mass unit [kg]
 C2 = 100*H_PLANCK*C_LIGHT/K_B                                       # second radiation constant [cm K]

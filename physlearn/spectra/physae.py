@@ -361,7 +361,11 @@ class Exported(nn.Module):
         self.space, named = space, ', '.join(f"{k} [{p.unit or '-'}]" for k, p in space.items())
         middle = space.quantile(torch.full((len(space),), .5, dtype=torch.float64))
         self.register_buffer('middle', middle, persistent=False)
-        self.meaning = dict(signal=f'{sim.quantity} [{unit}], finite, at the wavenumbers of `wavenumber`',
+        ends = [space.quantile(torch.full((1, len(space)), q, dtype=torch.float64)) for q in (.1, .9)]
+        with torch.no_grad(): moves = not torch.equal(*(sim.axis(theta) for theta in ends))
+        where = ('the samples in their order, not resampled: their axis is found, and `wavenumber` is its middle'
+                 if moves else 'at the wavenumbers of `wavenumber`')
+        self.meaning = dict(signal=f'{sim.quantity} [{unit}], finite, {where}',
                             value=f'what is known of {named}; any number elsewhere',
                             known='1 where `value` is exact, 0 where it is not known [-]',
                             estimate=f'{named}; where known, `value`')
