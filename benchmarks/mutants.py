@@ -265,7 +265,7 @@ def _head(path, n): return b'\n'.join(path.read_bytes().split(b'\n')[:n]) + b'\n
 
 def _tables(data):
     from physlearn.files import read_columns, read_json, read_npz, read_table
-    from physlearn.runs import read_mapping, read_recipe
+    from physlearn.recipes import read_mapping, read_recipe
     from physlearn.desk import read_setup
     from physlearn.spectra.desk import SpectraSetup
     from physlearn.canopy.train_physvae import CanopyRecipe

@@ -31,8 +31,9 @@ from .pages import Judgement, Picture, bar, plot_truth, text_table
 from .params import measured, normals, pairs
 from .posterior import Gaussian, crlb, identifiable, map_estimate
 from .results import ENDINGS, Results, verdict
-from .runs import (FREE, PARTS, Recipe, Run, expect, open_recipe, preset_named, read_mapping, read_recipe,
-                            typed_options)
+from .processes import FREE
+from .recipes import expect, preset_named, read_mapping, read_recipe, typed_options
+from .runs import PARTS, Recipe, Run, open_recipe
 from .card import figures_of
 from .export import WRITERS, lines_of
 from .hub import CARD, files_to_send, repo_name

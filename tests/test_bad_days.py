@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from physlearn import cli, runs, train
+from physlearn import cli, processes, train
 from physlearn.files import FileError
 from physlearn.runs import Run
 
@@ -210,7 +210,7 @@ def test_one_of_several_processes_ends():
         def join():
             if error: raise error
             return True
-        with pytest.raises((KeyboardInterrupt, ValueError)) as e: runs._wait_for(SimpleNamespace(join=join, processes=others), sentences, 2)
+        with pytest.raises((KeyboardInterrupt, ValueError)) as e: processes._wait_for(SimpleNamespace(join=join, processes=others), sentences, 2)
         assert not any(p.alive for p in others)
         return e.value
     ended = lambda name: torch.multiprocessing.ProcessExitedException('ended', 1, 4321, -int(signal.Signals[name]), name)

@@ -92,7 +92,7 @@ def test_a_file_of_the_guide(tmp_path, capsys):
     import json
     from physlearn.canopy.train_physvae import CanopyRecipe, canopy_recipe
     from physlearn.files import FileError
-    from physlearn.runs import read_recipe
+    from physlearn.recipes import read_recipe
     guide = dict(arch=dict(phys_vae=dict(dim_z_phy=7, dim_z_aux=3, no_phy=False, balance_gate=1e-2, balance_data_aug=1.)),
                  lr_scheduler=dict(type='CosineAnnealingLR'), trainer=dict(epochs=90, phys_vae=dict(epochs_pretrain=9, kl_warmup_epochs=5)))
     f = tmp_path/'AE_RTM_C_wytham.json'

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fastai.basics import Callback
 from torch import nn
-from physlearn import runs, train
+from physlearn import runs, trackers, train
 from test_contract import OTHERS, TINY, tiny
 from physlearn.callbacks import EMA, Column, EarlyStop, ReLoBRaLo, one_cycle
 from physlearn.data import White, sim_dls
@@ -162,7 +162,7 @@ def test_wandb(tmp_path, monkeypatch):
         began.append(kw)
         return types.SimpleNamespace(log=lambda row, step: sent.append((step, row)))
     monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init, Histogram=len, Image=len))
-    monkeypatch.setattr(runs, 'find_spec', lambda name: True)
+    monkeypatch.setattr(trackers, 'find_spec', lambda name: True)
     monkeypatch.setenv('WANDB_PROJECT', 'allbands_16384_11k')
     run = fit(tmp_path/'run', 1, track='wandb')
     assert began[0]['project'] == 'allbands_16384_11k' and [any(k.startswith('weights/') for k in row) for _, row in sent] == [True] + 5*[False]
@@ -231,8 +231,8 @@ def test_gradient_of_shares(name, tmp_path):
     if name in UNEVEN: assert (plain/3 + sum(parts)/3 - whole).norm() > 1e-3*whole.norm()      # what it would be without
 def test_absent_trackers(tmp_path, monkeypatch):
     "One sentence with the line that installs it, before anything is written."
-    monkeypatch.setattr(runs, 'find_spec', lambda name: None)
-    for name in runs.TRACKERS:
+    monkeypatch.setattr(trackers, 'find_spec', lambda name: None)
+    for name in trackers.TRACKERS:
         with pytest.raises(ImportError, match=f'pip install {name}'): fit(tmp_path/'run', 1, track=name)
     with pytest.raises(ValueError, match='choose tensorboard, wandb, trackio'): fit(tmp_path/'run', 1, track='papyrus')
     assert not (tmp_path/'run').exists()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from physlearn import files
 from physlearn.files import FileError, read_columns, read_hdf5, read_json, read_npz, read_table, read_yaml
-from physlearn.runs import read_mapping
+from physlearn.recipes import read_mapping
 from physlearn.spectra.files import read_spectrum
 from test_readers import Y, jcamp
 

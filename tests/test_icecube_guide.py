@@ -22,7 +22,9 @@ from physlearn.icecube.event_simulate import simulate
 from physlearn.icecube.events import Events
 from physlearn.icecube.train_genesis import PRESETS, EventRecipe, guide_options
 from physlearn.instruments import find
-from physlearn.runs import Recipe, Tell, read_recipe, stages_of
+from physlearn.processes import Tell, stages_of
+from physlearn.recipes import read_recipe
+from physlearn.runs import Recipe
 from physlearn.train import PhysLearner, Stage, fit_stages, optimizer, read_state
 
 STILL_OPEN = {}          # group: how many promises nothing keeps yet

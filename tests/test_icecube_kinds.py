@@ -18,7 +18,8 @@ from physlearn.icecube.event_simulate import simulate
 from physlearn.icecube.events import (Events, PowerLaw, Pulses, event_weights, joint_weights, kind_of, labels_of,
                                       split_events)
 from physlearn.icecube.train_genesis import event_recipe, ranges_of
-from physlearn.runs import Run, Tell
+from physlearn.processes import Tell
+from physlearn.runs import Run
 
 KINDS = [
     ('direction: travel or origin, range of azimuth', 'test_directions'),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1]/'physlearn'
-LEVEL = dict(instruments=0, doctor=0, params=0, layers=0, files=0, pages=0, images=1, results=1, losses=1, diffusion=1, likelihood=1, posterior=1, calibration=1,
-             draws=2, chains=2, flows=2, misfit=2, data=2, callbacks=2, export=2, card=2, hub=2, train=3, runs=3, desk=4, contract=5, scale=5)
+LEVEL = dict(instruments=0, doctor=0, params=0, layers=0, files=0, pages=0, images=1, results=1, losses=1, trackers=1, diffusion=1, likelihood=1, posterior=1, calibration=1,
+             draws=2, chains=2, flows=2, misfit=2, data=2, callbacks=2, export=2, card=2, hub=2, train=3, recipes=3, processes=3, runs=3, desk=4, contract=5, scale=5)
 SYSTEMS = {'spectra', 'canopy', 'icecube', 'sar', 'lightcurve'}
 TRAINERS = re.compile(r'train_\w+|retrieve|judge|follow|anomaly|xray_scores|scenes|desk')     # the rooms of an instrument that may train with fastai
 OPTIONAL = {'hapi', 'hapi2', 'peft', 'torchmetrics', 'terratorch', 'transformers', 'rasterio', 'tensorboard', 'wandb', 'trackio',
@@ -124,6 +124,10 @@ def private(srcs):
     "Names with an underscore that one module takes from another."
     return [f'{n} imports {full}' for n, s in srcs.items() for full, _ in imports(n, s)
             if own(full, srcs) and full.split('.')[-1].startswith('_') and not full.endswith('__version__')]
+
+def test_recipes_come_with_fit():
+    "What trains a recipe is patched on in runs: whoever declares one takes it from there, or it cannot be trained."
+    assert [n for n, s in sources().items() if n != 'runs' and 'physlearn.recipes.Recipe' in (full for full, _ in imports(n, s))] == []
 
 def test_no_circles(): assert circles(sources()) == []
 def test_nothing_private_across_modules(): assert private(sources()) == []

@@ -119,9 +119,9 @@ def test_a_run_says_where_its_instrument_is(lab, capsys, monkeypatch):
     name = lab()
     assert main(['train', name, '--out', 'r']) == 0
     assert 'PYTHONPATH=. physlearn' in capsys.readouterr().out
-    from physlearn import instruments, runs
+    from physlearn import instruments, recipes
     monkeypatch.delitem(instruments._imported, name)
-    monkeypatch.delitem(runs._RECIPES, name)
+    monkeypatch.delitem(recipes.RECIPES, name)
     for k in [k for k in sys.modules if k.startswith(name.split('.')[0])]: monkeypatch.delitem(sys.modules, k)
     for verb in ('export', 'evaluate', 'resume'): assert 'PYTHONPATH=. physlearn' in told(capsys, verb, 'r')
     monkeypatch.syspath_prepend('.')

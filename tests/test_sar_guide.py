@@ -17,7 +17,7 @@ from physlearn.cli import from_words
 from physlearn.desk import command_of, train_command
 from physlearn.files import FileError
 from physlearn.instruments import find
-from physlearn.runs import Tell, stages_of
+from physlearn.processes import Tell, stages_of
 from physlearn.sar.adapters import adapt, terramind
 from physlearn.sar.synthetic import synthetic
 from physlearn.sar.tiles import S1_KEYS, S2_KEYS, write_tile

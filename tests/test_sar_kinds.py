@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from physlearn.files import FileError
-from physlearn.runs import Run, Tell
+from physlearn.processes import Tell
+from physlearn.runs import Run
 from physlearn.sar.adapters import PATCH, OnEncoder, adapt, load_adapter, merged, save_adapter
 from physlearn.sar.agreement import mae, psnr
 from physlearn.sar.grounding import Grounder, UNet, by_windows

@@ -174,7 +174,7 @@ poly_frequency:
 
 def test_rate_in_a_file(tmp_path):
     "A rate as the guide writes it."
-    from physlearn.runs import read_recipe
+    from physlearn.recipes import read_recipe
     from physlearn.spectra.train_physae import SpectraRecipe
     (tmp_path/'r.yaml').write_text('lr: 1e-4')
     assert read_recipe(tmp_path/'r.yaml', SpectraRecipe)['lr'] == 1e-4

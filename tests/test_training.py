@@ -8,7 +8,7 @@ import pytest
 import torch
 from fastai.basics import Callback, DataLoaders, OptimWrapper
 from torch import nn
-from physlearn import runs, train
+from physlearn import processes, recipes, runs, trackers, train
 from physlearn.callbacks import EMA, Anneal, EarlyStop, LossTerms, Plateau, ReLoBRaLo, constant, one_cycle
 from physlearn.data import FileSource, Rows, SeedDL, White, sim_dls
 from physlearn.files import FileError
@@ -472,7 +472,7 @@ def test_wandb_goes_on(killed, monkeypatch):
         began.append(kw)
         return types.SimpleNamespace(log=lambda row, step: None, finish=lambda: None)
     monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(init=init, Histogram=len))
-    monkeypatch.setattr(runs, 'find_spec', lambda name: True)
+    monkeypatch.setattr(trackers, 'find_spec', lambda name: True)
     folder = killed.parent/'tracked'
     Small(track='wandb', keep='all').fit(folder, quiet=True, evaluate=False)
     runs.Run.resume(cut(folder), quiet=True)
@@ -528,12 +528,18 @@ def test_files_of_a_recipe(tmp_path):
     for f in ('t.csv', 'q.csv'): (tmp_path/f).write_text('1')
     assert [str(f) for f in Tabled().inputs()] == [str(tmp_path/'t.csv'), str(tmp_path/'q.csv')]
 
+def test_names_that_pages_gave():
+    "What notebooks of version 0.1 import from runs stands there."
+    from physlearn.runs import Recipe, Run, read_recipe, sha256
+    assert (Recipe, read_recipe) == (recipes.Recipe, recipes.read_recipe)
+    assert all(map(callable, (Recipe.fit, Recipe.learner, Recipe.begin, Run.load, Run.resume, sha256)))
+
 def test_history_marks_what_is_sealed(tmp_path):
     "One epoch of history.csv is that of the weights; nothing is marked before."
     rows = [dict(stage=s, epoch=e, train_loss=1., valid_loss=2.) for s, e in (('A', 0), ('A', 1), ('B', 0))]
-    runs.write_history(tmp_path/'history.csv', rows)
+    processes.write_history(tmp_path/'history.csv', rows)
     assert 'sealed' not in (tmp_path/'history.csv').read_text()
-    runs.write_history(tmp_path/'history.csv', rows, 2)
+    processes.write_history(tmp_path/'history.csv', rows, 2)
     assert runs.Run(tmp_path, None).history['sealed'].tolist() == [0, 1, 0]
 
 class Rate(Callback):
@@ -572,7 +578,7 @@ def test_lists_of_whole_numbers_in_a_file_stay_whole(tmp_path):
     @dataclass
     class Options:
         sizes: tuple[int, ...] = ()
-    got = runs.typed_options(tmp_path/'a.yaml', dict(sizes=[3, 5]), Options, 'a test')
+    got = recipes.typed_options(tmp_path/'a.yaml', dict(sizes=[3, 5]), Options, 'a test')
     assert got == dict(sizes=(3, 5)) and all(type(v) is int for v in got['sizes'])
 
 @pytest.mark.parametrize('name, value', [('epochs', 2.5), ('accumulate', 1.5), ('seed', 1.5), ('threads', True), ('gpus', 'a'), ('keep', '\u00b2')])

@@ -7,7 +7,7 @@ import pytest
 from physlearn.cli import main
 from physlearn.desk import command_of
 from physlearn.instruments import find
-from physlearn.runs import recipe_from_dict
+from physlearn.recipes import recipe_from_dict
 from physlearn.spectra.retrieve import validation
 from physlearn.spectra.train_physae import SpectraRecipe, spectra_recipe
 

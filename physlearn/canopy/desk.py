@@ -28,7 +28,8 @@ from ..pages import bar, text_table
 from ..params import Param, ParamSpace, uniforms
 from ..posterior import Gaussian, identifiable
 from ..results import Results, verdict
-from ..runs import Run, expect
+from ..recipes import expect
+from ..runs import Run
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #3a359cf7
 # range of the sun's zenith in simulated stands

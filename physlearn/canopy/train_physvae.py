@@ -24,7 +24,8 @@ from ..flows import nll
 from ..losses import CompositeLoss
 from ..params import uniforms
 from ..posterior import Gaussian
-from ..runs import Recipe, expect, preset_named
+from ..recipes import expect, preset_named
+from ..runs import Recipe
 from ..train import Stage
 
 # %% ../../nbs/20_canopy/25_train_physvae.ipynb #7d8d8532

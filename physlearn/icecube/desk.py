@@ -29,7 +29,8 @@ from .events import LABELS, Events, kind_numbers, labels_of
 from .train_genesis import PRESETS, EventRecipe
 from ..pages import Judgement, bar, text_table
 from ..params import drawn, measured, read_range
-from ..runs import Run, expect
+from ..recipes import expect
+from ..runs import Run
 from ..train import pick_device
 
 # %% ../../nbs/30_icecube/37_event_desk.ipynb #edsk0006

@@ -35,7 +35,8 @@ from .light_front import (SCALE, decode_charge, decode_time, encode_charge, enco
                                            hit_fronts, residuals)
 from ..losses import CompositeLoss
 from ..params import normals
-from ..runs import Recipe, expect, one_of, preset_named, read_mapping
+from ..recipes import expect, one_of, preset_named, read_mapping
+from ..runs import Recipe
 from ..train import Stage
 
 # %% ../../nbs/30_icecube/35_train_genesis.ipynb #tgen0006

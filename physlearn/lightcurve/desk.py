@@ -32,7 +32,7 @@ from ..pages import bar, said_if_slow
 from ..params import ParamSpace, measured, read_range, read_ranges, unit
 from ..posterior import identifiable, map_estimate
 from ..results import Results
-from ..runs import expect
+from ..recipes import expect
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0006
 def named_bands(lc:LightCurve, # one light curve

@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from torch import Tensor
 from ..callbacks import Anneal, one_cycle
 from ..data import Draws, FileSource, Rows, file_dls
-from ..files import FileError, read_hdf5
+from ..files import FileError, inside, read_hdf5
 from .classifier import LIMITS, SCORE, Classifier, prepared, score_of
 from .counting import log_laplace, log_marginal
 from .rnnvae import (GuideVAE, LightVAE, active_units, by_curve, counted, drawn_rate,
@@ -32,7 +32,8 @@ from .xray_files import ERODAY, LightCurves
 from .xray_simulate import CLASSES, SURVEYS, simulate, visit_plan
 from ..losses import CompositeLoss, mean_of_batch, of_batch
 from ..pages import Judgement, Picture
-from ..runs import Recipe, Run, expect, inside, preset_named, sha256
+from ..recipes import expect, preset_named
+from ..runs import Recipe, Run, sha256
 from ..train import Stage
 
 # %% ../../nbs/50_lightcurve/55_train_lightcurve.ipynb #trlc0007

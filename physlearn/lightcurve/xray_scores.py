@@ -28,7 +28,8 @@ from ..desk import PIECE, Shared
 from ..pages import bar, html_table, img, page, png, said_if_slow, sentences, text_table
 from ..params import Param, ParamSpace, normals, poisson_quantile, uniforms
 from ..results import ENDINGS, Results
-from ..runs import Run, expect
+from ..recipes import expect
+from ..runs import Run
 
 # %% ../../nbs/50_lightcurve/57b_xray_scores.ipynb #xsco0006
 def one_each(found:Catalogue, # light curves of files that were read

@@ -19,7 +19,8 @@ from ..desk import Instrument, read_by
 from ..files import (FileError, atomic_write, output_folder, ready_to_write, regular_file, write_json,
                              write_table)
 from ..pages import bar, png
-from ..runs import Run, expect
+from ..recipes import expect
+from ..runs import Run
 from .agreement import CUT, agreement, psnr
 from .scene_files import ENCODINGS, known_place, write_picture
 from .scenes import (LEAST_SIDE, SOURCES, cut_scene, ground_scene, refined, scene_doubts, scene_units,

@@ -27,7 +27,8 @@ from ..files import FileError, read_json, write_json
 from ..losses import CompositeLoss
 from ..pages import Judgement, Picture
 from ..params import normals, uniforms
-from ..runs import Recipe, Run, expect, one_of, open_recipe, preset_named, sha256
+from ..recipes import expect, one_of, preset_named
+from ..runs import Recipe, Run, open_recipe, sha256
 from .adapters import OnEncoder, adapt, merged, terramind
 from .agreement import edge_cosine, mae, psnr, sam, structure_scores
 from .grounding import Grounder, reach_of

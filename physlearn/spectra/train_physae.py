@@ -24,7 +24,8 @@ from ..draws import box_order
 from ..flows import BoxFlow, FitSource, nll
 from ..likelihood import read_noise
 from ..losses import CompositeLoss, of_batch, param_mse, peak_mse, spectral_angle
-from ..runs import Recipe, expect, preset_named
+from ..recipes import expect, preset_named
+from ..runs import Recipe
 from ..train import Stage
 from .physae import PhysAE
 from ..posterior import Gaussian
