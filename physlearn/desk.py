@@ -604,7 +604,7 @@ def by_fit(run,         # has the simulator as `sim`
     "A fit by physics."
     m = s.measurement(run.sim)
     e = map_estimate(m, start=start)
-    ends, told = ranged_ends(m, e.theta, e.sd, level)
+    e, ends, told = ranged_ends(m, e, level)
     bound = crlb(m.sim, e.theta, m.like, m.knowledge.known, **m.cond())
     p, said, method, samples = torch.full_like(e.chi2, math.nan), (), 'fit by physics', math.prod(m.shape)
     if samples < 4*WIDTHS[0]: method += f', residuals not tested ({samples} samples)'

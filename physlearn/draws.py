@@ -9,7 +9,7 @@ __all__ = ['ENOUGH', 'least_known', 'BoxPosterior', 'box_posterior', 'told_by_ra
 # %% ../nbs/00_core/08b_draws.ipynb #bd28465f
 import math
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 from fastcore.basics import patch
 from torch import Tensor
@@ -228,6 +228,40 @@ def beyond(self:BoxPosterior,
     for j, k in enumerate(self.order): out[:,self.K.space.index(k)] = outside[:,j]
     return out
 
+# %% ../nbs/00_core/08b_draws.ipynb #01d8ebd5
+def _of_one(box, j):
+    "Information about coordinate j and its gradient (n,), where the others are free within their ranges."
+    others = [i for i in range(len(box.order)) if i != j]
+    pi, mid = torch.where(box.ranged, 12., 1.).double()[others], torch.where(box.ranged, .5, 0.).double()[others]
+    A, a = box.A[:,others][:,:,others] + torch.diag(pi), box.A[:,others,j]
+    x = torch.linalg.solve(A, torch.stack([a, box.g[:,others] + pi*(mid - box.c0[:,others])], 2))
+    return box.A[:,j,j] - (a*x[:,:,0]).sum(1), box.g[:,j] - (a*x[:,:,1]).sum(1)
+
+@patch
+def limited(self:BoxPosterior,
+            ends:Tensor,   # of intervals (n,2,d) [unit of each parameter]
+            sd:Tensor,     # standard deviations (n,d) [unit of each parameter]
+            limits:Tensor, # which are upper limits (n,d), bool
+            level=.95,     # probability inside [-]
+            n=2001,        # points of the range
+           )->tuple:       # ends (n,2,d), sd (n,d)
+    "Intervals and errors, those of upper limits in logarithmic ranges from the linear model in the amount."
+    space, ends, sd = self.K.space, ends.clone(), sd.clone()
+    grid = torch.linspace(0, 1, n, dtype=torch.float64)
+    for j, k in enumerate(self.order):
+        i, p = space.index(k), space[k]
+        rows = limits[:,i].nonzero()[:,0]
+        if not (self.ranged[j] and p.log and p.prior == 'scale' and len(rows)): continue
+        decades, v = math.log(p.hi/p.lo), p.lo*(p.hi/p.lo)**grid
+        for some in rows.split(1000):
+            A, g = _of_one(self[some], j)
+            v0 = p.lo*(p.hi/p.lo)**self.c0[some,j]
+            step = (v - v0[:,None])/(v0*decades)[:,None]
+            weights = (g[:,None]*step - .5*A[:,None]*step**2).softmax(1)
+            ends[some,:,i] = weighted_quantile(v.expand(len(some), -1)[...,None], _ends_of(level), weights)[...,0]
+            sd[some,i] = torch.minimum(v0*decades*A.clamp_min(1e-300).rsqrt(), v.std())
+    return ends, sd
+
 # %% ../nbs/00_core/08b_draws.ipynb #313fc0ee
 def _not_excluded(m, theta, sd):
     "Which parameters of logarithmic ranges may as well stand at the beginning (n,d), bool."
@@ -257,12 +291,16 @@ def told_by_range(m,     # Measurement of n signals
     begin = torch.tensor([p.lo for _, p in m.space.items()], dtype=torch.float64)
     return dict(beyond=beyond, limits=_not_excluded(m, theta, sd) & ~beyond & (theta + 2*sd > 2*begin))
 
-def ranged_ends(m, theta, sd, # as in `told_by_range`
+def ranged_ends(m,         # Measurement of n signals
+                e,         # their Estimate
                 level=.95, # probability inside the intervals [-]
-               )->tuple:   # (n,2,d) [unit of each parameter], dict as of `told_by_range`
-    "Intervals of fits within their ranges, and what the ends of the ranges say."
-    box = box_posterior(m, theta=theta)
-    return box.interval(level), told_by_range(m, theta, sd, box)
+               )->tuple:   # Estimate, (n,2,d) [unit of each parameter], dict as of `told_by_range`
+    "Fits with the errors of their upper limits, their intervals, and what the ends of the ranges say."
+    box = box_posterior(m, theta=e.theta)
+    told = told_by_range(m, e.theta, e.sd, box)
+    ends, sd = box.limited(box.interval(level), e.sd, told['limits'], level)
+    f = torch.where(told['limits'], sd/e.sd, 1.)
+    return replace(e, sd=sd, sd_stat=torch.minimum(e.sd_stat, sd), cov=f[:,:,None]*e.cov*f[:,None]), ends, told
 
 # %% ../nbs/00_core/08b_draws.ipynb #65bf01cb
 def box_order(sim:Simulator,   # simulator with a `space`

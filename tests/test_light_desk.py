@@ -3,13 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pytest
+from scipy.stats import norm
 from physlearn.cli import main
 from physlearn.data import FileSource
 from physlearn.lightcurve.classifier import steps_of, summary_of
 from physlearn.lightcurve.desk import fit_lightcurve, measurement_of
 from physlearn.lightcurve.train_lightcurve import LightCurveRecipe, lightcurve_recipe, rows_of
 from physlearn.lightcurve.variability import batch_of
-from physlearn.lightcurve.xray_files import LightCurve
+from physlearn.lightcurve.xray_files import LightCurve, read_lightcurve
 from physlearn.lightcurve.xray_simulate import simulate
 from physlearn.params import normals
 from physlearn.results import Results
@@ -72,6 +73,19 @@ def test_a_rate_that_is_not_seen_is_an_upper_limit():
     none = fit_lightcurve(source([.001], 'constant'), draws=256)
     assert 'rate: an upper limit' in none.signals['read'][0]
     assert 'upper limit' not in fit_lightcurve(source([1.], 'constant'), draws=256).signals['read'][0]
+
+@pytest.mark.parametrize('mean', [-.05, 0., .05])
+def test_a_limit_from_rates_is_as_low_as_the_errors_allow(tmp_path, mean):
+    "Forty rates with errors of 1 about nothing: the posterior of one rate, uniform in its logarithm, by hand."
+    v = np.random.default_rng(1).normal(size=40)
+    v += mean - v.mean()
+    (tmp_path/'faint.csv').write_text('time [s],rate [ct/s],error [ct/s]\n' + ''.join(f'{100*i},{a},1\n' for i, a in enumerate(v)))
+    got = fit_lightcurve(read_lightcurve(tmp_path/'faint.csv'))
+    grid = np.geomspace(1e-3, 100, 20_001)
+    cdf = np.cumsum(norm.pdf(grid, v.mean(), 40**-.5))
+    assert got.flag(0, 'rate') == 'upper limit' and 'rate: an upper limit' in got.signals['read'][0]
+    assert float(got.high[0,0]) == pytest.approx(grid[np.searchsorted(cdf, .975*cdf[-1])], rel=.02)
+    assert float(got.sd[0,0]) == pytest.approx(40**-.5, rel=.01)
 
 def test_rates_with_two_errors():
     "Without photons the rate is the maximum of normal halves: above the mean of two data whose upper errors are the larger ones."

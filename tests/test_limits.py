@@ -108,3 +108,23 @@ def test_known_and_signed_quantities_have_no_limit():
     assert r.flag(0, 'a') == 'upper limit' and replace(r, known=('a',)).flag(0, 'a') == 'improved'
     r = replace(r, space=ParamSpace(a=Param(5, 7)), low=5.0005*one, high=5.05*one)
     assert r.flag(0, 'a') == 'determined'                                 # zero is far from the beginning of this range
+
+def test_limit_in_a_range_of_decades_is_the_posteriors():
+    "Near the beginning of a logarithmic range the amount enters linearly, not its logarithm: as exact draws have it."
+    sim = Band(1e-4, 1, True)
+    truth = sim.space.quantile(torch.rand(600, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64))[:,0]
+    said, got = flags(sim, truth)
+    limit = [i for i, f in enumerate(said) if f == 'upper limit']
+    below = sum(float(truth[i]) < float(got.high[i,0]) for i in limit)
+    assert len(limit) > 100 and between(below, len(limit), .975)
+    few = limit[:40]
+    theta = torch.stack([truth, torch.ones(600).double()], 1)
+    y = (sim(theta) + NOISE*torch.randn(600, 1, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[few]
+    depth, base = 10**torch.linspace(-4, 0, 1601, dtype=torch.float64), torch.linspace(.98, 1.02, 401, dtype=torch.float64)
+    line, flat = torch.exp(-sim.x**2), torch.ones(128).double()
+    for row, high in zip(y[:,0], got.high[few,0]):                          # the posterior on a grid, by hand: b(1 - dl) is linear in b and bd
+        A = torch.stack([flat, -line], 1)
+        at = torch.stack(torch.broadcast_tensors(base, base*depth[:,None]), -1)          # (depths, bases, 2)
+        log_p = (at @ (A.T @ row) - .5*((at @ (A.T @ A))*at).sum(-1))/NOISE**2
+        cdf = log_p.flatten().softmax(0).reshape(log_p.shape).sum(1).cumsum(0)
+        assert float(high) == pytest.approx(float(depth[torch.searchsorted(cdf, .975)]), rel=.03)

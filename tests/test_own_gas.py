@@ -176,3 +176,17 @@ def test_a_gas_that_is_not_fitted_is_seen_behind_a_line_shape(tmp_path):
     assert not main(['fit', 'spectra', str(tmp_path/'s.csv'), '--gas', 'CH4=1..1000ppm', *setup[:-2], '--known', *words[1:3], '--noise',
                      '+5e-4', '--out', str(tmp_path/'out')])
     assert 'it holds H2O' in json.loads((tmp_path/'out/s.json').read_text())['misfit']['says']
+
+def test_strengths_of_unknown_error(tmp_path, capsys):
+    "Where the list has no uncertainty codes, their share of the error is unknown: blank, not zero."
+    known = [l[:127] + '000000' + l[133:] for l in (CASES/'co.par').read_text().splitlines()]
+    (tmp_path/'coded.par').write_text('\n'.join(known) + '\n')
+    cell = ['--gas', 'CO=1..1000ppm', '--path', '1m', '--known', 'P=200Torr', 'T=300K']
+    files = [str(CASES/'co_laser.csv')]*2
+    for name, lists, blank in (('with', CASES/'co.par', False), ('without', tmp_path/'coded.par', True)):
+        out = tmp_path/f'{name}.csv'
+        assert not main(['fit', 'spectra', *files, *STATED, '--lines', str(lists), *cell, '--out', str(out)])
+        rows = list(csv.DictReader(l for l in out.read_text().splitlines() if not l.startswith('#')))
+        got = [r['mf_CO_lines'] for r in rows]
+        assert all(v in ('', 'nan') for v in got) if blank else all(float(v) > 0 for v in got)
+    assert 'nan' not in capsys.readouterr().out

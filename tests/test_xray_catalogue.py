@@ -80,6 +80,19 @@ def test_what_cannot_be_read(folder):
     (folder/'bare').mkdir()
     with pytest.raises(FileError, match='holds no light curves'): read_catalogue(folder/'bare')
 
+@pytest.mark.parametrize('visits', [True, False])
+@pytest.mark.parametrize('name', ['aa', 'mm', 'zz'])
+def test_a_file_without_steps(folder, name, visits):
+    "First, in the middle or last, it is refused; no other file's numbers change."
+    before = read_catalogue(folder, visits=visits).curves
+    changed(sorted(folder.glob('*.fits'))[0], folder/f'{name}.fits', column=('TIME', np.nan))
+    found = read_catalogue(folder, visits=visits)
+    assert list(found.refused) == [str(folder/f'{name}.fits')] and 'no row has a time' in found.refused[str(folder/f'{name}.fits')]
+    for k, v in before.arrays.items(): np.testing.assert_array_equal(found.curves.arrays[k], v, err_msg=k)
+    for f in folder.rglob('*'):
+        if f.is_file() and f.stem != name: f.unlink()
+    with pytest.raises(FileError, match='no row has a time'): read_catalogue(folder, visits=visits)
+
 def test_the_cache(folder):
     "Read again while files and options are the same, made anew otherwise; what was refused is kept."
     (folder/'letter.fits').write_text('Dear colleague')

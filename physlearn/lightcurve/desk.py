@@ -17,7 +17,7 @@ import tyro
 from fastcore.basics import patch
 from ..chains import smc_posterior
 from ..desk import FromFiles, Instrument, Shared, doubts, known_values, ranges, results_of
-from ..draws import box_posterior
+from ..draws import box_posterior, ranged_ends
 from ..files import output_folder
 from ..likelihood import Measurement, Poisson
 from .counting import Counts, SplitNormal
@@ -112,8 +112,9 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
     plain, why = map_estimate(still), []
     if model in ('constant', 'trend') and not red and not few(lc):
         e = plain if model == 'constant' and not known else map_estimate(m)
-        value, sd, ratio, ok = e.theta, e.sd, e.ratio, e.ok
-        low, high = box_posterior(m, theta=e.theta).interval(level).unbind(1)
+        value, ratio, ok = e.theta, e.ratio, e.ok
+        e, ends, found = ranged_ends(m, e, level)
+        (low, high), sd, limits = ends.unbind(1), e.sd, found['limits']
         best = e.theta
         if e.converged and not e.ok: why = [f'{model}: does not describe this, reduced chi2 {float(e.chi2):.3g}']
     else:
@@ -121,6 +122,7 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         s = smc_posterior(m, n=draws, key=('lightcurve', lc.name, model, *(['red noise'] if red else [])), chunk=chunk)
         value, sd, ok = s.mean(), s.sd(), s.mixed & (s.ess > 50)
         low, high = s.interval(level).unbind(1)
+        limits = torch.tensor([[is_limit(k, p, a) for (k, p), a in zip(m.space.items(), low[0].tolist())]])
         before = m.space.sample(4000, 'prior')
         ratio = m.space.encode(s.theta[0]).std(0)[None]/m.space.encode(before).std(0)
         chosen = m.log_prob(s.theta[0], torch.zeros(draws, dtype=torch.long))[0].argmax()
@@ -131,10 +133,9 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         p, said = odd.p, doubts(odd)
     with torch.no_grad(): gain = (m.log_prob(best)[0] - still.log_prob(plain.theta)[0]).numpy()
     space, keep = without_waves(m.space)
-    value, sd, low, high, ratio = (v[:,keep] for v in (value, sd, low, high, ratio))
-    limits = torch.tensor([[is_limit(k, p, a) for (k, p), a in zip(space.items(), low[0].tolist())]])
+    value, sd, low, high, ratio, limits = (v[:,keep] for v in (value, sd, low, high, ratio, limits))
     beyond = box_posterior(m, theta=best).beyond()[:,keep]
-    told = '; '.join([*why, *lc.notes, *upper_limits(space, low[0], high[0], level)])
+    told = '; '.join([*why, *lc.notes, *upper_limits(space, limits[0], high[0], level)])
     found = dict(file=[Path(lc.path or lc.name).name], steps=[int(m.points[0])], nats_over_constant=gain, read=[told])
     return Results(space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model, red),
                    tuple(m.knowledge.known), found, doubts=said, limits=limits, beyond=beyond)
@@ -150,14 +151,14 @@ def is_limit(name,  # name of the parameter
     return (name.startswith('rate') or name in SIZES) and low < 1.5*param.lo
 
 def upper_limits(space, # parameters of the model
-                 low,   # lower ends (d,), in the units of the parameters
+                 limits,# which are limits (d,), bool
                  high,  # upper ends (d,)
                  level, # probability inside the intervals [-]
                 ):
-    "A sentence for each rate or size whose interval begins where its range begins."
-    each = zip(space.items(), low.tolist(), high.tolist())
+    "A sentence for each upper limit."
+    each = zip(space.items(), limits.tolist(), high.tolist())
     return [f"{k}: an upper limit, {b:.2g} {p.unit or '[-]'} at {100*level:g} %, as its range begins at {p.lo:g}"
-            for (k, p), a, b in each if is_limit(k, p, a)]
+            for (k, p), is_one, b in each if is_one]
 
 def how_fitted(lc,        # one light curve
                model,

@@ -244,9 +244,9 @@ def same_sources(curves:LightCurves,
     label = connected_components(coo_matrix((np.ones(len(edges)), edges.T), shape=(n, n)), directed=False)[1]
     _, first, at = np.unique(label, return_index=True, return_inverse=True)
     group, copy = first[at], np.zeros(n, bool)
-    some = curves.lengths > 0
-    start, stop = (np.where(some, curves.arrays['time'][(e*some).clip(0, None)], np.nan)
-                   for e in (curves.offsets[:-1], curves.offsets[1:] - 1))
+    some, start, stop = curves.lengths > 0, np.full(n, np.nan), np.full(n, np.nan)
+    start[some] = curves.arrays['time'][curves.offsets[:-1][some]]
+    stop[some] = curves.arrays['time'][curves.offsets[1:][some] - 1]
     for g in np.flatnonzero(np.bincount(group, minlength=n) > 1):
         members, kept = np.flatnonzero(group == g), []
         for i in members:
@@ -278,7 +278,11 @@ class Catalogue:
     def load(cls, path, stamp=None): # None: whatever files it was made of
         "Read what `save` wrote; None where it was made of other files."
         d = read_hdf5(path, ['refused/file', 'refused/reason', 'notes', 'stamp'])
-        text = {k: words_of(path, v, k).astype(str).tolist() if v.size else [] for k, v in d.items()}
+        if wrong := [k for k, v in d.items() if v.ndim != 1]:
+            raise FileError(path, f'shape {d[wrong[0]].shape}', 'a list', wrong[0])
+        if len(d['refused/file']) != len(d['refused/reason']):
+            raise FileError(path, f"{len(d['refused/reason'])} reasons", f"{len(d['refused/file'])}, one for each file")
+        text = {k: words_of(path, v, k).astype(str).tolist() for k, v in d.items()}
         if stamp is not None and text['stamp'] != [stamp]: return None
         return cls(LightCurves.load(path), dict(zip(text['refused/file'], text['refused/reason'])), text['notes'])
 

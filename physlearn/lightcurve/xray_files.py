@@ -512,6 +512,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     for rows, what in ((lost, 'time'), (short & ~lost, 'length')):
         if n := int(rows.sum()): notes.append(f"{n} row{'s'*(n > 1)} without a {what} left out")
     order = order[~(lost | short)]
+    if not len(order): raise FileError(path, 'no row has a time and a length', 'at least one step')
     if sort: notes += _overlaps(time[order], dt[order])
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz|csv|txt|dat|ecsv|vot|xml)', '', Path(path).name)
@@ -566,6 +567,7 @@ def _events(path, head, h, cols, good, step, bands, notes):
         raise FileError(path, 'is a list of events without good time intervals',
                         'a table with START and STOP in the same file', remedy='copy its GTI extension along')
     known = np.isfinite(time) & np.isfinite(energy)
+    if not known.any(): raise FileError(path, 'no photon has a time and an energy', 'at least one')
     if not known.all(): notes.append(f'{(~known).sum()} photons without a time or an energy: not counted')
     if bands is None:
         bands = [(float(np.floor(energy[known].min()*10)/10), float(np.ceil(energy[known].max()*10 + 1e-6)/10))]

@@ -152,7 +152,7 @@ def fit_spectra(specs:list,          # of Spectrum, on one axis and of one quant
     if refine: found, m = _fit_auto(m, starts)
     else: found = map_estimate(m, starts=starts)
     with torch.no_grad(): models = m.model(found.theta)[:,0].numpy()
-    bounds, (ends, told) = crlb(m.sim, found.theta, m.like, known), ranged_ends(m, found.theta, found.sd)
+    bounds, (found, ends, told) = crlb(m.sim, found.theta, m.like, known), ranged_ends(m, found)
     odd, fits = misfit(m, theta=found.theta, scaled=refine).also_for(unnamed_gases(m, found.theta)), []
     for i, (spec, model) in enumerate(zip(specs, models)):
         one, scatter, chi2 = slice(i, i + 1), point_scatter(spec.y), math.inf

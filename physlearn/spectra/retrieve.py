@@ -17,7 +17,7 @@ from torch import Tensor
 from ..calibration import Conformal
 from ..desk import Reader, Signals, doubts, known_values, retrieve
 from ..files import FileError, atomic_write, read_hdf5, validate
-from ..draws import Samples, box_posterior, sample_posterior, told_by_range
+from ..draws import Samples, ranged_ends, sample_posterior, told_by_range
 from ..likelihood import Measurement
 from ..misfit import misfit
 from ..pages import png
@@ -185,7 +185,7 @@ def without_odd(m:Measurement, # measured spectra
     out = [(plain, m[plain])] if len(plain) else []
     return [*out, (rest, leaving_out(m[rest], e.mask[rest]))]
 
-def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, **columns):
+def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, told=None, **columns):
     "Table of any method: estimates, their misfit test and bounds, intervals corrected where calibration asks for it."
     odd = misfit(m, theta=theta, scaled=s.auto, null=s.shared.get('null'))
     s.shared['null'] = odd.null                               # noise is drawn once and serves all batches
@@ -195,7 +195,7 @@ def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, **
     columns = s.columns | dict(chi2=chi2.numpy(), misfit=np.array(kinds)) | columns
     return Results(m.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(s.known),
                    columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA,
-                   **told_by_range(m, theta, sd))
+                   **(told_by_range(m, theta, sd) if told is None else told))
 
 def by_fit(run,         # trained run
            s:Signals,   # spectra and what is known of each
@@ -205,9 +205,12 @@ def by_fit(run,         # trained run
     "Method `map`: a fit that starts from the network's estimate."
     m = s.measurement(run.sim)
     e = net_fit(run.model, m, tol=.1)
-    ends = e.theta.new_empty(len(m), 2, len(m.space))
-    for rows, part in without_odd(m, e): ends[rows] = box_posterior(part, theta=e.theta[rows]).interval(level)
-    return _results(run, s, m, 'map', e.theta, e.sd, ends[:,0], ends[:,1], e.ratio, e.ok, e.chi2, level)
+    ends, sd, told = e.theta.new_empty(len(m), 2, len(m.space)), e.sd.clone(), {}
+    for rows, part in without_odd(m, e):
+        better, ends[rows], found = ranged_ends(part, e[rows], level)
+        sd[rows] = better.sd
+        for k, v in found.items(): told.setdefault(k, v.new_zeros(e.theta.shape))[rows] = v
+    return _results(run, s, m, 'map', e.theta, sd, ends[:,0], ends[:,1], e.ratio, e.ok, e.chi2, level, told)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #e67ccf1a
 def conformal(run,       # trained run; its `metrics` have the calibration
