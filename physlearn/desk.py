@@ -925,8 +925,7 @@ ON_RUNS = dict(evaluate=evaluate, report=report, card=card, resume=resume)
 def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a method `run`
     "The command of a verb and an instrument; ValueError in one sentence where there is none."
     if verb in instrument.own: return instrument.own[verb]
-    needs = dict(fit=instrument.read, retrieve=instrument.read, simulate=instrument.setup,
-                 identifiable=instrument.setup)
+    needs = _needs(instrument)
     if instrument.own and verb in needs and needs[verb] is None: raise ValueError(_without(verb, instrument))
     if verb == 'simulate': return command(Simulate, instrument, setup_of(instrument))
     if verb == 'identifiable': return command(Identifiable, instrument, setup_of(instrument))
@@ -935,9 +934,14 @@ def command_of(verb:str, instrument:Instrument)->type: # a dataclass with a meth
     if verb == 'train': return train_command(instrument)
     raise ValueError(_without(verb, instrument))
 
+def _needs(instrument):
+    "What an instrument has to bring for a verb that all share."
+    return dict(fit=instrument.read, retrieve=instrument.read, simulate=instrument.setup, identifiable=instrument.setup)
+
 def _without(verb, instrument):
     "That an instrument has no such verb, and those that it has, where some are its own."
-    has = f": it has {', '.join(['train', *instrument.own])}" if instrument.own else ''
+    shared = [k for k, needed in _needs(instrument).items() if needed is not None]
+    has = f": it has {', '.join(dict.fromkeys(['train', *instrument.own, *shared, *ON_RUNS]))}" if instrument.own else ''
     return f"{instrument.name} has no verb {verb!r}{has}"
 
 # %% ../nbs/80_desk.ipynb #68d91b51

@@ -1014,6 +1014,7 @@ def atomic_write(path): # file to write; its folder has to exist
         if os.name == 'posix': _fsync(path.parent, os.O_RDONLY)        # the new name is on the disk too
     except OSError as e:
         if e.filename is None or str(e.filename) == str(tmp): e.filename = str(path)   # the name that the user knows
+        if e.errno and tmp.name in str(e.strerror): e.strerror = os.strerror(e.errno)
         e.writing = True
         raise
     finally: tmp.unlink(missing_ok=True)

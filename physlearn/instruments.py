@@ -90,13 +90,19 @@ def own_line(e, # an exception
     if isinstance(e, SyntaxError) and e.filename: return e.filename, e.lineno, '<module>', True
     frames, tb = [], e.__traceback__
     while tb:
-        frames.append((tb.tb_frame.f_code, tb.tb_lineno))
+        frames.append((tb.tb_frame, tb.tb_lineno))
         tb = tb.tb_next
     places = tuple(os.path.join(p, '') for p in (_OURS, sys.base_prefix, sys.prefix))
     foreign = lambda name: name.startswith(('<', *places)) or 'site-packages' in name
-    for code, line in reversed(frames):
-        if not foreign(code.co_filename): return code.co_filename, line, code.co_name, code is frames[-1][0]
+    for frame, line in reversed(frames):
+        code = frame.f_code
+        if not foreign(_holder(frame)): return code.co_filename, line, code.co_name, frame is frames[-1][0]
     return None
+
+def _holder(frame):
+    "The file of a frame; of a compiled line, whose name has no folder, that of the library."
+    name = frame.f_code.co_filename
+    return str(frame.f_globals.get('__file__', name)) if name.endswith(('.pyx', '.pxd', '.pxi')) else name
 
 def said_by(e, # an exception
            )->str:

@@ -1,15 +1,17 @@
 "What is written and said where names are hostile and terminals plain: cells that a spreadsheet would run, signs that are lacking, readers that leave, words given twice."
 import csv, os, re, subprocess, sys
 from dataclasses import replace
+from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import tampering as T
-from physlearn import cli
+from physlearn import cli, files
 from physlearn.cli import main
 from physlearn.desk import Resume
-from physlearn.files import FileError, cell_text, named_by_patterns, read_table, read_yaml, text_of_cell, write_table
+from physlearn.files import FileError, cell_text, named_by_patterns, read_table, read_yaml, text_of_cell, write_hdf5, write_table
+from physlearn.instruments import own_line
 from physlearn.pages import html_table
 from physlearn.params import Param, ParamSpace
 from physlearn.results import Results, table_rows
@@ -100,6 +102,29 @@ def test_what_cannot_be_read(tmp_path, monkeypatch):
                     (OSError(28, 'No space left on device', str(tmp_path/'x.csv')), 'x.csv cannot be written'),
                     (OSError(36, 'File name too long', 'x'*5000), 'File name too long; check the name')):
         assert says in cli._unwritten(e)
+
+@pytest.mark.parametrize('ending', ['h5', 'parquet'])
+def test_compiled_libraries_are_not_the_users_code(ending, tmp_path, monkeypatch):
+    "What h5py or pyarrow raise in compiled code is a sentence about the file that the user named, without a line of theirs."
+    pytest.importorskip('pyarrow')
+    write = dict(h5=write_hdf5, parquet=write_table)[ending]
+    monkeypatch.setattr(files, 'temporary', lambda path: path.parent/'gone'/f'.tmp-{path.name}')   # a folder that was removed meanwhile
+    with pytest.raises(OSError) as caught: write(tmp_path/f'a.{ending}', dict(a=np.ones(3)))
+    e = caught.value
+    e.__traceback__ = e.__traceback__.tb_next                             # without the line of this test
+    said = cli._sentence_of(e)
+    assert own_line(e) is None and said == f'{tmp_path}/a.{ending}: No such file or directory; check the name', said
+
+def test_compiled_code_of_the_user_is_the_users(tmp_path):
+    "A compiled line belongs to the library that holds it."
+    code = compile('def loss(): raise ValueError("mine")', 'lab/loss.pyx', 'exec')
+    for where, own in ((tmp_path/'lab/loss.so', True), (Path(sys.prefix)/'lib/lab/loss.so', False)):
+        space = dict(__file__=str(where))
+        exec(code, space)
+        with pytest.raises(ValueError) as caught: space['loss']()
+        e = caught.value
+        e.__traceback__ = e.__traceback__.tb_next                         # without the line of this test
+        assert (own_line(e) is not None) == own
 
 # --- words
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 from physlearn.cli import main
+from physlearn.desk import command_of
 from physlearn.files import read_hdf5, read_table, write_hdf5, write_table
-from physlearn.instruments import find
+from physlearn.instruments import INSTRUMENTS, find
 from physlearn.params import normals
 from physlearn.runs import Run
 
@@ -118,3 +119,13 @@ def test_code_of_verbs():
     sys.path.insert(0, str(HERE.parent/'tools'))
     import verbs
     for system, most in verbs.LIMITS.items(): assert sum(verbs.count(system).values()) <= most, verbs.count(system)
+
+@pytest.mark.parametrize('name', INSTRUMENTS)
+def test_a_refused_verb_names_those_that_work(name):
+    instrument = find(name)
+    def refused(verb):
+        try: command_of(verb, instrument)
+        except ValueError as e: return str(e)
+    named = refused('fly').partition('it has ')[2].split(', ')
+    everything = {'train', 'fit', 'retrieve', 'simulate', 'identifiable'}.union(*(find(k).own for k in INSTRUMENTS))
+    assert len(set(named)) == len(named) and {v for v in everything if not refused(v)} <= set(named)

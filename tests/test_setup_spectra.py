@@ -292,6 +292,39 @@ def test_a_preset_with_points_of_its_own(tmp_path):
         assert len(sim.grid) == n and torch.isfinite(sim(sim.space.sample(2, 'own'))).all()
     assert own.resized(100).simulator().box()['nu'] == (3085.5, 3086.5)
 
+# --- points that are left out
+
+@pytest.mark.parametrize('left', ['start', 'middle', 'both', 'nan', 'capped'])
+@pytest.mark.parametrize('kind', ['preset', 'descending', 'pixel', 'window', 'unit'])
+def test_points_that_are_left_out_leave_the_others_in_place(kind, left, tmp_path):
+    "Baseline and axis count the points of the file, whichever of them are fitted."
+    from physlearn.files import write_table
+    from physlearn.spectra.files import read_spectrum
+    from physlearn.spectra.fit import simulator_for
+    from physlearn.spectra.hitran import demo_lines
+    from physlearn.spectra.simulate import preset
+    n, nu, y = 131, np.linspace(3085.4, 3086.7, 131), .9 - .01*np.sin(np.arange(131.))
+    kept = np.arange(n) >= (20 if left in ('start', 'both', 'nan') else 0)
+    if left in ('middle', 'both', 'capped'): kept[60:80] = False
+    if left == 'nan': y[:20] = np.nan
+    if left == 'capped': y[60:80] = 1.5
+    pixel, quantity = kind in ('pixel', 'window'), 'optical_depth' if kind == 'unit' or left == 'capped' else 'signal'
+    ends = lambda a, b: f'{a}..{b}' if pixel else f'{nu[a] - .002}..{nu[b] + .002}'
+    words = dict(crop=ends(20, 130)) if left in ('start', 'both') else {}
+    if left in ('middle', 'both'): words['drop'] = (ends(60, 79),)
+    order = slice(None, None, -1 if kind == 'descending' else 1)
+    write_table(tmp_path/'a.csv', dict(**({} if pixel else dict(wavenumber=nu[order])), y=y[order]))
+    axis = dict(axis='pixel') if pixel else dict(axis='wavenumber', unit='1/cm')
+    spec = read_spectrum(tmp_path/'a.csv', quantity, y='y', **axis, **words)
+    sim = simulator_for(spec, preset('near_infrared' if kind == 'window' else 'reference'), demo_lines())
+    i = np.flatnonzero(kept)
+    place = i if quantity == 'signal' and kind != 'window' else (i - i[0])/(i[-1] - i[0])
+    names = [k for k in sim.space if k.startswith('baseline')]
+    basis = sim.baseline.basis(names, sim.wavenumber(sim.space.sample(1, 'b'))[0])
+    np.testing.assert_allclose(basis, [place**int(k[8:]) for k in names], atol=1e-12)
+    if pixel: np.testing.assert_allclose(sim.grid.t, i if kind == 'pixel' else i/(n - 1) - .5, atol=1e-12)
+    else: np.testing.assert_allclose(sim.grid.c, nu[kept])
+
 # --- many files, resumed
 
 @needs_data

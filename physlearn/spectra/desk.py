@@ -184,7 +184,7 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
         except FileError as e: found[f] = e
         else:
             if self.time: spec.meta['measured'] = time_of(f, spec.meta, self.time)
-            axis = None if spec.nu is None else spec.nu.tobytes()
+            axis = tuple(None if v is None else v.tobytes() for v in (spec.nu, spec.kept))
             scan = spec.columns[self.segments].tobytes() if self.segments in spec.columns else None
             groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis, scan), []).append((f, spec))
     if not groups: return found
@@ -193,7 +193,7 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
         raise ValueError("poly_frequency calibrates pixels, and these files state their axis: leave it out")
     around = [min(nu.min() for nu in axes) - 100, max(nu.max() for nu in axes) + 100] if own and axes else None
     setup = self.parts(around)         # lines far from every file need not be read
-    kinds = {(q, axis is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
+    kinds = {(q, axis[0] is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
     known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'knots',

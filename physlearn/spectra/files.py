@@ -36,6 +36,7 @@ class Spectrum:
     y_unit: InitVar[str] = None # unit of an absorption coefficient, ring-down time, radiance; or '%'
     base: InitVar[str] = None   # of an absorbance: '10' or 'e'
     columns: dict = field(default_factory=dict) # other columns of the file (N,), by name: gauges, segments of a scan
+    kept: np.ndarray = None     # which points of the file these are (M,), bool, in the order of nu; None: all of them
 
     def __post_init__(self, y_unit, base):
         path, self.meta, self.notes = self.path or 'spectrum in memory', dict(self.meta), list(self.notes)
@@ -49,6 +50,7 @@ class Spectrum:
         turned = lambda v: np.array(v[::-1] if back else v, dtype=float)
         self.nu, self.sigma = (None if v is None else turned(v) for v in columns.values())
         self.columns = {k: turned(v) for k, v in self.columns.items()}
+        if back and self.kept is not None: self.kept = self.kept[::-1]
         _into_ours(self, turned(y), path, y_unit, base)
 
     def __len__(self): return len(self.y)
@@ -539,7 +541,8 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     if axis != 'pixel':
         names = [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x']
         raw = validate(_pick(data, path, x, names, axis), path, x, finite=False, shape=val.shape, lines=data.lines)
-    raw, val, sigma = _without_ends(data, raw.astype(float), val, sigma)
+    points = len(val)
+    raw, val, sigma, place = _without_ends(data, raw.astype(float), val, sigma, np.arange(len(val)))
     unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
     nu = raw if axis == 'pixel' else _axis(data, path, axis, unit, medium, centre, x, raw, unsorted)
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
@@ -550,7 +553,8 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
     _finite(path, y, val, at)
     nu, base = None if axis == 'pixel' else nu, base or data.meta.get('base')
-    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base, others)
+    kept = np.isin(np.arange(points), place[keep]) if len(val) < points else None
+    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base, others, kept)
 
 # %% ../../nbs/10_spectra/14_files.ipynb #e89cc106
 def _into_ours(spec, y, path, y_unit, base):
@@ -625,11 +629,11 @@ def _loss_of_decay(spec, path, unit, c=29979245800.): # speed of light [cm/s]
     spec.notes.append(f"ring-down times in {unit} taken as 1/(c tau)")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #d72c8e78
-def _without_ends(data, raw, val, sigma):
-    "Axis and values without points at both ends that are NaN, which are counted."
+def _without_ends(data, raw, val, *others):
+    "Axis, values and what goes with them, without points at both ends that are NaN, which are counted."
     gaps = np.isnan(raw) | np.isnan(val)
     good = np.flatnonzero(~gaps)
-    if not gaps.any() or not len(good): return raw, val, sigma
+    if not gaps.any() or not len(good): return raw, val, *others
     first, last = good[0], good[-1] + 1
     if first or last < len(val):
         data.notes.append(f"{first} points at the start and {len(val) - last} at the end are not numbers "
@@ -638,7 +642,7 @@ def _without_ends(data, raw, val, sigma):
     if data.lines is not None: data.lines = data.lines[keep]
     for k, v in data.items():
         if v.shape[:1] == val.shape: data[k] = v[keep]
-    return raw[keep], val[keep], None if sigma is None else sigma[keep]
+    return raw[keep], val[keep], *(None if v is None else v[keep] for v in others)
 
 def _axis(data, path, axis, unit, medium, centre, x, raw, unsorted):
     "Vacuum wavenumbers from the axis column."

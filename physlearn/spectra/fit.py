@@ -73,7 +73,7 @@ def simulator_for(spec,             # Spectrum, or a list of them on one axis an
         if setup.grid is None:
             raise FileError(spec.path, 'has a pixel axis', 'wavenumbers or wavelengths, since the set-up has no axis',
                             remedy='name a preset whose instrument counts pixels, or give the axis')
-        grid = setup.grid.cut(len(spec))
+        grid = setup.grid.cut(len(spec), spec.kept)
     else:
         _inside_window(spec, setup, lines)
         own = setup.grid.names if setup.grid else ()

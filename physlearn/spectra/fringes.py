@@ -123,7 +123,7 @@ def own_light(space,       # ParamSpace with the baseline
               jumping=(),  # what has its own value in each segment: 'offset', 'baseline', 'fringes', or frequencies
              )->tuple:     # ParamSpace and Baseline
     "Fringes and segments added to a baseline."
-    fringes, words = tuple(map(float, fringes)), [str(w) for w in jumping]
+    fringes, words, baseline = tuple(map(float, fringes)), [str(w) for w in jumping], baseline.of(specs[0].kept)
     if not (fringes or segments or words): return space, baseline
     if words and not segments:
         raise ValueError(f"jumping {words[0]}: name the column that numbers the segments, for example "

@@ -313,9 +313,14 @@ def resized(self:Grid, n:int)->Grid: # points
     return Grid(self.names, of(self.t), of(self.c), self.poly, self.pixels)
 
 @patch
-def cut(self:Grid, n:int)->Grid: # points
-    "The first n points of an axis of steps, at its spacing; other axes keep their ends."
-    return Grid.steps(n, self.poly) if self.names == ('sig0', 'step') else self.resized(n)
+def cut(self:Grid,
+        n:int,     # points
+        kept=None, # which points of a scan these are (M,), bool; None: all of them
+       )->Grid:
+    "The first points of an axis of steps, at its spacing; other axes keep their ends, those of the whole scan."
+    whole = n if kept is None else len(kept)
+    grid = Grid.steps(whole, self.poly) if self.names == ('sig0', 'step') else self.resized(whole)
+    return grid if kept is None else replace(grid, t=grid.t[kept], c=grid.c[kept])
 
 @patch
 def calibrated(self:Grid,
@@ -339,6 +344,13 @@ class Baseline:
     segments: tuple = None  # number of the segment each point belongs to (N,); None: one segment
     jumping: tuple = ()     # the frequencies whose phase jumps between segments
     per_point: float = 1.   # pixels from one point to the next
+    at: tuple = None        # number of each point among all of the scan (N,), where some were left out
+
+    def of(self,
+           kept, # which points of a scan remain (M,), bool; None: all of them
+          ):
+        "The same baseline on the points that remain."
+        return self if kept is None else replace(self, at=tuple(np.flatnonzero(kept).tolist()))
 
     def fringe_names(self):
         "Names of the fringe coefficients."
@@ -349,8 +361,8 @@ class Baseline:
         "Functions (K,N) that the coefficients `names` multiply, on the nominal axis nu (N,)."
         if self.abscissa not in ('unit', 'pixel', 'spline'):
             raise ValueError(f"unknown abscissa {self.abscissa!r}; choose 'unit', 'pixel' or 'spline'")
-        i = torch.arange(len(nu), dtype=torch.float64)
-        u = i*self.per_point if self.abscissa == 'pixel' else i/(len(nu) - 1)
+        i = torch.as_tensor(range(len(nu)) if self.at is None else self.at, dtype=torch.float64)
+        u = i*self.per_point if self.abscissa == 'pixel' else (i - i[0])/(i[-1] - i[0])
         segment = torch.zeros(len(nu), dtype=torch.long) if self.segments is None else torch.as_tensor(self.segments)
         stems = {k.partition('_')[0] for k in names if k.startswith('baseline')}
         if self.abscissa == 'spline': knots = _cardinal(u, len(stems))
