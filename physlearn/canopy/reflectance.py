@@ -384,10 +384,10 @@ class _Raw:
     sd: np.ndarray = None    # standard deviations of v
     notes: list = field(default_factory=list)
 
-def _typed(cells):
-    "A column as numbers, if all of it reads as numbers."
+def _typed(cells, comma=False):
+    "A column as numbers, if all of it reads as numbers; `comma`: its decimal mark may be one."
     if any('_' in c for c in cells): return cells
-    try: return np.array([float(c) for c in cells])
+    try: return np.array([float(c.replace(',', '.') if comma else c) for c in cells])
     except ValueError: return cells
 
 _MEAN = re.compile('[_ ](mean|average|avg)$', re.I)
@@ -440,13 +440,14 @@ def _table(path, bands, limit, sensor):
     numbers = [*col.values(), *deviations.values(), *sum(angle.values(), [])]
     text = [c for c in header if c not in numbers]
     data = read_table(path, numbers, text=text, missing=numbers, limit=limit)
-    notes = [_TOP] if is_sentinel(sensor) and 'B10' in map(_quietly, header) else []
+    notes = [*data.notes, *[_TOP]*(is_sentinel(sensor) and 'B10' in map(_quietly, header))]
     for b, c in deviations.items(): _same_unit(path, data.meta, c, col[b])
     odd = [c for c in text if _DEVIATION.search(c) or re.fullmatch(_SD, c, re.I)]
     if odd: notes.append(f"columns {', '.join(odd)} belong to no band: not used as errors")
     raw = _Raw(tuple(col), np.stack([data[c] for c in col.values()], 1),
                {k: _mean_angle(k, [data[c] for c in cs]) for k, cs in angle.items()},
-               {c: _typed(v) for c, v in data.items() if c in text}, data.meta, data.lines, notes=notes)
+               {c: _typed(v, data.notes) for c, v in data.items() if c in text}, data.meta, data.lines,
+               notes=notes)
     if deviations:
         sd = {b: _positive(path, c, data[c], data.lines) for b, c in deviations.items()}
         raw.sd = np.stack([sd.get(b, np.full(len(raw.v), np.nan)) for b in col], 1)

@@ -174,10 +174,10 @@ def unsigned(path,       # file, for messages
              place=None, # f(row) that says where it stands; None: its number, from 1
             )->np.ndarray: # (n,...), 0 or more
     "Errors without a sign; FileError where one is negative."
-    wrong = np.argwhere(np.asarray(v) < 0)
-    if not len(wrong): return v
-    if lower and not (v > 0).any(): return np.abs(v)
-    at = tuple(wrong[0])
+    below = np.asarray(v) < 0
+    if lower: below = below & (np.asarray(v) > 0).any(0)              # of one sign in each band
+    if not below.any(): return np.abs(v)
+    at = tuple(np.argwhere(below)[0])
     expected = 'errors of one sign' if lower else 'errors of 0 or more'
     raise FileError(path, f'{name} {v[at]:g}', expected, f'row {at[0] + 1}' if place is None else place(at[0]),
                     'correct the errors, or leave these rows out')

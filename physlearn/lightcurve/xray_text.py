@@ -253,10 +253,12 @@ def read_columns_of_text(path,       # table of text
         raise FileError(path, f'{n} columns without names', f'{_EXAMPLE}, or the 9 columns of MAXI')
     names = re.split('[\t,;]' if re.search('[\t,;]', lines[0]) else r'\s+(?!\[)', lines[0])
     names = [re.sub(r' *\[.*', '', k.strip().strip('"')) for k in names]
-    cells = re.split('[\t,;]' if re.search('[\t,;]', lines[0]) else r'\s+', lines[1]) if len(lines) > 1 else []
-    words = [k for k, v in zip(names, cells) if not _NUMERIC.fullmatch(v.strip().strip('"'))]
+    sep = next((s for s in '\t,;' if s in lines[0]), r'\s+')
+    cells = [c.strip().strip('"') for c in re.split(sep, lines[1])] if len(lines) > 1 else []
+    if sep != ',': cells = [c.replace(',', '.') for c in cells]
+    words = [k for k, v in zip(names, cells) if not _NUMERIC.fullmatch(v)]
     t = read_table(path, text=words, missing=names)
-    notes, arrays, units = [], {k: t[k] for k in t if k not in words}, {}
+    notes, arrays, units = t.notes, {k: t[k] for k in t if k not in words}, {}
     for k in words:
         cell = [str(v).strip() for v in t[k]] if k in t else cells
         timed_by = _STANDARD.get(k.upper(), k.upper()) == 'TIME' or k.upper() in _CALENDARS
