@@ -367,6 +367,7 @@ def _unwritten(e):
 # %% ../nbs/90_cli.ipynb #8a91cf9b
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
+    if args is None: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch is loaded: who waits leaves the core
     verb, *words = (sys.argv[1:] if args is None else list(args)) or ['--help']
     with _ending_well(last=args is None), _readable_output('--follow' not in words): return _refused(_do, verb, words)
 

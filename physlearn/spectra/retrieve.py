@@ -191,8 +191,8 @@ def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, to
     s.shared['null'] = odd.null                               # noise is drawn once and serves all batches
     bound = crlb(m.sim, theta, m.like, known=s.known)
     low, high = conformal(run, method, s.known, low, high, level)
-    kinds = [k if p < ALPHA else 'none' for k, p in zip(odd.kind, odd.p)]
-    columns = s.columns | dict(chi2=chi2.numpy(), misfit=np.array(kinds)) | columns
+    kinds = np.array([k if p < ALPHA else 'none' for k, p in zip(odd.kind, odd.p)])
+    columns = s.columns | dict(chi2=chi2.numpy(), misfit=kinds) | columns
     return Results(m.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(s.known),
                    columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA,
                    **(told_by_range(m, theta, sd) if told is None else told))
@@ -205,12 +205,11 @@ def by_fit(run,         # trained run
     "Method `map`: a fit that starts from the network's estimate."
     m = s.measurement(run.sim)
     e = net_fit(run.model, m, tol=.1)
-    ends, sd, told = e.theta.new_empty(len(m), 2, len(m.space)), e.sd.clone(), {}
-    for rows, part in without_odd(m, e):
-        better, ends[rows], found = ranged_ends(part, e[rows], level)
-        sd[rows] = better.sd
-        for k, v in found.items(): told.setdefault(k, v.new_zeros(e.theta.shape))[rows] = v
-    return _results(run, s, m, 'map', e.theta, sd, ends[:,0], ends[:,1], e.ratio, e.ok, e.chi2, level, told)
+    parts = [(rows, *ranged_ends(part, e[rows], level)) for rows, part in without_odd(m, e)]
+    back = torch.cat([rows for rows, *_ in parts]).argsort()
+    sd, ends = torch.cat([e.sd for _, e, _, _ in parts])[back], torch.cat([ends for _, _, ends, _ in parts])[back]
+    told = {k: torch.cat([said[k] for *_, said in parts])[back] for k in parts[0][-1]}
+    return _results(run, s, m, 'map', e.theta, sd, *ends.unbind(1), e.ratio, e.ok, e.chi2, level, told)
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #e67ccf1a
 def conformal(run,       # trained run; its `metrics` have the calibration
@@ -227,9 +226,7 @@ def conformal(run,       # trained run; its `metrics` have the calibration
     if all(r['passed'] is not False for r in d['table'] if r['check'].startswith('coverage')): return low, high
     cols, sub = [space.index(k) for k in d['names']], space.only(*d['names'])
     ends = Conformal.from_dict(d['conformal']).apply(sub.encode(low[:,cols]), sub.encode(high[:,cols]))
-    low, high = low.clone(), high.clone()
-    low[:,cols], high[:,cols] = (sub.decode(v.clamp(0, 1)) for v in ends)
-    return low, high
+    return tuple(v.index_copy(1, torch.tensor(cols), sub.decode(w.clamp(0, 1))) for v, w in zip((low, high), ends))
 
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #761af073
 ENOUGH = 30                                                   # effective draws below which a posterior is not trusted
@@ -265,8 +262,7 @@ def by_posterior(run,         # trained run with a posterior head
     u, w = space.encode(drawn.theta), drawn.weights[...,None]
     ratio = ((w*u**2).sum(1) - (w*u).sum(1)**2).clamp_min(0).sqrt()*12**.5
     for k in s.known: ratio[:,space.index(k)] = e.ratio[:,space.index(k)]
-    ends = drawn.interval(level)
-    return _results(run, s, m, 'posterior', drawn.mean(), drawn.sd(), ends[:,0], ends[:,1], ratio,
+    return _results(run, s, m, 'posterior', drawn.mean(), drawn.sd(), *drawn.interval(level).unbind(1), ratio,
                     e.ok & (drawn.ess >= ENOUGH), e.chi2, level,
                     effective_draws=drawn.ess.numpy(), predictive_p=drawn.predictive().numpy())
 
