@@ -230,6 +230,18 @@ def _readable_output(patient):
         sys.stdout = out
 
 # %% ../nbs/90_cli.ipynb #6f9a8361
+@contextlib.contextmanager
+def _told_of_ranges(command):
+    "A value outside its range: what this command can do about it."
+    from physlearn.params import OutsideRange
+    try: yield
+    except OutsideRange as e:
+        own = any(w.startswith(f'{e.name}=') for w in getattr(command, 'range', ()))
+        remedy = 'correct the value, or check its unit'
+        if own or hasattr(command, 'range') and not getattr(command, 'RANGES_ARE_LIMITS', False):
+            remedy += f', or give another range (--range {e.name}=LO..HI)'
+        raise ValueError(f'{e}; {remedy}') from None
+
 def _work(verb, instrument, words, prog):
     "Read the words into the command of a verb, and run it; exit code, 2 where a file was refused and others were not."
     from physlearn.desk import Compare, Export, Push, Resume, command_of
@@ -244,9 +256,11 @@ def _work(verb, instrument, words, prog):
     if getattr(recipe, 'workers', None) is not None or getattr(recipe, 'scheduler', None) is not None:
         from physlearn.scale import share
         share(verb, recipe)
-    elif verb not in ('simulate', 'identifiable', 'windows'): recipe.run()         # others say each step themselves
     else:
-        with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
+        with _told_of_ranges(recipe):
+            if verb not in ('simulate', 'identifiable', 'windows'): recipe.run()       # others say each step themselves
+            else:
+                with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
     return 2 if getattr(recipe, 'refused', None) else 0
 
 # %% ../nbs/90_cli.ipynb #c2bc780e

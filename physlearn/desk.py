@@ -16,6 +16,7 @@ import contextlib, inspect, math, os, re, shutil, sys, tempfile
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Callable, ClassVar
 import numpy as np
 import torch
@@ -984,7 +985,7 @@ class Compare:
         table = side_by_side(runs)
         print(f"{table['caption']}\n{text_table(table)}")
         for r in runs:
-            if not r.metrics: print(f'{r.name} is not evaluated: physlearn evaluate {r.path}')
+            if not r.metrics: print(f'{r.name} is not evaluated: physlearn evaluate {quote(str(r.path))}')
         if not self.out: return
         plain = lambda v: all(x is None or isinstance(x, (int, float)) for x in v)
         column = lambda v: [math.nan if x is None else x for x in v] if plain(v) else list(map(str, v))
@@ -1013,7 +1014,7 @@ def resume(folder): # of an interrupted run
 # %% ../nbs/80_desk.ipynb #ca5f39da
 def _where(run, page=False, reported=True):
     if page: run.report()
-    if not reported: return f"the run is {run.path}; physlearn evaluate {run.path} measures it"
+    if not reported: return f"the run is {run.path}; physlearn evaluate {quote(str(run.path))} measures it"
     return f"the run is {run.path}, its report {run.path/'report.html'}"
 
 @dataclass(kw_only=True)

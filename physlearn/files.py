@@ -219,13 +219,16 @@ def _numbers(path, name, cells, lines, gaps):
                         'finite numbers', f"line {lines[bad[0]]}, column {name}")
     return x
 
+_GROUPED = r"[-+]?[1-9]\d{0,2}(?:(?:[.,' ]\d{3})+[.,]\d*|(?:[.,' ]\d{3}){2,})"
+
 def _no_number(path, name, cells, lines):
     "The FileError for the first cell that is no number."
     k = next(i for i, c in enumerate(cells) if not _NUMBER.fullmatch(c))
     place = f"line {lines[k]}, column {name}"
     if not cells[k]: return FileError(path, 'the cell is empty', 'a number', place)
-    decimal_comma = _NUMBER.fullmatch(cells[k].replace(',', '.'))
-    remedy = 'write decimals with a point' if decimal_comma else ''
+    remedy = ''
+    if re.fullmatch(_GROUPED, cells[k]): remedy = 'write numbers without marks between thousands, decimals with a point'
+    elif _NUMBER.fullmatch(cells[k].replace(',', '.')): remedy = 'write decimals with a point'
     return FileError(path, f"found {cells[k][:40]!r}", 'a number', place, remedy)
 
 # %% ../nbs/00_core/01_files.ipynb #b5eabdf3
@@ -258,6 +261,19 @@ def _header(path, rows, names, rename):
     return list(names), rows, units
 
 # %% ../nbs/00_core/01_files.ipynb #0381b711
+def _with_points(path, names, cells, lines):
+    "Columns of numbers with decimal commas, written with points; none where there is no comma, or another thing."
+    odd = {k: [c.strip() for c in cells[k]] for k in names if ',' in ''.join(cells[k])}
+    commas = [(c, k, i) for k, column in odd.items() for c, i in zip(column, lines) if ',' in c]
+    if not commas or not all(_NUMBER.fullmatch(c.replace(',', '.')) for c, _, _ in commas): return {}
+    points = [c for k in names for c in cells[k] if '.' in c]
+    first, name, line = commas[0]
+    if points or all(_THOUSANDS.fullmatch(c) for c, _, _ in commas):
+        found = f"both {points[0].strip()!r} and {first!r}" if points else f"found {first!r}"
+        raise FileError(path, found, 'one decimal mark', f"line {line}, column {name}",
+                        'write numbers without marks between thousands, decimals with a point')
+    return {k: [c.replace(',', '.') for c in column] for k, column in odd.items()}
+
 def read_table(path,            # CSV or TSV file, gzipped or not
                columns=None,    # names of the columns of numbers that have to be there; None: all that are there
                optional=(),     # further columns of numbers, read where present
@@ -281,7 +297,9 @@ def read_table(path,            # CSV or TSV file, gzipped or not
     at = [i for i, _ in rows]
     cells, chosen = dict(zip(header, zip(*(r for _, r in rows)))), set(want)
     out = Arrays(path, meta, np.array(at), [k for k in header if k not in chosen and k not in text])
-    for k in want: out[k] = _numbers(path, k, cells[k], at, k in missing)
+    commas = _with_points(path, [*want], cells, at)
+    if commas: out.notes.append('decimal comma')
+    for k in want: out[k] = _numbers(path, k, commas.get(k, cells[k]), at, k in missing)
     for k in header:
         if k in text: out[k] = np.array([text_of_cell(c) for c in cells[k]])
     return out
@@ -321,7 +339,7 @@ def _excel(path, most=2**28):
 
 # %% ../nbs/00_core/01_files.ipynb #loose004
 _LAYOUTS = tuple((sep, mark) for mark in '.,' for sep in ('\t', ';', ',', None) if (sep, mark) != (',', ','))
-_THOUSANDS = re.compile(r'[-+]?\d{1,3}(,\d{3})+')
+_THOUSANDS = re.compile(r'[-+]?[1-9]\d{0,2}(,\d{3})+')
 
 def _parted(line, sep):
     "Cells of a line, quotes taken off."
@@ -348,13 +366,23 @@ def _layout(path, lines, decimal):
             return sep, mark, kinds[0]
     return None
 
+def _no_groups(path, lines):
+    "A FileError where numbers have marks between thousands and for decimals, too: no layout can be told of them."
+    for i, line in lines[len(lines)//2:][:9]:
+        quoted = [c.strip() for c in re.findall('"([^"]*)"', line)]
+        parted = [_parted(line, sep) for sep in '\t;' if sep in line]
+        odd = next((c for c in [*quoted, *sum(parted, [])] if re.fullmatch(_GROUPED, c)), None)
+        if odd:
+            raise FileError(path, f"found {odd!r}", 'a number', f"line {i}",
+                            'write numbers without marks between thousands')
+
 def _no_thousands(path, rows, lines):
     "A FileError where commas could separate thousands."
     commas = [c for row in rows for c in row if ',' in c]
     if commas and all(_THOUSANDS.fullmatch(c) for c in commas):
         raise FileError(path, f"{commas[0]!r} could be {commas[0].replace(',', '.')} or {commas[0].replace(',', '')}",
                         'a decimal mark that is clear', f"line {lines[len(lines)//2][0]}",
-                        'say --decimal , if it is the first')
+                        'say --decimal , if it is the first, else write numbers without marks between thousands')
 
 # %% ../nbs/00_core/01_files.ipynb #loose006
 _UNITS = re.compile(r'[\[(]?(|-|%|1/cm|cm\^?-1|[nuµm]m|[kMGT]?Hz|a\.?u\.?|m?V)[\])]?')
@@ -396,6 +424,7 @@ def read_columns(path,         # table as instruments write it: text of several 
     "Columns of numbers of a table that was not made for this program."
     text, notes = _decoded(path, limit)
     lines = [(i, line.rstrip(' ')) for i, line in enumerate(text.split('\n'), 1) if i > skip and line.strip()]
+    _no_groups(path, lines)
     layout = _layout(path, lines, decimal) if lines else None
     if layout is None: return read_table(path, missing=()) if not skip and decimal is None else _no_table(path, lines)
     sep, mark, numeric = layout

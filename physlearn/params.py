@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['unit', 'affine', 'Param', 'measured', 'pairs', 'read_range', 'read_ranges', 'signed64', 'word64', 'address_hash',
-           'uniforms', 'normals', 'fresh_key', 'drawn', 'poisson_quantile', 'ParamSpace']
+           'uniforms', 'normals', 'fresh_key', 'drawn', 'poisson_quantile', 'OutsideRange', 'ParamSpace']
 
 # %% ../nbs/00_core/00_params.ipynb #066709c0
 import html, math, re
@@ -101,6 +101,8 @@ def measured(text:str,     # like '305±0.5K', '500 mbar', '1.8+-0.1ppm', '7'
     if re.search(r'\d,\d', str(text)):
         raise ValueError(f"{name}={text!r}: write the decimal mark as a point, for example "
                          f"{str(text).replace(',', '.')}")
+    if re.search(r'(±|\+-|\+/-)\s*[-+]?(inf|nan)', str(text), re.I):
+        raise ValueError(f"{name}={text!r}: its uncertainty is not finite; if nothing is known of {name}, leave it out")
     if not m: raise ValueError(f"{name}={text!r} is not a number with a unit: write it like '500mbar' or '305±0.5K'")
     if not (bare or m[3]): raise ValueError(f"{name}={text!r} has no unit: write it like '{text}{to}'")
     if float(m[2] or 0) < 0: raise ValueError(f"{name}={text!r}: an uncertainty is not negative")
@@ -245,6 +247,14 @@ def poisson_quantile(u:np.ndarray,    # uniform draws, any shape
         if n > 400: break
     return out
 
+# %% ../nbs/00_core/00_params.ipynb #outrng01
+class OutsideRange(ValueError):
+    "A value outside the range of its parameter, whose `name` it keeps; `args[0]` is the sentence."
+    def __init__(self, said, name):
+        super().__init__(said)
+        self.name = name
+
+
 # %% ../nbs/00_core/00_params.ipynb #905dfe92
 class ParamSpace:
     "An ordered set of named `Param`s."
@@ -377,8 +387,8 @@ def check(self:ParamSpace,
         j = int(bad.nonzero()[0,-1])
         k = self.names[j]
         p = self[k]
-        raise ValueError(f"{k} = {float(theta[bad][0]):.6g} {p.unit} lies outside its range {p.lo:.6g} .. "
-                         f"{p.hi:.6g} {p.unit}".replace('  ', ' '))
+        raise OutsideRange(f"{k} = {float(theta[bad][0]):.6g} {p.unit} lies outside its range {p.lo:.6g} .. "
+                           f"{p.hi:.6g} {p.unit}".replace('  ', ' '), k)
     return theta
 
 # %% ../nbs/00_core/00_params.ipynb #0ee7d6c8

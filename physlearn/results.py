@@ -259,7 +259,8 @@ def sentence(self:Results,
     told = [(k, ratio) for k, ratio in zip(self.space, self.ratio[i].tolist()) if ratio == ratio]
     wide = [k for k, ratio in told if verdict(ratio, k in self.known) == 'not determined']
     ends = [k for k in self.space if self.flag(i, k) == AT_END]
-    doubts = (('not trusted', not (self.ok[i] and self.value[i].isfinite().all())),
+    lost = not (self.ok[i] and self.value[i].isfinite().all())
+    doubts = (('not trusted', lost and not self.doubts[i].startswith('not trusted')),
               ('suspect: no state explains it', self.p[i] < self.alpha),
               (self.doubts[i], bool(self.doubts[i])), (f"{AT_END}: {' '.join(ends)}", bool(ends)),
               (f"not determined: {' '.join(wide)}", bool(wide)))
@@ -278,7 +279,8 @@ def verdicts(self:Results,
         if said == 'upper limit': number = f' < {f*float(self.high[i,j]):.2g} {unit}'.rstrip()
         numbered = said in ('determined', 'partly determined', 'improved', 'upper limit')
         groups.setdefault(said, []).append(k + number*numbered)
-    reasons = ('the fit did not converge or leaves more than noise' if not self.ok[i] else '', self.doubts[i])
+    unsaid = not self.ok[i] and not self.doubts[i].startswith('not trusted')         # a doubt may say why
+    reasons = ('the fit did not converge or leaves more than noise' if unsaid else '', self.doubts[i])
     whole = '; '.join(filter(None, reasons)) or 'nothing speaks against these numbers'
     return [whole, *(f"{said}: {', '.join(groups[said])}" for said in groups)]
 

@@ -9,6 +9,7 @@ __all__ = ['PARTS', 'sha256', 'Run', 'open_recipe', 'write_manifest', 'space_of'
 import contextlib, hashlib, json, math, os, re, shutil, sys
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -140,11 +141,11 @@ def _verify(path, without=()):
     "Compare the files of a run with the sums of its manifest."
     if not os.path.lexists(path/'manifest.json'):
         raise FileError(path, 'holds no manifest.json: this run is not finished',
-                        remedy=f"go on with `physlearn resume {path}`")
+                        remedy=f"go on with `physlearn resume {quote(str(path))}`")
     sums = {k: v for k, v in _manifest(path).items() if k not in ('sealed', 'checksum')}
     for f in dict.fromkeys((*_SEALED, *sums)):
         if f in without: continue
-        remedy = f'`physlearn evaluate {path}` writes it again' if f in _MEASURED else ''
+        remedy = f'`physlearn evaluate {quote(str(path))}` writes it again' if f in _MEASURED else ''
         if not os.path.lexists(path/f): raise FileError(path/f, 'is missing', 'a file of this run', remedy=remedy)
         if sums.get(f) != sha256(regular_file(path/f)): raise _changed(path/f, f"{str(sums.get(f))[:12]}...", remedy)
 
@@ -263,7 +264,7 @@ def _told_to_resume(out, evaluate=True):
     try: yield
     except KeyboardInterrupt:
         if (out/'recipe.json').exists():
-            print(f"`physlearn resume {out}{' --no-evaluate'*(not evaluate)}` goes on", file=sys.stderr)
+            print(f"`physlearn resume {quote(str(out))}{' --no-evaluate'*(not evaluate)}` goes on", file=sys.stderr)
         raise
 
 def _learning(model):
@@ -300,7 +301,7 @@ def _is_new(out):
     "FileError where a folder holds a run, or is none."
     if (out/'recipe.json').exists():
         raise FileError(out, 'holds a run already',
-                        remedy=f"give another --out, or go on with `physlearn resume {out}`")
+                        remedy=f"give another --out, or go on with `physlearn resume {quote(str(out))}`")
     if out.exists() and not out.is_dir(): raise FileError(out, 'is a file', 'a folder to write to')
     if out.is_symlink() and not out.exists():
         raise FileError(out, 'is a link that leads nowhere', remedy='remove it, or give another name')
@@ -398,7 +399,7 @@ def evaluate(self:Run,
     found = found or self.judged()
     for t in found.tables: say('\n' + '\n'.join(filter(None, (t['caption'], t.get('note'), text_table(t)))))
     if not found.tables and found.note: say(found.note)
-    with writing(self.path/'metrics.json', f'`physlearn evaluate {self.path}`'):
+    with writing(self.path/'metrics.json', f'`physlearn evaluate {quote(str(self.path))}`'):
         write_json(inside(self.path, 'metrics.json'), _finite(found.numbers | dict(tables=found.tables)))
         self.remember()
     self.report(found)
@@ -417,10 +418,10 @@ def _measured(cls, path, quiet=False, otherwise=False):
     "A sealed run whose card was not written yet, measured; FileError where there is nothing left to do `otherwise`."
     if (path/'README.md').exists():
         raise FileError(path, 'is a finished run', 'an interrupted one',
-                        remedy=f'it is complete: `physlearn card {path}` shows it')
+                        remedy=f'it is complete: `physlearn card {quote(str(path))}` shows it')
     if otherwise:
         raise FileError(path, 'is trained to its end, and only its measurement is missing', 'an interrupted training',
-                        remedy=f'`physlearn evaluate {path}` measures it')
+                        remedy=f'`physlearn evaluate {quote(str(path))}` measures it')
     run = cls.load(path, measured=False)
     with locked(path), _told_to_resume(path):
         _clear(run.recipe, path)
@@ -439,7 +440,7 @@ def report(self:Run,
                 for k, p in run_pictures(found, self.history, self.sealed).items()}
     ranges = self.space._repr_html_() if len(self.space) else ''
     page = run_page(self.name, found, pictures, ranges)
-    with writing(self.path/'report.html', f'`physlearn report {self.path}`'):
+    with writing(self.path/'report.html', f'`physlearn report {quote(str(self.path))}`'):
         (self.path/'figures').mkdir(exist_ok=True)
         for k, (picture, _) in pictures.items():
             with atomic_write(inside(self.path, 'figures', f'{k}.png')) as tmp: tmp.write_bytes(picture)

@@ -284,3 +284,49 @@ def test_a_long_list_from_the_shell(tmp_path, capsys):
     rows, said = fit(tmp_path, capsys, CASES/'a_ok.csv', '--lines', str(tmp_path/'long.par'), *METHANE[2:])
     is_right(rows['mf_CH4'], 200e-6)
     assert 'no lines' in refused(capsys, CASES/'a_ok.csv', '--lines', tmp_path/'far.par', *METHANE[2:])
+
+# --- columns of errors, and columns that nothing uses
+
+def with_errors(tmp_path, name, errors, value='transmittance', y=None, **more):
+    "A table of 40 points whose third column is called `name`."
+    nu = np.linspace(3085, 3086, 40)
+    y = .9 - .3*np.exp(-((nu - 3085.5)/.1)**2) if y is None else y
+    write_table(tmp_path/'e.csv', {'wavenumber': nu, value: y, name: np.full(40, errors), **more})
+    return y, lambda **kw: read_spectrum(tmp_path/'e.csv', **(dict(axis='wavenumber') | kw))
+
+@pytest.mark.parametrize('name', ['sigma', 'uncertainty', 'error', 'err', 'std', 'sd', 'noise', 'Std. dev.', 'Standard deviation', 'transmittance_err',
+                                  'error of transmittance', 'sigma [-]', 'trans_std'])
+def test_errors_by_their_usual_names(tmp_path, name):
+    y, read = with_errors(tmp_path, name, .004)
+    s = read()
+    np.testing.assert_allclose(s.sigma, .004)
+    assert name == 'sigma' or any(f"'{name}'" in n for n in s.notes) and not s.columns
+
+def test_errors_have_units(tmp_path):
+    "Per cent are of the value where the value is none; units of the values are turned into theirs; what may mean two things is refused."
+    y, read = with_errors(tmp_path, 'sigma [%]', 2., 'absorbance')
+    np.testing.assert_allclose(read().sigma, .02*y*np.log(10)*read().y)
+    _, read = with_errors(tmp_path, 'error (%)', 2., 'transmittance [%]', 100*y)
+    np.testing.assert_allclose(read().sigma, .02)
+    _, read = with_errors(tmp_path, 'sigma [ns]', 50., 'ring-down time [us]', 20 + y)
+    np.testing.assert_allclose(read().sigma/read().y, .05/(20 + y))
+    for name, value in (('sigma [%]', 'transmittance'), ('sigma [mV]', 'transmittance'), ('err [K]', 'absorbance')):
+        with pytest.raises(FileError, match='unit of the values') as e: with_errors(tmp_path, name, 2., value)[1]()
+        assert name in str(e.value) and '--columns' in str(e.value) and '\n' not in str(e.value)
+
+def test_errors_that_cannot_be_told_apart(tmp_path):
+    with pytest.raises(FileError, match="'err' and 'std'.*--columns"): with_errors(tmp_path, 'err', .1, std=np.full(40, .2))[1]()
+    s = with_errors(tmp_path, 'err', .1, sigma=np.full(40, .2))[1]()
+    assert s.sigma[0] == .2 and any('not used: err' in n for n in s.notes)
+
+def test_an_error_of_zero_says_what_to_do(tmp_path):
+    for name, value in (('sigma', 0.), ('err', -.1)):
+        with pytest.raises(FileError, match=f'{name}, line 2.*--drop'): with_errors(tmp_path, name, value)[1]()
+
+def test_columns_that_are_not_used_are_said(tmp_path, capsys):
+    "A column of the noise itself is none of its size; a gauge that is used is not among them."
+    from physlearn.spectra.files import gauge
+    noise = np.where(np.arange(40) % 2, .1, -.1)
+    s = with_errors(tmp_path, 'noise', noise, Pressure=np.full(40, 56.), T_err=np.full(40, 1.))[1]()
+    assert s.sigma is None and any('not used: noise, Pressure, T_err' in n for n in s.notes)
+    assert gauge(s, 'Pressure:Torr', 'P') == '56Torr' and any('not used: noise, T_err' in n for n in s.notes)

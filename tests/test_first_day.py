@@ -276,3 +276,56 @@ def test_slow_work_says_what_it_does(tmp_path, capsys, monkeypatch):
     assert 'simulate spectra ...' in capsys.readouterr().err
     spectra_recipe('quick', epochs=1, train_samples=64, val_samples=16, num_points=64).fit(tmp_path/'one')
     assert 'measuring one beside its rivals ...' in capsys.readouterr().err
+
+# --- messages that can be followed
+
+def said(capsys, *words):
+    "The one sentence of a command that does not work."
+    capsys.readouterr()
+    code, err = main([*map(str, words)]), capsys.readouterr().err
+    assert code == 2 and 'Traceback' not in err and err.strip().count('\n') == 0, err
+    return err
+
+def test_commands_in_messages_quote_their_folders(tmp_path, capsys):
+    folder = tmp_path/'my run'
+    folder.mkdir()
+    (folder/'recipe.json').write_text('{}')
+    assert f"physlearn resume '{folder}'" in said(capsys, 'train', 'spectra', 'quick', '--out', folder)
+    found = [f'{f}: {line.strip()}' for f in glob.glob('physlearn/**/*.py', recursive=True) for line in open(f, encoding='utf-8')
+             if re.search(r'physlearn (resume|evaluate|card|report|export) \{(?!quote|name\})', line)]
+    assert not found, found
+
+def test_values_outside_of_ranges_name_the_option(tmp_path, capsys):
+    "Where the verb has it, and where it may widen the range."
+    assert '--range P=LO..HI' in said(capsys, 'fit', 'spectra', example_spectrum(), '--known', 'P=500000mbar', 'T=306K')
+    assert not main(['simulate', 'canopy', str(tmp_path/'s.csv'), '--n', '2', '--noise', '0.02'])
+    fit = ['fit', 'canopy', tmp_path/'s.csv', '--known']
+    told = said(capsys, *fit, 'cab=500')
+    assert 'check its unit' in told and '--range' not in told
+    assert '--range cab=LO..HI' in said(capsys, *fit, 'cab=70', '--range', 'cab=20..60')
+    for error in ('±inf', '+-nan', '±infK'):
+        assert 'uncertainty is not finite' in said(capsys, 'fit', 'spectra', example_spectrum(), '--known', f'T=305{error}', 'P=487mbar')
+
+@pytest.mark.parametrize('row', ['{0:,.3f};{1:,.3f}', '{0:.3f},"{1:,.1f}"', '{0:.3f};{1:,.0f}', 'comma'])
+def test_marks_between_thousands_are_refused(tmp_path, capsys, row):
+    comma = lambda text: text.translate(str.maketrans(',.', '.,'))
+    rows = [comma(f'{3085 + i/40:.3f};{1000 + i:,.1f}') if row == 'comma' else row.format(3085 + i/40, 1000. + i) for i in range(40)]
+    (tmp_path/'s.csv').write_text('\n'.join([('wavenumber;signal' if ';' in rows[0] else 'wavenumber,signal'), *rows]) + '\n')
+    told = said(capsys, 'fit', 'spectra', tmp_path/'s.csv', '--quantity', 'signal', '--axis', 'wavenumber', '--path', '10m', '--known', 'P=487mbar', 'T=300K')
+    assert 'without marks between thousands' in told and 'line ' in told
+
+def test_decimal_commas_in_any_table(tmp_path, capsys):
+    "Between semicolons, in reflectances, light curves and our own tables; never guessed where a comma could part thousands, or beside points."
+    from physlearn.canopy.reflectance import read_reflectance
+    from physlearn.lightcurve.xray_files import read_lightcurve
+    assert not main(['simulate', 'canopy', str(tmp_path/'s.csv'), '--n', '2', '--noise', '0.02'])
+    turned = lambda text: '\n'.join(line if line[:1] == '#' else line.translate(str.maketrans(',.', ';,')) for line in text.splitlines()) + '\n'
+    (tmp_path/'c.csv').write_text(turned((tmp_path/'s.csv').read_text()))
+    points, commas = (read_reflectance(tmp_path/f'{k}.csv') for k in 'sc')
+    assert (points.x == commas.x).all() and 'decimal comma' in commas.said and {k: v.dtype for k, v in points.others.items()} == {k: v.dtype for k, v in commas.others.items()}
+    (tmp_path/'l.csv').write_text('time [s];rate [ct/s];error\n0,5;1,25;0,1\n10,5;1,3;0,1\n')
+    lc = read_lightcurve(tmp_path/'l.csv')
+    assert lc.rate[:,0].tolist() == [1.25, 1.3] and 'decimal comma' in lc.said
+    for rows, says in (('1;1,234\n2;2,345\n', 'one decimal mark'), ('1;1,2\n2;2.3\n', "both '2.3' and '1,2'"), ('1;1.234,5\n2;2.345,6\n', 'marks between thousands')):
+        (tmp_path/'t.csv').write_text(f'a;b\n{rows}')
+        with pytest.raises(FileError, match=says): read_table(tmp_path/'t.csv')

@@ -175,3 +175,78 @@ def test_a_second_table_of_rates_is_named(tmp_path, plain):
         fits.HDUList([*f, second]).writeto(tmp_path/'two.fits')
     assert 'not read: 1 further table of rates (RATE2)' in read_lightcurve(tmp_path/'two.fits').said
     assert 'further' not in read_lightcurve(plain).said
+
+# ------------------------------------------------------------------------------------------------ copies, overlaps, signs, dates
+
+def csv(path, *rows, head='time [s],rate [ct/s],error [ct/s]'):
+    path.write_text('\n'.join([head, *rows, '']))
+    return path
+
+RATES = [f'{10*i},{1 + .1*(i % 3)},.1' for i in range(30)]
+
+def test_rows_that_are_there_twice_count_once(tmp_path):
+    "Copies of rows are left out, and said: the error is that of the rows. Where other rows of the same time remain, nothing is a copy for sure."
+    once = fit_lightcurve(read_lightcurve(csv(tmp_path/'a.csv', *RATES)))
+    lc = read_lightcurve(csv(tmp_path/'b.csv', *RATES, *RATES))
+    twice = fit_lightcurve(lc)
+    assert len(lc) == 30 and '30 rows are copies of others: left out' in lc.said and twice.sd[0,0] == once.sd[0,0] and twice.flag(0, 'rate') == once.flag(0, 'rate')
+    (tmp_path/'c.qdp').write_text('READ SERR 1 2\n' + '\n'.join(f'{10*i} 5 1.{i % 3} .1' for i in [*range(30), *range(30)]) + '\n')
+    assert len(read_lightcurve(tmp_path/'c.qdp', clock='s')) == 30
+    other = [r.replace(',.1', ',.2') for r in RATES[:-1]]
+    assert len(read_lightcurve(csv(tmp_path/'d.csv', *RATES, *other, RATES[-1]))) == 60
+
+def test_steps_that_overlap_are_not_trusted(tmp_path, capsys):
+    "By their lengths, or at the same instant; of steps whose length nobody said it is not known."
+    wide = csv(tmp_path/'a.csv', *(f'{r},20' for r in RATES), head='time [s],rate [ct/s],error [ct/s],timedel [s]')
+    same = csv(tmp_path/'b.csv', *RATES, *(r.replace(',.1', ',.2') for r in RATES))
+    for path in (wide, same):
+        got = fit_lightcurve(read_lightcurve(path))
+        assert got.flag(0, 'rate') == 'not trusted' and 'overlap' in got.verdicts()[0] and 'converge' not in got.verdicts()[0] and 'overlap' in got.sentence(0)
+        assert got.sentence(0).count('not trusted') == 1
+    uneven = fit_lightcurve(read_lightcurve(csv(tmp_path/'c.csv', *RATES, '293,1.1,.1')))
+    assert uneven.flag(0, 'rate') != 'not trusted'
+    read_lightcurve(wide).write(tmp_path/'w.fits')
+    assert fit_lightcurve(read_lightcurve(tmp_path/'w.fits')).flag(0, 'rate') == 'not trusted'
+    assert main(['fit', 'lightcurve', str(wide)]) == 0 and 'not trusted' in capsys.readouterr().out
+
+@pytest.mark.parametrize('rows', [slice(0, 1), slice(0, None)], ids=['one', 'all'])
+def test_errors_below_zero_are_refused(tmp_path, rows):
+    "In text with the line, in FITS with the row. Lower errors may all be negative, as QDP has them."
+    bad = [r.replace(',.1', ',-.1') for r in RATES[rows]] + RATES[len(RATES[rows]):]
+    with pytest.raises(FileError, match='line 2.*-0.1; expected errors of 0 or more') as e: read_lightcurve(csv(tmp_path/'a.csv', *bad))
+    assert '\n' not in str(e.value)
+    E = np.full(50, .1); E[rows] *= -1
+    for unit in ('count/s', 'erg/s'):
+        path = table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('RATE', 'D', unit, 1 + .1*D), ('ERROR', 'D', unit, E))
+        with pytest.raises(FileError, match='row 1.*-0.1; expected errors of 0 or more'): read_lightcurve(path)
+    lower = [f'{r},{"-" if i in range(30)[rows] else ""}.1' for i, r in enumerate(RATES)]
+    path = csv(tmp_path/'b.csv', *lower, head='time [s],rate [ct/s],err_plus,err_minus')
+    if rows.stop is None: assert (read_lightcurve(path).err_minus == .1).all()
+    else:
+        with pytest.raises(FileError, match='errors of one sign'): read_lightcurve(path)
+    body = '\n'.join(f'{10*i} 5 1.{i % 3} {"-" if i in range(30)[rows] else ""}.1' for i in range(30))
+    (tmp_path/'c.qdp').write_text(f'READ SERR 1 2\n{body}\n')
+    with pytest.raises(FileError, match='row 1.*errors of 0 or more'): read_lightcurve(tmp_path/'c.qdp', clock='s')
+    (tmp_path/'d.txt').write_text('\n'.join(f'{58000 + i} 1 .1 1 .1 1 {"-" if i in range(30)[rows] else ""}.1 1 .1' for i in range(30)) + '\n')
+    with pytest.raises(FileError, match='row 1.*errors of 0 or more'): read_lightcurve(tmp_path/'d.txt')
+
+@pytest.mark.parametrize('form', ['2021-01-03T{}:00:00', '2021-01-03 {}:00:00.000', '2021/01/03 {}:00', '2021-01-03T{}:00:00+00:00', '2021-01-03T{}:00:00Z', '20210103T{}0000'])
+def test_dates_of_iso_8601(tmp_path, form):
+    for name in ('time', 'time [UTC]', 'MJD'):
+        lc = read_lightcurve(csv(tmp_path/'a.csv', *(f'{form.format(h)},1.1,.1' for h in ('00', '12', '18')), head=f'{name},rate [ct/s],error'))
+        assert lc.mjd == pytest.approx([59217., 59217.5, 59217.75], abs=1e-8) and 'dates taken' in lc.said
+
+def test_other_dates_say_what_is_expected(tmp_path):
+    days = read_lightcurve(csv(tmp_path/'a.csv', '2021-01-03 1.1 .1', '2021-01-04 1.2 .1', head='time rate error'))
+    assert days.mjd.tolist() == [59217, 59218]
+    east = read_lightcurve(csv(tmp_path/'a.csv', '2021-01-03T02:00:00+02:00,1.1,.1', '2021-01-04T02:00:00+02:00,1.2,.1', head='time,rate,error'))
+    assert east.mjd == pytest.approx([59217, 59218])
+    for odd in ('03.01.2021 12:00', '2021-02-30T00:00:00'):
+        for first in ([], ['2021-01-01T12:00:00,1,.1']):
+            path = csv(tmp_path/'a.csv', *first, f'{odd},1.1,.1', f'{odd},1.1,.1', head='time,rate,error')
+            with pytest.raises(FileError, match='2021-01-03T12:00:00') as e: read_lightcurve(path)
+            assert 'upper limit' not in str(e.value) and odd in str(e.value) and f'line {2 + len(first)}' in str(e.value)
+
+def test_columns_that_are_not_read_are_said(tmp_path):
+    lc = read_lightcurve(csv(tmp_path/'a.csv', '1,1,.1,2', '2,2,.1,2', head='time [s],rate [ct/s],std,foo'))
+    assert lc.err_plus[:,0].tolist() == [.1, .1] and 'not read: FOO' in lc.said and not lc.counted

@@ -85,6 +85,17 @@ def test_columns(tmp_path):
 def test_names(bands): assert tuple(band_of(b) for b in bands) == BANDS
 def test_not_understood(): assert [band_of(b) for b in ('rededge', 'B13', 'B8B', 'SR_B4', 'sur_refl_b01', '490', 'ndvi', '')] == [None]*8
 
+@pytest.mark.parametrize('name', ['B02_std', 'B02_err', 'B02 error', 'sigma_B02', 'B02_uncertainty', 'unc_blue', 'sd B02'])
+def test_errors_of_bands(tmp_path, name):
+    "By the usual names; in another unit than the band they are refused, and what no band has is said."
+    got = read_reflectance(table(tmp_path, **{name: [20, 30]}), **PLAIN)
+    assert got.sd[:,0].tolist() == pytest.approx([.002, .003]) and np.isnan(got.sd[:,1:]).all() and 'standard deviations of 1 band read' in got.said
+    refuse(table(tmp_path, **{f'{name} [%]': [2, 3]}), [name, "'%'", 'the unit of the band'], **PLAIN)
+    refuse(table(tmp_path, **{name: [20, -30]}), ['line 3', '-30', 'errors of 0 or more'], **PLAIN)
+    assert np.isnan(read_reflectance(table(tmp_path, **{name: [20, -9999]}), **PLAIN).sd[1,0])
+    got = read_reflectance(table(tmp_path, noise=[1, 2], LAI_err=[1, 2]), **PLAIN)
+    assert got.sd is None and 'LAI_err, noise' in got.said.replace('noise, LAI_err', 'LAI_err, noise') and 'not used as errors' in got.said
+
 def test_angles(tmp_path):
     got = read_reflectance(table(tmp_path, sun_zenith=[30, 40.5], view_zenith_mean=[3, 4], sun_azimuth=[10, 160], view_azimuth=[350, 100]), **PLAIN)
     assert got.angles['tts'].tolist() == [30, 40.5] and got.angles['tto'].tolist() == [3, 4] and got.angles['psi'].tolist() == [20, 60]

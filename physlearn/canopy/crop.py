@@ -7,6 +7,7 @@ __all__ = ['CROP', 'CROP_OPTIONAL', 'Crop', 'Stand']
 
 # %% ../../nbs/20_canopy/23a_crop.ipynb #crop0003
 from dataclasses import dataclass
+from typing import ClassVar
 from functools import lru_cache
 import torch
 from torch import Tensor, nn
@@ -91,6 +92,7 @@ def _crop_nodes(bands, tol, free, car, anth, hspot):
 @dataclass(kw_only=True)
 class Stand:
     "What stands there, and what sees it."
+    RANGES_ARE_LIMITS: ClassVar[bool] = True # `range` can narrow those of the simulator, not widen them
     canopy: str = 'forest'          # forest (INFORM) or crop (PROSPECT and 4SAIL over a soil)
     sensor: str = 'S2A'             # S2A, S2B, L8, L9, or a CSV table of responses: band, nm, response
     understorey: float = 1.         # largest leaf area index of a forest's understorey [m2/m2]

@@ -384,24 +384,53 @@ class _Raw:
     sd: np.ndarray = None    # standard deviations of v
     notes: list = field(default_factory=list)
 
-def _typed(cells):
-    "A column as numbers, if all of it reads as numbers."
+def _typed(cells, comma=False):
+    "A column as numbers, if all of it reads as numbers; `comma`: its decimal mark may be one."
     if any('_' in c for c in cells): return cells
-    try: return np.array([float(c) for c in cells])
+    try: return np.array([float(c.replace(',', '.') if comma else c) for c in cells])
     except ValueError: return cells
 
-_MEAN, _DEVIATION = (re.compile(f'[_ ]({w})$', re.I) for w in ('mean|average|avg', 'std_?dev|stdev|std|sd'))
+_MEAN = re.compile('[_ ](mean|average|avg)$', re.I)
+_SD = 'std_?dev|stdev|std|sd|sigma|errors?|err|uncertainty|unc|noise'
+_DEVIATION = re.compile(f'[_ ]({_SD})$|^({_SD})[_ ]', re.I)
 
 def _band_of_mean(column, sensor): return None if _DEVIATION.search(column) else band_of(_MEAN.sub('', column), sensor)
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #7cab8c00
+def _deviations(path, header, col, sensor):
+    "Column of the standard deviation of each band that has one."
+    found = {}
+    for c in header:
+        b = _quiet_band(_DEVIATION.sub('', c), sensor) if _DEVIATION.search(c) else None
+        if b in found: raise FileError(path, f"columns {found[b]!r} and {c!r} are both errors of {b}", 'one of them')
+        if b in col: found[b] = c
+    return found
+
+def _quiet_band(name, sensor):
+    try: return band_of(name, sensor)
+    except ValueError: return None
+
+def _positive(path, name, sd, lines):
+    "Errors of 0 or more; NaN where they are missing."
+    sd = np.where(np.isin(sd, _FILLS), np.nan, sd)
+    if not (sd < 0).any(): return sd
+    i = int((sd < 0).argmax())
+    raise FileError(path, f"{name} {sd[i]:g}", 'errors of 0 or more', f"line {lines[i]}",
+                    'correct the errors, or leave the column out')
+
+def _same_unit(path, meta, error, band):
+    "FileError where an error is not in the unit of its band."
+    own, its = (meta.get(f'unit_{c}', '') for c in (error, band))
+    if own not in ('', '-', its):
+        raise FileError(path, f"column {error!r} in {own!r}", f"the unit of the band, {its or '-'}",
+                        remedy='write the errors so, or leave the column out')
+
 def _table(path, bands, limit, sensor):
     "A table, as it stands there."
     header, usual = read_table(path, columns=(), limit=limit).rest, responses(sensor).names
     if spectra := _spectra(path, header, bands or usual, limit, sensor): return spectra
     col = _bands(path, header, bands, lambda c: _band_of_mean(c, sensor), usual)
-    deviations = {band_of(_DEVIATION.sub('', c), sensor): c for c in header if _DEVIATION.search(c)}
-    deviations = {b: c for b, c in deviations.items() if b in col}
+    deviations = _deviations(path, header, col, sensor)
     angle = {}
     for c in header:
         if k := _angle_of(c): angle.setdefault(k, []).append(c)
@@ -411,13 +440,18 @@ def _table(path, bands, limit, sensor):
     numbers = [*col.values(), *deviations.values(), *sum(angle.values(), [])]
     text = [c for c in header if c not in numbers]
     data = read_table(path, numbers, text=text, missing=numbers, limit=limit)
-    notes = [_TOP] if is_sentinel(sensor) and 'B10' in map(_quietly, header) else []
+    notes = [*data.notes, *[_TOP]*(is_sentinel(sensor) and 'B10' in map(_quietly, header))]
+    for b, c in deviations.items(): _same_unit(path, data.meta, c, col[b])
+    odd = [c for c in text if _DEVIATION.search(c) or re.fullmatch(_SD, c, re.I)]
+    if odd: notes.append(f"columns {', '.join(odd)} belong to no band: not used as errors")
     raw = _Raw(tuple(col), np.stack([data[c] for c in col.values()], 1),
                {k: _mean_angle(k, [data[c] for c in cs]) for k, cs in angle.items()},
-               {c: _typed(v) for c, v in data.items() if c in text}, data.meta, data.lines, notes=notes)
+               {c: _typed(v, data.notes) for c, v in data.items() if c in text}, data.meta, data.lines,
+               notes=notes)
     if deviations:
-        raw.sd = np.stack([data[deviations[b]] if b in deviations else np.full(len(raw.v), np.nan) for b in col], 1)
-        raw.notes.append(f"standard deviations of {len(deviations)} bands read")
+        sd = {b: _positive(path, c, data[c], data.lines) for b, c in deviations.items()}
+        raw.sd = np.stack([sd.get(b, np.full(len(raw.v), np.nan)) for b in col], 1)
+        raw.notes.append(f"standard deviations of {len(deviations)} band{'s'*(len(deviations) > 1)} read")
     return _with_place(raw)
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #7cab8c01

@@ -7,6 +7,7 @@ __all__ = ['OTHER', 'SCORE', 'LIMITS', 'root_deviance', 'steps_of', 'summary_of'
            'variability_of']
 
 # %% ../../nbs/50_lightcurve/56b_classifier.ipynb #vcla0003
+from shlex import quote
 import numpy as np
 import torch
 from fastcore.basics import patch
@@ -146,12 +147,12 @@ def variability_of(run,                # of the preset `variability`
         raise ValueError(f"these curves have {len(curves.labels)} bands; the run was trained on {run.model.bands}")
     if not (run.path/LIMITS).exists():
         raise FileError(run.path/LIMITS, 'is missing', 'the scores of constants',
-                        remedy=f'physlearn evaluate {run.path} makes them')
+                        remedy=f'physlearn evaluate {quote(str(run.path))} makes them')
     limits = read_hdf5(run.path/LIMITS)
     if limits.meta.get('score') != SCORE:
         other = limits.meta.get('score', 'an earlier one')
         raise FileError(run.path/LIMITS, f'belongs to another score ({other})', SCORE,
-                        remedy=f'physlearn evaluate {run.path} makes it anew')
+                        remedy=f'physlearn evaluate {quote(str(run.path))} makes it anew')
     model = run.model.eval()
     both = over_curves(lambda batch: torch.cat([score_of(model, batch)[:,None], about(batch)], 1), curves)
     found = Thresholds.load(run.path/LIMITS).false_alarm(both[:,0], both[:,1:])

@@ -129,10 +129,13 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         ratio = m.space.encode(s.theta[0]).std(0)[None]/m.space.encode(before).std(0)
         chosen = m.log_prob(s.theta[0], torch.zeros(draws, dtype=torch.long))[0].argmax()
         best = map_estimate(m, start=s.theta[:,chosen]).theta if red else s.theta[:,chosen]
-    p, said = torch.full((1,), math.nan, dtype=torch.float64), ()
+    p, said, shared = torch.full((1,), math.nan, dtype=torch.float64), (), lc.meta.get('OVERLAPS', 0)
     if math.prod(m.shape) >= 4*WIDTHS[0] and m.points.min() > len(m.space):
         odd = misfit(m, theta=best, draws=max(200, min(4000, MOST//math.prod(m.shape))))
         p, said = odd.p, doubts(odd)
+    if shared:
+        why_not = f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons that "
+        said, ok = (f'{why_not}count twice make errors too small',), torch.zeros_like(ok, dtype=torch.bool)
     with torch.no_grad(): gain = (m.log_prob(best)[0] - still.log_prob(plain.theta)[0]).numpy()
     space, keep = without_waves(m.space)
     value, sd, low, high, ratio, limits = (v[:,keep] for v in (value, sd, low, high, ratio, limits))

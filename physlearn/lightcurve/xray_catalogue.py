@@ -132,9 +132,9 @@ def _together(parts, least): # pairs of number and (Header, rows as bytes), of o
     return lightcurve_of(whole, 'files of one layout', least, sort=False), np.array(n)
 
 def _plain(lc, n):
-    "Whether each file could be cut from the whole: in order of time, with some exposure."
+    "Whether each file could be cut from the whole: in order of time, no time twice, with some exposure."
     first = np.concatenate([[0], np.cumsum(n)[:-1]])
-    rising = np.concatenate([[True], np.diff(lc.time) >= 0])
+    rising = np.concatenate([[True], np.diff(lc.time) > 0])
     rising[first] = True
     seen = (np.nan_to_num(lc.exposure) > 0).any(1)
     good = np.logical_and.reduceat(rising & np.isfinite(lc.time) & (lc.dt > 1e-30), first)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['RATES', 'BANDED', 'STEPS', 'CHANNELS', 'WRITTEN', 'LightCurve', 'seconds_in', 'counts_in', 'poisson_errors',
-           'net_rates', 'overlapping', 'merged', 'good_time', 'binned', 'joined_steps', 'in_steps', 'channel_energy',
-           'live_time', 'apart', 'with_dead_time', 'together', 'header_of', 'from_header']
+           'net_rates', 'overlapping', 'copies', 'shared_steps', 'unsigned', 'merged', 'good_time', 'binned',
+           'joined_steps', 'in_steps', 'channel_energy', 'live_time', 'apart', 'with_dead_time', 'together',
+           'header_of', 'from_header']
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0003
 import io, json, math, re, string, warnings
@@ -15,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from fastcore.basics import patch
 from scipy.special import lambertw
-from ..files import atomic_write, ready_to_write
+from ..files import FileError, atomic_write, ready_to_write
 from ..params import affine
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0006
@@ -142,6 +143,44 @@ def overlapping(bands,  # lower and upper ends (b,2) [keV]
     b = np.asarray(bands)
     return [(i, j) for i in range(len(b)) for j in range(i + 1, len(b))
             if min(b[i,1], b[j,1]) - max(b[i,0], b[j,0]) > 1e-6*abs(b[i,1])]
+
+# %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcurdup2
+def copies(arrays, # columns (n,...) by name, of which the first is the time
+          )->np.ndarray: # (n,) bool, all False where times would remain that are there twice
+    "Which rows are copies of an earlier row."
+    rows = np.concatenate([np.asarray(v, dtype=np.float64).reshape(len(v), -1) for v in arrays], 1) + 0.
+    times, back = np.unique(rows[:,0], return_inverse=True)
+    again = np.zeros(len(rows), bool)
+    if len(times) == len(rows): return again
+    often = np.flatnonzero(np.bincount(back)[back] > 1)
+    rows = np.where(np.isnan(rows), np.nan, rows)[often]
+    first = np.unique(np.ascontiguousarray(rows).view(f'V{rows.itemsize*rows.shape[1]}').ravel(), return_index=True)[1]
+    again[np.delete(often, first)] = True
+    return again if again.sum() == len(rows) - len(np.unique(rows[:,0])) else again & False
+
+def shared_steps(time, dt,   # middle and length of the steps (n,), in order of time
+                 stated=True,# somebody said the lengths; otherwise steps overlap only at the same instant
+                )->int:
+    "How many steps share time with the next one."
+    same = np.diff(time) == 0
+    both = (time + dt/2)[:-1] - (time - dt/2)[1:] > .02*np.minimum(dt[1:], dt[:-1])
+    return int((both if stated else same).sum())
+
+# %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcursig2
+def unsigned(path,       # file, for messages
+             name:str,   # of the column
+             v,          # errors (n,...)
+             lower=False,# they are below, and may all be negative
+             place=None, # f(row) that says where it stands; None: its number, from 1
+            )->np.ndarray: # (n,...), 0 or more
+    "Errors without a sign; FileError where one is negative."
+    below = np.asarray(v) < 0
+    if lower: below = below & (np.asarray(v) > 0).any(0)              # of one sign in each band
+    if not below.any(): return np.abs(v)
+    at = tuple(np.argwhere(below)[0])
+    expected = 'errors of one sign' if lower else 'errors of 0 or more'
+    raise FileError(path, f'{name} {v[at]:g}', expected, f'row {at[0] + 1}' if place is None else place(at[0]),
+                    'correct the errors, or leave these rows out')
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0012
 def merged(good,         # intervals (k,2), in any order
@@ -337,6 +376,7 @@ def together(curves, # LightCurve of each file, of one source
     for c in curves: groups.setdefault((c.labels, c.bands.tobytes()), []).append(c)
     parts = [_in_time(same) for same in groups.values()]
     out = _in_bands(parts, notes) if len(parts) > 1 else parts[0]
+    if shared := sum(c.meta.get('OVERLAPS', 0) for c in curves): out = replace(out, meta=out.meta | dict(OVERLAPS=shared))
     notes.append(f"{len(curves)} files joined: {', '.join(Path(c.path or c.name).name for c in curves)}")
     if pairs := [f'{out.labels[i]} and {out.labels[j]}' for i, j in overlapping(out.bands)]:
         notes.append(f"bands {', '.join(pairs)} overlap")

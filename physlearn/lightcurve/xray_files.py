@@ -14,9 +14,9 @@ import numpy as np
 from fastcore.basics import patch
 from ..files import FileError, parsing, read_bytes, read_hdf5, validate, words_of
 from ..files import write_hdf5
-from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy,
+from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, copies,
                                              counts_in, from_header, good_time, in_steps, joined_steps, merged,
-                                             net_rates, overlapping, seconds_in, with_dead_time)
+                                             net_rates, overlapping, seconds_in, shared_steps, unsigned, with_dead_time)
 from .xray_text import kind_of, read_columns_of_text, read_ecsv, read_maxi, read_qdp, read_votable
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0006
@@ -146,14 +146,18 @@ def _unit_of_rates(table, cols):
     name = _find(cols, *_RATES_ONLY)
     return '' if name is None else str(table.columns[name].unit or '').strip()
 
-def _errors(table, cols, b):
+def _errors(path, table, cols, b):
     "Errors below and above (n,b), positive; NaN where they are 0 or unknown."
     low = _find(cols, 'RATE_ERRM', 'RATE_ESTNEGERR', 'ERRM')
     high = _find(cols, 'RATE_ERRP', 'RATE_ESTPOSERR', 'ERRP')
     both = _find(cols, 'ERROR', 'RATE_ERR', 'ERR_RATE', 'COUNT_RATE_ERR', 'STAT_ERR', 'RATE_ERROR')
-    usual = _unit_of_rates(table, cols)
-    pair = [_rated(table, v or both, b, usual) for v in (low, high)]
-    pair = [np.full((len(table), b), np.nan) if v is None else np.abs(v) for v in pair]
+    usual, rate = _unit_of_rates(table, cols), _rated(table, _find(cols, *_RATES_ONLY), b)
+    pair = []
+    for own in (low, high):
+        v = _rated(table, own or both, b, usual)
+        if v is None: v = np.full((len(table), b), np.nan)
+        elif rate is not None: v = np.where(np.isfinite(rate), v, np.nan)
+        pair.append(unsigned(path, own or both, v, own is not None and own == low))
     return [np.where(np.isfinite(v) & (v > 0), v, np.nan) for v in pair]
 
 def _photons(rate, exposure, error, notes):
@@ -176,7 +180,7 @@ def _srctool(path, table, cols, head, dt, b, notes):
     counts = g('COUNTS')
     if 'RATE_ERRM' in cols:
         notes.append('RATE_ERRM: rows joined to visits by another tool, whose rates may hold the background')
-        told = _rated(table, cols.get('RATE'), b), *_errors(table, cols, b)
+        told = _rated(table, cols.get('RATE'), b), *_errors(path, table, cols, b)
     else: told = net_rates(counts, back, ratio, exposure)
     return dict(exposure=exposure, counts=counts, back=back, ratio=ratio, **dict(zip(RATES, told)))
 
@@ -225,7 +229,7 @@ def _ogip(path, table, cols, head, dt, b, notes, cover=None): # cover: good time
     exposure = _exposures(path, table, cols, dt, b, cover, notes)
     rate = _rated(table, _find(cols, *_RATES_ONLY), b)
     counts, back, ratio = g('COUNTS'), g('BACK_COUNTS'), g('BACKRATIO')
-    below, above = _errors(table, cols, b)
+    below, above = _errors(path, table, cols, b)
     if back is not None and ratio is None:
         raise FileError(path, 'BACK_COUNTS without BACKRATIO', 'the area of the source region over the other')
     if counts is not None and (odd := _no_photons(counts)):
@@ -272,6 +276,8 @@ def _covered(good, time, dt, seen, notes):
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0016
 _RATES_ONLY = 'RATE', 'COUNT_RATE', 'NET_RATE', 'FLUX'
 _RATES = ('RATE', 'COUNTS', *_RATES_ONLY[1:])
+_UNDERSTOOD = {'TIME', 'TIMEDEL', 'EXPOSURE', 'FRACEXP', 'BACK_COUNTS', 'BACKRATIO', 'AREA', 'BG_COUNTS', 'BG_AREA',
+               'BG_EXPOSURE', 'ERROR', 'RATE_ERRM', 'RATE_ERRP', 'USE', *_RATES}
 
 def _tables(hdus):
     "Tables with their columns by upper-case name."
@@ -421,6 +427,7 @@ def _of_columns(path, c, least):
         columns = [fits.Column(cols[k], form(v), unit=unit(k), array=v) for k, v in c.arrays.items()]
         h = fits.BinTableHDU.from_columns(columns)
     if not len(h.data): raise FileError(path, 'has no rows', 'at least one step')
+    if rest := [k for k in c.arrays if k not in _UNDERSTOOD]: c.notes.append(f"not read: {', '.join(rest)[:200]}")
     return _read(path, c.head, h.data, cols, h, c.notes, least, True, lambda ref: c.good, c.missing)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017b
@@ -482,10 +489,19 @@ def _own(path, head, table, cols, good):
     if np.isinf(lc.rate[lc.mask]).any(): raise FileError(path, 'a rate to be used is infinite', 'numbers, or USE false')
     return lc
 
-def _overlaps(time, dt):
-    "A sentence on steps that share time."
-    both = (time + dt/2)[:-1] - (time - dt/2)[1:] > .02*np.minimum(dt[1:], dt[:-1])
-    return [f'{both.sum()} steps overlap the next one: their photons may be there twice'] if both.any() else []
+def _each_once(arrays, order, notes):
+    "Rows, in their order, that are no copies of others."
+    again = copies([arrays[k][order] for k in STEPS])
+    if n := int(again.sum()): notes.append(f"{n} row{'s are copies' if n > 1 else ' is a copy'} of others: left out")
+    return order[~again]
+
+def _overlaps(time, dt, stated, notes):
+    "Keyword of steps that share time, where that is sure; said."
+    if both := shared_steps(time, dt):
+        said = 'steps overlap' if both > 1 else 'step overlaps'
+        notes.append(f'{both} {said} the next one: their photons may be there twice')
+    shared = shared_steps(time, dt, stated)
+    return dict(OVERLAPS=shared) if shared else {}
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #c2336c82
 def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): # good: intervals by MJD of time 0
@@ -513,14 +529,15 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
         if n := int(rows.sum()): notes.append(f"{n} row{'s'*(n > 1)} without a {what} left out")
     order = order[~(lost | short)]
     if not len(order): raise FileError(path, 'no row has a time and a length', 'at least one step')
-    if sort: notes += _overlaps(time[order], dt[order])
+    arrays = dict(time=time, dt=dt, mask=mask) | got
+    if sort: order = _each_once(arrays, order, notes)
+    shared = _overlaps(time[order], dt[order], delta is not None or 'TIMEDEL' in head, notes) if sort else {}
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz|csv|txt|dat|ecsv|vot|xml)', '', Path(path).name)
     said = _unit_of_rates(table, cols)
     if not said and not erosita and not np.isfinite(got['counts']).any(): notes.append('no unit of rates: called ct/s')
     unit = said if said and counts_in(said) is None else 'ct/s'
-    meta = {k: head[k] for k in _KEPT if k in head}
-    arrays = dict(time=time, dt=dt, mask=mask) | got
+    meta = {k: head[k] for k in _KEPT if k in head} | shared
     return LightCurve(name, labels, bands, mjdref=ref, timesys=str(_value(head, 'TIMESYS') or ''), unit=unit, meta=meta,
                       notes=notes, path=str(path), good=intervals, **{k: arrays[k][order] for k in STEPS})
 

@@ -7,15 +7,15 @@ __all__ = ['MAXI_BANDS', 'qdp_tables', 'read_qdp', 'read_maxi', 'Columns', 'rena
            'columns_of_table', 'read_ecsv', 'read_votable', 'kind_of']
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0003
-import io, json, re, warnings
+import io, json, math, re, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
 from ..files import FileError, parsing, read_bytes, read_table, read_text, validate
-from .xray_curve import LightCurve, seconds_in
+from .xray_curve import LightCurve, copies, seconds_in, shared_steps, unsigned
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0006
-def _curve(path, time, dt, rate, below, above, notes, **more):
+def _curve(path, time, dt, rate, below, above, notes, stated=True, **more): # stated: the file says the lengths
     "A light curve of rates (n,b) in order of time; rows without an error or a rate are masked."
     timed = np.isfinite(time)
     if not timed.all():
@@ -30,11 +30,17 @@ def _curve(path, time, dt, rate, below, above, notes, **more):
     below, above = (np.where(v > 0, v, np.nan) for v in (below, above))
     order = np.argsort(time, kind='stable')
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
+    again = copies([v[order] for v in (time, dt, rate, below, above)])
+    if n := int(again.sum()): notes.append(f"{n} row{'s are copies' if n > 1 else ' is a copy'} of others: left out")
+    order = order[~again]
+    shared = shared_steps(time[order], dt[order], stated)
+    if shared: notes.append(f"{shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one")
     unknown = np.full(rate.shape, np.nan)
     exposure = dt[:,None]*np.ones((1, rate.shape[1]))
     steps = dict(time=time, dt=dt, exposure=exposure, counts=unknown, back=unknown, ratio=unknown, rate=rate,
                  err_minus=below, err_plus=above, mask=known & ~limits)
-    return LightCurve(Path(path).stem, notes=notes, path=str(path), **{k: v[order] for k, v in steps.items()}, **more)
+    return LightCurve(Path(path).stem, notes=notes, path=str(path), meta=dict(OVERLAPS=shared) if shared else {},
+                      **{k: v[order] for k, v in steps.items()}, **more)
 
 def _usual(path, time, notes, unit):
     "Lengths of steps, where nothing tells them [s]."
@@ -77,10 +83,12 @@ def qdp_tables(path,   # QDP file
 
 def _filled(t, name): return np.ma.filled(np.ma.asarray(t[name], dtype=np.float64), np.nan)
 
-def _errors(t, name):
-    "Below and above, positive; None where the table has none."
-    if f'{name}_err' in t.colnames: return (np.abs(_filled(t, f'{name}_err')),)*2
-    if f'{name}_perr' in t.colnames: return tuple(np.abs(_filled(t, f'{name}_{k}err')) for k in 'np')
+def _errors(path, t, name):
+    "Below and above, positive; None where the table has none. Lower errors of QDP are negative."
+    known = np.isfinite(_filled(t, name))
+    def of(end): return unsigned(path, f'{name}_{end}', np.where(known, _filled(t, f'{name}_{end}'), np.nan), end == 'nerr')
+    if f'{name}_err' in t.colnames: return (of('err'),)*2
+    if f'{name}_perr' in t.colnames: return of('nerr'), of('perr')
     return None
 
 def _scale(path, time, unit, mjdref, notes):
@@ -110,7 +118,7 @@ def read_qdp(path,              # QDP file
     t = tables[table or 0]
     if 'col2' not in t.colnames: raise FileError(path, 'has one column', 'time and rate')
     s, mjdref = _scale(path, _filled(t, 'col1'), unit, mjdref, notes)
-    time, widths, errors = _filled(t, 'col1'), _errors(t, 'col1'), _errors(t, 'col2')
+    time, widths, errors = _filled(t, 'col1'), _errors(path, t, 'col1'), _errors(path, t, 'col2')
     middle = time*s if widths is None else (time + (widths[1] - widths[0])/2)*s
     dt = _usual(path, time, notes, s) if widths is None else (widths[0] + widths[1])*s
     rate = _filled(t, 'col2')[:,None]
@@ -119,7 +127,7 @@ def read_qdp(path,              # QDP file
     if others: notes.append(f"not read: {', '.join(others)}")
     if mjdref is None: notes.append('no MJDREF: times count from an instant that the file does not say')
     notes.append('no unit of rates: called ct/s')
-    return _curve(path, middle, dt, rate, *(e[:,None] for e in errors), notes, labels=('band',),
+    return _curve(path, middle, dt, rate, *(e[:,None] for e in errors), notes, widths is not None, labels=('band',),
                   bands=np.full((1, 2), np.nan), mjdref=mjdref or 0.)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0013
@@ -137,15 +145,17 @@ def read_maxi(path, # table of MAXI
         raise FileError(path, found, '9: MJD, then flux and error in 2-20, 2-4, 4-10 and 10-20 keV')
     labels = tuple(f'{lo:g}-{hi:g} keV' for lo, hi in MAXI_BANDS)
     rate, error = rows[:,3::2], rows[:,4::2]
+    unsigned(path, 'error', np.where(np.isfinite(rate), error, np.nan))
     dt = _usual(path, rows[:,0], notes, 86400.)
-    return _curve(path, rows[:,0]*86400, dt, rate, error, error, notes, labels=labels,
+    return _curve(path, rows[:,0]*86400, dt, rate, error, error, notes, False, labels=labels,
                   bands=MAXI_BANDS.copy(), unit='ph/s/cm2')
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0016
 _WORDS = dict(TIME='T', RATE='COUNTRATE CTRATE COUNT_RATE NET_RATE CPS', COUNTS='COUNT N SRC_COUNTS',
               EXPOSURE='EXP EXPOS LIVETIME',
               ERROR='ERR RATE_ERR RATE_ERROR COUNT_RATE_ERR E_RATE ERR_RATE SIGMA UNCERTAINTY FLUX_ERR FLUX_ERROR '
-                    'ERROR_RATE',
+                    'ERROR_RATE STD SD STDDEV STDEV UNC RATE_STD RATE_SD RATE_UNC RATE_SIGMA RATE_UNCERTAINTY '
+                    'FLUX_STD FLUX_SIGMA FLUX_UNC FLUX_UNCERTAINTY',
               RATE_ERRM='ERR_MINUS ERROR_MINUS ERR_NEG RATE_ERR_NEG RATENEG ERR_LOW ERRM',
               RATE_ERRP='ERR_PLUS ERROR_PLUS ERR_POS RATE_ERR_POS RATEPOS ERR_HIGH ERRP',
               TIMEDEL='DT WIDTH BINSIZE', BACK_COUNTS='BACK BKG BKG_COUNTS BACKGROUND', BACKRATIO='RATIO AREA_RATIO')
@@ -198,17 +208,39 @@ def renamed(path,      # file, for messages
         raise FileError(path, f'columns of the bands {said}', 'the same bands in the same order for rates and errors')
     return Columns(arrays, units, {str(k).upper(): v for k, v in c.head.items()}, c.missing, c.notes, c.good)
 
-# %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0018
+# %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxtdate1
 _EXAMPLE = 'a first line of names with units, like time [s],rate [ct/s],error [ct/s]'
-_DATES = re.compile(r'\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d*)?)?)?Z?')
+_DATES = re.compile(r'(\d{4})([-/]?)(\d\d)\2(\d\d)'
+                    r'(?:[T ](\d\d):?(\d\d)(?::?(\d\d(?:\.\d*)?))?)? ?(?:Z|UTC|([-+]\d\d):?(\d\d))?')
+_NUMERIC = re.compile(r'[-+]?[.\d]+(e[-+]?\d+)?|nan|', re.I)
 
-def _days(path, words, notes):
-    "Dates as MJD, on the scale on which they are written."
+def _is_date(word): return bool(_DATES.fullmatch(word)) and not _NUMERIC.fullmatch(word)
+
+def _days(path, words, lines, notes):
+    "Dates as MJD, on the scale on which they are written; NaN where a cell is empty."
     from astropy.time import Time
-    plain = [w.strip().removesuffix('Z').replace(' ', 'T') for w in words]
-    with parsing(path, 'dates'): days = Time(plain, format='isot').mjd
+    days = np.full(len(words), np.nan)
+    for i, word in enumerate(words):
+        if _NUMERIC.fullmatch(word) and not any(c.isdigit() for c in word): continue
+        try:
+            y, _, mo, d, h, mi, s, zone, minutes = _DATES.fullmatch(word).groups()
+            day = Time(f"{y}-{mo}-{d}T{h or '00'}:{mi or '00'}:{s or '00'}", format='isot').mjd
+        except (AttributeError, ValueError):
+            raise FileError(path, f'found {word!r}', 'a date like 2021-01-03T12:00:00', f'line {lines[i]}') from None
+        east = 0 if zone is None else int(zone) + math.copysign(int(minutes), int(zone))/60
+        days[i] = day - east/24
     notes.append('dates taken as MJD on their own scale')
     return days
+
+
+# %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0018
+def _positive(path, c, lines):
+    "FileError where an error that belongs to a rate is negative; lower ones may all be."
+    rate = c.arrays.get('RATE')
+    for k in ('ERROR', 'RATE_ERRM', 'RATE_ERRP'):
+        if k not in c.arrays: continue
+        v, known = c.arrays[k], True if rate is None or rate.shape != c.arrays[k].shape else np.isfinite(rate)
+        unsigned(path, k.lower(), np.where(known, v, np.nan), k == 'RATE_ERRM', lambda i: f'line {lines[i]}')
 
 def read_columns_of_text(path,       # table of text
                          clock=None, # unit of the times, where the table has none: s, d or MJD
@@ -221,23 +253,28 @@ def read_columns_of_text(path,       # table of text
         raise FileError(path, f'{n} columns without names', f'{_EXAMPLE}, or the 9 columns of MAXI')
     names = re.split('[\t,;]' if re.search('[\t,;]', lines[0]) else r'\s+(?!\[)', lines[0])
     names = [re.sub(r' *\[.*', '', k.strip().strip('"')) for k in names]
-    cells = re.split('[\t,;]' if re.search('[\t,;]', lines[0]) else r'\s+', lines[1]) if len(lines) > 1 else []
-    number = re.compile(r'[-+.\d]*(e[-+]?\d+)?|nan|', re.I)
-    words = [k for k, v in zip(names, cells) if not number.fullmatch(v.strip().strip('"'))]
+    sep = next((s for s in '\t,;' if s in lines[0]), r'\s+')
+    cells = [c.strip().strip('"') for c in re.split(sep, lines[1])] if len(lines) > 1 else []
+    if sep != ',': cells = [c.replace(',', '.') for c in cells]
+    words = [k for k, v in zip(names, cells) if not _NUMERIC.fullmatch(v)]
     t = read_table(path, text=words, missing=names)
-    notes, arrays, units = [], {k: t[k] for k in t if k not in words}, {}
+    notes, arrays, units = t.notes, {k: t[k] for k in t if k not in words}, {}
     for k in words:
-        dated = k in t and 'MJD' not in arrays and _DATES.fullmatch(t[k][0].strip())
-        if dated: arrays['MJD'] = _days(path, t[k], notes)
+        cell = [str(v).strip() for v in t[k]] if k in t else cells
+        timed_by = _STANDARD.get(k.upper(), k.upper()) == 'TIME' or k.upper() in _CALENDARS
+        dated = k in t and 'MJD' not in arrays and (timed_by or _is_date(cell[0]))
+        if dated: arrays['MJD'] = _days(path, cell, t.lines, notes)
         elif _STANDARD.get(k.upper(), k.upper()) in _WORDS:
-            odd = next(str(v) for v in (t[k] if k in t else cells) if not number.fullmatch(str(v).strip()))
+            odd = next(v for v in cell if not _NUMERIC.fullmatch(v))
             raise FileError(path, f'{odd!r} in column {k}', 'numbers',
                             remedy='write an upper limit as its value with an error of 0')
         elif k in t: notes.append(f'not read: {k}')
     units = {k: t.meta.get(f'unit_{k}') for k in arrays}
     head = {k: v for k, v in t.meta.items() if not k.startswith('unit_') and k != 'comment'}
     missing = np.any([~np.isfinite(v) for v in arrays.values()], axis=0)
-    return timed(path, renamed(path, Columns(arrays, units, head, missing, notes)), clock)
+    c = renamed(path, Columns(arrays, units, head, missing, notes))
+    _positive(path, c, t.lines)
+    return timed(path, c, clock)
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0019
 def timed(path,       # file, for messages

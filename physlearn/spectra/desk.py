@@ -198,7 +198,7 @@ def grouped(self:FitSpectra)->tuple: # errors by file, or None; lists of (file, 
         else:
             if self.time: spec.meta['measured'] = time_of(f, spec.meta, self.time)
             axis = tuple(None if v is None else v.tobytes() for v in (spec.nu, spec.kept))
-            scan = spec.columns[self.segments].tobytes() if self.segments in spec.columns else None
+            scan = spec.column(self.segments).tobytes() if self.segments in spec.columns else None
             groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis, scan), []).append((f, spec))
     axes = [part[0][1].nu for part in groups.values() if part[0][1].nu is not None]
     if axes and self.poly_frequency is not None:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['QUANTITIES', 'AXES', 'BASES', 'OTHERS', 'Spectrum', 'air_to_vacuum', 'file_format', 'values_said', 'header_words',
-           'said_by', 'read_spectrum', 'Reading', 'time_of', 'of_gauge', 'gauge', 'given', 'example_spectrum',
-           'example_setup']
+           'said_by', 'is_error', 'read_spectrum', 'Reading', 'time_of', 'of_gauge', 'gauge', 'given',
+           'example_spectrum', 'example_setup']
 
 # %% ../../nbs/10_spectra/14_files.ipynb #65b38019
 import contextlib, io, math, re, struct, warnings
@@ -37,6 +37,7 @@ class Spectrum:
     base: InitVar[str] = None   # of an absorbance: '10' or 'e'
     columns: dict = field(default_factory=dict) # other columns of the file (N,), by name: gauges, segments of a scan
     kept: np.ndarray = None     # which points of the file these are (M,), bool, in the order of nu; None: all of them
+    unused: list = field(default_factory=list) # names of other columns that nothing has asked for yet
 
     def __post_init__(self, y_unit, base):
         path, self.meta, self.notes = self.path or 'spectrum in memory', dict(self.meta), list(self.notes)
@@ -53,11 +54,24 @@ class Spectrum:
         if back and self.kept is not None: self.kept = self.kept[::-1]
         _into_ours(self, turned(y), path, y_unit, base)
 
+    def column(self,
+               name, # of another column of the file
+              ):     # its values (N,)
+        "Another column, which the notes no longer count among those that are not used."
+        if name in self.unused:
+            at = self.notes.index(_not_used(self.unused))
+            self.unused.remove(name)
+            self.notes[at:at+1] = [_not_used(self.unused)]*bool(self.unused)
+        return self.columns[name]
+
     def __len__(self): return len(self.y)
     def __repr__(self):
         axis = 'pixel axis' if self.nu is None else f"{self.nu.min():.4f} .. {self.nu.max():.4f} cm⁻¹"
         read = ''.join(f', {note}' for note in self.notes)
         return f"Spectrum({Path(self.path).name or 'from memory'}: {len(self)} points, {axis}, {self.quantity}{read})"
+def _not_used(names, most=8):
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return f"columns that are not used: {', '.join(names[:most])}{more}"
 
 # %% ../../nbs/10_spectra/14_files.ipynb #f744bf7b
 def air_to_vacuum(wavelength, # in standard air (N,) [µm]
@@ -394,10 +408,13 @@ def _without_effect(path, axis, options):
     for k, v in options.items():
         if v: raise FileError(path, f"{k} {v} has no effect on an axis of kind {axis}", f"no {k}, or another axis")
 
-def _finite(path, name, values, lines):
-    "FileError where a value that is kept is none, with the option that leaves it out."
-    try: validate(values, path, name, lines=lines)
+def _finite(path, name, values, lines, lowest=-math.inf):
+    "FileError where a value that is kept cannot be, with the option that leaves it out."
+    try: validate(values, path, name, lo=lowest, lines=lines)
     except FileError as e:
+        if 'values from' in e.expected:
+            remedy = 'correct the errors, or leave these points out with --drop LO..HI'
+            raise FileError(path, e.found, 'errors above 0', e.place, remedy) from None
         raise FileError(path, e.found, e.expected, e.place, 'leave them out with --drop LO..HI') from None
 
 # %% ../../nbs/10_spectra/14_files.ipynb #said0002
@@ -467,7 +484,7 @@ def _meant(data, quantity, axis, x, y):
     y = y or _column(data, says, 'quantity', like if quantity else None, ['y', 'intensity'])
     usual = ['nu', 'x'] if axis == 'wavenumber' else ['x']
     x = x or _column(data, says, 'axis', (axis,) if axis else None, usual)
-    columns = [k for k, v in data.items() if k not in ('sigma', x, y) and np.ndim(v) == 1]
+    columns = [k for k, v in data.items() if k not in (x, y) and np.ndim(v) == 1 and not is_error(k)]
     if x is None and y is None and columns == ['1', '2'] and axis != 'pixel':
         x, y = columns
         data.notes.append('first column taken as axis, second as values')
@@ -506,6 +523,56 @@ def _ask(data, path, quantity, axis, raw, unsorted):
         options.append('--unsorted')
     raise FileError(path, found, values, remedy=f"say what the numbers are, for example {' '.join(options)}")
 
+# %% ../../nbs/10_spectra/14_files.ipynb #errs0002
+_DEVIATIONS = re.compile(r'(?<![a-z])(standard ?deviations?|std ?devs?|stdev|std|sd|sigma|uncertaint(?:y|ies)|errors?|err|noise)'
+                         r'(?![a-z])')
+_OF_VALUES = {'y', 'value', 'values', 'intensity', 'signal', 'of', 'the', 'in', '1'}
+
+def _bare(name):
+    "A name in small letters and the unit behind it, like 'sigma' and '%' of 'Sigma [%]'."
+    m = re.fullmatch(r'(.*?)[\s_]*(?:\[([^\[\]]*)\]|\(([^()]*)\)|(%))?\s*', name)
+    words = ' '.join(re.sub(r'[_.,:/-]', ' ', m[1].lower()).split())
+    return words, (m[2] or m[3] or m[4] or '').strip()
+
+def is_error(name:str,   # of a column
+             values='',  # name of the column of the values
+            )->bool:
+    "Does a column hold the standard deviation of the values?"
+    words, of = _bare(name)[0], _bare(values)[0]
+    if not _DEVIATIONS.search(words): return False
+    rest = _DEVIATIONS.sub(' ', words, count=1).split()
+    begins = lambda w: len(w) > 2 and any(v.startswith(w) for v in of.split())
+    return all(w in _OF_VALUES or w in of.split() or begins(w) for w in rest)
+
+# %% ../../nbs/10_spectra/14_files.ipynb #errs0004
+_LEAVE_OUT = 'or leave the column out, with - in its place (--columns wavenumber,transmittance,-)'
+
+def _error_column(data, path, x, y, val):
+    "Name of the column of the standard deviations; None where the file has none."
+    if 'sigma' in data: return 'sigma'
+    fits = [k for k, v in data.items() if k not in (x, y) and v.shape == val.shape and is_error(k, y)]
+    fits = [k for k in fits if 'noise' not in k.lower() or not (data[k] < 0).any()]   # the noise, not its size
+    if len(fits) > 1:
+        raise FileError(path, f"columns {' and '.join(map(repr, fits))} could be the error of {y}", 'one of them',
+                        remedy=f"call it sigma, {_LEAVE_OUT}")
+    return fits[0] if fits else None
+
+def _deviations(data, path, name, y, val, quantity, y_unit):
+    "The standard deviations (N,) in the unit of the values; None without a column."
+    if name is None: return None
+    sigma = validate(data[name], path, name, finite=False, shape=val.shape, lines=data.lines).astype(float)
+    if name != 'sigma': data.notes.append(f"column {name!r} taken as the standard deviation of {y}")
+    own, its = _bare(name)[1] or data.meta.get(f'unit_{name}') or '', y_unit or _bare(y)[1]
+    if own in ('', '-', '1', its): return sigma
+    if own == '%' and its != '%' and quantity != 'transmittance':
+        data.notes.append(f"{name} is relative to the values")
+        return np.abs(val)*sigma/100
+    try:
+        if own != '%': return sigma*check_unit(own, its, path, name).to(its)
+    except FileError: pass
+    raise FileError(path, f"column {name!r} of a {quantity.replace('_', ' ')}", 'errors in the unit of the values',
+                    remedy=f"write them so, {_LEAVE_OUT}")
+
 # %% ../../nbs/10_spectra/14_files.ipynb #8310bf2d
 def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS file
                   quantity:str=None, # one of QUANTITIES; as the file says if None
@@ -535,26 +602,29 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
                                      **dict(unit=unit, centre=centre) if axis == 'pixel' else {}))
     val = _pick(data, path, y, [quantity, 'y', 'intensity'], quantity)
     val = validate(val, path, y, finite=False, lines=data.lines, shape=(None,)).astype(float)
-    sigma = data.get('sigma')
-    if sigma is not None: sigma = validate(sigma, path, 'sigma', finite=False, shape=val.shape).astype(float)
+    unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
+    error = _error_column(data, path, x, y, val)
+    sigma = _deviations(data, path, error, y, val, quantity, y_unit)
     raw = np.arange(len(val), dtype=float)
     if axis != 'pixel':
         names = [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x']
         raw = validate(_pick(data, path, x, names, axis), path, x, finite=False, shape=val.shape, lines=data.lines)
     points = len(val)
     raw, val, sigma, place = _without_ends(data, raw.astype(float), val, sigma, np.arange(len(val)))
-    unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
     nu = raw if axis == 'pixel' else _axis(data, path, axis, unit, medium, centre, x, raw, unsorted)
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
     if quantity in ('absorbance', 'optical_depth') and np.isfinite(val).any(): keep &= ~_capped(data, val)
     if keep.sum() < 16: raise FileError(path, f"{keep.sum()} points", 'at least 16')
     others = {k: v[keep] for k, v in data.items()
-              if k not in (x, y, 'sigma') and v.shape == val.shape and v.dtype.kind == 'f'}
+              if k not in (x, y, error) and v.shape == val.shape and v.dtype.kind == 'f'}
     nu, val, sigma, at = (None if v is None else v[keep] for v in (nu, val, sigma, data.lines))
     _finite(path, y, val, at)
+    if sigma is not None: _finite(path, error, sigma, at, 1e-300)
     nu, base = None if axis == 'pixel' else nu, base or data.meta.get('base')
     kept = np.isin(np.arange(points), place[keep]) if len(val) < points else None
-    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base, others, kept)
+    if others: data.notes.append(_not_used([*others]))
+    return Spectrum(val, quantity, nu, sigma, str(path), dict(data.meta), data.notes, y_unit, base, others, kept,
+                    [*others])
 
 # %% ../../nbs/10_spectra/14_files.ipynb #e89cc106
 def _into_ours(spec, y, path, y_unit, base):
@@ -797,7 +867,8 @@ def gauge(spec:Spectrum, # a measured spectrum
     key, rest = m[1].strip(), m[2].strip()
     if key in spec.meta: said, where = str(spec.meta[key]), f'{key} of the header'
     elif key in spec.columns:
-        values = spec.columns[key][np.isfinite(spec.columns[key])]
+        column = spec.column(key)
+        values = column[np.isfinite(column)]
         if not len(values): raise FileError(spec.path, f"column {key!r} holds no numbers", f"those of {name}")
         said, where = f'{values.mean():.12g}', f'mean of the column {key}'
     else:

@@ -154,7 +154,7 @@ def _segments(spec, column):
     "Number of the segment of each point."
     have = ', '.join(spec.columns) or 'no further column'
     if column not in spec.columns: raise FileError(spec.path, have, f"a column {column!r}, which numbers the segments")
-    number = spec.columns[column]
+    number = spec.column(column)
     if not (np.isfinite(number).all() and (number == number.round()).all()):
         raise FileError(spec.path, f"segments like {number[0]:g}", 'whole numbers', f'column {column}')
     return tuple(number.astype(int).tolist())

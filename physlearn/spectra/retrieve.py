@@ -9,6 +9,7 @@ __all__ = ['ENOUGH', 'METHODS', 'validation', 'net_fit', 'leaving_out', 'without
 # %% ../../nbs/10_spectra/17_retrieve.ipynb #4ce6dc20
 import math
 from pathlib import Path
+from shlex import quote
 import numpy as np
 import torch
 from torch import Tensor
@@ -159,7 +160,7 @@ def by_posterior(run,         # trained run with a posterior head
     "Method `posterior`: weighted draws about the fit."
     if run.model.posterior is None:
         raise ValueError(f"run {run.name} has no posterior head: train one with `physlearn train spectra --stage "
-                         f"POST --from {run.path} --out ...`, or take method map")
+                         f"POST --from {quote(str(run.path))} --out ...`, or take method map")
     m, space = s.measurement(run.sim), run.sim.space
     drawn, e = posterior(run, m, draws=draws, key=('posterior', s.start))
     u, w = space.encode(drawn.theta), drawn.weights[...,None]
