@@ -71,3 +71,122 @@ def test_rates_that_are_no_numbers(tmp_path, form, values, says):
     time, rate, error = rates()
     with pytest.raises(FileError) as e: read_lightcurve(written(tmp_path/'a.fits', time, ('RATE', form, 'count/s', values), error))
     assert says in str(e.value) and 'damaged' not in str(e.value)
+
+# ------------------------------------------------------------------------------------------------------------- HDF5
+
+def hdf5(path, axis, values, **attributes):
+    import h5py
+    with h5py.File(path, 'w') as f:
+        f['nu'], f['y'] = axis, values
+        for k, v in attributes.items(): f[k.partition('__')[0]].attrs[k.partition('__')[2]] = v
+    return path
+
+NU = np.linspace(3085, 3086, 64)
+T = 1 - .3*np.exp(-((NU - 3085.5)/.1)**2)
+
+def spectrum(path, quantity='transmittance', **kw):
+    from physlearn.spectra.files import read_spectrum
+    return read_spectrum(path, quantity=quantity, x='nu', y='y', **(dict(axis='wavenumber') | kw))
+
+def test_scale_and_gaps_of_attributes(tmp_path):
+    "As netCDF packs numbers (CF conventions, section 8.1): stored times scale_factor plus add_offset, gaps before both."
+    stored = np.round((T - .5)*1e4).astype('i2')
+    stored[:2] = -9999
+    s = spectrum(hdf5(tmp_path/'a.h5', NU, stored, y__scale_factor=1e-4, y__add_offset=.5, y___FillValue=np.int16(-9999)))
+    np.testing.assert_allclose(s.y, T[2:], atol=6e-5)
+    np.testing.assert_allclose(s.nu, NU[2:])
+
+def test_a_gap_within_is_no_value(tmp_path):
+    stored = np.where(np.arange(64) == 30, -9999., T)
+    with pytest.raises(FileError) as e: spectrum(hdf5(tmp_path/'a.h5', NU, stored, y__missing_value=-9999.))
+    assert '1 of 64 are not finite' in str(e.value)
+
+@pytest.mark.parametrize('unit, axis, values', [('cm-1', 'wavenumber', NU), ('m-1', 'wavenumber', NU*100), ('um', 'wavelength', 1e4/NU),
+                                                ('GHz', 'frequency', NU*29.9792458)])
+def test_units_of_attributes(tmp_path, unit, axis, values):
+    s = spectrum(hdf5(tmp_path/'a.h5', values, T, nu__units=unit), axis=axis, medium='vacuum' if axis == 'wavelength' else None)
+    np.testing.assert_allclose(s.nu, NU, rtol=1e-9)
+
+def test_per_cent_by_attribute(tmp_path):
+    np.testing.assert_allclose(spectrum(hdf5(tmp_path/'a.h5', NU, 100*T, y__units='%')).y, T)
+
+@pytest.mark.parametrize('unit, says', [('nm', "unit 'nm' (length); expected a unit like '1/cm'"), ('GHz', "unit 'GHz'")])
+def test_an_axis_in_another_unit(tmp_path, unit, says):
+    with pytest.raises(FileError) as e: spectrum(hdf5(tmp_path/'a.h5', NU, T, nu__units=unit))
+    assert says in str(e.value)
+
+def test_a_unit_that_nobody_knows_is_said(tmp_path):
+    s = spectrum(hdf5(tmp_path/'a.h5', NU, T, nu__units='wavenumbers', y__units='a.u.'))
+    assert any("'wavenumbers'" in n for n in s.notes) and np.allclose(s.nu, NU)
+
+# ----------------------------------------------------------------------------------------------------------- GeoTIFF
+
+BANDS = 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12'
+LOCAL = 'LOCAL_CS["yard",UNIT["m",1]]'
+SIDE = 64
+
+def tiff(path, x, names, crs='EPSG:32633', hole=False, **how):
+    "A GeoTIFF of 16 x 16 blocks; with `hole` the last of them is not written."
+    import rasterio
+    x = np.asarray(x)
+    how = dict(driver='GTiff', width=SIDE, height=SIDE, count=len(x), dtype=x.dtype, crs=crs, tiled=True, blockxsize=16,
+               blockysize=16, transform=rasterio.transform.from_origin(5e5, 5.3e6, 10, 10)) | how
+    with rasterio.open(path, 'w', SPARSE_OK=hole, **how) as f:
+        f.descriptions = names
+        if not hole: f.write(x)
+        for i in range(0, SIDE*hole, 16):
+            for j in range(0, SIDE - 16*(i == SIDE - 16), 16): f.write(x[:,i:i+16,j:j+16], window=rasterio.windows.Window(j, i, 16, 16))
+    return path
+
+def picture(): return (np.random.default_rng(0).uniform(.03, .3, (4, SIDE, SIDE))).astype('f4')
+def backscatter():
+    vv = np.random.default_rng(1).normal(-10, 1, (SIDE, SIDE))
+    return np.stack([vv, vv - 7]).astype('f4')
+
+def test_blocks_that_are_missing_from_a_window(tmp_path):
+    "A map is made window by window; blocks that were never written would be clear sky, or a reflectance of 0."
+    from physlearn.canopy.reflectance import read_reflectance
+    from physlearn.sar.scene_files import image_grid, mask_on
+    x = np.full((10, SIDE, SIDE), .2, 'f4')
+    path = tiff(tmp_path/'a.tif', x, BANDS, hole=True)
+    assert len(read_reflectance(path, window=(0, 0, 32, 32))) == 32*32
+    with pytest.raises(FileError, match='10 of 40 blocks are missing'): read_reflectance(path, window=(32, 32, 32, 32))
+    cloud = tiff(tmp_path/'c.tif', np.ones((1, SIDE, SIDE), 'u1'), ['cloud'], hole=True)
+    with pytest.raises(FileError, match='1 of 16 blocks are missing'): mask_on(cloud, image_grid(cloud), 'cloud')
+    assert mask_on(cloud, image_grid(cloud).part(0, 0, 16, 16), 'cloud')[0].all()
+
+def test_local_coordinates(tmp_path):
+    "A field with coordinates of its own is read, and has no place of its own; radar of it cannot be put on a map."
+    from physlearn.canopy.reflectance import read_reflectance
+    from physlearn.sar.scene_files import image_grid, radar_on
+    r = read_reflectance(tiff(tmp_path/'a.tif', np.full((10, SIDE, SIDE), .2, 'f4'), BANDS, crs=LOCAL))
+    assert len(r) == SIDE**2 and 'lat' not in r.grid
+    grid = image_grid(tiff(tmp_path/'p.tif', picture(), ['B2', 'B3', 'B4', 'B8']))
+    with pytest.raises(FileError) as e: radar_on(tiff(tmp_path/'r.tif', backscatter(), ['VV', 'VH'], crs=LOCAL), grid, 'dB')
+    assert 'cannot be brought to that of the picture' in str(e.value) and 'damaged' not in str(e.value)
+
+def test_infinite_reflectances_are_said(tmp_path):
+    from physlearn.canopy.reflectance import read_reflectance
+    x = np.full((10, SIDE, SIDE), .2, 'f4')
+    x[3,0,0] = np.inf
+    r = read_reflectance(tiff(tmp_path/'a.tif', x, BANDS))
+    assert np.isnan(r.x[0,3]) and '1 infinite values taken as missing' in r.notes
+
+@pytest.mark.parametrize('apart', [False, True])
+def test_zero_decibels_are_a_gap(tmp_path, apart):
+    "Exports without a declared nodata fill with 0, which in dB is a strong echo."
+    from physlearn.sar.scene_files import image_grid, radar_on
+    x = backscatter()
+    x[:,:8] = 0
+    grid = image_grid(tiff(tmp_path/'p.tif', picture(), ['B2', 'B3', 'B4', 'B8']))
+    files = [tiff(tmp_path/f'{k}.tif', x[i:i+1], [k]) for i, k in enumerate(('VV', 'VH'))] if apart else tiff(tmp_path/'r.tif', x, ['VV', 'VH'])
+    db, notes = radar_on(files, grid, 'dB')
+    assert np.isnan(db[:,:8]).all() and np.isfinite(db[:,9:]).all() and db[:,9:].max() < -2
+    assert f'{8*SIDE} pixels of exactly 0 dB taken as nodata' in notes
+
+def test_complex_radar_is_refused(tmp_path):
+    "Its real part is no backscatter."
+    from physlearn.sar.scene_files import image_grid, radar_on
+    grid = image_grid(tiff(tmp_path/'p.tif', picture(), ['B2', 'B3', 'B4', 'B8']))
+    with pytest.raises(FileError, match='complex64; expected real numbers; of complex radar'):
+        radar_on(tiff(tmp_path/'r.tif', (backscatter() + 1j).astype('c8'), ['VV', 'VH']), grid, 'dB')
