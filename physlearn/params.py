@@ -250,7 +250,10 @@ def poisson_quantile(u:np.ndarray,    # uniform draws, any shape
 # %% ../nbs/00_core/00_params.ipynb #outrng01
 class OutsideRange(ValueError):
     "A value outside the range of its parameter, whose `name` it keeps; `args[0]` is the sentence."
-    def __init__(self, said, name):
+    def __init__(self,
+                 said, # the sentence
+                 name, # of the parameter
+                ):
         super().__init__(said)
         self.name = name
 
