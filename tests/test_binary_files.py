@@ -190,3 +190,20 @@ def test_complex_radar_is_refused(tmp_path):
     grid = image_grid(tiff(tmp_path/'p.tif', picture(), ['B2', 'B3', 'B4', 'B8']))
     with pytest.raises(FileError, match='complex64; expected real numbers; of complex radar'):
         radar_on(tiff(tmp_path/'r.tif', (backscatter() + 1j).astype('c8'), ['VV', 'VH']), grid, 'dB')
+
+# ----------------------------------------------------------------------------------------------------------- IceCube
+
+@pytest.mark.parametrize('name, says', [('xpmt', 'sensor 3 has no finite position: nan'), ('sensor/string', 'string: nan of sensor 3; expected a whole number')])
+def test_sensors_that_are_nowhere(tmp_path, name, says):
+    "A place or a number of a sensor that is not there is named with the sensor; NaN was taken for a string of its own."
+    import h5py
+    from physlearn.cli import main
+    from physlearn.icecube.event_files import read_events
+    assert main(['simulate', 'icecube', str(tmp_path/'e.h5'), '--n', '3']) == 0
+    with h5py.File(tmp_path/'e.h5', 'r+') as f:
+        v = f[name][:].astype(float)
+        v[3] = np.nan
+        del f[name]
+        f[name] = v
+    with pytest.raises(FileError) as e: read_events(tmp_path/'e.h5')
+    assert says in str(e.value)
