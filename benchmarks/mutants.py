@@ -583,7 +583,7 @@ def _rows(path):
     if raw[:2] == b'\x1f\x8b': raw = gzip.decompress(raw)
     if raw[:2] in (b'\xff\xfe', b'\xfe\xff'): text = raw.decode('utf-16', 'replace')
     else: text = raw.decode('utf-8-sig', 'replace')
-    lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip(' \t\x1a')]
+    lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip().strip('\x1a')]
     number = r'[-+]?(\d+[.,]?\d*|[.,]\d+)([eEdD][-+]?\d+)?'                  # a date at its head is no row of numbers
     at = next((i for i, line in enumerate(lines) if re.match(rf'\s*{number}\s*([,;\s]|$)', line)), len(lines))
     return len(lines) - at

@@ -1,13 +1,29 @@
 """Work in pieces: what two workers gain over one, and what they need.
 
-    python benchmarks/scale.py RUN_OF_SPECTRA RUN_OF_CANOPY RUN_OF_VARIABILITY [spectra] [side of the scene] [sources]
+    python benchmarks/scale.py [spectra] [rows of the scene] [sources] [RUN_OF_SPECTRA RUN_OF_CANOPY RUN_OF_VARIABILITY]
+    python benchmarks/scale.py tiny
 
-A table of spectra is retrieved, a scene of synthetic forests is mapped, a catalogue of simulated sources is scored: by one worker
-and by two, each command in a process of its own. The time is that between the first beginning of a piece and the last end of one, by
-the files that are kept, since the start of a process is paid once. Memory is the largest of a worker. Outputs are compared byte by byte."""
-import json, os, re, subprocess, sys, tempfile, threading, time
+A table of spectra of 800 points is retrieved, a scene of synthetic forests is mapped, a catalogue of simulated sources is scored: by one worker and by two,
+each command in a process of its own. The scene is a strip of a tile of Sentinel-2, 10,980 pixels wide, with 2,048 rows if nothing else is said. Its first
+1,024 x 1,024 pixels, two whole windows, hold forests; the others are without data, as over the sea, so that a window has its full size and the work still
+takes a minute. The time is that between the first beginning of a piece and the last end of one, by the files that are kept, since the start of a process is
+paid once. Memory is the largest of a worker. Outputs are compared byte by byte. Without runs, three are trained for seconds: a piece computes the same of an
+estimate that is poor. `tiny` tries the script itself on small sizes, and keeps no result."""
+import contextlib, io, json, os, re, subprocess, sys, tempfile, threading, time
 from pathlib import Path
+import numpy as np
+import torch
 from _table import bar, save
+
+WIDTH, FILLED = 10_980, 1024     # of a tile of Sentinel-2 [pixels]; side of the part with data [pixels]
+
+@contextlib.contextmanager
+def step(what):
+    "Say what is done, and how long it took."
+    print(f'{what} ...', end=' ', flush=True)
+    began = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()): yield
+    print(f'{time.monotonic() - began:.0f} s', flush=True)
 
 def peak(pid):
     "Largest resident memory of a process so far [MB]; 0 where it is gone."
@@ -16,7 +32,7 @@ def peak(pid):
 
 def watched(words, out):
     "Run a command that keeps its parts: seconds of its pieces, number of pieces, largest memory of its workers [MB]."
-    process, largest = subprocess.Popen([sys.executable, '-m', 'physlearn', *map(str, words)]), {}
+    process, largest = subprocess.Popen([sys.executable, '-m', 'physlearn', *map(str, words)], stdout=subprocess.DEVNULL), {}
     begun = Path(f'{out}.parts/_begun')
     def watch():
         while process.poll() is None:
@@ -39,34 +55,86 @@ def farmed(what, n, words, ending):
     found = {}
     for workers in (1, 2):
         out = f'{what}{workers}{ending}'
-        found[workers] = watched([*words, '--out', out, '--workers', workers, '--keep-parts'], out)
+        with step(f"{what}: {n:,} with {workers} worker{'s'*(workers > 1)}"):
+            found[workers] = watched([*words, '--out', out, '--workers', workers, '--keep-parts'], out)
     same = Path(f'{what}1{ending}').read_bytes() == Path(f'{what}2{ending}').read_bytes()
     (one, pieces, m1), (two, _, m2) = found[1], found[2]
+    print(f'{what}: pieces: {pieces}, {one:.1f} s by one worker, {two:.1f} s by two' + ('' if 40 <= one <= 90 or 'tiny' in sys.argv else '; 40 to 90 s are meant'), flush=True)
     return dict(what=what, rows=n, pieces=pieces, one=one, two=two, gain=one/two, rate=n/one, memory=max(m1, m2), same=same)
 
-def main(spectra, canopy, variability, n=40_960, side=2048, sources=16_384):
-    n, side, sources, here = int(n), int(side), int(sources), Path(__file__).parent
-    runs, load = [str(Path(f).resolve()) for f in (spectra, canopy, variability)], os.getloadavg()[0]
-    sys.path.insert(0, str(here))
-    from maps import image
+def trained(points):
+    "Runs of seconds: of spectra, of canopies with the head of its maps, of variability."
+    from physlearn.canopy.retrieve import head_of
+    from physlearn.canopy.train_physvae import canopy_recipe
+    from physlearn.lightcurve.train_lightcurve import lightcurve_recipe
+    from physlearn.spectra.train_physae import spectra_recipe
+    alone, how = dict(threads=1, gpus=0), dict(quiet=True, evaluate=False)
+    with step('training a run of spectra'):
+        spectra_recipe('quick', encoder_variant='xs', train_samples=64, val_samples=32, epochs=1, batch_size=32, num_points=points, **alone).fit('gas', **how)
+    with step('training a run of canopies'):
+        short = dict(pretrain_samples=256, val_samples=64, epochs_pretrain=1, epochs=1, kl_warmup_epochs=1, batch_size=64)
+        run = canopy_recipe('quick', **short, **alone).fit('wood', **how)
+    with step('teaching it the moments of 16,384 pixels'): head_of(run, rows=16_384, say=lambda *a: None)
+    with step('training a run of variability'):
+        lightcurve_recipe('variability', sources=300, epochs=1, batch_size=100, constants=3000, **alone).fit('varies', **how)
+    return 'gas', 'wood', 'varies'
+
+def strip(path, sim, height, width, filled, block=256):
+    "Forests at one sun angle in the first corner, block x block different pixels, repeated; the rest has no data."
+    import rasterio
+    from physlearn.canopy.reflectance import BANDS
+    from physlearn.params import normals
+    n = block*block
+    with torch.no_grad():
+        x = torch.cat([sim(t, **{k: torch.full((len(t),), v) for k, v in zip(sim.cond, (40., 0., 0.))})[:,0]
+                       for t in sim.space.sample(n, 'map').split(4096)])
+    x = x*(1 + .02*normals(n, x.shape[1], 'map', 'noise'))
+    v = (1e4*x).round().clamp(1, 15_000).numpy().astype('uint16').T.reshape(-1, block, block)
+    how = dict(driver='GTiff', width=width, height=height, count=len(v), dtype='uint16', nodata=0, tiled=True, blockxsize=block, blockysize=block,
+               crs='EPSG:32633', transform=rasterio.Affine(10, 0, 6e5, 0, -10, 5.3e6))
+    down, across = min(filled, height), min(filled, width)
+    with rasterio.open(path, 'w', **how) as f:
+        for i in range(0, down, block):
+            for j in range(0, across, block):
+                h, w = min(block, down - i), min(block, across - j)
+                f.write(np.ascontiguousarray(v[:,:h,:w]), window=rasterio.windows.Window(j, i, w, h))
+        f.descriptions = BANDS
+    return down*across
+
+def measured(n, height, width, filled, sources, points, runs):
+    "A row for each kind of work, in the working directory."
     from physlearn.cli import main as command
     from physlearn.runs import Run
+    runs = runs or trained(points)
+    with step(f'simulating {n:,} spectra'):
+        assert command(f'simulate spectra table.h5 --n {n} --noise 0.002 --num-points {points}'.split()) == 0
+    if not (Path(runs[1])/'moments.safetensors').exists():
+        from physlearn.canopy.retrieve import head_of
+        with step('teaching the run of canopies the moments of 400,000 pixels'): head_of(Run.load(runs[1]), say=lambda *a: None)
+    with step(f'writing a scene of {width:,} x {height:,} pixels'): pixels = strip('scene.tif', Run.load(runs[1]).sim, height, width, filled)
+    with step(f'simulating {sources:,} sources'): assert command(f'simulate lightcurve survey --n {sources} --seed 4'.split()) == 0
+    return [farmed('spectra', n, ['retrieve', runs[0], 'table.h5', '--known', 'P=500mbar'], '.csv'),
+            farmed('pixels', pixels, ['retrieve', runs[1], 'scene.tif', '--method', 'moments', '--scale', 10000, '--offset', 0, '--tts', 40], '.tif'),
+            farmed('sources', sources, ['score', 'lightcurve', runs[2], 'survey', '--injected', 0], '.csv')]
+
+def main(n=16_384, height=2048, sources=65_536, *runs):
+    runs, load, tiny = [str(Path(f).resolve()) for f in runs], os.getloadavg()[0], n == 'tiny'
+    if len(runs) not in (0, 3): sys.exit(f'{len(runs)} runs: expected none, or three: of spectra, of canopies, of variability')
+    size = (64, 64, 512, 64, 64, 96) if tiny else (int(n), int(height), WIDTH, FILLED, int(sources), 800)
     with tempfile.TemporaryDirectory() as d:
         os.chdir(d)
-        assert command(f'simulate spectra table.h5 --n {n} --noise 0.002'.split()) == 0
-        image('scene.tif', Run.load(runs[1]).sim, side)
-        assert command(f'simulate lightcurve survey --n {sources} --seed 4'.split()) == 0
-        rows = [farmed('spectra', n, ['retrieve', runs[0], 'table.h5', '--known', 'P=500mbar'], '.csv'),
-                farmed('pixels', side*side, ['retrieve', runs[1], 'scene.tif', '--scale', 10000, '--offset', 0, '--tts', 40], '.tif'),
-                farmed('sources', sources, ['score', 'lightcurve', runs[2], 'survey', '--injected', 0], '.csv')]
-    tile = 10_980**2/rows[1]['rate']/3600
-    head = dict(what='what', rows='rows', pieces='pieces', one='one worker [s]', two='two workers [s]', gain='speed-up',
-                rate='rows per second of one', memory='largest memory of a worker [MB]', same='same bytes')
-    save('scale', 'Work in pieces', f'Two workers on two cores; the load of the machine was {load:.1f} before it began. A tile of '
-         f'10,980 x 10,980 pixels is projected to {tile:.1f} h of one worker.',
-         [('One worker and two', [*head.values()], [[r[k] for k in head] for r in rows])],
+        rows = measured(*size, runs)
+        os.chdir('/')
+    for r in rows if tiny else (): print({k: v if isinstance(v, (str, bool, int)) else round(v, 2) for k, v in r.items()})
+    if tiny: sys.exit(0 if all(r['same'] for r in rows) else 'outputs differ')
+    rate = {r['what']: r['rate'] for r in rows}
+    head = dict(what='what', rows='rows', pieces='pieces', one='one worker [s]', two='two workers [s]', gain='speed-up', rate='rows per second of one',
+                memory='largest memory of a worker [MB]', same='same bytes')
+    save('scale', 'Work in pieces', f'Two workers; the load of the machine was {load:.1f} before it began. The scene is a strip of {WIDTH:,} x {size[1]:,} pixels, '
+         f'of which {rows[1]["rows"]:,} hold data.', [('One worker and two', [*head.values()], [[r[k] for k in head] for r in rows])],
          [*(bar(f"speed-up, {r['what']}", '>= 1.8', f"{r['gain']:.2f}", r['gain'] >= 1.8) for r in rows),
           *(bar(f"memory of a worker, {r['what']}", '<= 1.5 GB', f"{r['memory']/1024:.2f} GB", r['memory'] <= 1536) for r in rows),
-          *(bar(f"same bytes, {r['what']}", 'yes', 'yes' if r['same'] else 'no', r['same']) for r in rows)], load=load, rows=json.loads(json.dumps(rows)))
+          *(bar(f"same bytes, {r['what']}", 'yes', 'yes' if r['same'] else 'no', r['same']) for r in rows)], load=load, rate=rate,
+         trained='in seconds, by this script' if not runs else 'given', scene=dict(width=WIDTH, height=size[1], filled=rows[1]['rows']), rows=json.loads(json.dumps(rows)))
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -160,8 +160,28 @@ def from_words(cls,          # dataclass of a command
         box = ' '.join(line.strip('│ ') for line in lines).strip()
         box = re.sub(r'^.*?-{5,} *', '', re.sub(r'-{5,}\s*$', '', box))          # heading and rulers
         box = re.split(r'For full helptext|Perhaps you meant|Argument helptext|──', box)[0].strip(' .')
-        said = re.sub(r'Error parsing [A-Z]\w+: ', '', box)
+        said = _expected(cls, box, words) or re.sub(r'Error parsing [A-Z]\w+: ', '', box)
         return None, f"{said}{_near_option(said, cls)}; see {prog} --help"
+
+def _expected(cls, said, words):
+    "`--n x: expected a whole number, like 20` for what tyro says of a number that is none; None for anything else."
+    import typing
+    from physlearn.desk import meanings
+    option = re.match(r'Error parsing (?:argument )?(--[\w-]+)', said)
+    name = option and option[1].strip('-').replace('-', '_')
+    hint = typing.get_type_hints(cls).get(name)
+    kinds = {*_leaves(hint)} - {'NoneType'} if hint else {}
+    if kinds not in ({'int'}, {'float'}): return None
+    several = any(typing.get_origin(t) is tuple for t in (hint, *typing.get_args(hint)))
+    number = ('numbers' if several else 'number') if kinds == {'float'} else f"whole number{'s'*several}"
+    at = max(i for i, w in enumerate(words) if w.partition('=')[0].replace('_', '-') == option[1])
+    value = [words[at].partition('=')[2]] if '=' in words[at] else []
+    for w in words[at + 1:]:
+        if value and not several or w.startswith('--'): break
+        value.append(w)
+    like = re.search(r'\blike ([^;,()[]+)', meanings(cls).get(name, ''))
+    example = f", like {like[1].strip()}" if like else ''
+    return f"{option[1]} {' '.join(value)}: expected {'' if several else 'a '}{number}{example}"
 
 def _sentence(e):
     "What an error says, in one line, without fastai's preface."
@@ -232,7 +252,7 @@ def _told_of_ranges(command):
         raise ValueError(f'{e}; {remedy}') from None
 
 def _work(verb, instrument, words, prog):
-    "Read the words into the command of a verb, and run it."
+    "Read the words into the command of a verb, and run it; exit code, 2 where a file was refused and others were not."
     from physlearn.desk import Compare, Export, Push, Resume, command_of
     from physlearn.pages import said_if_slow
     cls = dict(export=Export, push=Push, compare=Compare, resume=Resume).get(verb) or command_of(verb, instrument)
@@ -244,10 +264,13 @@ def _work(verb, instrument, words, prog):
     if wrong: raise ValueError(wrong)
     if getattr(recipe, 'workers', None) is not None or getattr(recipe, 'scheduler', None) is not None:
         from physlearn.scale import share
-        return share(verb, recipe)
-    with _told_of_ranges(recipe):
-        if verb not in ('simulate', 'identifiable', 'windows'): return recipe.run()    # others say each step themselves
-        with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
+        share(verb, recipe)
+    else:
+        with _told_of_ranges(recipe):
+            if verb not in ('simulate', 'identifiable', 'windows'): recipe.run()       # others say each step themselves
+            else:
+                with said_if_slow(f'{verb} {instrument.name}'): recipe.run()
+    return 2 if getattr(recipe, 'refused', None) else 0
 
 # %% ../nbs/90_cli.ipynb #c2bc780e
 def show_help(cls,
@@ -280,7 +303,7 @@ def _on_run(verb, words):
         if {'-h', '--help'} & set(words[1:]): return print(_help_of(verb))
         if len(words) > 1: raise ValueError(f"{verb} takes one run and nothing else, found {words[1]!r}")
         print(desk.ON_RUNS[verb](words[0]))
-    else: _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')
+    else: return _work(verb, find(desk.open_recipe(words[0]).system), words, f'physlearn {verb} RUN')
 
 # %% ../nbs/90_cli.ipynb #e26fc1ae
 def _on_instrument(verb, words):
@@ -294,9 +317,10 @@ def _on_instrument(verb, words):
         raise ValueError(f"there is no verb {verb!r}: there are {', '.join(there)}{nearest(verb, there)}")
     if not name or own and name not in own and not foreign: # an instrument of one's own may have such a verb, too
         raise ValueError(f"{verb} needs an instrument, not {name!r}: there are {', '.join(own or INSTRUMENTS)}")
-    _work(verb, find(name, here=True), words[1:], f'physlearn {verb} {name}')
+    code = _work(verb, find(name, here=True), words[1:], f'physlearn {verb} {name}')
     if verb == 'train' and only_here(name):
         print(f"to work with the run, name the place of {name} too: PYTHONPATH=. physlearn retrieve RUN FILE")
+    return code
 
 # %% ../nbs/90_cli.ipynb #signals2
 _ENDING = 'SIGINT', 'SIGTERM', 'SIGHUP'
@@ -397,6 +421,7 @@ def _as_typed(word):
 
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
+    if args is None: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch is loaded: who waits leaves the core
     verb, *words = ([_as_typed(w) for w in sys.argv[1:]] if args is None else list(args)) or ['--help']
     with _ending_well(last=args is None), _readable_output('--follow' not in words): return _refused(_do, verb, words)
 
@@ -409,8 +434,8 @@ def _do(verb, words):
     elif verb == '--version':
         from physlearn import __version__
         print(__version__)
-    elif verb in ON_RUNS: _on_run(verb, words)
-    else: _on_instrument(verb, words)
+    elif verb in ON_RUNS: return _on_run(verb, words)
+    else: return _on_instrument(verb, words)
 
 def _doctor(words):
     "Look at the installation; exit code."

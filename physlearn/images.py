@@ -45,12 +45,14 @@ def open_image(path): # GeoTIFF, JPEG 2000 or VRT
     what, driver = regular_file(path), DRIVERS[Path(path).suffix.lower()]
     with parsing(path, 'image'), quietly(), rasterio.open(what, driver=driver) as src: yield src
 
-def all_blocks(path, src, bands): # the file, the same as open GeoTIFF, numbers of its bands from 1 on
-    "FileError where blocks of an image are not in the file: they would be read as 0."
+def all_blocks(path, src, bands, window=None): # file, the same as open GeoTIFF, numbers of its bands from 1 on
+    "FileError where blocks of an image, or of a window (row, column, height, width), are not there: they would be 0."
     lost = total = 0
+    top, left, height, width = window or (0, 0, src.height, src.width)
     for band in bands:
         h, w = src.block_shapes[band - 1]
-        places = [(i, j) for j in range(-(-src.height//h)) for i in range(-(-src.width//w))]
+        rows, columns = range(top//h, -(-(top + height)//h)), range(left//w, -(-(left + width)//w))
+        places = [(i, j) for j in rows for i in columns]
         total += len(places)
         lost += sum(src.get_tag_item(f'BLOCK_SIZE_{i}_{j}', 'TIFF', bidx=band) is None for i, j in places)
     if lost:

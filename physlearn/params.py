@@ -262,12 +262,11 @@ def poisson_quantile(u:np.ndarray,    # uniform draws, any shape
 class OutsideRange(ValueError):
     "A value outside the range of its parameter, whose `name` it keeps; `args[0]` is the sentence."
     def __init__(self,
-                 said:str, # the sentence
-                 name:str, # of the parameter
+                 said, # the sentence
+                 name, # of the parameter
                 ):
         super().__init__(said)
         self.name = name
-
 
 # %% ../nbs/00_core/00_params.ipynb #905dfe92
 class ParamSpace:

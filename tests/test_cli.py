@@ -1,5 +1,5 @@
 "The command line as a user meets it: answers at once, and every mistake is one sentence, exit code 2, nothing written."
-import json, resource, subprocess, sys
+import json, os, resource, subprocess, sys
 from pathlib import Path
 import numpy as np
 import pytest
@@ -31,6 +31,15 @@ def _time(args):
     before = used()
     subprocess.run(args, check=True, capture_output=True)
     return used() - before
+
+@pytest.mark.parametrize('given', [None, 'active'])
+def test_threads_that_wait_leave_their_core(given):
+    "Asked for before torch is loaded, unless the user has: beside busy programs a training took four times as long."
+    code = ("import sys, os\nsys.argv = ['physlearn', '--version']\nfrom physlearn.cli import main\nmain()\n"
+            "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)")
+    env = {k: v for k, v in os.environ.items() if k != 'OMP_WAIT_POLICY'} | (dict(OMP_WAIT_POLICY=given) if given else {})
+    out = subprocess.run([sys.executable, '-c', code], env=env, capture_output=True, text=True).stdout
+    assert out.splitlines()[-1] == f"{given or 'passive'} False"
 
 def test_fit_writes_result(tmp_path, capsys):
     assert main(['fit', 'spectra', str(example_spectrum()), *KNOWN, '--path', '15.12m', '--noise', '0.002', '--out', str(tmp_path/'r')]) == 0

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1]/'physlearn'
 LEVEL = dict(instruments=0, doctor=0, params=0, layers=0, files=0, pages=0, images=1, results=1, losses=1, trackers=1, diffusion=1, likelihood=1, posterior=1, calibration=1,
              draws=2, chains=2, flows=2, misfit=2, data=2, callbacks=2, export=2, card=2, hub=2, train=3, recipes=3, processes=3, runs=3, desk=4, contract=5, scale=5)
 SYSTEMS = {'spectra', 'canopy', 'icecube', 'sar', 'lightcurve'}
-TRAINERS = re.compile(r'train_\w+|retrieve|judge|follow|anomaly|xray_scores|scenes|desk')     # the rooms of an instrument that may train with fastai
+TRAINERS = re.compile(r'train_\w+|signals|retrieve|judge|follow|anomaly|xray_scores|scenes|desk')     # the rooms of an instrument that may train with fastai
 OPTIONAL = {'hapi', 'hapi2', 'peft', 'torchmetrics', 'terratorch', 'transformers', 'rasterio', 'tensorboard', 'wandb', 'trackio',
             'onnx', 'onnxruntime', 'huggingface_hub', 'pyarrow', 'plotly', 'lion_pytorch', 'accelerate', 'jcamp', 'spc_io', 'brukeropus', 'dask', 'distributed'}
 HEAVY = {'torch', 'fastai', 'numpy', 'scipy', 'pandas', 'matplotlib', 'astropy', 'h5py', 'zuko', 'sklearn'}

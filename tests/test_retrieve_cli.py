@@ -2,10 +2,11 @@
 spoilt runs do stands in test_train_cli.py; here it is several files in one call, noise, known values, methods and places to write to."""
 import itertools, shutil
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from physlearn.cli import main
-from physlearn.files import read_table, write_hdf5, write_table
+from physlearn.files import read_hdf5, read_table, write_hdf5, write_table
 from physlearn.spectra.files import example_spectrum
 from physlearn.spectra.retrieve import validation
 from physlearn.spectra.train_physae import spectra_recipe
@@ -48,17 +49,8 @@ BAD = dict(
     no_rows=(retrieve('none.h5'), 'no spectra'),
     a_folder=(retrieve('sub'), 'is a folder'),
     text=(retrieve('text.csv'), "found 'high'"),
-    lengths=(retrieve('s.csv', 'short.csv'), 'short.csv: 90 samples; expected 96'),
-    quantities=(retrieve('s.csv', 'transmittance.csv'), "transmittance.csv: quantity 'transmittance'; expected 'signal'"),
-    axes_off=(retrieve('axis.csv', 'off.csv'), 'off.csv: the axis has sig0'),
-    axes_coarse=(retrieve('axis.csv', 'coarse.csv'), 'coarse.csv: the axis has'),
-    axes_in_one_file=(retrieve('s.csv', 'axes.h5'), 'axes.h5: the axis has sig0'),
-    axis_against_the_file=(retrieve('s.csv', 'axis.csv', '--axis', 'pixel'), 'axis.csv: the file says axis wavenumber'),
     quantity_against_the_file=(retrieve('s.csv', '--quantity', 'absorption'), 's.csv: the file says quantity signal'),
-    backwards=(retrieve('s.csv', 'backwards.csv'), 'direction of the axis'),
-    unstated=(retrieve('many.h5', 'unstated.h5'), 'unstated.h5: the quantity is not stated'),
-    wide=(retrieve('many.h5', 'wide.h5'), 'wide.h5'),
-    nan=(retrieve('many.h5', 'nan.h5'), 'not finite'),
+    alone=(retrieve('short.csv'), 'short.csv: 90 samples; expected 96'),
     # noise
     **{f'noise {n}': (retrieve('s.csv', '--noise', n), n.strip('-%')) for n in ('0', '0%', '-0.002', '-1%', 'nan', 'inf', 'loud', '', '%', '1e-400', '1,5')},
     noise_spread=(retrieve('s.csv', '--noise', '0.1', '0.2'), '0.2'),
@@ -94,6 +86,44 @@ BAD = dict(
     fit_known=(fit('--known', 'P=5'), 'P'),
     fit_out=(fit('--out', 's.csv'), 'is already there'),
     fit_example_out=(['fit', 'spectra', str(example_spectrum()), '--out', 'no/where'], 'no folder'))
+
+# files that cannot be used, beside one that can
+PARTLY = dict(
+    lengths=('s.csv', 'short.csv: 90 samples; expected 96', []),
+    quantities=('s.csv', "transmittance.csv: quantity 'transmittance'; expected 'signal'", []),
+    axes_off=('axis.csv', 'off.csv: the axis has sig0', []),
+    axes_coarse=('axis.csv', 'coarse.csv: the axis has', []),
+    axis_against_the_file=('s.csv', 'axis.csv: the file says axis wavenumber', ['--axis', 'pixel']),
+    backwards=('s.csv', 'backwards.csv: ', []),
+    unstated=('many.h5', 'unstated.h5: the quantity is not stated', []),
+    wide=('many.h5', 'wide.h5', []),
+    nan=('many.h5', 'nan.h5, first of 3 spectra alike: 1 of 96 samples are not finite', []))
+
+@pytest.mark.parametrize('name', PARTLY)
+def test_a_bad_file_costs_itself(name, folder, tmp_path, capsys, monkeypatch):
+    "It is named, the code is 2, and the table is that of the good one."
+    monkeypatch.chdir(folder)
+    good, says, words = PARTLY[name]
+    bad = says.split(':')[0].split(',')[0]
+    assert main([*retrieve(good, *words), '--out', str(tmp_path/'good.csv')]) == 0
+    capsys.readouterr()
+    assert main([*retrieve(bad, good, *words), '--out', str(tmp_path/'both.csv')]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.startswith('physlearn: not read: ') and err.count('\n') == 1, err
+    assert (tmp_path/'both.csv').read_bytes() == (tmp_path/'good.csv').read_bytes()
+
+def test_a_bad_row_costs_itself(folder, tmp_path, capsys, monkeypatch):
+    "A row on another axis, of NaN, Inf or zeros has no values and a reason; those beside it are as they are alone."
+    monkeypatch.chdir(folder)
+    y = read_hdf5('many.h5')['signal']
+    assert main([*retrieve('axes.h5'), '--out', str(tmp_path/'axes.csv')]) == 0
+    rows = np.concatenate([y, y[:1], y[:1], 0*y[:1]])
+    rows[3,5], rows[4,7] = np.nan, np.inf
+    write_hdf5(tmp_path/'rows.h5', dict(signal=rows), dict(quantity='signal'))
+    for name in ('many.h5', str(tmp_path/'rows.h5')): assert main([*retrieve(name), '--out', str(tmp_path/f'{len(name)}.csv')]) == 0
+    axes, alone, t = (pd.read_csv(tmp_path/f'{k}.csv', comment='#') for k in ('axes', 7, len(str(tmp_path/'rows.h5'))))
+    assert np.isfinite(axes['mf_CH4']).tolist() == [True, True, False] and np.isfinite(t['mf_CH4']).tolist() == [True]*3 + [False]*3
+    assert np.isnan(t['chi2'][3:]).all() and np.allclose(t['mf_CH4'][:3], alone['mf_CH4'], rtol=1e-9)
 
 @pytest.mark.parametrize('name', BAD)
 def test_bad_input(name, folder, tmp_path, capsys, monkeypatch):

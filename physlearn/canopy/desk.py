@@ -181,7 +181,8 @@ class ReadCanopy(ByWindows, Reader):
             r = replace(r, others=dict(row=row, column=column) | r.others)
         angles = {k: torch.from_numpy(v).double() for k, v in r.angles.items()}
         y = torch.from_numpy(r.x).double()[:,None]
-        return Signals(torch.where(torch.from_numpy(r.mask)[:,None], y, torch.nan), r.others, angles, origin=[r])
+        y = torch.where(torch.from_numpy(r.mask)[:,None], y, torch.nan)
+        return Signals(y, r.others, angles, origin=[r], gaps=True)
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #ddcbedd9
 def by_network(run,         # trained run with physics

@@ -590,7 +590,7 @@ def _image(path, bands, nodata, mask, limit, sensor, window):
         angle = {_angle_of(n): i for n, i in index.items() if _angle_of(n)}
         for n in mask or {}: _mask_is_there(path, n, index)
         kept = {n: index[n] for n in mask or {}}
-        if window is None and src.driver == 'GTiff': all_blocks(path, src, [*wanted, *angle.values(), *kept.values()])
+        if src.driver == 'GTiff': all_blocks(path, src, [*wanted, *angle.values(), *kept.values()], window)
         part = None if window is None else rasterio.windows.Window(*window[1::-1], *window[:1:-1])
         small = all(np.dtype(src.dtypes[i - 1]).itemsize <= 2 for i in wanted)           # exact in single precision
         v = src.read(wanted, window=part, out_dtype='float32' if small else 'float64').reshape(len(wanted), -1).T
@@ -637,7 +637,7 @@ def is_raster(path): # a folder of images, too
 
 def _centre(src):
     "Latitude and longitude of the middle [deg], where the image knows."
-    if not src.crs: return {}
+    if not src.crs or not (src.crs.is_geographic or src.crs.is_projected): return {}    # a local system
     from rasterio.warp import transform
     x, y = src.transform*(src.width/2, src.height/2)
     (lon,), (lat,) = transform(src.crs, 'EPSG:4326', [x], [y])
@@ -689,7 +689,9 @@ def _filled(raw, nodata):
         what = 'pixels' if raw.grid else 'rows'
         raw.notes.append(f"{zero.sum()} of {len(v)} {what} are 0 in all bands: taken as missing")
         v[zero] = np.nan
-    v[~np.isfinite(v)] = np.nan
+    endless = np.isinf(v)
+    if endless.any(): raw.notes.append(f"{endless.sum()} infinite values taken as missing")
+    v[endless] = np.nan
 
 def _allowed(path, mask):
     "`SCL=4,5` as {'SCL': {4, 5}}."

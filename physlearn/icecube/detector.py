@@ -13,6 +13,13 @@ from ..files import FileError, read_table
 from ..params import measured
 
 # %% ../../nbs/30_icecube/30_detector.ipynb #edet0007
+def _whole(name, v): # of the sensors (n,)
+    "Whole numbers of the sensors as integers; ValueError where one is none."
+    v = np.asarray(v)
+    if v.dtype.kind == 'f' and (odd := ~np.isfinite(v) | (v != np.round(v))).any():
+        raise ValueError(f"{name}: {v[odd][0]} of sensor {np.argwhere(odd)[0][0]}; expected a whole number")
+    return v.astype(np.int64)
+
 @dataclass(eq=False)
 class Geometry:
     "Light sensors of a detector; the key of one is (string, dom, pmt)."
@@ -26,12 +33,15 @@ class Geometry:
     def __post_init__(self):
         self.xyz = np.asarray(self.xyz, dtype=np.float64)
         n = len(self.xyz)
-        if self.xyz.shape != (n, 3) or n == 0 or not np.isfinite(self.xyz).all():
+        if self.xyz.shape != (n, 3) or n == 0:
             raise ValueError(f"xyz has shape {self.xyz.shape}: expected finite positions (n,3) [m] of sensors")
+        if (lost := ~np.isfinite(self.xyz)).any():
+            i, j = np.argwhere(lost)[0]
+            raise ValueError(f"sensor {i} has no finite position: {self.xyz[i,j]}; expected finite positions [m]")
         if self.efficiency is None: self.efficiency = np.full(n, np.nan)
         if self.pmt is None: self.pmt = np.zeros(n, np.int64)
         self.efficiency = np.asarray(self.efficiency, dtype=np.float64)
-        for k in ('string', 'dom', 'pmt'): setattr(self, k, np.asarray(getattr(self, k), dtype=np.int64))
+        for k in ('string', 'dom', 'pmt'): setattr(self, k, _whole(k, getattr(self, k)))
         for k in ('string', 'dom', 'pmt', 'efficiency'):
             if (shape := getattr(self, k).shape) != (n,):
                 raise ValueError(f"{k} has shape {shape}: expected ({n},), one value for each sensor")

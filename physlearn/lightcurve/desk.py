@@ -8,15 +8,17 @@ __all__ = ['MOST', 'SIZES', 'lightcurve', 'named_bands', 'range_of_rates', 'form
            'IdentifiableLightCurve', 'SimulateLightCurves']
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk0003
-import math, os, shutil, tempfile
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 import numpy as np
 import torch
 import tyro
 from fastcore.basics import patch
 from ..chains import smc_posterior
-from ..desk import FromFiles, Instrument, Shared, doubts, known_values, ranges, results_of
+from ..desk import (FromFiles, Instrument, Shared, doubts, gathered, known_values, ranges, results_of,
+                            say_refused, some_left)
 from ..draws import box_posterior, ranged_ends
 from ..files import output_folder
 from ..likelihood import Measurement, Poisson
@@ -202,6 +204,7 @@ class FitLightCurve(Varying, FromFiles):
     # smallest share of a step's exposure that is used, like 0.1 [-]; 0.1 of vignetted ones if not given
     least: float|None = None
     known: tuple[str, ...] = ()     # known values, like rate_1=0.3ct/s period=8±0.1h
+    undone: ClassVar[str] = 'fitted' # what was not done with a file that was refused
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk012b
 @patch
@@ -259,10 +262,27 @@ def run(self:FitLightCurve):
     if self.together:
         whole = together([self.curve(f) for f in self.files])
         return self.said(self.fitted(self.shaped(whole, whole.name)))
-    curves = [self.shaped(self.curve(f), f) for f in self.files]
-    alike({f: (lc.labels, lc.unit) for f, lc in zip(self.files, curves)})  # before anything is fitted
+    self.refused = {}
+    curves = dict(self.each(self.files, lambda f: self.shaped(self.curve(f), f)))
+    some_left(self.refused, len(curves))
+    alike({f: (lc.labels, lc.unit) for f, lc in curves.items()})           # before anything is fitted
     with said_if_slow(f"fitting {len(curves)} light curve{'s'*(len(curves) > 1)}"):
-        return self.said(Results.join([self.fitted(lc) for lc in (bar(curves) if len(curves) > 1 else curves)]))
+        files = bar(list(curves)) if len(curves) > 1 else curves
+        fits = [got for _, got in self.each(files, lambda f: self.fitted(curves[f]))]
+    some_left(self.refused, len(fits))
+    got = self.said(Results.join(fits))
+    say_refused(self.refused, self.undone)
+    return got
+
+@patch
+def each(self:FitLightCurve,
+         files, # paths
+         what,  # function of a path
+        ):      # yields path and answer; a ValueError goes to `refused`
+    "What can be had of each file."
+    for f in files:
+        try: yield f, what(f)
+        except ValueError as e: self.refused[f] = e
 
 @patch
 def said(self:FitLightCurve, got)->Results: # of all light curves
@@ -289,15 +309,12 @@ def pieces(self:FitLightCurve)->list:
 @patch
 def part(self:FitLightCurve, piece, folder):
     "Fits of some files, the `piece`, in `folder`."
-    found, seen, refused = [], {}, {}
-    for f in piece['files']:
-        try:
-            lc = self.shaped(self.curve(f), f)
-            found.append(self.fitted(lc))
-            seen[f] = lc.labels, lc.unit
-        except ValueError as e: refused[f] = str(e)
+    self.refused = {}
+    curves = dict(self.each(piece['files'], lambda f: self.shaped(self.curve(f), f)))
+    found = [got for _, got in self.each(curves, lambda f: self.fitted(curves[f]))]
     if found: Results.join(found).to_part(folder/'rows.parquet')
-    return dict(rows=len(found), seen=seen, refused=refused)
+    seen = {f: (lc.labels, lc.unit) for f, lc in curves.items()}
+    return dict(rows=len(found), seen=seen, refused={f: str(e) for f, e in self.refused.items()})
 
 @patch
 def whole(self:FitLightCurve, parts):
@@ -378,11 +395,7 @@ def part(self:SimulateLightCurves, piece, folder):
 @patch
 def whole(self:SimulateLightCurves, parts):
     "The files of `parts` in one folder."
-    out = output_folder(self.out)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix='.tmp-') as draft:  # a command that is stopped goes on
-        for folder, _ in parts:
-            for f in sorted(folder.glob('*.fits')): shutil.copy2(f, draft)
-        for f in sorted(Path(draft).iterdir()): os.replace(f, out/f.name)
+    gathered(parts, self.out, '.fits')
     self.said(sum(told['rows'] for _, told in parts))
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk13p3

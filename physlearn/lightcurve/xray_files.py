@@ -46,6 +46,30 @@ def _seconds(path, name, unit):
     if found is None: raise FileError(path, f'{name} in {unit!r}', 'a unit of time, such as s, h or d')
     return found
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil011a
+def _headers(first, own):
+    "Keywords of a table, with those of the file that it does not say itself."
+    first = dict(first)
+    if 'MJDREF' in own: first = {k: v for k, v in first.items() if k not in ('MJDREFI', 'MJDREFF')}
+    return first | dict(own)
+
+def _unit_of_keywords(path, head, factor): # seconds in the unit of the column
+    "Seconds in the unit of TIMEZERO and TIMEDEL."
+    said = str(_value(head, 'TIMEUNIT') or '').strip()
+    if not said: return factor
+    return 86400. if said.upper() == 'MJD' else seconds_in(said) or factor
+
+def _length(path, head, t, factor, own, notes): # times [s]; seconds in the units of the column and of the keywords
+    "Length of steps by TIMEDEL (n,) [s]; NaN where it is not there."
+    said = _number(path, head, 'TIMEDEL', math.nan)
+    if said <= 0: raise FileError(path, f'TIMEDEL = {said}', 'a length above 0', 'header')
+    gaps = np.diff(np.sort(t))
+    usual = np.median(gaps[gaps > 0]) if (gaps > 0).any() else math.inf
+    if own != factor and said*own > 1.02*usual >= said*factor:
+        notes.append('TIMEDEL taken in the unit of TIME: in that of TIMEUNIT steps would overlap')
+        own = factor
+    return np.full(len(t), said*own)
+
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil011b
 FIRST_XRAYS = 32000.            # MJD of 1946: X-rays of the Sun were first measured in 1948 [d]
 
@@ -59,9 +83,9 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
     factor = 86400. if said.upper() == 'MJD' else _seconds(path, 'TIME', said)
     by = _seconds(path, 'TIMEDEL', dt_unit) if (dt_unit or '').strip() else factor
     zero = _number(path, head, 'TIMEZERO') + _number(path, head, 'TIMEZERI') + _number(path, head, 'TIMEZERF')
-    t = (time + zero)*factor
-    if dt is None: dt = np.full(len(t), _number(path, head, 'TIMEDEL', math.nan))
-    dt = dt*by
+    own = _unit_of_keywords(path, head, factor)
+    t = (time + zero)*factor if own == factor else time*factor + zero*own
+    dt = _length(path, head, t, factor, own, notes) if dt is None else dt*by
     if not np.isfinite(dt).any():
         gaps = np.diff(np.sort(t))
         if not (gaps > 0).any(): raise FileError(path, 'one instant without TIMEDEL', 'the length of the step')
@@ -69,6 +93,7 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
         notes.append(f"no TIMEDEL: steps taken as long as their usual distance, {usual:.6g} s")
         dt = np.full(len(t), usual)
     place = _number(path, head, 'TIMEPIXR', .5)
+    if not 0 <= place <= 1: raise FileError(path, f'TIMEPIXR = {place}', '0 to 1, a place within a step', 'header')
     if 'TIMEPIXR' not in head: notes.append('no TIMEPIXR: TIME taken as the middle of a step')
     scale = str(_value(head, 'TIMESYS') or '')
     if scale and scale.upper() not in SCALES:
@@ -84,12 +109,19 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0013
 def _find(cols, *names): return next((cols[n] for n in names if n in cols), None)
 
+def _null(table, name):
+    "Where a column holds the integer that stands for a missing number; it is stated as stored, before scaling."
+    c, v = table.columns[name], np.asarray(table[name])
+    if c.null in (None, ''): return np.zeros(v.shape, bool)
+    if isinstance(c.null, str) or v.dtype.kind not in 'iuf': return v == c.null
+    scale, zero = (usual if said in (None, '') else said for said, usual in ((c.bscale, 1), (c.bzero, 0)))
+    return v == c.null if (scale, zero) == (1, 0) else np.round((v.astype(np.float64) - zero)/scale) == c.null
+
 def _column(table, name, b=None):
     "A column as float64 in native order; with `b`, as (n,b)."
     if name is None: return None
     v = np.array(table[name], dtype=np.float64)
-    null = table.columns[name].null
-    if null not in (None, ''): v[np.asarray(table[name]) == null] = np.nan
+    v[_null(table, name)] = np.nan
     return v if b is None else v.reshape(len(v), -1)*np.ones((1, b))
 
 def _timed(path, table, name, b):
@@ -120,12 +152,24 @@ def _channels(head, notes):
     notes.append(f'{said} of PI')
     return [tuple(edges)]
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil013c
+_NO_NUMBERS = {'C': 'complex numbers', 'M': 'complex numbers', 'L': 'true or false', 'X': 'bits',
+               'P': 'an array that varies in length', 'Q': 'an array that varies in length'}
+
+def _are_numbers(path, h, cols):
+    "FileError where a column that is read holds no real numbers."
+    for k in ('TIME', 'TIMEDEL', 'FRACEXP', 'EXPOSURE', 'BACK_COUNTS', 'BACKRATIO', 'ERROR', *_RATES):
+        if k not in cols or not isinstance(h.columns[cols[k]].format, str): continue
+        m = re.match(r'\d*([A-Z])', h.columns[cols[k]].format)
+        if m and m[1] in _NO_NUMBERS: raise FileError(path, f'holds {_NO_NUMBERS[m[1]]}', 'a real number in each row', k)
+
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil013b
 def _edges(path, head, b, notes):
     "Edges of b bands [keV] and their names."
-    unit = 1. if str(_value(head, 'EUNIT') or 'keV').lower() == 'kev' else math.nan
-    named = [(_value(head, f'E_MIN{i}'), _value(head, f'E_MAX{i}')) for i in range(1, b + 1)]
-    if b == 1 and named[0][0] is None: named = [(_value(head, 'E_MIN'), _value(head, 'E_MAX'))]
+    unit = dict(ev=1e-3, kev=1., mev=1e3).get(str(_value(head, 'EUNIT') or 'keV').lower(), math.nan)
+    edge = lambda k: _number(path, head, k, None)
+    named = [(edge(f'E_MIN{i}'), edge(f'E_MAX{i}')) for i in range(1, b + 1)]
+    if b == 1 and named[0][0] is None: named = [(edge('E_MIN'), edge('E_MAX'))]
     if b == 1 and named[0][0] is None and (m := re.search(r'(\d+\.?\d*)-(\d+\.?\d*) ?kev', Path(path).name, re.I)):
         named = [(m[1], m[2])]
         notes.append(f'band {m[1]} to {m[2]} keV by the name of the file')
@@ -404,12 +448,13 @@ def lightcurve_of(data:bytes,   # of a FITS file, unpacked
         raise FileError(path, f'{m[0].decode()}', 'at most 999, as the standard of FITS says')
     with parsing(path, 'FITS'), warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
-        with fits.open(io.BytesIO(data), memmap=False) as hdus:
+        with fits.open(io.BytesIO(data), memmap=False, uint=False) as hdus:   # as float64
             h, cols = _chosen(path, hdus)
             if any('truncated' in str(w.message) for w in told):
                 raise FileError(path, 'ends before its table does', 'a whole file', remedy='copy it again')
-            head, table = dict(hdus[0].header) | dict(h.header), h.data
+            head, table = _headers(hdus[0].header, h.header), h.data
             if table is None or not len(table): raise FileError(path, 'has no rows', 'at least one step', h.name)
+            _are_numbers(path, h, cols)
             events = not set(cols) & ({'ABANDINTENSITY'} | set(_RATES))
             notes += _others(hdus, h)
             good = lambda ref: _good(path, hdus, ref, notes)
@@ -450,8 +495,7 @@ def _declared(table, cols):
     "Rows in which an integer stands for a missing number (n,)."
     out = np.zeros(len(table), bool)
     for k in ('COUNTS', *_RATES):
-        null = table.columns[cols[k]].null if k in cols else None
-        if null not in (None, ''): out |= (np.asarray(table[cols[k]]) == null).reshape(len(table), -1).any(1)
+        if k in cols: out |= _null(table, cols[k]).reshape(len(table), -1).any(1)
     return out
 
 def _arrays(path, head, table, cols, time, dt, ref, good, notes):

@@ -10,12 +10,14 @@ __all__ = ['LEAST_COMPARED', 'PLACE', 'sar', 'Folder', 'large_enough', 'AgreeTil
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, ClassVar
 import numpy as np
 import torch
 import tyro
-from ..desk import Instrument, read_by
+from fastcore.basics import patch
+from ..desk import Instrument, Shared, gathered, ranges, read_by
 from ..files import (FileError, atomic_write, output_folder, ready_to_write, regular_file, write_json,
                              write_table)
 from ..pages import bar, png
@@ -26,7 +28,7 @@ from .scene_files import ENCODINGS, known_place, write_picture
 from .scenes import (LEAST_SIDE, SOURCES, cut_scene, ground_scene, refined, scene_doubts, scene_units,
                                   sources, write_map)
 from .synthetic import holes, synthetic
-from .tiles import read_tiles, write_tile
+from .tiles import Tiles, read_tile, read_tiles, write_tile
 from .train_grounding import DAMAGES, PRESETS, GroundingRecipe, arrays_of, damaged, draw_tiles, judge
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0006
@@ -150,15 +152,20 @@ class OfRun(Folder):
                             remedy='name one of its folders, or give other names')
         large_enough(folder, tiles, self.least)
         for t in tiles: known_place(t.about.get('path', t.name), t.place)
-        if self.damage: tiles = [damaged(t, self.damage, recipe.seed, i) for i, t in enumerate(tiles)]
+        tiles = self.spoilt(tiles, recipe)
         if bare := [t.name for t in tiles if t.given is None]:
             raise FileError(folder, f'{bare[0]} has no picture to be refined', '`opt_v2` in each tile',
                             remedy='give --stage2-dir, or --damage holes for a try')
         return tiles
 
+    def spoilt(self, tiles, recipe, first=0): # list
+        "`tiles`, damaged if that is asked for, by their numbers from `first` on and the seed of a `recipe`."
+        if not self.damage: return tiles
+        return [damaged(t, self.damage, recipe.seed, first + i) for i, t in enumerate(tiles)]
+
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk008g
 def _one(run, tile, out):
-    "Refine a tile, write it, and say what came: a row of the table."
+    "Refine a tile, and write it: a row of the table, and what is to be said of it."
     said = refined(run, tile)
     said['source'] = sources(said, tile)
     with atomic_write(out/f'{tile.name}.npz') as tmp: np.savez_compressed(tmp, **said)
@@ -169,14 +176,14 @@ def _one(run, tile, out):
     inside = tile.valid & (tile.hole if tile.declared else True)
     error = psnr(said['opt_v3'], tile.optical, inside) if tile.optical is not None and inside.any() else np.nan
     sd = np.nanmean(said['sd'][:,inside]) if inside.any() else np.nan
-    if a.painted: print(f'{tile.name}: {a}')
-    if not inside.any(): print(f'{tile.name}: its mask hides nothing, so that nothing was refined')
+    notes = [f'{tile.name}: {a}']*bool(a.painted)
+    if not inside.any(): notes.append(f'{tile.name}: its mask hides nothing, so that nothing was refined')
     supported = 100*(said['source'] == SOURCES['radar']).sum()/max(inside.sum(), 1)
-    return [tile.name, 100*inside.mean(), supported, sd, error, a.score, int(a.painted)]
+    return [tile.name, *map(float, (100*inside.mean(), supported, sd, error, a.score)), int(a.painted)], notes
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk008h
 @dataclass(kw_only=True)
-class GroundTiles(OfRun, OfScene):
+class GroundTiles(OfRun, OfScene, Shared):
     "Refine the pictures of a folder, or a scene, with a run: NPZ, and GeoTIFF where a picture has a place."
     folder: tyro.conf.Positional[str] # the run
     tiles_dir: tyro.conf.Positional[str] # tiles, NPZ with JSON beside; or a scene, GeoTIFF with four bands
@@ -185,24 +192,42 @@ class GroundTiles(OfRun, OfScene):
 
     def run(self):
         "Load, read, refine, write."
-        run, out = Run.load(self.folder, system='sar'), output_folder(self.out, make=False, new=True)
-        if self.tiles_dir and not Path(self.tiles_dir).is_dir():
-            regular_file(self.tiles_dir)
-            return self._whole(run, out)
+        self.ready()
+        if self.is_scene(): return self.scene_refined(self.opened, Path(self.out))
+        tiles = self.tiles(self.tiles_dir, self.opened.recipe)
+        out = output_folder(self.out)
+        self.told([_one(self.opened, t, out) for t in bar(tiles)])
+
+    @cached_property
+    def opened(self)->Run: # of this instrument
+        "The run, loaded once."
+        return Run.load(self.folder, system='sar')
+
+    def is_scene(self)->bool: # or a folder of tiles
+        "Is a scene to be refined?"
+        return bool(self.tiles_dir) and not Path(self.tiles_dir).is_dir()
+
+    def ready(self):
+        "Say what stands against the work, before it begins."
+        output_folder(self.out, make=False, new=True)
+        if self.is_scene(): return regular_file(self.tiles_dir)
         of_scene = 'radar', 'cloud', 'encoding', 'dilate', 's1_bands', 'optical_bands'
         if said := [k for k in of_scene if getattr(self, k)]:
             raise ValueError(f"--{said[0].replace('_', '-')} belongs to a scene, and {self.tiles_dir} is a folder of "
                              "tiles: leave it out")
-        tiles = self.tiles(self.tiles_dir, run.recipe)
-        output_folder(self.out)
-        rows = [_one(run, t, out) for t in bar(tiles)]
+
+    def told(self, found): # a row, and what is to be said, of each tile
+        "Write the table of what was refined, and say what came."
+        rows, out = [row for row, _ in found], Path(self.out)
+        for note in (note for _, notes in found for note in notes): print(note)
         names = ('tile', 'refined [%]', 'supported_by_radar [%]', 'sd_in_holes', 'psnr_in_holes [dB]', 'agreement',
                  'painted')
         write_table(out/'refined.csv', dict(zip(names, map(list, zip(*rows)))))
         painted = sum(r[-1] for r in rows)
         print(f"wrote {len(rows)} picture{'s'*(len(rows) > 1)} and refined.csv to {out}; {painted} painted")
 
-    def _whole(self, run, out):
+    def scene_refined(self, run, out):
+        "Refine a scene with a `run`, into the folder `out`."
         if said := [k for k in ('stage2_dir', 'damage', 'max_samples') if getattr(self, k)]:
             raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave "
                              "it out")
@@ -212,6 +237,31 @@ class GroundTiles(OfRun, OfScene):
         if not share['radar'] + share['guessed']:
             print(f'{self.cloud} hides nothing, so that nothing was refined: is it {self.encoding}?')
         print(f'wrote {path}; ' + ', '.join(f'{100*v:.1f} % {k}' for k, v in share.items()))
+
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk08p1
+@patch
+def pieces(self:GroundTiles):
+    "Some tiles each, which are all read and checked before."
+    if self.is_scene():
+        raise ValueError(f"{self.tiles_dir} is a scene, which one process refines: leave --workers and --scheduler out")
+    paths = [t.about['path'] for t in self.tiles(self.tiles_dir, self.opened.recipe)]
+    return [dict(first=i, files=paths[i:i+16]) for i in range(0, len(paths), 16)]
+
+@patch
+def part(self:GroundTiles, piece, folder):
+    "Tiles of a `piece`, refined, in `folder`."
+    how = dict(s1_unit=self.s1_unit, optical_unit=self.optical_unit, stage2=self.stage2_dir, truth=False)
+    tiles = Tiles(read_tile(f, root=Path(self.tiles_dir), **how) for f in piece['files'])
+    found = [_one(self.opened, t, folder) for t in self.spoilt(tiles, self.opened.recipe, piece['first'])]
+    plain = [([None if v != v else v for v in row], notes) for row, notes in found]         # JSON has no NaN
+    return dict(rows=len(found), found=plain)
+
+@patch
+def whole(self:GroundTiles, parts):
+    "Tiles of all `parts` in one folder, and their table."
+    gathered(parts, self.out, '.npz', '.json', '.tif')
+    found = [pair for _, said in parts for pair in said['found']]
+    self.told([([np.nan if v is None else v for v in row], notes) for row, notes in found])
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0009
 @dataclass(kw_only=True)
@@ -283,7 +333,7 @@ class CutScene(OfScene):
 PLACE = 'EPSG:32632', (10., 0., 700_000., 0., -10., 5_300_000.)              # of a simulated scene, 10 m a pixel
 
 @dataclass(kw_only=True)
-class SimulateTiles:
+class SimulateTiles(Shared):
     "Write tiles of land that does not exist, seen by radar and camera: NPZ with JSON, in train, val and test."
     out: tyro.conf.Positional[str]  # folder for the tiles; new or empty
     n: int = 40                     # tiles, like 40
@@ -295,22 +345,33 @@ class SimulateTiles:
 
     def run(self):
         "Simulate, write, say what came."
+        self.ready()
+        out = Path(self.out)
+        if self.scene: return self._scene(out)
+        with filled_whole(out): self.written(range(self.n), out)
+        self.told()
+
+    def ready(self):
+        "Say what stands against the work, before it begins."
         expect(self, '1 or more', lambda v: v >= 1, 'n', 'looks')
         expect(self, '16 or more', lambda v: v >= 16, 'size')
-        out = output_folder(self.out, make=False, new=True)
-        if self.scene:
-            for k in ('n', 'holes'):
-                if getattr(self, k) != getattr(type(self), k):
-                    raise ValueError(f'{k}={getattr(self, k)}: belongs to tiles; --scene writes one scene with clouds; '
-                                     'leave it out')
-            return self._scene(out)
-        with filled_whole(out):
-            for i, t in enumerate(bar(synthetic(self.n, self.seed, self.size, self.looks))):
-                side = 'val' if i % 10 == 8 else 'test' if i % 10 == 9 else 'train'
-                (out/side).mkdir(exist_ok=True)
-                if self.holes: t = holes(t, seed=self.seed, number=i)
-                write_tile(replace(t, split=side), out/side/f'{t.name}.npz')
-        print(f"wrote {self.n} tile{'s'*(self.n > 1)} of {self.size} x {self.size} pixels to {out}")
+        output_folder(self.out, make=False, new=True)
+        for k in ('n', 'holes') if self.scene else ():
+            if getattr(self, k) != getattr(type(self), k):
+                raise ValueError(f'{k}={getattr(self, k)}: belongs to tiles; --scene writes one scene with clouds; '
+                                 'leave it out')
+
+    def written(self, numbers, out):
+        "Simulate tiles by their `numbers`, and write them to the folder `out`."
+        for i, t in zip(numbers, bar(synthetic(numbers, self.seed, self.size, self.looks))):
+            side = 'val' if i % 10 == 8 else 'test' if i % 10 == 9 else 'train'
+            (out/side).mkdir(exist_ok=True)
+            if self.holes: t = holes(t, seed=self.seed, number=i)
+            write_tile(replace(t, split=side), out/side/f'{t.name}.npz')
+
+    def told(self):
+        "What was written, and where."
+        print(f"wrote {self.n} tile{'s'*(self.n > 1)} of {self.size} x {self.size} pixels to {self.out}")
 
     def _scene(self, out):
         t = holes(synthetic(1, self.seed, self.size, self.looks)[0], seed=self.seed, number=0)
@@ -320,6 +381,25 @@ class SimulateTiles:
             for name, (x, units) in images.items(): write_picture(out/f'{name}.tif', x, PLACE, units)
         print(f"wrote {', '.join(f'{k}.tif' for k in images)} of {self.size} x {self.size} pixels to {out}; "
               f'{100*t.hole.mean():.0f} % are hidden')
+
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk10p1
+@patch
+def pieces(self:SimulateTiles):
+    "Ranges of numbers of tiles."
+    if self.scene: raise ValueError("--scene writes one scene, which one process does: leave --workers and --scheduler out")
+    return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 64)]
+
+@patch
+def part(self:SimulateTiles, piece, folder):
+    "Tiles of some numbers, the `piece`, in `folder`."
+    self.written(range(piece['first'], piece['stop']), folder)
+    return dict(rows=piece['stop'] - piece['first'])
+
+@patch
+def whole(self:SimulateTiles, parts):
+    "Tiles of all `parts` in one folder."
+    gathered(parts, self.out, '.npz', '.json')
+    self.told()
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk0010s
 # the instrument, as the command line finds it

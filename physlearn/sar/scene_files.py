@@ -140,7 +140,10 @@ def band_numbers(path, src,  # the file, the same as open image
 def _values(path, src, bands, window=None):
     "Bands (C,h,w) float64 of a window (row, column, height, width), NaN for the image's nodata."
     rasterio = import_rasterio(path)
-    if window is None and src.driver == 'GTiff': all_blocks(path, src, bands)
+    if src.driver == 'GTiff': all_blocks(path, src, bands, window)
+    if odd := [src.dtypes[band - 1] for band in bands if np.dtype(src.dtypes[band - 1]).kind not in 'biuf']:
+        raise FileError(path, f'values of type {odd[0]}', 'real numbers',
+                        remedy='of complex radar (SLC) take the detected product (GRD), or its power')
     part = None if window is None else rasterio.windows.Window(window[1], window[0], window[3], window[2])
     x = src.read(bands, window=part).astype(np.float64)
     for band, v in zip(bands, x):
@@ -178,10 +181,19 @@ def warped(x,              # (C,h,w) float, NaN where nothing was measured; or w
               dst_transform=rasterio.Affine(*to.transform), resampling=Resampling[how], tolerance=0., **gap)
     return out
 
+def _bounds_in(path, crs, to):
+    "Outer corners of a grid in another coordinate system; FileError where there is no way between the two."
+    import rasterio.warp
+    try: return rasterio.warp.transform_bounds(to.crs, crs, *to.bounds, densify_pts=21)
+    except Exception as e:
+        if not re.match('CPLE_|CRSError', type(e).__name__): raise # those of GDAL, whose classes are not public
+        raise FileError(path, 'its coordinate system cannot be brought to that of the picture',
+                        'two places on the Earth, none in local coordinates') from None
+
 def _window_under(path, source, to, part=False):
     "The pixels (row, column, height, width) of one grid that another needs; without any FileError, or None."
     import rasterio.warp
-    left, bottom, right, top = rasterio.warp.transform_bounds(to.crs, source.crs, *to.bounds, densify_pts=21)
+    left, bottom, right, top = _bounds_in(path, source.crs, to)
     inverse = ~rasterio.Affine(*source.transform)
     corners = [inverse*(x, y) for x in (left, right) for y in (bottom, top)]
     columns, rows = ([c[k] for c in corners] for k in (0, 1))
@@ -215,7 +227,7 @@ def radar_on(paths,          # one file with VV and VH, or a file for each
             window = _window_under(path, source, to, part)
             if window is None: return np.full((2, *to.shape), np.nan, np.float32), notes
             x = _values(path, src, numbers, window)
-        x[np.isneginf(x)] = np.nan
+        x[np.isinf(x)] = np.nan
         found = unit if part else s1_unit_of(path, x, unit)
         db, said = decibels(x, found, denoised)
         notes += said

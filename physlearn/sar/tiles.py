@@ -136,6 +136,9 @@ def decibels(x,    # VV and VH (2,H,W), as in the file
     "Backscatter in dB; nodata is found before the logarithm."
     x, notes = x.astype(np.float64), []
     if unit == 'dB':
+        empty = (x == 0).all(0)                                    # a gap that is not declared
+        if empty.any(): notes.append(f'{empty.sum()} pixels of exactly 0 dB taken as nodata')
+        x[:,empty] = np.nan
         with np.errstate(over='ignore'): power = 10**(x/10)
     else: power = np.sign(x)*x**2 if unit == 'amplitude' else x
     gone = np.isnan(x)

@@ -9,13 +9,15 @@ __all__ = ['spectra', 'SpectraSetup', 'SpectraOptions', 'SetupSpectra', 'FitSpec
 # %% ../../nbs/10_spectra/18_desk.ipynb #1fd44fb2
 import math
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 import numpy as np
 import torch
 import tyro
 from fastcore.basics import patch
-from ..desk import Described, Instrument, Retrieve, Setup, command, known_values, write_setup
+from ..desk import (Described, Instrument, Retrieve, Setup, Shared, command, gathered, known_values,
+                            results_by_file, say_refused, some_left, write_setup)
 from ..files import (FileError, atomic_write, named_by_patterns, output_folder, ready_to_write, result_name,
                              result_paths, write_hdf5, write_table, write_text)
 from ..pages import bar, png, said_if_slow
@@ -23,6 +25,7 @@ from ..params import measured, pairs
 from ..posterior import Gaussian, identifiable
 from ..results import ENDINGS, GROWING, Results, grown, waiting
 from ..runs import Run
+from ..scale import file_mark
 from .fetch import FetchSpectra
 from .files import example_spectrum, read_spectrum, time_of
 from .fit import Fit, fit_spectra, fit_spectrum, report, simulator_for
@@ -30,8 +33,9 @@ from .follow import follow
 from .fringes import with_fringes
 from .hitran import demo_lines
 from .judge import judge
-from .retrieve import METHODS, ReadSpectra, retrieve, write_corner
+from .retrieve import METHODS, retrieve, write_corner
 from .setup import Gas, about_gauges
+from .signals import ReadSpectra
 from .noise import noise_in
 from .simulate import MEASURED_AS, QUANTITY_UNITS, preset
 from .train_physae import PRESETS, SpectraRecipe, spectra_recipe
@@ -112,7 +116,7 @@ class SetupSpectra(SpectraOptions):
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #27407c00
 @dataclass(kw_only=True)
-class FitSpectra(SpectraOptions):
+class FitSpectra(SpectraOptions, Shared):
     "Fit spectra by physics: pressure, temperature, mole fractions with error bars."
     # spectra: CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS; or patterns, 'day1/*.csv'
     files: tyro.conf.Positional[tuple[str, ...]]
@@ -124,6 +128,7 @@ class FitSpectra(SpectraOptions):
     overwrite: bool = False         # replace results that are there
     # go on with a table, .csv, .parquet or .xlsx: fit only what it does not hold yet, with the same set-up
     resume: bool = False
+    undone: ClassVar[str] = 'fitted' # what was not done with a file that was refused
 
     def ready(self):
         "Say what stands against the work, before it begins."
@@ -145,14 +150,25 @@ class FitSpectra(SpectraOptions):
         if self.resume: self.files = waiting(self.files, self.out, self.described(), self.overwrite)
         if not self.files: return print(f'all files are in {self.out} already')
         found = self.fits()
-        failed = {f: e for f, e in found.items() if not isinstance(e, Fit)}
-        if len(failed) == len(found): raise next(iter(failed.values()))
+        fits = {f: e for f, e in found.items() if isinstance(e, Fit)}
+        notes = [note for e in fits.values() if len(found) > 1 for note in e.spectrum.notes]
+        self.told({f: e.results() if f in fits else e for f, e in found.items()}, notes, next(iter(fits.values()), None))
+        say_refused(self.refused, self.undone)
+        if not self.out or Path(self.out).suffix in ENDINGS: return
+        for f, e in fits.items(): print('wrote', *e.save(output_folder(self.out)/result_name(f)))
+
+    def told(self,
+             found, # Results, or the error that says why there are none, by file
+             notes, # sentences
+             first, # Fit of a single file; not used for several
+            ):
+        "Print and write what there is."
+        self.refused = {f: e for f, e in found.items() if not isinstance(e, Results)}
+        some_left(self.refused, len(found) - len(self.refused))
         table = series(found)
-        print(next(iter(found.values())) if len(found) == 1 else table)
-        for f, e in failed.items(): print(f'not fitted: {e}')
-        for note in dict.fromkeys(n for e in found.values() if len(found) > 1 and isinstance(e, Fit)
-                                  for n in e.spectrum.notes): print(note)
-        self.write(found, table)
+        print(first if first and len(found) == 1 else table)
+        for note in dict.fromkeys(notes): print(note)
+        self.write(table)
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #fitwricd
 @patch
@@ -161,23 +177,20 @@ def described(self:FitSpectra):
     return write_setup(SpectraOptions(**{f.name: getattr(self, f.name) for f in fields(SpectraOptions)}))
 
 @patch
-def write(self:FitSpectra, found, table): # Fits or errors by file, Results of all
-    "What was asked for."
-    whole = self.out and Path(self.out).suffix in ENDINGS
-    if whole: print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume
-                    else table.save(self.out))
+def write(self:FitSpectra, table): # Results of all
+    "The table and its picture, as far as they were asked for."
+    if self.out and Path(self.out).suffix in ENDINGS:
+        print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume else table.save(self.out))
     if self.plot:
         picture = png(lambda fig: table.plot(fig=fig), (8, 6))
         with atomic_write(self.plot) as tmp: tmp.write_bytes(picture)
         print('wrote', self.plot)
-    if not self.out or whole: return
-    for f, e in found.items():
-        if isinstance(e, Fit): print('wrote', *e.save(output_folder(self.out)/result_name(f)))
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #fits0001
-@patch
-def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is none, by file
-    "All files: read, put together by axis, fitted."
+@patch(as_prop=True)
+def grouped(self:FitSpectra)->tuple: # errors by file, or None; lists of (file, Spectrum) that share an axis; the set-up
+    "All files, read and put together by axis; kept."
+    if '_grouped' in vars(self): return self._grouped
     own, found, groups, many = self.chosen().grid is None, dict.fromkeys(self.files), {}, len(self.files) > 1
     for f in bar(self.files) if many else self.files:
         try: spec = read_spectrum(f, **self.reading(), unsorted=self.unsorted)
@@ -187,47 +200,83 @@ def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is no
             axis = tuple(None if v is None else v.tobytes() for v in (spec.nu, spec.kept))
             scan = spec.column(self.segments).tobytes() if self.segments in spec.columns else None
             groups.setdefault((spec.quantity, spec.sigma is None, len(spec), axis, scan), []).append((f, spec))
-    if not groups: return found
     axes = [part[0][1].nu for part in groups.values() if part[0][1].nu is not None]
     if axes and self.poly_frequency is not None:
         raise ValueError("poly_frequency calibrates pixels, and these files state their axis: leave it out")
     around = [min(nu.min() for nu in axes) - 100, max(nu.max() for nu in axes) + 100] if own and axes else None
-    setup = self.parts(around)         # lines far from every file need not be read
+    setup = self.parts(around) if groups else None      # lines far from every file need not be read
     kinds = {(q, axis[0] is None): g[0][0] for (q, _, _, axis, _), g in groups.items()}
     if len(kinds) > 1:
         raise ValueError(f"{' and '.join(kinds.values())} are of different quantity or axis: fit them in two commands")
-    known, how = pairs(self.known, 'known'), {k: getattr(self, k) for k in ('ils', 'method', 'degree', 'knots',
-                                                                            'segments', 'jumping')}
-    for group in bar(list(groups.values())) if len(groups) > 2 else groups.values():
-        found |= _together(group, setup, known, self.noise, self.fringes, how)
+    self._grouped = found, list(groups.values()), setup
+    return self._grouped
+
+@patch
+def fits(self:FitSpectra)->dict: # a Fit, or the error that says why there is none, by file
+    "All files: read, put together by axis, fitted."
+    found, groups, _ = self.grouped
+    for i, group in enumerate(bar(groups) if len(groups) > 2 else groups):
+        for a, b in self.blocks(group): found = found | self.fitted(i, a, b)
     return found
 
+@patch
+def blocks(self:FitSpectra, group)->list: # files with their spectra; (first, stop)
+    "Spectra of a group that are fitted together; where fringes are looked for, all are."
+    size = len(group) if tuple(self.fringes) == ('auto',) else 128
+    return [(a, min(a + size, len(group))) for a in range(0, len(group), size)]
+
 # %% ../../nbs/10_spectra/18_desk.ipynb #s0001c00
-def _together(group, setup, known, noise, fringes, how):
-    "Fits of spectra on one axis; where they fail together, one by one."
-    chosen, lines, ranges, kw = setup
-    specs, kw = [s for _, s in group], kw | how
-    if chosen.grid is None: ranges = about_gauges(known, specs, chosen.space) | ranges
-    kw['method'] = kw['method'] or ('table' if len(group) > 2 else 'exact')
+@patch
+def fitted(self:FitSpectra,
+           i,     # number of a group
+           first, # number of its first spectrum that is fitted
+           stop,  # number behind the last
+          )->dict: # a Fit, or the error that says why there is none, by file
+    "Fits of a block; where its spectra fail together, one by one."
+    group, kept = self.grouped[1][i], vars(self).setdefault('_simulators', {})
+    if i not in kept: kept[i] = self.simulators(group)
+    found = self.together(group[first:stop], *kept[i])
+    if not isinstance(found, ValueError): return found
+    each = [self.together([one], *self.simulators([one])) for one in group[first:stop]] if stop - first > 1 else [found]
+    return {f: fit[f] if isinstance(fit, dict) else fit for (f, _), fit in zip(group[first:stop], each)}
+
+@patch
+def simulators(self:FitSpectra,
+               group,   # files with their spectra, on one axis
+              )->tuple: # function of the frequencies of fringes, name of the method
+    "Frequencies of fringes -> simulator of all spectra on an axis, each made once."
+    chosen, lines, ranges, kw = self.grouped[2]
+    specs = [s for _, s in group]
+    kw = kw | {k: getattr(self, k) for k in ('ils', 'degree', 'knots', 'segments', 'jumping')}
+    kw['method'] = self.method or ('table' if len(group) > 2 else 'exact')
+    if chosen.grid is None: ranges = about_gauges(pairs(self.known, 'known'), specs, chosen.space) | ranges
+    return cache(lambda fringes: simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw)), kw['method']
+
+@patch
+def together(self:FitSpectra,
+             some,   # files with their spectra
+             sim_of, # simulator by frequencies of fringes
+             method, # its name, for the message
+            ):       # Fits by file, or the ValueError
+    "One fit of several spectra."
+    specs, known = [s for _, s in some], pairs(self.known, 'known')
     def fitted(fringes):
-        sim, parts = simulator_for(specs, chosen, lines, ranges, fringes=fringes, **kw), range(0, len(specs), 128)
-        with said_if_slow(f"fitting {len(specs)} spectr{'a' if len(specs) > 1 else 'um'}, {kw['method']}"):
-            return sum((fit_spectra(specs[i:i+128], sim, known, noise) for i in parts), [])
+        with said_if_slow(f"fitting {len(specs)} spectr{'a' if len(specs) > 1 else 'um'}, {method}"):
+            return fit_spectra(specs, sim_of(tuple(fringes)), known, self.noise)
     try:
-        if tuple(fringes) != ('auto',): fits = fitted([measured(f, '', 'fringe')[0] for f in fringes])
+        if tuple(self.fringes) != ('auto',): fits = fitted([measured(f, '', 'fringe')[0] for f in self.fringes])
         else:
             fits, found = with_fringes(fitted)
             note = f"fringes of {', '.join(f'{f:.4g}' for f in found)} cycles per 1/cm are fitted"
             for s in specs if found else (): s.notes.append(note)
-    except ValueError as e:
-        if len(group) == 1: return {group[0][0]: e}
-        return {f: r for one in group for f, r in _together([one], setup, known, noise, fringes, how).items()}
-    return dict(zip((f for f, _ in group), fits))
+    except ValueError as e: return e
+    return dict(zip((f for f, _ in some), fits))
 
-def series(found,     # Fit, or the reason why there is none, by file
-          )->Results: # as of `FitSpectra.fits`
+# %% ../../nbs/10_spectra/18_desk.ipynb #series02
+def series(found,     # Results, or the error that says why there are none, by file
+          )->Results: # of all
     "One table: a row for each file, with the reason where there is no fit."
-    parts = {f: e.results() for f, e in found.items() if isinstance(e, Fit)}
+    parts = {f: e for f, e in found.items() if isinstance(e, Results)}
     first = next(iter(parts.values()))
     none = {k: torch.full_like(getattr(first, k), math.nan) for k in ('value', 'sd', 'low', 'high', 'ratio', 'p',
                                                                    'corr')}
@@ -237,6 +286,38 @@ def series(found,     # Fit, or the reason why there is none, by file
         if 'time' in signals: signals['time'] = [np.datetime64('NaT', 's')]
         return replace(first, **none, ok=torch.tensor([False]), signals=signals, more=more, doubts=(str(e),))
     return Results.join([parts[f] if f in parts else empty(f, e) for f, e in found.items()])
+
+# %% ../../nbs/10_spectra/18_desk.ipynb #spiece02
+@patch
+def pieces(self:FitSpectra)->list:
+    "Blocks of spectra on one axis; and the files that cannot be read."
+    if self.resume:
+        raise ValueError("--resume adds to a table, which one process does: leave --workers and --scheduler out; with "
+                         "them, a command that was stopped goes on by itself")
+    found, groups, _ = self.grouped
+    marks = [[sum(v) for v in zip(*(file_mark(f) for f, _ in group))] for group in groups]  # of all, as the simulator
+    lost = [f for f, e in found.items() if e is not None]
+    return [dict(group=i, first=a, stop=b, files=[f for f, _ in group[a:b]], marks=marks[i])
+            for i, group in enumerate(groups) for a, b in self.blocks(group)] + [dict(group=None, files=lost)]*bool(lost)
+
+@patch
+def part(self:FitSpectra, piece, folder):
+    "Fits of a block, the `piece`, in `folder`."
+    if piece['group'] is None:
+        return dict(rows=0, fitted=[], notes=[], refused={f: str(self.grouped[0][f]) for f in piece['files']})
+    found = self.fitted(piece['group'], piece['first'], piece['stop'])
+    fits = {f: e for f, e in found.items() if isinstance(e, Fit)}
+    if fits: Results.join([e.results() for e in fits.values()]).to_part(folder/'rows.parquet')
+    for f, e in fits.items() if Path(self.out).suffix not in ENDINGS else (): e.save(folder/result_name(f))
+    return dict(rows=len(fits), fitted=list(fits), notes=[note for e in fits.values() for note in e.spectrum.notes],
+                refused={f: str(e) for f, e in found.items() if f not in fits})
+
+@patch
+def whole(self:FitSpectra, parts):
+    "One table, or one folder, of all `parts`."
+    found = results_by_file(parts)
+    self.told({f: found[f] for f in self.files}, [note for _, said in parts for note in said['notes']], None)
+    if Path(self.out).suffix not in ENDINGS: print('wrote', gathered(parts, self.out, '.json', '.png'))
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #002be8aa
 @dataclass(kw_only=True)
@@ -279,14 +360,31 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
 
     def run(self):
         "Once, or again and again."
-        if self.corner: self.can_draw_corner()
         if self.follow: return self.watch()
         got = super().run()
-        if self.corner:
-            run = Run.load(self.folder, system='spectra')
-            x = self.read(self.files[0], run).y
-            print('wrote', write_corner(self.corner, run, x, pairs(self.known, 'known'), self.noise, self.draws))
+        self.draw_corner()
         return got
+
+    def ready(self):
+        "Say what stands against the work, before it begins."
+        if self.follow:
+            raise ValueError("--follow takes spectra as they arrive, which one process does: leave --workers and "
+                             "--scheduler out")
+        if self.corner: self.can_draw_corner()
+        super().ready()
+
+    def whole(self, parts): # as of `Shared.whole`
+        "One table, and the corner plot."
+        got = super().whole(parts)
+        self.draw_corner()
+        return got
+
+    def draw_corner(self):
+        "The posterior of the first spectrum that can be used, where that was asked for."
+        if not self.corner: return
+        s = self.read(next(f for f in self.files if f not in self.refused), self.opened)
+        print('wrote', write_corner(self.corner, self.opened, s.y[torch.from_numpy(s.unusable == '')],
+                                    pairs(self.known, 'known'), self.noise, self.draws))
 
     def can_draw_corner(self):
         "ValueError where a corner plot could not be made or written."

@@ -346,6 +346,33 @@ def _opus(path, quantity, y):
         axis = _OPUS_X.get(s.params.dxu, (f"in units {s.params.dxu!r}", None))
         return _arrays(path, s.x, s.y, *axis, _OPUS_Y.get(keys[0].rstrip('+')), None, y or 'y', label=s.label)
 
+# %% ../../nbs/10_spectra/14_files.ipynb #h5at0002
+def _unpacked(data):
+    "Data sets as their attributes say: gaps are NaN, the rest is scaled."
+    for k, v in data.items():
+        said = {a: data.meta.get(f'{k}/{a}') for a in ('_FillValue', 'missing_value', 'scale_factor', 'add_offset')}
+        said = {a: np.ravel(s) for a, s in said.items() if s is not None and np.ravel(s).dtype.kind in 'iuf'}
+        if not said or v.dtype.kind not in 'iuf': continue
+        gaps = [said[a].astype(v.dtype if v.dtype.kind == 'f' else float) for a in ('_FillValue', 'missing_value') if a in said]
+        gap = np.isin(v, np.concatenate(gaps)) if gaps else np.zeros(v.shape, bool)
+        scale, offset = (said[a][0] if a in said else usual for a, usual in (('scale_factor', 1.), ('add_offset', 0.)))
+        if not gap.any() and (scale, offset) == (1, 0): continue
+        data[k] = np.where(gap, np.nan, v*float(scale) + float(offset))
+        if (scale, offset) != (1, 0): data.notes.append(f'{k}: stored numbers times {scale:g} plus {offset:g}')
+        if gap.any(): data.notes.append(f'{k}: {gap.sum()} values missing')
+    return data
+
+def _units_of_attributes(data, x, y):
+    "Units of axis and values, where attributes say them, as words of the header."
+    import astropy.units as u
+    for name, key in ((x, 'unit'), (y, 'y_unit')):
+        said = data.meta.get(f'{name}/units', data.meta.get(f'{name}/unit'))
+        if not isinstance(said, str) or said.strip() in ('', '1', '-') or data.meta.get(key): continue
+        said = _axis_unit(said.strip()) if key == 'unit' else said.strip()
+        try: u.Unit(said)
+        except (ValueError, TypeError): data.notes.append(f'{name}: its unit {said!r} is not understood, and not used')
+        else: data.meta[key] = said
+
 # %% ../../nbs/10_spectra/14_files.ipynb #0bdfc145
 def _columns(path, quantity, y, **table):
     "Arrays of a file; `table`: how a table without a clean header is read."
@@ -355,7 +382,7 @@ def _columns(path, quantity, y, **table):
         option = '--columns' if k == 'names' else f'--{k}'
         if v: raise FileError(path, f"{option} has no effect on this format", f"a table, or no {option}")
     if kind: return dict(jcamp=_jcamp, spc=_spc, opus=_opus)[kind](path, quantity, y)
-    return read_npz(path) if name.endswith('.npz') else read_hdf5(path)
+    return read_npz(path) if name.endswith('.npz') else _unpacked(read_hdf5(path))
 
 def header_words(path,      # file, for messages
                  meta:dict, # its header, in which the words are put in order
@@ -595,6 +622,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     data = _columns(path, quantity, y, skip=skip, decimal=decimal, names=names)
     header_words(path, data.meta)
     x, y = _meant(data, quantity, axis, x, y)
+    _units_of_attributes(data, x, y)
     quantity = _stated(data, path, 'quantity', quantity, QUANTITIES)
     axis = _stated(data, path, 'axis', axis, AXES)
     _ask(data, path, quantity, axis, data.get(x), unsorted)

@@ -16,7 +16,8 @@ from ..files import (FileError, file_stamp, read_hdf5_rows, read_table, regular_
 from ..runs import Run
 from .files import file_format
 from ..desk import Signals
-from .retrieve import check_quantity, outside_range, read_signals, retrieve, validation
+from .retrieve import retrieve, validation
+from .signals import check_quantity, outside_range, read_signals
 
 # %% ../../nbs/10_spectra/17b_follow.ipynb #7747c8cf
 def _table_lines(got, about):
