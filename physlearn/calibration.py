@@ -24,7 +24,7 @@ def _checked(samples, truth, weights=None):
     for name, t in dict(samples=samples, truth=truth).items():
         bad = int((~torch.isfinite(t)).sum())
         if bad:
-            raise ValueError(f"{name}: {bad} values are not finite; "
+            raise ValueError(f"{name}: {bad} value{' is' if bad == 1 else 's are'} not finite; "
                              "leave their rows out, and report how many there were")
     if weights is None: return samples, truth, None
     if weights.shape != samples.shape[:2]:

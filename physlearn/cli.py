@@ -132,6 +132,15 @@ def _in_per_cent(cls, words):
         out.append(w)
     return out
 
+def _near_option(said, cls):
+    "The nearest option, where one was not understood."
+    from dataclasses import fields
+    from physlearn.params import nearest
+    wrong = re.search(r'Unrecognized options?: (?:.*?)(--[\w-]+)', said)
+    names = [f"--{f.name.replace('_', '-')}" for f in fields(cls)]
+    names += [f'--no-{k[2:]}' for k in names] + ['--help']
+    return nearest(wrong[1], names) if wrong else ''
+
 def from_words(cls,          # dataclass of a command
                words,        # of the command line
                prog:str,     # what the command is called
@@ -152,7 +161,7 @@ def from_words(cls,          # dataclass of a command
         box = re.sub(r'^.*?-{5,} *', '', re.sub(r'-{5,}\s*$', '', box))          # heading and rulers
         box = re.split(r'For full helptext|Perhaps you meant|Argument helptext|──', box)[0].strip(' .')
         said = _expected(cls, box, words) or re.sub(r'Error parsing [A-Z]\w+: ', '', box)
-        return None, f"{said}; see {prog} --help"
+        return None, f"{said}{_near_option(said, cls)}; see {prog} --help"
 
 def _expected(cls, said, words):
     "`--n x: expected a whole number, like 20` for what tyro says of a number that is none; None for anything else."
@@ -300,11 +309,12 @@ def _on_run(verb, words):
 def _on_instrument(verb, words):
     "A verb and an instrument, which the user names."
     from physlearn.instruments import find
+    from physlearn.params import nearest
     name, own = words[0] if words else '', [n for n, verbs in OWN.items() if verb in verbs]
     foreign = name not in INSTRUMENTS and '.' in name
     if verb not in VERBS and not own and not foreign:
-        raise ValueError(f"there is no verb {verb!r}: there are "
-                         f"{', '.join([*VERBS, *(v for o in OWN.values() for v in o), *ON_RUNS])}")
+        there = list(dict.fromkeys([*VERBS, *(v for o in OWN.values() for v in o), *ON_RUNS, 'doctor']))
+        raise ValueError(f"there is no verb {verb!r}: there are {', '.join(there)}{nearest(verb, there)}")
     if not name or own and name not in own and not foreign: # an instrument of one's own may have such a verb, too
         raise ValueError(f"{verb} needs an instrument, not {name!r}: there are {', '.join(own or INSTRUMENTS)}")
     code = _work(verb, find(name, here=True), words[1:], f'physlearn {verb} {name}')
@@ -402,10 +412,17 @@ def _unwritten(e):
     return f"{shown} cannot be written ({reason}); make room, or write elsewhere"
 
 # %% ../nbs/90_cli.ipynb #8a91cf9b
+def _as_typed(word):
+    "A word of the command line whose signs a locale without UTF-8 has torn apart."
+    if word.isascii() or os.path.exists(word): return word
+    try: whole = os.fsencode(word).decode('utf-8')
+    except UnicodeError: return word
+    return whole if re.search('[±µμ²³⁻]', whole) else word
+
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
     if args is None: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch is loaded: who waits leaves the core
-    verb, *words = (sys.argv[1:] if args is None else list(args)) or ['--help']
+    verb, *words = ([_as_typed(w) for w in sys.argv[1:]] if args is None else list(args)) or ['--help']
     with _ending_well(last=args is None), _readable_output('--follow' not in words): return _refused(_do, verb, words)
 
 def _do(verb, words):

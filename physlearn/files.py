@@ -16,6 +16,7 @@ import contextlib, csv, errno, glob, gzip, io, json, math, os, platform, re, sec
 import sys, threading, time, zipfile, zlib
 from importlib import import_module
 from importlib.util import find_spec
+from difflib import get_close_matches
 from pathlib import Path
 import numpy as np
 from collections import Counter
@@ -1120,12 +1121,24 @@ def named_by_patterns(words,    # names of files, or patterns like 'day1/*.csv'
     return tuple(found)
 
 # %% ../nbs/00_core/01_files.ipynb #c082779d
+_FILES = ('.csv .tsv .txt .dat .tif .tiff .png .jpg .jpeg .svg .pdf .html .json .yaml .yml .md .h5 .hdf5 .nc .npz .npy .parquet '
+          '.xlsx .xls .fits .lc .ecsv .vot .xml .par .zip .gz .onnx .pt .pt2 .pkl .safetensors').split()
+
+def _no_file_name(path, endings):
+    "FileError where the name of a new folder ends as that of a file, well spelled or nearly."
+    end = Path(path).suffix.lower()
+    if Path(path).exists() or not get_close_matches(end, _FILES, 1, .7): return
+    expected = f"a name that ends in {' or '.join(endings)}, or that of a folder" if endings else 'the name of a folder'
+    raise FileError(path, f'ends in {end}', expected, remedy='give another name, a folder without such an ending')
+
 def output_folder(path,      # folder for results
                   make=True, # make it, if its parent is there
                   new=False, # it has to be new, or empty
+                  endings=(),# of files that the same option may name, for the message
                  )->Path:
     "The folder to write to; FileError in one sentence where that cannot be."
     path = Path(path)
+    if not path.is_dir(): _no_file_name(path, endings)
     if path.exists() and not path.is_dir():
         raise FileError(path, 'is a file', 'a folder to write to', remedy='give another --out')
     if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
@@ -1143,9 +1156,10 @@ def result_paths(folder,          # folder for results
                  endings,         # of their names, like ('.json', '.png')
                  overwrite=False, # files that are there may be replaced
                  inputs=(),       # further files that are never replaced
+                 tables=(),       # endings of files that may be named instead of the folder
                 )->list:          # a path for each ending
     "Where the results of one file go; FileError where something stands against it."
-    folder = output_folder(folder, make=False)
+    folder = output_folder(folder, make=False, endings=tables)
     paths = [folder/f'{result_name(file)}{end}' for end in endings]
     if folder.is_dir():
         for p in paths: ready_to_write(p, endings, overwrite, [file, *inputs])

@@ -7,6 +7,7 @@ __all__ = ['INSTRUMENTS', 'OWN', 'EXAMPLES', 'register', 'own_line', 'said_by', 
 
 # %% ../nbs/00_core/00b_instruments.ipynb #e4c497d8
 import os, re, sys
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -124,6 +125,7 @@ def find(name:str,   # a registered name, or the module of an instrument
     "The Instrument of this name, imported now; ValueError in one sentence where there is none."
     if name in _imported: return _imported[name]
     module = INSTRUMENTS.get(name, name)
+    near = [] if name in INSTRUMENTS else get_close_matches(name.lower(), INSTRUMENTS, 1, .6)
     known = f"expected one of {', '.join(INSTRUMENTS)}, or the module of your own instrument"
     if not re.fullmatch(r'[A-Za-z_]\w*(\.[A-Za-z_]\w*)*', module): raise ValueError(f"instrument {name!r}: {known}")
     if named_by is not None and module == name: _made_for_us(module, named_by)
@@ -133,7 +135,8 @@ def find(name:str,   # a registered name, or the module of an instrument
     except ModuleNotFoundError as e:
         if e.name is None or not f'{module}.'.startswith(f'{e.name}.'): raise
         raise ValueError(f"instrument {name!r}: there is no module {e.name!r}; {known}, "
-                         f"installed or on PYTHONPATH{_beside(e.name, here)}") from None
+                         f"installed or on PYTHONPATH{_beside(e.name, here)}"
+                         + (f'; did you mean {near[0]}?' if near else '')) from None
     finally: sys.path[:] = path
     if name in _imported: return _imported[name]
     makes = ', '.join(repr(v.name) for v in made if getattr(v, 'name', None) in _imported and _imported[v.name] is v)

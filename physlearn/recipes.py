@@ -21,6 +21,7 @@ from torch import nn
 from .callbacks import LossTerms
 from .files import FileError, named_files, read_json, read_yaml
 from .instruments import find, own_line
+from .params import nearest
 from .train import Accumulate, PhysLearner, optimizer, pick_device, precision_cbs
 
 # %% ../nbs/00_core/06c_recipes.ipynb #4c65ad6f
@@ -98,7 +99,7 @@ def preset_named(presets:dict, # recipes by name
                  **options,    # other values than the preset's, by name
                 )->Recipe:
     "A preset with other options; ValueError names those that there are."
-    if name not in presets: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(presets)}")
+    if name not in presets: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(presets)}{nearest(name, presets)}")
     return replace(presets[name], **options)
 
 # %% ../nbs/00_core/06c_recipes.ipynb #rechook2
@@ -294,8 +295,9 @@ def typed_options(path,    # file that they come from
                  )->dict:  # the same, of the types that they have there
     "Options of a file; FileError names what does not belong there."
     kinds = get_type_hints(cls)
-    if unknown := sorted(map(str, set(d) - {f.name for f in fields(cls)})):
-        raise FileError(path, f"option {unknown[0]!r}", f"options of {whose}")
+    names = [f.name for f in fields(cls)]
+    if unknown := sorted(map(str, set(d) - set(names))):
+        raise FileError(path, f"option {unknown[0]!r}", f"options of {whose}{nearest(unknown[0], names)}")
     return {k: _typed(path, k, str(kinds[k]), v) for k, v in d.items()}
 
 def read_recipe(path, # YAML or JSON

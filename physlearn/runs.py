@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from .card import card_of, figures_of
 from .export import WRITERS, named_model
-from .files import (FileError, atomic_write, clear_temporary, inside, read_json, read_table, read_text,
+from .files import (FileError, atomic_write, clear_temporary, inside, output_folder, read_json, read_table, read_text,
                              regular_file, write_json, write_text)
 from .hub import fetch, send
 from .instruments import INSTRUMENTS, find
@@ -303,6 +303,7 @@ def _is_new(out):
         raise FileError(out, 'holds a run already',
                         remedy=f"give another --out, or go on with `physlearn resume {quote(str(out))}`")
     if out.exists() and not out.is_dir(): raise FileError(out, 'is a file', 'a folder to write to')
+    if out.parent.is_dir(): output_folder(out, make=False)         # where its name is that of a file
     if out.is_symlink() and not out.exists():
         raise FileError(out, 'is a link that leads nowhere', remedy='remove it, or give another name')
 
@@ -340,8 +341,10 @@ def _sealed_as(sealed):
     "The epoch whose weights a run holds, and what speaks for it."
     what = f"stage {sealed['stage']}, epoch {sealed['epoch'] + 1} of {sealed['last'] + 1}"
     if sealed['best'] is None: return what
-    if sealed['weights'] == 'last': return f"{what}; the best {sealed['monitor']} is that of epoch {sealed['best'] + 1}"
-    return f"{what}, with the best {sealed['monitor']} ({sealed['value']:.4g})"
+    some = f" of epochs {sealed['begin'] + 1} to {sealed['last'] + 1}" if sealed.get('begin') else ''  # after a warm-up
+    best = f"the best {sealed['monitor']}"
+    if sealed['weights'] == 'last': return f"{what}; {best}{some} is that of epoch {sealed['best'] + 1}"
+    return f"{what}, with {best} ({sealed['value']:.4g}){some}"
 
 # %% ../nbs/00_core/07_runs.ipynb #dbf2e7cf
 @patch(cls_method=True)

@@ -868,7 +868,8 @@ def _finish(learn, ck, i, weights='best'):
         last = ck.rows[-1]['epoch']
         ck.sealed = dict(stage=ck.stage_name, epoch=taken['epoch'] if taken else last, last=last,
                          row=taken['done'] if taken else ck.done,
-                         best=best and best['epoch'], weights=weights, monitor=ck.monitor, value=best and best['value'])
+                         best=best and best['epoch'], weights=weights, monitor=ck.monitor, value=best and best['value'],
+                         begin=ck.begin)
         if name := ruined(learn.model):
             raise NotFinite(f"stage {ck.stage_name} ended, and its weights {name} are not finite; {REMEDIES}")
     ck.stage, ck.starts = i + 1, [*ck.starts[:i + 1], ck.done]

@@ -329,3 +329,44 @@ def test_decimal_commas_in_any_table(tmp_path, capsys):
     for rows, says in (('1;1,234\n2;2,345\n', 'one decimal mark'), ('1;1,2\n2;2.3\n', "both '2.3' and '1,2'"), ('1;1.234,5\n2;2.345,6\n', 'marks between thousands')):
         (tmp_path/'t.csv').write_text(f'a;b\n{rows}')
         with pytest.raises(FileError, match=says): read_table(tmp_path/'t.csv')
+
+def test_names_of_files_are_no_folders(tmp_path, capsys):
+    "A mistyped ending is refused before anything is made; other names with a point are folders."
+    from physlearn.files import output_folder
+    for end in ('tif', 'cvs', 'parqet', 'TIFF', 'jsn'):
+        out = tmp_path/f'day.{end}'
+        told = said(capsys, *FIT, '--out', out)
+        assert f'.{end.lower()}' in told and '.csv' in told and '.parquet' in told and not out.exists()
+        for words in (['train', 'spectra', 'quick', '--out', out], ['simulate', 'lightcurve', out, '--n', '1'], ['simulate', 'sar', out, '--n', '1']):
+            assert f'.{end.lower()}' in said(capsys, *words) and not out.exists()
+    assert '.h5' in said(capsys, 'simulate', 'icecube', tmp_path/'e.hf5')
+    for name in ('run.2', 'first.v2', 'runs.old', 'a.b'): assert output_folder(tmp_path/name).is_dir()
+    (tmp_path/'data.csv').mkdir()
+    assert output_folder(tmp_path/'data.csv')                           # it is there
+
+@pytest.mark.parametrize('words, near', [('trian spectra', 'train'), ('evalute runs/x', 'evaluate'), ('fit spectar x', 'spectra'), ('train spectra quik', 'quick'),
+                                         ('train spectra quick --epoch 3', '--epochs'), ('fit spectra x --knwon P=3', '--known'), ('simulate canopy x.csv --sead 3', '--seed')])
+def test_the_nearest_word_is_named(capsys, words, near): assert f'did you mean {near}?' in said(capsys, *words.split())
+
+def test_the_nearest_option_of_a_file_is_named(tmp_path, capsys):
+    (tmp_path/'r.yaml').write_text('epoch: 3\n')
+    assert 'did you mean epochs?' in said(capsys, 'train', 'spectra', '--recipe', tmp_path/'r.yaml', '--out', tmp_path/'run')
+    assert 'did you mean' not in said(capsys, 'xyzzy', 'spectra')
+
+def test_the_best_of_which_epochs():
+    from physlearn.runs import _sealed_as
+    sealed = dict(stage='A', epoch=11, last=19, row=12, best=11, weights='best', monitor='valid_loss', value=4.88)
+    assert _sealed_as(sealed).endswith('with the best valid_loss (4.88)')                     # of runs of earlier versions, too
+    assert _sealed_as(sealed | dict(begin=10)).endswith('with the best valid_loss (4.88) of epochs 11 to 20')
+
+def test_places_that_are_none(tmp_path, capsys):
+    from physlearn.canopy.reflectance import read_reflectance
+    assert not main(['simulate', 'canopy', str(tmp_path/'s.csv'), '--n', '2', '--noise', '0.02'])
+    for option, value in (('lat', 91), ('lon', -181)): assert f'{option}={value} deg: expected' in said(capsys, 'fit', 'canopy', tmp_path/'s.csv', f'--{option}', value)
+    assert 'lat and lon not used' in read_reflectance(tmp_path/'s.csv', lat=50., lon=10.).said
+
+def test_signs_of_an_argument_in_another_locale(monkeypatch):
+    from physlearn import cli
+    torn = '305±0.5K'.encode().decode('latin-1')
+    monkeypatch.setattr(os, 'fsencode', lambda w: w.encode('latin-1', 'surrogateescape'))
+    assert cli._as_typed(torn) == '305±0.5K' and cli._as_typed('plain') == 'plain' and cli._as_typed('sä.csv') == 'sä.csv'

@@ -803,6 +803,8 @@ def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTI
     "Read reflectances; FileError in one sentence when something is wrong or not stated."
     if bands is not None: bands = _known_bands((bands,) if isinstance(bands, str) else bands, sensor)
     if outside not in ('refuse', 'missing'): raise ValueError(f"outside is 'refuse' or 'missing', not {outside!r}")
+    for k, v, most in (('lat', lat, 90), ('lon', lon, 180)):
+        if v is not None and not abs(v) <= most: raise ValueError(f"{k}={v:g} deg: expected -{most} to {most}")
     if date_order not in (None, 'dmy', 'mdy'): raise ValueError(f"date_order is 'dmy' or 'mdy', not {date_order!r}")
     mask = _allowed(path, mask)
     if is_raster(path): raw = _image(path, bands, nodata, mask, limit, sensor, window)
@@ -822,6 +824,8 @@ def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTI
     at = [_place(path, k, raw.angles, grid, g, n) for k, g in (('lat', lat), ('lon', lon))]
     if 'tts' not in angles and days is not None and all(a is not None for a in at):
         angles = dict(tts=_sun(path, days, *at, sun), **angles)
+    elif unused := [k for k, v in dict(lat=lat, lon=lon).items() if v is not None and 'tts' in raw.angles]:
+        raw.notes.append(f"{' and '.join(unused)} not used: the file says the zenith angle of the sun")
     sd = None if raw.sd is None else (raw.sd/scale).astype(np.float32)
     r = Reflectance(x, bands, angles, others, scale, offset, odd, str(path), grid, sd, reasons, tuple(raw.notes))
     return within(r, ANGLES | dict(tts=(0., 180.)) if 'tts' not in raw.angles else ANGLES, lines)

@@ -380,6 +380,8 @@ def _possible(path, got, dt, told, seen): # samples that are used (n,b)
             raise FileError(path, f'{_rows(wrong.any(1))}: {name} {v[tuple(np.argwhere(wrong)[0])]:g}', want,
                             remedy='correct them, or set their exposure to 0')
 
+def _several(n, what): return f"{n} {what} is" if n == 1 else f"{n} {what}s are"
+
 def _usable(path, got, dt, least, notes, declared, known_exposure): # declared: rows marked as missing (n,)
     "Samples to be used (n,b)."
     e, known = got['exposure'], np.isfinite(got['counts']) | np.isfinite(got['rate'])
@@ -391,7 +393,7 @@ def _usable(path, got, dt, least, notes, declared, known_exposure): # declared: 
     if known_exposure and (wrong := (bad & long & ~declared[:,None]).any(1)).any():
         raise FileError(path, f'{_rows(wrong)}: rates are not finite though there was exposure', 'numbers',
                         remedy='correct them, set their exposure to 0, or leave these rows out')
-    if bad.any(): notes.append(f'{bad.sum()} values are not finite though there was exposure: masked')
+    if bad.any(): notes.append(f"{_several(bad.sum(), 'value')} not finite though there was exposure: masked")
     if not np.isfinite(got['counts']).any() and (told := np.isfinite(got['err_plus'])).any():
         if (none := known & seen & ~told).any():
             notes.append(f'{none.sum()} rates with an error of 0 or none, upper limits or unknown: masked')
@@ -659,7 +661,7 @@ def by_visits(lc:LightCurve,   # one light curve
     if not lc.counted: raise ValueError(f"{lc.name} has rates alone; photons can be added, rates cannot")
     begin, end = lc.time - lc.dt/2, lc.time + lc.dt/2
     first = np.concatenate([[0], np.flatnonzero(begin[1:] - np.maximum.accumulate(end)[:-1] > gap) + 1])
-    notes = [*lc.notes, f'{len(lc)} steps joined to {len(first)} visits']
+    notes = [*lc.notes, f"{len(lc)} step{'s'*(len(lc) != 1)} joined to {len(first)} visit{'s'*(len(first) != 1)}"]
     return replace(lc, **joined_steps({k: getattr(lc, k) for k in STEPS}, first), notes=notes)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0029

@@ -140,7 +140,7 @@ class FitSpectra(SpectraOptions, Shared):
         if not self.out: return
         if Path(self.out).suffix in ENDINGS:
             return ready_to_write(self.out, ENDINGS, self.overwrite or self.resume, [*self.files, *self.inputs()])
-        for f in self.files: result_paths(self.out, f, ('.json', '.png'), self.overwrite, self.inputs())
+        for f in self.files: result_paths(self.out, f, ('.json', '.png'), self.overwrite, self.inputs(), ENDINGS)
         if len({result_name(f) for f in self.files}) < len(self.files):
             raise ValueError(f"out={self.out!r}: two of the files have one name; write a table, --out NAME.csv")
 
