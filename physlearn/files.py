@@ -919,9 +919,11 @@ def read_json(path,            # JSON file
         if len(dict(pairs)) < len(pairs): fail('a name appears twice in one object')
         return dict(pairs)
     def no_constant(c): fail(f"holds {c}, which is not JSON")
+    def whole(digits): # float() of more than 308 digits is an error
+        return int(digits) if len(digits) < 300 else fail(f'holds a number of {len(digits)} digits')
     text = read_text(path, limit)
     try:
-        found = json.loads(text, parse_constant=no_constant, object_pairs_hook=once)
+        found = json.loads(text, parse_int=whole, parse_constant=no_constant, object_pairs_hook=once)
         if re.search(r'\\u[dD][89a-fA-F]', text): json.dumps(found, ensure_ascii=False).encode() # half a character
         return found
     except json.JSONDecodeError as e:

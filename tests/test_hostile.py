@@ -184,6 +184,11 @@ def test_json_of_half_a_character(tmp_path):
     soon(read_json, make(tmp_path/'a.json', '{"a": "\\ud800"}'), 'JSON')
     soon(read_json, make(tmp_path/'a.json', '{"a": "\\ud83d\\ude00"}'))
 
+@pytest.mark.parametrize('digits, said', [(290, None), (400, 'digits'), (5000, 'digits')])
+def test_json_of_many_digits(tmp_path, digits, said):
+    "Python reads whole numbers of any length; no float holds them, and the first to ask breaks."
+    soon(read_json, make(tmp_path/'a.json', '{"a": %s}' % ('7'*digits)), *([said] if said else []))
+
 @pytest.mark.parametrize('old, new', [(b'##FIRSTX= 3085.0', b'##FIRSTX= ' + b'9'*400), (b'##LASTX= 3086.0', b'##LASTX= 1e999'), (b'##NPOINTS= 40', b'##NPOINTS= 10000000000'),
                                       (b'##YFACTOR= 1.0', b'##YFACTOR= 1e400'), (b'##XFACTOR= 1', b'##XFACTOR= ' + b'9'*5000)])
 def test_jcamp_numbers(old, new, tmp_path):
