@@ -271,7 +271,7 @@ def fits(*w): return lambda d: ['fit', 'canopy', table(d), *w]
 BAD = dict(
     preset=(trains(name='quik'), "no recipe 'quik': there are default, quick, guide, physics_only, no_physics"),
     option=(trains('--epoch', 3), '--epoch'),
-    number=(trains('--epochs', 'many'), "'many'"),
+    number=(trains('--epochs', 'many'), '--epochs many: expected a whole number'),
     posterior=(trains('--posterior', 'round'), 'round'),
     residual=(trains('--residual', 'big'), 'big'),
     epochs=(trains('--epochs', 0), 'epochs=0'),

@@ -257,7 +257,7 @@ BAD = dict(
     ranges=(train('--preset', 'refrence'), "no preset 'refrence'"),
     lines_needed=(train('--preset', 'leak'), 'needs the lines of'),
     option=(train('--epoch', 3), '--epoch'),
-    number=(train('--epochs', 'many'), "'many'"),
+    number=(train('--epochs', 'many'), '--epochs many: expected a whole number'),
     no_value=(train('--lr'), '--lr'),
     epochs_0=(train('--epochs', 0), 'epochs=0'),
     epochs_negative=(train('--epochs', -3), 'epochs=-3'),
@@ -349,7 +349,6 @@ BAD = dict(
     noise_text=(retrieve('--noise', 'loud'), "noise 'loud'"),
     noise_0=(retrieve('--noise', '0'), 'must be positive'),
     missing=(lambda d: ['retrieve', d/'run', d/'gone.csv'], 'gone.csv'),
-    one_missing=(lambda d: ['retrieve', d/'run', d/'s.csv', d/'gone.csv', '--out', d/'t.csv'], 'gone.csv'),
     no_files=(lambda d: ['retrieve', d/'run'], 'no files to read'),
     out_there=(retrieve('--out', 's.csv'), 'already there'),
     out_suffix=(retrieve('--out', 't.txt'), 'ends in .csv or .h5'),
@@ -394,3 +393,11 @@ def test_bad_input(name, run, spectrum, tmp_path, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert says in err and err.startswith('physlearn: ') and err.count('\n') == 1 and 'Traceback' not in err, err
     assert (not out or words[0] == 'resume') and state() == before
+
+def test_one_file_of_two_is_missing(run, spectrum, tmp_path, monkeypatch, capsys):
+    "The other's rows are written, the missing one is named on stderr, and the exit code says that something is missing."
+    monkeypatch.chdir(tmp_path)
+    assert cli('retrieve', run, spectrum, 'gone.csv', '--out', 't.csv') == 2
+    err = capsys.readouterr().err
+    assert 'gone.csv' in err and 'Traceback' not in err
+    assert sum(not line.startswith('#') for line in (tmp_path/'t.csv').read_text().splitlines()) == 2       # names, and one row
