@@ -262,6 +262,12 @@ def _header(path, rows, names, rename):
     return list(names), rows, units
 
 # %% ../nbs/00_core/01_files.ipynb #0381b711
+_THOUSANDS = re.compile(r'[-+]?\d{1,3}(,\d{3})+')
+
+def _in_doubt(cells):
+    "Could the commas of these numbers part thousands? Not where all begin with 0."
+    return all(_THOUSANDS.fullmatch(c) for c in cells) and not all(c.lstrip('+-').startswith('0,') for c in cells)
+
 def _with_points(path, names, cells, lines):
     "Columns of numbers with decimal commas, written with points; none where there is no comma, or another thing."
     odd = {k: [c.strip() for c in cells[k]] for k in names if ',' in ''.join(cells[k])}
@@ -269,7 +275,7 @@ def _with_points(path, names, cells, lines):
     if not commas or not all(_NUMBER.fullmatch(c.replace(',', '.')) for c, _, _ in commas): return {}
     points = [c for k in names for c in cells[k] if '.' in c]
     first, name, line = commas[0]
-    if points or all(_THOUSANDS.fullmatch(c) for c, _, _ in commas):
+    if points or _in_doubt([c for c, _, _ in commas]):
         found = f"both {points[0].strip()!r} and {first!r}" if points else f"found {first!r}"
         raise FileError(path, found, 'one decimal mark', f"line {line}, column {name}",
                         'write numbers without marks between thousands, decimals with a point')
@@ -340,7 +346,6 @@ def _excel(path, most=2**28):
 
 # %% ../nbs/00_core/01_files.ipynb #loose004
 _LAYOUTS = tuple((sep, mark) for mark in '.,' for sep in ('\t', ';', ',', None) if (sep, mark) != (',', ','))
-_THOUSANDS = re.compile(r'[-+]?[1-9]\d{0,2}(,\d{3})+')
 
 def _parted(line, sep):
     "Cells of a line, quotes taken off."
@@ -380,7 +385,7 @@ def _no_groups(path, lines):
 def _no_thousands(path, rows, lines):
     "A FileError where commas could separate thousands."
     commas = [c for row in rows for c in row if ',' in c]
-    if commas and all(_THOUSANDS.fullmatch(c) for c in commas):
+    if commas and _in_doubt(commas):
         raise FileError(path, f"{commas[0]!r} could be {commas[0].replace(',', '.')} or {commas[0].replace(',', '')}",
                         'a decimal mark that is clear', f"line {lines[len(lines)//2][0]}",
                         'say --decimal , if it is the first, else write numbers without marks between thousands')

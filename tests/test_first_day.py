@@ -362,7 +362,7 @@ def test_the_best_of_which_epochs():
 def test_places_that_are_none(tmp_path, capsys):
     from physlearn.canopy.reflectance import read_reflectance
     assert not main(['simulate', 'canopy', str(tmp_path/'s.csv'), '--n', '2', '--noise', '0.02'])
-    for option, value in (('lat', 91), ('lon', -181)): assert f'{option}={value} deg: expected' in said(capsys, 'fit', 'canopy', tmp_path/'s.csv', f'--{option}', value)
+    for option, value in (('lat', 91), ('lon', -181)): assert f'{option} [deg]: found {value}' in said(capsys, 'fit', 'canopy', tmp_path/'s.csv', f'--{option}', value)
     assert 'lat and lon not used' in read_reflectance(tmp_path/'s.csv', lat=50., lon=10.).said
 
 def test_signs_of_an_argument_in_another_locale(monkeypatch):

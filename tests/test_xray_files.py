@@ -65,7 +65,7 @@ def test_photons(tmp_path):
     cols = dict(TIME=('D', 's', [0., 16., 32.]), COUNTS=('J', 'count', [-1, 999999, 4]))
     lc = read_lightcurve(written(tmp_path/'b.fits', cols, dict(MJDREF=51000., TIMEDEL=16.)))
     assert np.isnan(lc.counts[0,0]) and lc.counts[1:,0].tolist() == [999999, 4] and lc.mask[:,0].tolist() == [False, True, True]
-    assert '1 values are not finite' in lc.said
+    assert '1 value is not finite' in lc.said
     whole = read_lightcurve(plain(tmp_path/'c.lc', rate=np.array([4, 0, 7])/16., error=np.array([2, 0, 2.6])/16))
     assert whole.counts[:,0].tolist() == [4, 0, 7] and 'taken as photons' in whole.said
     for k, rate in enumerate(((1.23, .4, .5), (-1/16, 2/16, 3/16), (20., 21., 22.))): assert not read_lightcurve(plain(tmp_path/f'{k}.lc', rate=rate)).counted

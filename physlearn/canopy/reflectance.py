@@ -804,7 +804,7 @@ def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTI
     if bands is not None: bands = _known_bands((bands,) if isinstance(bands, str) else bands, sensor)
     if outside not in ('refuse', 'missing'): raise ValueError(f"outside is 'refuse' or 'missing', not {outside!r}")
     for k, v, most in (('lat', lat, 90), ('lon', lon, 180)):
-        if v is not None and not abs(v) <= most: raise ValueError(f"{k}={v:g} deg: expected -{most} to {most}")
+        if v is not None and not abs(v) <= most: raise FileError(path, f"found {v:g}", f"-{most} to {most}", f"{k} [deg]")
     if date_order not in (None, 'dmy', 'mdy'): raise ValueError(f"date_order is 'dmy' or 'mdy', not {date_order!r}")
     mask = _allowed(path, mask)
     if is_raster(path): raw = _image(path, bands, nodata, mask, limit, sensor, window)
