@@ -264,7 +264,8 @@ def _finished(command, jobs, words, parts):
     "Do what is left; the reason by name of a piece, of those that failed."
     failed, done, fault = {}, 0, None
     def left():
-        if len(jobs) == 1: return f"the only piece was {'' if done else 'not '}finished; the same command goes on"
+        only = f"the only piece was {'' if done else 'not '}finished, its folder is {parts}; the same command goes on"
+        if len(jobs) == 1: return only
         return f"{done} of {len(jobs)} pieces were finished and are in {parts}; the same command goes on with the rest"
     if not jobs: return failed
     try:

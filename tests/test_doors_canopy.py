@@ -55,7 +55,7 @@ def test_fill_values(tmp_path):
     text = (CASES/'mixed_pb.csv').read_text().replace('268,438', '-9999,438')
     (tmp_path/'t.csv').write_text(text)
     r = read_reflectance(tmp_path/'t.csv', 10000, 'date')
-    assert (~r.mask).sum() == 1 and '1 values of -9999 taken as missing' in r.said
+    assert (~r.mask).sum() == 1 and '1 value of -9999 taken as missing' in r.said
 
 @pytest.mark.parametrize('name', ['d_datetime', 'd_short', 'd_us', 'd_xarray'])
 def test_dates(name):

@@ -227,7 +227,7 @@ def test_what_is_not_finite(tmp_path):
     assert read_lightcurve(written(tmp_path/'c.fits', cols([.31, nan, .2, .2]) | share, head)).mask[:,0].tolist() == [True, False, True, True]
     with pytest.raises(FileError, match='rows 1, 3, 4'): read_lightcurve(written(tmp_path/'d.fits', cols([nan, nan, nan, float('inf')]) | share, head))
     blind = read_lightcurve(written(tmp_path/'e.fits', cols([.31, nan, .2, .2]), head))             # nothing says when it looked
-    assert blind.mask[:,0].tolist() == [True, False, True, True] and '1 values are not finite' in blind.said
+    assert blind.mask[:,0].tolist() == [True, False, True, True] and '1 value is not finite' in blind.said
 
 def test_masks(tmp_path):
     "A masked value is missing, whatever number stands under the mask; so in ECSV, VOTable and FITS."

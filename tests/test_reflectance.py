@@ -54,9 +54,9 @@ def test_absurd_scale(tmp_path, kw, says): refuse(table(tmp_path), says, **kw)
 
 def test_negative(tmp_path):
     path = table(tmp_path, rows=[{}, dict(B04=-12)])
-    refuse(path, ['line 3, B04', '1 values below 0 and 0 above 1.5 of 22', '-0.0012'], **PLAIN)
+    refuse(path, ['line 3, B04', '1 value below 0 and 0 above 1.5 of 22', '-0.0012'], **PLAIN)
     refuse(table(tmp_path), ['is the offset in the file'], scale=10000, offset=-1000)
-    refuse(table(tmp_path, rows=[{}, dict(B04=0)]), ['1 values below', '--nodata 0'], scale=10000, offset=-200)
+    refuse(table(tmp_path, rows=[{}, dict(B04=0)]), ['1 value below', '--nodata 0'], scale=10000, offset=-200)
     got = read_reflectance(table(tmp_path, rows=[{}, dict(B04=-12, B08=20000)]), outside='missing', **PLAIN)
     assert got.outside == 2 and np.isnan(got.x[1,[2, 6]]).all() and got.mask.sum() == 20 and '2 of them outside' in repr(got)
     with pytest.raises(ValueError, match="'refuse' or 'missing'"): read_reflectance(path, outside='clip', **PLAIN)

@@ -202,7 +202,7 @@ def _reflectances(path, v, scale, offset, outside, place, whole):
     bad = low | high
     if bad.any() and outside == 'refuse':
         i, j = np.argwhere(bad)[0]
-        found = (f"{int(low.sum())} values below {LIMITS[0]:g} and {int(high.sum())} above {LIMITS[1]:g} of {x.size}, "
+        found = (f"{low.sum()} value{'s'*bool(low.sum() != 1)} below {LIMITS[0]:g} and {int(high.sum())} above {LIMITS[1]:g} of {x.size}, "
                  f"the first is {x[i,j]:.4g}")
         raise FileError(path, found, 'reflectances from 0 to 1.5', place(i, j), _advice(v, low, high, scale, offset))
     x[bad] = np.nan
@@ -682,7 +682,7 @@ def _filled(raw, nodata):
     if nodata is not None: v[v == nodata] = np.nan
     for fill in _FILLS if nodata is None else ():
         hit = v == fill
-        if hit.any(): raw.notes.append(f"{hit.sum()} values of {fill:g} taken as missing")
+        if hit.any(): raw.notes.append(f"{hit.sum()} value{'s'*bool(hit.sum() > 1)} of {fill:g} taken as missing")
         v[hit] = np.nan
     zero = ((v == 0) | np.isnan(v)).all(1) & (v == 0).any(1)
     if zero.any() and nodata is None and v.shape[1] > 1:
