@@ -983,12 +983,12 @@ def _place():
     own = os.readlink(space) if os.path.lexists(space) else ''
     return f'{zlib.crc32((platform.node() + own).encode()) & 0xffff:04x}'
 
-_TEMPORARY = r'\.tmp-([0-9a-f]{4,8})-(?:(\d+)-[0-9a-f]{4}-)?'      # place, process; earlier versions had neither
+_TEMPORARY = r'\.tmp-([0-9a-f]{4,8})-(?:(\d+)-[0-9a-f]{4,16}-)?'      # place, process; earlier versions had neither
 
 def temporary(path:Path, # file that is to be written
              )->Path:    # beside it; the ending stays, np.savez would append its own
     "A temporary name that says which process writes it."
-    return path.with_name(f'.tmp-{_place()}-{os.getpid()}-{secrets.token_hex(2)}-{path.name}')
+    return path.with_name(f'.tmp-{_place()}-{os.getpid()}-{secrets.token_hex(8)}-{path.name}')
 
 def left_behind(path:Path, # file or folder with a temporary name
                )->bool:
