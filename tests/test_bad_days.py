@@ -176,6 +176,7 @@ def told_to_end(name, folder, number, twice):
     logs, said, pid = [folder/'0.log', folder/'1.log'], folder/'said', os.fork()
     if pid == 0:
         with open(said, 'w') as f: os.dup2(f.fileno(), 2)
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)   # nohup ignores one, & the other
         steps = kills.Steps(run)
         def step(what, path, half=None):
             if steps.on and f'{what} {os.path.relpath(path, run)}'.startswith('half of state/.tmp-00001'):
