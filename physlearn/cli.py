@@ -163,6 +163,7 @@ def from_words(cls,          # dataclass of a command
         said = _expected(cls, box, words) or re.sub(r'Error parsing [A-Z]\w+: ', '', box)
         return None, f"{said}{_near_option(said, cls)}; see {prog} --help"
 
+# %% ../nbs/90_cli.ipynb #a441b418
 def _expected(cls, said, words):
     "`--n x: expected a whole number, like 20` for what tyro says of a number that is none; None for anything else."
     import typing
@@ -421,7 +422,7 @@ def _as_typed(word):
 
 def main(args=None)->int: # exit code
     "Entry point of the command `physlearn`."
-    if args is None: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch is loaded: who waits leaves the core
+    if args is None: os.environ.setdefault('OMP_WAIT_POLICY', 'passive')     # before torch is loaded: see above
     verb, *words = ([_as_typed(w) for w in sys.argv[1:]] if args is None else list(args)) or ['--help']
     with _ending_well(last=args is None), _readable_output('--follow' not in words): return _refused(_do, verb, words)
 

@@ -564,26 +564,6 @@ class FromFiles(Shared):
         expect(self, '16 or more', lambda v: v >= 16, 'draws')
         expect(self, 'between 0 and 1', lambda v: 0 < v < 1, 'level')
 
-    def signals(self,
-                run, # run, or what has its `sim`, for which they are read
-               )->Signals:
-        "The files, read; `refused` names those that could not be, `taken` says how many rows each has."
-        found, self.refused, self.taken = [], {}, []
-        for f in self.files:
-            try: found.append(self.read(f, run))
-            except FileError as e: self.refused[f] = e
-            self.taken.append((f not in self.refused, self.place_of(f, run) if f in self.refused else len(found[-1])))
-        some_left(self.refused, len(found))
-        return joined(found)
-
-    def place_of(self,
-                 file:str, # that may be refused
-                 run,      # for which it is read
-                )->int:
-        "How many rows are left for a file when the work is cut into pieces."
-        try: return self.rows_in(file, run)
-        except FileError: return 0                            # whoever reads it says why
-
     @cached_property
     def opened(self):
         "What explains the signals: a run, or what has its `sim`."
@@ -597,6 +577,29 @@ class FromFiles(Shared):
     def finished(self, got:Results)->Results:
         "What is said of all results `got` together."
         return got
+
+# %% ../nbs/80_desk.ipynb #98a44041
+@patch
+def signals(self:FromFiles,
+            run, # run, or what has its `sim`, for which they are read
+           )->Signals:
+    "The files, read; `refused` names those that could not be, `taken` says how many rows each has."
+    found, self.refused, self.taken = [], {}, []
+    for f in self.files:
+        try: found.append(self.read(f, run))
+        except FileError as e: self.refused[f] = e
+        self.taken.append((f not in self.refused, self.place_of(f, run) if f in self.refused else len(found[-1])))
+    some_left(self.refused, len(found))
+    return joined(found)
+
+@patch
+def place_of(self:FromFiles,
+             file:str, # that may be refused
+             run,      # for which it is read
+            )->int:
+    "How many rows are left for a file when the work is cut into pieces."
+    try: return self.rows_in(file, run)
+    except FileError: return 0                            # whoever reads it says why
 
 # %% ../nbs/80_desk.ipynb #ca429e0b
 @patch
@@ -1066,8 +1069,8 @@ def _needs(instrument):
 def _without(verb, instrument):
     "That an instrument has no such verb, and those that it has, where some are its own."
     shared = [k for k, needed in _needs(instrument).items() if needed is not None]
-    has = f": it has {', '.join(dict.fromkeys(['train', *instrument.own, *shared, *ON_RUNS]))}" if instrument.own else ''
-    return f"{instrument.name} has no verb {verb!r}{has}"
+    verbs = ', '.join(dict.fromkeys(['train', *instrument.own, *shared, *ON_RUNS]))
+    return f"{instrument.name} has no verb {verb!r}" + f': it has {verbs}'*bool(instrument.own)
 
 # %% ../nbs/80_desk.ipynb #68d91b51
 @dataclass(eq=False)

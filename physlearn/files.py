@@ -281,6 +281,7 @@ def _with_points(path, names, cells, lines):
                         'write numbers without marks between thousands, decimals with a point')
     return {k: [c.replace(',', '.') for c in column] for k, column in odd.items()}
 
+# %% ../nbs/00_core/01_files.ipynb #cb7d6734
 def read_table(path,            # CSV or TSV file, gzipped or not
                columns=None,    # names of the columns of numbers that have to be there; None: all that are there
                optional=(),     # further columns of numbers, read where present
@@ -465,6 +466,7 @@ def read_columns(path,         # table as instruments write it: text of several 
     out.notes = notes
     return out
 
+# %% ../nbs/00_core/01_files.ipynb #af813a05
 def _no_table(path, lines):
     raise FileError(path, f"holds no rows of numbers in {len(lines)} lines", 'a table',
                     remedy='is --skip or --decimal right?')
@@ -1128,8 +1130,8 @@ def named_by_patterns(words,    # names of files, or patterns like 'day1/*.csv'
     return tuple(found)
 
 # %% ../nbs/00_core/01_files.ipynb #c082779d
-_FILES = ('.csv .tsv .txt .dat .tif .tiff .png .jpg .jpeg .svg .pdf .html .json .yaml .yml .md .h5 .hdf5 .nc .npz .npy .parquet '
-          '.xlsx .xls .fits .lc .ecsv .vot .xml .par .zip .gz .onnx .pt .pt2 .pkl .safetensors').split()
+_FILES = ('.csv .tsv .txt .dat .tif .tiff .png .jpg .jpeg .svg .pdf .html .json .yaml .yml .md .h5 .hdf5 .nc .npz .npy '
+          '.parquet .xlsx .xls .fits .lc .ecsv .vot .xml .par .zip .gz .onnx .pt .pt2 .pkl .safetensors').split()
 
 def _no_file_name(path, endings):
     "FileError where the name of a new folder ends as that of a file, well spelled or nearly."

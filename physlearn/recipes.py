@@ -99,7 +99,8 @@ def preset_named(presets:dict, # recipes by name
                  **options,    # other values than the preset's, by name
                 )->Recipe:
     "A preset with other options; ValueError names those that there are."
-    if name not in presets: raise ValueError(f"there is no recipe {name!r}: there are {', '.join(presets)}{nearest(name, presets)}")
+    if name not in presets:
+        raise ValueError(f"there is no recipe {name!r}: there are {', '.join(presets)}{nearest(name, presets)}")
     return replace(presets[name], **options)
 
 # %% ../nbs/00_core/06c_recipes.ipynb #rechook2

@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from .card import card_of, figures_of
 from .export import WRITERS, named_model
-from .files import (FileError, atomic_write, clear_temporary, inside, output_folder, read_json, read_table, read_text,
-                             regular_file, write_json, write_text)
+from .files import (FileError, atomic_write, clear_temporary, inside, output_folder, read_json, read_table,
+                             read_text, regular_file, write_json, write_text)
 from .hub import fetch, send
 from .instruments import INSTRUMENTS, find
 from .pages import Judgement, png, run_page, run_pictures, said_if_slow, text_table

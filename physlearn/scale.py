@@ -70,6 +70,7 @@ def stamps(words:str,      # as of `in_words`
     mark = {f: file_mark(f) for f in large}
     return [said | dict(common=common, inputs={f: mark[f] for f in p['files']}, piece=p) for p in pieces]
 
+# %% ../nbs/81_scale.ipynb #0d66909e
 def _code(name):
     "Files of an instrument that is not of this package."
     found = find_spec(name) if '.' in name else None

@@ -202,8 +202,8 @@ def _reflectances(path, v, scale, offset, outside, place, whole):
     bad = low | high
     if bad.any() and outside == 'refuse':
         i, j = np.argwhere(bad)[0]
-        found = (f"{low.sum()} value{'s'*bool(low.sum() != 1)} below {LIMITS[0]:g} and {int(high.sum())} above {LIMITS[1]:g} of {x.size}, "
-                 f"the first is {x[i,j]:.4g}")
+        found = (f"{low.sum()} value{'s'*bool(low.sum() != 1)} below {LIMITS[0]:g} and {int(high.sum())} above "
+                 f"{LIMITS[1]:g} of {x.size}, the first is {x[i,j]:.4g}")
         raise FileError(path, found, 'reflectances from 0 to 1.5', place(i, j), _advice(v, low, high, scale, offset))
     x[bad] = np.nan
     top = np.nanmax(x) if np.isfinite(x).any() else 1.
@@ -425,6 +425,7 @@ def _same_unit(path, meta, error, band):
         raise FileError(path, f"column {error!r} in {own!r}", f"the unit of the band, {its or '-'}",
                         remedy='write the errors so, or leave the column out')
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #7b43dda6
 def _table(path, bands, limit, sensor):
     "A table, as it stands there."
     header, usual = read_table(path, columns=(), limit=limit).rest, responses(sensor).names
@@ -780,6 +781,13 @@ def _where(raw):
         return f"row {raw.grid['start'][0] + row}, column {raw.grid['start'][1] + column}, {raw.bands[j]}"
     return place
 
+# %% ../../nbs/20_canopy/23b_reflectance.ipynb #86810b36
+def _on_earth(path, lat, lon):
+    "FileError where a place, in degrees, is none."
+    for k, v, most in (('lat', lat, 90), ('lon', lon, 180)):
+        if v is not None and not abs(v) <= most:
+            raise FileError(path, f"found {v:g}", f"-{most} to {most}", f"{k} [deg]")
+
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #53b28f98
 def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTIFF, JPEG 2000 or VRT; or
                      scale:float=None, # number that stands for reflectance 1, like 10000 [-]; the file's header if None
@@ -803,8 +811,7 @@ def read_reflectance(path, # CSV or TSV with column names, gzipped or not; GeoTI
     "Read reflectances; FileError in one sentence when something is wrong or not stated."
     if bands is not None: bands = _known_bands((bands,) if isinstance(bands, str) else bands, sensor)
     if outside not in ('refuse', 'missing'): raise ValueError(f"outside is 'refuse' or 'missing', not {outside!r}")
-    for k, v, most in (('lat', lat, 90), ('lon', lon, 180)):
-        if v is not None and not abs(v) <= most: raise FileError(path, f"found {v:g}", f"-{most} to {most}", f"{k} [deg]")
+    _on_earth(path, lat, lon)
     if date_order not in (None, 'dmy', 'mdy'): raise ValueError(f"date_order is 'dmy' or 'mdy', not {date_order!r}")
     mask = _allowed(path, mask)
     if is_raster(path): raw = _image(path, bands, nodata, mask, limit, sensor, window)

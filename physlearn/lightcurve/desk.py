@@ -103,6 +103,7 @@ def few(lc): # too few for normal errors
     "Are photons of a light curve `lc` too few for normal errors?"
     return lc.counted and (np.where(lc.mask, lc.counts, 0).sum(0) < 300).any()
 
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #68f51a3f
 def fit_lightcurve(lc:LightCurve,                       # one light curve
                    model:str='constant',                # one of `rates.MODELS`
                    ranges=(), known=(), red:bool=False, # as of `measurement_of`
@@ -134,8 +135,9 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         odd = misfit(m, theta=best, draws=max(200, min(4000, MOST//math.prod(m.shape))))
         p, said = odd.p, doubts(odd)
     if shared:
-        why_not = f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons that "
-        said, ok = (f'{why_not}count twice make errors too small',), torch.zeros_like(ok, dtype=torch.bool)
+        why_not = (f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons "
+                   "that count twice make errors too small")
+        said, ok = (why_not,), torch.zeros_like(ok, dtype=torch.bool)
     with torch.no_grad(): gain = (m.log_prob(best)[0] - still.log_prob(plain.theta)[0]).numpy()
     space, keep = without_waves(m.space)
     value, sd, low, high, ratio, limits = (v[:,keep] for v in (value, sd, low, high, ratio, limits))
@@ -274,6 +276,7 @@ def run(self:FitLightCurve):
     say_refused(self.refused, self.undone)
     return got
 
+# %% ../../nbs/50_lightcurve/58_light_desk.ipynb #507db506
 @patch
 def each(self:FitLightCurve,
          files, # paths

@@ -376,7 +376,8 @@ def together(curves, # LightCurve of each file, of one source
     for c in curves: groups.setdefault((c.labels, c.bands.tobytes()), []).append(c)
     parts = [_in_time(same) for same in groups.values()]
     out = _in_bands(parts, notes) if len(parts) > 1 else parts[0]
-    if shared := sum(c.meta.get('OVERLAPS', 0) for c in curves): out = replace(out, meta=out.meta | dict(OVERLAPS=shared))
+    shared = sum(c.meta.get('OVERLAPS', 0) for c in curves)
+    if shared: out = replace(out, meta=out.meta | dict(OVERLAPS=shared))
     notes.append(f"{len(curves)} files joined: {', '.join(Path(c.path or c.name).name for c in curves)}")
     if pairs := [f'{out.labels[i]} and {out.labels[j]}' for i, j in overlapping(out.bands)]:
         notes.append(f"bands {', '.join(pairs)} overlap")

@@ -161,7 +161,8 @@ def _are_numbers(path, h, cols):
     for k in ('TIME', 'TIMEDEL', 'FRACEXP', 'EXPOSURE', 'BACK_COUNTS', 'BACKRATIO', 'ERROR', *_RATES):
         if k not in cols or not isinstance(h.columns[cols[k]].format, str): continue
         m = re.match(r'\d*([A-Z])', h.columns[cols[k]].format)
-        if m and m[1] in _NO_NUMBERS: raise FileError(path, f'holds {_NO_NUMBERS[m[1]]}', 'a real number in each row', k)
+        if m and m[1] in _NO_NUMBERS:
+            raise FileError(path, f'holds {_NO_NUMBERS[m[1]]}', 'a real number in each row', k)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil013b
 def _edges(path, head, b, notes):

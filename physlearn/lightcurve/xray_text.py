@@ -81,12 +81,15 @@ def qdp_tables(path,   # QDP file
     if not tables or not len(tables[0]): raise FileError(path, 'holds no table', 'a QDP table with time and rate')
     return tables
 
+# %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #85b1dfea
 def _filled(t, name): return np.ma.filled(np.ma.asarray(t[name], dtype=np.float64), np.nan)
 
 def _errors(path, t, name):
     "Below and above, positive; None where the table has none. Lower errors of QDP are negative."
     known = np.isfinite(_filled(t, name))
-    def of(end): return unsigned(path, f'{name}_{end}', np.where(known, _filled(t, f'{name}_{end}'), np.nan), end == 'nerr')
+    def of(end):
+        v = np.where(known, _filled(t, f'{name}_{end}'), np.nan)
+        return unsigned(path, f'{name}_{end}', v, end == 'nerr')
     if f'{name}_err' in t.colnames: return (of('err'),)*2
     if f'{name}_perr' in t.colnames: return of('nerr'), of('perr')
     return None

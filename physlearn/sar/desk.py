@@ -216,27 +216,30 @@ class GroundTiles(OfRun, OfScene, Shared):
             raise ValueError(f"--{said[0].replace('_', '-')} belongs to a scene, and {self.tiles_dir} is a folder of "
                              "tiles: leave it out")
 
-    def told(self, found): # a row, and what is to be said, of each tile
-        "Write the table of what was refined, and say what came."
-        rows, out = [row for row, _ in found], Path(self.out)
-        for note in (note for _, notes in found for note in notes): print(note)
-        names = ('tile', 'refined [%]', 'supported_by_radar [%]', 'sd_in_holes', 'psnr_in_holes [dB]', 'agreement',
-                 'painted')
-        write_table(out/'refined.csv', dict(zip(names, map(list, zip(*rows)))))
-        painted = sum(r[-1] for r in rows)
-        print(f"wrote {len(rows)} picture{'s'*(len(rows) > 1)} and refined.csv to {out}; {painted} painted")
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #a19a3a62
+@patch
+def told(self:GroundTiles, found): # a row, and what is to be said, of each tile
+    "Write the table of what was refined, and say what came."
+    rows, out = [row for row, _ in found], Path(self.out)
+    for note in (note for _, notes in found for note in notes): print(note)
+    names = ('tile', 'refined [%]', 'supported_by_radar [%]', 'sd_in_holes', 'psnr_in_holes [dB]', 'agreement',
+             'painted')
+    write_table(out/'refined.csv', dict(zip(names, map(list, zip(*rows)))))
+    painted = sum(r[-1] for r in rows)
+    print(f"wrote {len(rows)} picture{'s'*(len(rows) > 1)} and refined.csv to {out}; {painted} painted")
 
-    def scene_refined(self, run, out):
-        "Refine a scene with a `run`, into the folder `out`."
-        if said := [k for k in ('stage2_dir', 'damage', 'max_samples') if getattr(self, k)]:
-            raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave "
-                             "it out")
-        path, words = out/f'{Path(self.tiles_dir).stem}.tif', self.scene(self.tiles_dir)
-        said_of_scene(words, self.tiles_dir)
-        with filled_whole(out): share = ground_scene(run, path, picture=self.tiles_dir, **words)
-        if not share['radar'] + share['guessed']:
-            print(f'{self.cloud} hides nothing, so that nothing was refined: is it {self.encoding}?')
-        print(f'wrote {path}; ' + ', '.join(f'{100*v:.1f} % {k}' for k, v in share.items()))
+@patch
+def scene_refined(self:GroundTiles, run, out):
+    "Refine a scene with a `run`, into the folder `out`."
+    if said := [k for k in ('stage2_dir', 'damage', 'max_samples') if getattr(self, k)]:
+        raise ValueError(f"--{said[0].replace('_', '-')} belongs to tiles, and {self.tiles_dir} is a scene: leave "
+                         "it out")
+    path, words = out/f'{Path(self.tiles_dir).stem}.tif', self.scene(self.tiles_dir)
+    said_of_scene(words, self.tiles_dir)
+    with filled_whole(out): share = ground_scene(run, path, picture=self.tiles_dir, **words)
+    if not share['radar'] + share['guessed']:
+        print(f'{self.cloud} hides nothing, so that nothing was refined: is it {self.encoding}?')
+    print(f'wrote {path}; ' + ', '.join(f'{100*v:.1f} % {k}' for k, v in share.items()))
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk08p1
 @patch
@@ -373,20 +376,23 @@ class SimulateTiles(Shared):
         "What was written, and where."
         print(f"wrote {self.n} tile{'s'*(self.n > 1)} of {self.size} x {self.size} pixels to {self.out}")
 
-    def _scene(self, out):
-        t = holes(synthetic(1, self.seed, self.size, self.looks)[0], seed=self.seed, number=0)
-        images = dict(S1=(t.s1, dict(VV='dB', VH='dB')), S2=(t.optical, None), cloud=(t.hole[None], dict(cloud='')),
-                      cloudy=(np.where(t.hole, .9, t.optical), None))          # clouds are bright
-        with filled_whole(out):
-            for name, (x, units) in images.items(): write_picture(out/f'{name}.tif', x, PLACE, units)
-        print(f"wrote {', '.join(f'{k}.tif' for k in images)} of {self.size} x {self.size} pixels to {out}; "
-              f'{100*t.hole.mean():.0f} % are hidden')
+# %% ../../nbs/40_sar/45_sar_desk.ipynb #c818dc64
+@patch
+def _scene(self:SimulateTiles, out):
+    t = holes(synthetic(1, self.seed, self.size, self.looks)[0], seed=self.seed, number=0)
+    images = dict(S1=(t.s1, dict(VV='dB', VH='dB')), S2=(t.optical, None), cloud=(t.hole[None], dict(cloud='')),
+                  cloudy=(np.where(t.hole, .9, t.optical), None))          # clouds are bright
+    with filled_whole(out):
+        for name, (x, units) in images.items(): write_picture(out/f'{name}.tif', x, PLACE, units)
+    print(f"wrote {', '.join(f'{k}.tif' for k in images)} of {self.size} x {self.size} pixels to {out}; "
+          f'{100*t.hole.mean():.0f} % are hidden')
 
 # %% ../../nbs/40_sar/45_sar_desk.ipynb #gdsk10p1
 @patch
 def pieces(self:SimulateTiles):
     "Ranges of numbers of tiles."
-    if self.scene: raise ValueError("--scene writes one scene, which one process does: leave --workers and --scheduler out")
+    if self.scene:
+        raise ValueError("--scene writes one scene, which one process does: leave --workers and --scheduler out")
     return [dict(first=a, stop=b, files=[]) for a, b in ranges(self.n, 64)]
 
 @patch

@@ -151,24 +151,27 @@ class FitSpectra(SpectraOptions, Shared):
         if not self.files: return print(f'all files are in {self.out} already')
         found = self.fits()
         fits = {f: e for f, e in found.items() if isinstance(e, Fit)}
-        notes = [note for e in fits.values() if len(found) > 1 for note in e.spectrum.notes]
-        self.told({f: e.results() if f in fits else e for f, e in found.items()}, notes, next(iter(fits.values()), None))
+        self.told({f: e.results() if f in fits else e for f, e in found.items()},
+                  [note for e in fits.values() if len(found) > 1 for note in e.spectrum.notes],
+                  next(iter(fits.values()), None))
         say_refused(self.refused, self.undone)
         if not self.out or Path(self.out).suffix in ENDINGS: return
         for f, e in fits.items(): print('wrote', *e.save(output_folder(self.out)/result_name(f)))
 
-    def told(self,
-             found, # Results, or the error that says why there are none, by file
-             notes, # sentences
-             first, # Fit of a single file; not used for several
-            ):
-        "Print and write what there is."
-        self.refused = {f: e for f, e in found.items() if not isinstance(e, Results)}
-        some_left(self.refused, len(found) - len(self.refused))
-        table = series(found)
-        print(first if first and len(found) == 1 else table)
-        for note in dict.fromkeys(notes): print(note)
-        self.write(table)
+# %% ../../nbs/10_spectra/18_desk.ipynb #a9fc390c
+@patch
+def told(self:FitSpectra,
+         found, # Results, or the error that says why there are none, by file
+         notes, # sentences
+         first, # Fit of a single file; not used for several
+        ):
+    "Print and write what there is."
+    self.refused = {f: e for f, e in found.items() if not isinstance(e, Results)}
+    some_left(self.refused, len(found) - len(self.refused))
+    table = series(found)
+    print(first if first and len(found) == 1 else table)
+    for note in dict.fromkeys(notes): print(note)
+    self.write(table)
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #fitwricd
 @patch
@@ -180,7 +183,8 @@ def described(self:FitSpectra):
 def write(self:FitSpectra, table): # Results of all
     "The table and its picture, as far as they were asked for."
     if self.out and Path(self.out).suffix in ENDINGS:
-        print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume else table.save(self.out))
+        print('wrote', grown(table, self.out, self.described(), self.overwrite) if self.resume
+              else table.save(self.out))
     if self.plot:
         picture = png(lambda fig: table.plot(fig=fig), (8, 6))
         with atomic_write(self.plot) as tmp: tmp.write_bytes(picture)
@@ -298,7 +302,8 @@ def pieces(self:FitSpectra)->list:
     marks = [[sum(v) for v in zip(*(file_mark(f) for f, _ in group))] for group in groups]  # of all, as the simulator
     lost = [f for f, e in found.items() if e is not None]
     return [dict(group=i, first=a, stop=b, files=[f for f, _ in group[a:b]], marks=marks[i])
-            for i, group in enumerate(groups) for a, b in self.blocks(group)] + [dict(group=None, files=lost)]*bool(lost)
+            for i, group in enumerate(groups)
+            for a, b in self.blocks(group)] + [dict(group=None, files=lost)]*bool(lost)
 
 @patch
 def part(self:FitSpectra, piece, folder):
@@ -393,14 +398,16 @@ class RetrieveSpectra(ReadSpectra, Retrieve):
                              "with --method posterior")
         ready_to_write(self.corner, ('.png',), self.overwrite, self.files)
 
-    def watch(self):
-        "Retrieve as spectra arrive, until nothing comes any more or the user ends it."
-        if len(self.files) != 1: raise ValueError(f"--follow takes one file, folder or pattern, not {len(self.files)}")
-        if not self.out: raise ValueError("--follow needs --out, a table that ends in .csv")
-        run, known = Run.load(self.folder, system='spectra'), pairs(self.known, 'known')
-        for got in follow(run, self.files[0], self.out, idle=self.idle, method=self.method, known=known,
-                          noise=self.noise, **self.reading()):
-            print(got.summary(), flush=True)
+# %% ../../nbs/10_spectra/18_desk.ipynb #d41f6fc3
+@patch
+def watch(self:RetrieveSpectra):
+    "Retrieve as spectra arrive, until nothing comes any more or the user ends it."
+    if len(self.files) != 1: raise ValueError(f"--follow takes one file, folder or pattern, not {len(self.files)}")
+    if not self.out: raise ValueError("--follow needs --out, a table that ends in .csv")
+    run, known = Run.load(self.folder, system='spectra'), pairs(self.known, 'known')
+    for got in follow(run, self.files[0], self.out, idle=self.idle, method=self.method, known=known,
+                      noise=self.noise, **self.reading()):
+        print(got.summary(), flush=True)
 
 # %% ../../nbs/10_spectra/18_desk.ipynb #e855ad16
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
 import numpy as np
 import torch
+from fastcore.basics import patch
 from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_columns, read_hdf5, read_npz
 from ..files import read_hdf5_rows, validate
 from ..params import measured
@@ -54,21 +55,24 @@ class Spectrum:
         if back and self.kept is not None: self.kept = self.kept[::-1]
         _into_ours(self, turned(y), path, y_unit, base)
 
-    def column(self,
-               name, # of another column of the file
-              ):     # its values (N,)
-        "Another column, which the notes no longer count among those that are not used."
-        if name in self.unused:
-            at = self.notes.index(_not_used(self.unused))
-            self.unused.remove(name)
-            self.notes[at:at+1] = [_not_used(self.unused)]*bool(self.unused)
-        return self.columns[name]
-
     def __len__(self): return len(self.y)
     def __repr__(self):
         axis = 'pixel axis' if self.nu is None else f"{self.nu.min():.4f} .. {self.nu.max():.4f} cm⁻¹"
         read = ''.join(f', {note}' for note in self.notes)
         return f"Spectrum({Path(self.path).name or 'from memory'}: {len(self)} points, {axis}, {self.quantity}{read})"
+
+# %% ../../nbs/10_spectra/14_files.ipynb #bb1f19e5
+@patch
+def column(self:Spectrum,
+           name, # of another column of the file
+          ):     # its values (N,)
+    "Another column, which the notes no longer count among those that are not used."
+    if name in self.unused:
+        at = self.notes.index(_not_used(self.unused))
+        self.unused.remove(name)
+        self.notes[at:at+1] = [_not_used(self.unused)]*bool(self.unused)
+    return self.columns[name]
+
 def _not_used(names, most=8):
     more = f' and {len(names) - most} more' if len(names) > most else ''
     return f"columns that are not used: {', '.join(names[:most])}{more}"
@@ -353,7 +357,8 @@ def _unpacked(data):
         said = {a: data.meta.get(f'{k}/{a}') for a in ('_FillValue', 'missing_value', 'scale_factor', 'add_offset')}
         said = {a: np.ravel(s) for a, s in said.items() if s is not None and np.ravel(s).dtype.kind in 'iuf'}
         if not said or v.dtype.kind not in 'iuf': continue
-        gaps = [said[a].astype(v.dtype if v.dtype.kind == 'f' else float) for a in ('_FillValue', 'missing_value') if a in said]
+        gaps = [said[a].astype(v.dtype if v.dtype.kind == 'f' else float)
+                for a in ('_FillValue', 'missing_value') if a in said]
         gap = np.isin(v, np.concatenate(gaps)) if gaps else np.zeros(v.shape, bool)
         scale, offset = (said[a][0] if a in said else usual for a, usual in (('scale_factor', 1.), ('add_offset', 0.)))
         if not gap.any() and (scale, offset) == (1, 0): continue
@@ -551,8 +556,8 @@ def _ask(data, path, quantity, axis, raw, unsorted):
     raise FileError(path, found, values, remedy=f"say what the numbers are, for example {' '.join(options)}")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #errs0002
-_DEVIATIONS = re.compile(r'(?<![a-z])(standard ?deviations?|std ?devs?|stdev|std|sd|sigma|uncertaint(?:y|ies)|errors?|err|noise)'
-                         r'(?![a-z])')
+_DEVIATIONS = re.compile(r'(?<![a-z])(standard ?deviations?|std ?devs?|stdev|std|sd|sigma|uncertaint(?:y|ies)|'
+                         r'errors?|err|noise)(?![a-z])')
 _OF_VALUES = {'y', 'value', 'values', 'intensity', 'signal', 'of', 'the', 'in', '1'}
 
 def _bare(name):
@@ -601,6 +606,23 @@ def _deviations(data, path, name, y, val, quantity, y_unit):
                     remedy=f"write them so, {_LEAVE_OUT}")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #8310bf2d
+def _table_of(path, quantity, axis, x, y, columns, **how):
+    "Columns of a file, and the names of those that are meant as axis and values."
+    names = [c.strip() for c in columns.split(',')] if columns else None
+    data = _columns(path, quantity, y, names=names, **how)
+    header_words(path, data.meta)
+    x, y = _meant(data, quantity, axis, x, y)
+    _units_of_attributes(data, x, y)
+    return data, x, y
+
+def _axis_column(path, data, x, axis, val):
+    "The axis as the file counts it (N,); points, for a pixel axis."
+    if axis == 'pixel': return np.arange(len(val), dtype=float)
+    names = [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x']
+    raw = _pick(data, path, x, names, axis)
+    return validate(raw, path, x, finite=False, shape=val.shape, lines=data.lines).astype(float)
+
+# %% ../../nbs/10_spectra/14_files.ipynb #c2cab0f1
 def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-DX, SPC or OPUS file
                   quantity:str=None, # one of QUANTITIES; as the file says if None
                   axis:str=None,     # one of AXES; as the file says if None
@@ -618,11 +640,7 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
                   columns:str=None,  # of a table: names of all columns, like 'wavenumber,transmittance'; '-' for others
                  )->Spectrum:
     "Read one spectrum; FileError in one sentence when something is wrong or not stated."
-    names = [c.strip() for c in columns.split(',')] if columns else None
-    data = _columns(path, quantity, y, skip=skip, decimal=decimal, names=names)
-    header_words(path, data.meta)
-    x, y = _meant(data, quantity, axis, x, y)
-    _units_of_attributes(data, x, y)
+    data, x, y = _table_of(path, quantity, axis, x, y, columns, skip=skip, decimal=decimal)
     quantity = _stated(data, path, 'quantity', quantity, QUANTITIES)
     axis = _stated(data, path, 'axis', axis, AXES)
     _ask(data, path, quantity, axis, data.get(x), unsorted)
@@ -633,12 +651,8 @@ def read_spectrum(path,               # CSV, TSV, .dpt, .xlsx, HDF5, NPZ, JCAMP-
     unit, medium, y_unit = (_one(data, path, k, v) for k, v in dict(unit=unit, medium=medium, y_unit=y_unit).items())
     error = _error_column(data, path, x, y, val)
     sigma = _deviations(data, path, error, y, val, quantity, y_unit)
-    raw = np.arange(len(val), dtype=float)
-    if axis != 'pixel':
-        names = [axis, 'nu', 'x'] if axis == 'wavenumber' else [axis, 'x']
-        raw = validate(_pick(data, path, x, names, axis), path, x, finite=False, shape=val.shape, lines=data.lines)
-    points = len(val)
-    raw, val, sigma, place = _without_ends(data, raw.astype(float), val, sigma, np.arange(len(val)))
+    raw, points = _axis_column(path, data, x, axis, val), len(val)
+    raw, val, sigma, place = _without_ends(data, raw, val, sigma, np.arange(points))
     nu = raw if axis == 'pixel' else _axis(data, path, axis, unit, medium, centre, x, raw, unsorted)
     keep = _kept(data, path, nu, axis == 'pixel', crop, drop)
     if quantity in ('absorbance', 'optical_depth') and np.isfinite(val).any(): keep &= ~_capped(data, val)
