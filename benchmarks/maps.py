@@ -10,6 +10,7 @@ one sun angle with 2 % noise, as uint16, and are mapped by `write_map` in a proc
 read."""
 import json, resource, subprocess, sys, tempfile
 from pathlib import Path
+import numpy as np
 import torch
 from _table import bar, save
 from physlearn.calibration import covered
@@ -25,23 +26,25 @@ def trained(folder):
     recipe = canopy_recipe('default', epochs=14, epochs_pretrain=14, pretrain_samples=51_200, gpus=0, threads=1)
     return recipe.fit(folder/'run', quiet=True, evaluate=False)
 
-def image(path, sim, side, tile=256):
-    "Forests at one sun angle: tile x tile different pixels, repeated."
+def image(path, sim, side, tile=256, width=None, filled=None):
+    "Forests at one sun angle: tile x tile different pixels, repeated; data in the first `filled` rows and columns. Pixels with data."
     import rasterio
-    n = tile*tile
+    n, width = tile*tile, width or side
     with torch.no_grad():
         x = torch.cat([sim(t, **{k: torch.full((len(t),), v) for k, v in zip(sim.cond, (40., 0., 0.))})[:,0]
                        for t in sim.space.sample(n, 'map').split(4096)])
     x = x*(1 + .02*normals(n, x.shape[1], 'map', 'noise'))
     v = (1e4*x).round().clamp(1, 15_000).numpy().astype('uint16').T.reshape(-1, tile, tile)
-    how = dict(driver='GTiff', width=side, height=side, count=len(v), dtype='uint16', nodata=0, tiled=True, blockxsize=tile,
+    how = dict(driver='GTiff', width=width, height=side, count=len(v), dtype='uint16', nodata=0, tiled=True, blockxsize=tile,
                blockysize=tile, crs='EPSG:32633', transform=rasterio.Affine(10, 0, 6e5, 0, -10, 5.3e6))
+    down, across = min(filled or side, side), min(filled or width, width)
     with rasterio.open(path, 'w', **how) as f:
-        for i in range(0, side, tile):
-            for j in range(0, side, tile):
-                h, w = min(tile, side - i), min(tile, side - j)
-                f.write(v[:,:h,:w], window=rasterio.windows.Window(j, i, w, h))
+        for i in range(0, down, tile):
+            for j in range(0, across, tile):
+                h, w = min(tile, down - i), min(tile, across - j)
+                f.write(np.ascontiguousarray(v[:,:h,:w]), window=rasterio.windows.Window(j, i, w, h))
         f.descriptions = BANDS
+    return down*across
 
 def mapped(run, path):
     "Pixels per CPU second, and the largest memory of the process [MB]."

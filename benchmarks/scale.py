@@ -11,9 +11,8 @@ paid once. Memory is the largest of a worker. Outputs are compared byte by byte.
 estimate that is poor. `tiny` tries the script itself on small sizes, and keeps no result."""
 import contextlib, io, json, os, re, subprocess, sys, tempfile, threading, time
 from pathlib import Path
-import numpy as np
-import torch
 from _table import bar, save
+from maps import image
 
 WIDTH, FILLED = 10_980, 1024     # of a tile of Sentinel-2 [pixels]; side of the part with data [pixels]
 
@@ -79,28 +78,6 @@ def trained(points):
         lightcurve_recipe('variability', sources=300, epochs=1, batch_size=100, constants=3000, **alone).fit('varies', **how)
     return 'gas', 'wood', 'varies'
 
-def strip(path, sim, height, width, filled, block=256):
-    "Forests at one sun angle in the first corner, block x block different pixels, repeated; the rest has no data."
-    import rasterio
-    from physlearn.canopy.reflectance import BANDS
-    from physlearn.params import normals
-    n = block*block
-    with torch.no_grad():
-        x = torch.cat([sim(t, **{k: torch.full((len(t),), v) for k, v in zip(sim.cond, (40., 0., 0.))})[:,0]
-                       for t in sim.space.sample(n, 'map').split(4096)])
-    x = x*(1 + .02*normals(n, x.shape[1], 'map', 'noise'))
-    v = (1e4*x).round().clamp(1, 15_000).numpy().astype('uint16').T.reshape(-1, block, block)
-    how = dict(driver='GTiff', width=width, height=height, count=len(v), dtype='uint16', nodata=0, tiled=True, blockxsize=block, blockysize=block,
-               crs='EPSG:32633', transform=rasterio.Affine(10, 0, 6e5, 0, -10, 5.3e6))
-    down, across = min(filled, height), min(filled, width)
-    with rasterio.open(path, 'w', **how) as f:
-        for i in range(0, down, block):
-            for j in range(0, across, block):
-                h, w = min(block, down - i), min(block, across - j)
-                f.write(np.ascontiguousarray(v[:,:h,:w]), window=rasterio.windows.Window(j, i, w, h))
-        f.descriptions = BANDS
-    return down*across
-
 def measured(n, height, width, filled, sources, points, runs):
     "A row for each kind of work, in the working directory."
     from physlearn.cli import main as command
@@ -111,7 +88,7 @@ def measured(n, height, width, filled, sources, points, runs):
     if not (Path(runs[1])/'moments.safetensors').exists():
         from physlearn.canopy.retrieve import head_of
         with step('teaching the run of canopies the moments of 400,000 pixels'): head_of(Run.load(runs[1]), say=lambda *a: None)
-    with step(f'writing a scene of {width:,} x {height:,} pixels'): pixels = strip('scene.tif', Run.load(runs[1]).sim, height, width, filled)
+    with step(f'writing a scene of {width:,} x {height:,} pixels'): pixels = image('scene.tif', Run.load(runs[1]).sim, height, width=width, filled=filled)
     with step(f'simulating {sources:,} sources'): assert command(f'simulate lightcurve survey --n {sources} --seed 4'.split()) == 0
     return [farmed('spectra', n, ['retrieve', runs[0], 'table.h5', '--known', 'P=500mbar'], '.csv'),
             farmed('pixels', pixels, ['retrieve', runs[1], 'scene.tif', '--method', 'moments', '--scale', 10000, '--offset', 0, '--tts', 40], '.tif'),

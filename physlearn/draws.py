@@ -300,7 +300,8 @@ def ranged_ends(m,         # Measurement of n signals
     told = told_by_range(m, e.theta, e.sd, box)
     ends, sd = box.limited(box.interval(level), e.sd, told['limits'], level)
     f = torch.where(told['limits'], sd/e.sd, 1.)
-    return replace(e, sd=sd, sd_stat=torch.minimum(e.sd_stat, sd), cov=f[:,:,None]*e.cov*f[:,None]), ends, told
+    g = torch.where(told['limits'], sd/e.cov.diagonal(dim1=1, dim2=2).sqrt(), 1.)    # correlations stay
+    return replace(e, sd=sd, sd_stat=f*e.sd_stat, cov=g[:,:,None]*e.cov*g[:,None]), ends, told
 
 # %% ../nbs/00_core/08b_draws.ipynb #65bf01cb
 def box_order(sim:Simulator,   # simulator with a `space`

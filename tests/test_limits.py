@@ -6,9 +6,10 @@ import torch
 from scipy.stats import binom, norm, truncnorm
 from torch import nn
 from physlearn.desk import Signals, by_fit
-from physlearn.draws import beyond_of, box_posterior, sample_posterior
+from physlearn.draws import beyond_of, box_posterior, ranged_ends, sample_posterior
+from physlearn.likelihood import Measurement
 from physlearn.params import Param, ParamSpace
-from physlearn.posterior import Gaussian
+from physlearn.posterior import Gaussian, map_estimate
 from physlearn.results import AT_END, Results, end_share
 
 class Band(nn.Module):
@@ -128,3 +129,16 @@ def test_limit_in_a_range_of_decades_is_the_posteriors():
         log_p = (at @ (A.T @ row) - .5*((at @ (A.T @ A))*at).sum(-1))/NOISE**2
         cdf = log_p.flatten().softmax(0).reshape(log_p.shape).sum(1).cumsum(0)
         assert float(high) == pytest.approx(float(depth[torch.searchsorted(cdf, .975)]), rel=.03)
+
+def test_the_shares_of_an_error_stay_shares():
+    "What is known beforehand has the part of a limit's error that it had; the covariance goes along."
+    sim = Band(1e-4, 1, True)
+    y = sim(torch.tensor([[1e-3, 1.]]).double())
+    m = Measurement(sim, y, Gaussian(NOISE), dict(base=(1., .01)))
+    e = map_estimate(m)
+    better, _, told = ranged_ends(m, e)
+    assert told['limits'].tolist() == [[True, False]] and better.sd[0,0] != e.sd[0,0]
+    torch.testing.assert_close(better.sd_stat/better.sd, e.sd_stat/e.sd)
+    torch.testing.assert_close(better.cov[0,0,0].sqrt(), better.sd[0,0])
+    torch.testing.assert_close(better.cov[0,1,1], e.cov[0,1,1])
+    assert 0 < better.sd_stat[0,0] < better.sd[0,0]
