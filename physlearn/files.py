@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['visible', 'FileError', 'regular_file', 'unpacked_most', 'read_bytes', 'read_text', 'Arrays', 'cell_text',
-           'text_of_cell', 'read_table', 'read_columns', 'validate', 'check_unit', 'parsing', 'plain', 'words_of',
-           'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here', 'answer',
-           'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind',
+           'text_of_cell', 'named_once', 'read_table', 'read_columns', 'validate', 'check_unit', 'parsing', 'plain',
+           'words_of', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here',
+           'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind',
            'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'inside',
            'named_by_patterns', 'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json',
            'write_table', 'room_for', 'write_hdf5', 'join_hdf5', 'join_tables']
@@ -239,6 +239,17 @@ def _with_unit(text):
     name = head.rstrip(' ')
     return (name, unit) if bracket and ']' not in unit and name and not name[-1].isspace() else (text, None)
 
+def named_once(path,  # file, for messages
+               names, # of its columns
+               used,  # names that are read, without regard to capitals
+               remedy='rename one of them, or leave it out',
+              ):
+    "FileError where a name that is read is that of two columns, which differ in capitals alone."
+    for name in used:
+        alike = [k for k in names if k.strip().lower() == name.lower()]
+        if len(alike) < 2: continue
+        raise FileError(path, f"columns {' and '.join(map(repr, alike))}", f'one column of {name}', remedy=remedy)
+
 def _header(path, rows, names, rename):
     "Column names, their units where they are told in brackets, and the rows below, each as long as the names."
     units = {}
@@ -251,10 +262,13 @@ def _header(path, rows, names, rename):
         if rename: units |= {f'unit_{rename(name)}': unit for name, unit in told if unit is not None}
         if all(_NUMBER.fullmatch(c) for c in names):
             raise FileError(path, 'the first row holds numbers', 'column names', f"line {i}", 'add a row of names')
+    written = names
     if rename: names = [rename(n) for n in names]
     if len(set(names)) < len(names):
-        twice = [name for name, n in Counter(names).items() if n > 1]
-        raise FileError(path, f"column {min(twice)!r} appears twice", 'each name once')
+        twice = min(name for name, n in Counter(names).items() if n > 1)
+        alike = dict.fromkeys(own for own, name in zip(written, names) if name == twice)
+        if len(alike) > 1: named_once(path, alike, [twice])
+        raise FileError(path, f"column {twice!r} appears twice", 'each name once')
     for i, r in rows:
         if len(r) != len(names):
             raise FileError(path, f"{len(r)} cells", f"{len(names)}, as there are names", f"line {i}")

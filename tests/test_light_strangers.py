@@ -250,3 +250,80 @@ def test_other_dates_say_what_is_expected(tmp_path):
 def test_columns_that_are_not_read_are_said(tmp_path):
     lc = read_lightcurve(csv(tmp_path/'a.csv', '1,1,.1,2', '2,2,.1,2', head='time [s],rate [ct/s],std,foo'))
     assert lc.err_plus[:,0].tolist() == [.1, .1] and 'not read: FOO' in lc.said and not lc.counted
+
+# ---------------------------------------------------------------------------------- flags, two names of one column, half a date
+
+FLAGGED = (np.arange(50) % 25 == 3).astype('i4')*4                # rows 4 and 29
+
+@pytest.mark.parametrize('name, form, values', [('QUALITY', 'J', FLAGGED), ('SAP_QUALITY', 'J', FLAGGED), ('quality', 'I', FLAGGED), ('FLAG', 'L', FLAGGED > 0),
+                                                ('FLAG', '8X', (FLAGGED > 0)[:,None]*np.ones((1, 8), bool)), ('QUALITY', '2J', np.stack([FLAGGED, 0*FLAGGED], 1))])
+def test_flags_of_quality_are_said(tmp_path, name, form, values):
+    "No row is dropped, and what stands in the column is not passed over."
+    usual = ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', C)
+    lc = read_lightcurve(table(tmp_path/'a.fits', *usual, (name, form, '', values)))
+    assert f'{name} is not 0 in 2 of 50 rows (rows 4, 29)' in lc.said and 'leave them out of the file' in lc.said and lc.mask.all() and len(lc) == 50
+    assert name not in read_lightcurve(table(tmp_path/'b.fits', *usual, (name, form, '', 0*values if form != 'L' else values < 0))).said
+
+def test_flags_of_quality_in_text(tmp_path):
+    "In CSV, ECSV and VOTable, and beside photons."
+    from astropy.table import Table
+    flags = [0, 0, 4]*10
+    path = csv(tmp_path/'a.csv', *(f'{r},{f}' for r, f in zip(RATES, flags)), head='time [s],rate [ct/s],error [ct/s],quality')
+    said = read_lightcurve(path).said
+    assert 'QUALITY is not 0 in 10 of 30 rows' in said and said.count('QUALITY') == 1
+    t = Table(dict(time=np.arange(30.)*10, rate=np.ones(30) + .1*(np.arange(30) % 3), error=np.full(30, .1), quality=np.array(flags) > 0))
+    t['time'].unit, t['rate'].unit = 's', 'ct/s'
+    t.write(tmp_path/'a.ecsv')
+    t.write(tmp_path/'a.vot', format='votable')
+    for name in ('a.ecsv', 'a.vot'): assert 'QUALITY is not 0 in 10 of 30 rows' in read_lightcurve(tmp_path/name).said
+    good = fits.BinTableHDU.from_columns([fits.Column(k, 'D', 's', array=[v]) for k, v in (('START', 0.), ('STOP', 50.))], name='GTI')
+    columns = ('TIME', 'D', 's', np.arange(50.)), ('ENERGY', 'D', 'keV', np.ones(50)), ('FLAG', 'J', None, FLAGGED)
+    events = fits.BinTableHDU.from_columns([fits.Column(n, f, u, array=v) for n, f, u, v in columns], name='EVENTS')
+    for h in (good, events): h.header['MJDREF'] = 51544.
+    fits.HDUList([fits.PrimaryHDU(), events, good]).writeto(tmp_path/'ev.fits')
+    assert 'FLAG is not 0 in 2 of 50 rows' in read_lightcurve(tmp_path/'ev.fits', step=10.).said
+
+def test_flags_of_a_file_of_a_catalogue_are_those_of_its_rows(tmp_path):
+    "Files of one layout are read together: numbers of rows would be those of no file."
+    paths = simulate(3, 1).write(tmp_path)
+    for k, path in enumerate(paths):
+        with fits.open(path) as f:
+            flags = np.zeros(len(f[1].data), 'i4')
+            flags[:k] = 1
+            made = fits.BinTableHDU.from_columns(f[1].columns + fits.ColDefs([fits.Column('QUALITY', 'J', array=flags)]), header=f[1].header)
+            fits.HDUList([f[0], made]).writeto(path, overwrite=True)
+    found = read_catalogue(tmp_path)
+    assert len(found) == 3 and 'QUALITY is not 0 in 3 of' in str(found.notes) and '(row' not in str(found.notes)
+
+@pytest.mark.parametrize('other', ['rate', 'Rate'])
+def test_two_columns_of_one_name(tmp_path, other):
+    "Names without regard to capitals: which of two is meant is not ours to say."
+    usual = ('TIME', 'D', 's', T), ('RATE', 'D', 'ct/s', C*1.01), ('ERROR', 'D', 'ct/s', D)
+    def refused(path):
+        with pytest.raises(FileError) as e: read_lightcurve(path)
+        assert f"'RATE' and '{other}'" in str(e.value) and 'rename' in str(e.value)
+    refused(table(tmp_path/'a.fits', *usual, (other, 'D', 'ct/s', C*2.)))
+    assert len(read_lightcurve(table(tmp_path/'a.fits', *usual, ('foo', 'D', '', D), ('FOO', 'D', '', D)))) == 50
+    refused(csv(tmp_path/'a.csv', *(f'{r},2' for r in RATES), head=f'time [s],RATE [ct/s],error [ct/s],{other} [ct/s]'))
+
+@pytest.mark.parametrize('head, says', [('time [s],rate_1,rate_2,RATE_1', "'rate_1' and 'RATE_1'"), ('time [s],rate_1,rate_2,rate', "'rate_1' and 'rate'"),
+                                        ('time [s],rate,rate_1,rate_2', "'rate' and 'rate_1'"), ('time [s],rate,cps,error', "'rate' and 'cps'"),
+                                        ('time [s],MJD,rate,error', "'time' and 'MJD'")])
+def test_two_columns_of_one_meaning(tmp_path, head, says):
+    with pytest.raises(FileError) as e: read_lightcurve(csv(tmp_path/'a.csv', *(f'{10*i},1.1,2.2,3.3' for i in range(9)), head=head))
+    assert says in str(e.value) and 'leave one out' in str(e.value)
+
+def test_half_a_reference_of_time(tmp_path):
+    "MJDREF is MJDREFI plus MJDREFF (OGIP 93-003): a fraction alone is no date; whole days alone are taken, and said."
+    usual = ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), ('COUNTS', 'J', '', C)
+    path = table(tmp_path/'a.fits', *usual, MJDREFF=7.4e-4)
+    assert read_lightcurve(path).mjdref == 51544.
+    with fits.open(path, 'update') as f: del f[1].header['MJDREF']
+    with pytest.raises(FileError, match='MJDREFF without MJDREFI.*MJDREFI to the header, or remove MJDREFF'): read_lightcurve(path)
+    with fits.open(path, 'update') as f:
+        f[1].header['MJDREFI'] = 50000
+        del f[1].header['MJDREFF']
+    lc = read_lightcurve(path)
+    assert lc.mjdref == 50000 and 'MJDREFI without MJDREFF: the fraction of the day taken as 0' in lc.said
+    with fits.open(path, 'update') as f: f[0].header['MJDREFF'] = .25
+    assert read_lightcurve(path).mjdref == 50000.25 and 'without MJDREFF' not in read_lightcurve(path).said

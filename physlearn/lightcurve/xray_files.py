@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..files import FileError, parsing, read_bytes, read_hdf5, validate, words_of
+from ..files import FileError, named_once, parsing, read_bytes, read_hdf5, validate, words_of
 from ..files import write_hdf5
 from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, copies,
                                              counts_in, from_header, good_time, in_steps, joined_steps, merged,
@@ -35,10 +35,17 @@ def _number(path, head, key, default=0.):
     try: return float(v)
     except (TypeError, ValueError): raise FileError(path, f"{key} = {v!r}", 'a number', 'header') from None
 
-def _reference(path, head):
+def _reference(path, head, notes=None): # notes: where what is assumed is said
     "MJD of time 0; None where the header does not say it."
-    if 'MJDREFI' in head: return _number(path, head, 'MJDREFI') + _number(path, head, 'MJDREFF')
-    return _number(path, head, 'MJDREF') if 'MJDREF' in head else None
+    days, part = (_number(path, head, k, None) for k in ('MJDREFI', 'MJDREFF'))
+    if days is not None and part is not None: return days + part
+    if 'MJDREF' in head: return _number(path, head, 'MJDREF')
+    if days is None and part is None: return None
+    if days is None:
+        raise FileError(path, 'MJDREFF without MJDREFI', 'both, of which the first is whole days', 'header',
+                        'add MJDREFI to the header, or remove MJDREFF: the date of time 0 is then unknown')
+    if notes is not None: notes.append('MJDREFI without MJDREFF: the fraction of the day taken as 0')
+    return days
 
 def _seconds(path, name, unit):
     "Seconds in the unit of a column."
@@ -76,7 +83,7 @@ FIRST_XRAYS = 32000.            # MJD of 1946: X-rays of the Sun were first meas
 def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand; dt None or an array
     "Middle of the steps [s], their length [s], MJD of time 0."
     said = (unit or _value(head, 'TIMEUNIT') or '').strip()
-    ref, mid = _reference(path, head), float(np.nanmedian(time)) if len(time) else 0.
+    ref, mid = _reference(path, head, notes), float(np.nanmedian(time)) if len(time) else 0.
     if not said:
         said = 'd' if not ref and 3e4 < mid < 8e4 else 's'
         notes.append(f"no unit of time: taken in {'MJD' if said == 'd' and not ref else said}")
@@ -302,9 +309,10 @@ def _good(path, hdus, ref, notes):
     out = []
     for h, cols in _tables(hdus):
         if not {'START', 'STOP'} <= set(cols) or h.data is None or not len(h.data): continue
+        named_once(path, h.columns.names, ('START', 'STOP'))
         zero = sum(_number(path, h.header, k) for k in ('TIMEZERO', 'TIMEZERI', 'TIMEZERF'))
         by = _seconds(path, 'START', str(h.columns[cols['START']].unit or 's'))
-        own = _reference(path, h.header)
+        own = _reference(path, h.header) if {'MJDREF', 'MJDREFI'} & set(h.header) else None
         pair = np.stack([_column(h.data, cols[k]) for k in ('START', 'STOP')], 1)
         out.append((pair + zero)*by + (0. if own is None else (own - ref)*86400))
     if len(out) > 1: notes.append(f'{len(out)} tables of good times: all of them together')
@@ -323,6 +331,9 @@ _RATES_ONLY = 'RATE', 'COUNT_RATE', 'NET_RATE', 'FLUX'
 _RATES = ('RATE', 'COUNTS', *_RATES_ONLY[1:])
 _UNDERSTOOD = {'TIME', 'TIMEDEL', 'EXPOSURE', 'FRACEXP', 'BACK_COUNTS', 'BACKRATIO', 'AREA', 'BG_COUNTS', 'BG_AREA',
                'BG_EXPOSURE', 'ERROR', 'RATE_ERRM', 'RATE_ERRP', 'USE', *_RATES}
+_ONCE = (*sorted(_UNDERSTOOD), 'RATE_ERR', 'ERR_RATE', 'COUNT_RATE_ERR', 'STAT_ERR', 'RATE_ERROR', 'RATE_ESTNEGERR',
+         'RATE_ESTPOSERR', 'ERRM', 'ERRP', 'PI', 'ENERGY')             # columns of which there may be one
+_FLAGS = 'QUALITY', 'SAP_QUALITY', 'QUALITY_FLAG', 'QUAL', 'DQ', 'FLAG', 'FLAGS'   # 0 where the data are good
 
 def _tables(hdus):
     "Tables with their columns by upper-case name."
@@ -380,6 +391,18 @@ def _possible(path, got, dt, told, seen): # samples that are used (n,b)
         if (wrong := seen & np.isfinite(got['counts']) & odd(v)).any():
             raise FileError(path, f'{_rows(wrong.any(1))}: {name} {v[tuple(np.argwhere(wrong)[0])]:g}', want,
                             remedy='correct them, or set their exposure to 0')
+
+def _flagged(table, cols, alone=True): # alone: the rows are those of one file, and have numbers
+    "A sentence for each column of flags that are not 0; rows are used, whatever they say."
+    out = []
+    for name in (cols[k] for k in _FLAGS if k in cols):
+        v = np.asarray(table[name])
+        if v.dtype.kind not in 'biuf': continue
+        odd = ((np.nan_to_num(v) != 0) & ~_null(table, name)).reshape(len(v), -1).any(1)
+        at = f' ({_rows(odd)})' if alone else ''
+        said = f'{name} is not 0 in {odd.sum()} of {len(v)} rows{at}: used like the others'
+        if odd.any(): out.append(f'{said}; where it marks bad data, leave them out of the file')
+    return out
 
 def _several(n, what): return f"{n} {what} is" if n == 1 else f"{n} {what}s are"
 
@@ -455,6 +478,7 @@ def lightcurve_of(data:bytes,   # of a FITS file, unpacked
                 raise FileError(path, 'ends before its table does', 'a whole file', remedy='copy it again')
             head, table = _headers(hdus[0].header, h.header), h.data
             if table is None or not len(table): raise FileError(path, 'has no rows', 'at least one step', h.name)
+            named_once(path, h.columns.names, _ONCE)
             _are_numbers(path, h, cols)
             events = not set(cols) & ({'ABANDINTENSITY'} | set(_RATES))
             notes += _others(hdus, h)
@@ -475,7 +499,7 @@ def _of_columns(path, c, least):
         columns = [fits.Column(cols[k], form(v), unit=unit(k), array=v) for k, v in c.arrays.items()]
         h = fits.BinTableHDU.from_columns(columns)
     if not len(h.data): raise FileError(path, 'has no rows', 'at least one step')
-    if rest := [k for k in c.arrays if k not in _UNDERSTOOD]: c.notes.append(f"not read: {', '.join(rest)[:200]}")
+    if rest := [k for k in c.arrays if k not in (*_UNDERSTOOD, *_FLAGS)]: c.notes.append(f"not read: {', '.join(rest)[:200]}")
     return _read(path, c.head, h.data, cols, h, c.notes, least, True, lambda ref: c.good, c.missing)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017b
@@ -560,6 +584,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     units = {c.name: c.unit for c in h.columns}
     time, dt, ref = _clock(path, head, t, units[name], _column(table, delta), units.get(delta), notes)
     got, bands, labels, intervals = _arrays(path, head, table, cols, time, dt, ref, good, notes)
+    notes += _flagged(table, cols, sort)
     if not (np.nan_to_num(got['exposure']) > 0).any():
         raise FileError(path, 'no step has any exposure', 'a source that was seen')
     if pairs := [f'{labels[i]} and {labels[j]}' for i, j in overlapping(bands)]:
@@ -636,6 +661,7 @@ def _events(path, head, h, cols, good, step, bands, notes):
     if bands is None:
         bands = [(float(np.floor(energy[known].min()*10)/10), float(np.ceil(energy[known].max()*10 + 1e-6)/10))]
         notes.append('all photons in one band')
+    notes += _flagged(h.data, cols)
     bands = np.asarray(bands, dtype=np.float64)
     live = _live(path, head, notes)
     t, counts, exposure, outside = binned(time[known], energy[known], intervals, step, bands, live)

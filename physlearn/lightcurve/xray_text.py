@@ -184,11 +184,20 @@ def _energies(names):
     if not all(found): return {}
     return {f'E_{w}{i}': float(m[j]) for i, m in enumerate(found, 1) for j, w in ((1, 'MIN'), (2, 'MAX'))}
 
+def _only_one(path, word, band, name, found): # found: names of columns of this word, by band; '' for none
+    "FileError where a column is there twice, or for each band and for none; else it is kept among those found."
+    mixed = found and (word in _WORDS or word in ('FLUX', 'FRACEXP')) and ('' in found) != (band == '')
+    if band in found or mixed:
+        first = found.get(band, next(iter(found.values())))
+        raise FileError(path, f"columns {first!r} and {name!r} are both {word}", 'one of them',
+                        remedy='rename one of them, or leave one out')
+    found[band] = name
+
 def renamed(path,      # file, for messages
             c:Columns, # its columns, as they were found
            )->Columns:
     "Synonyms under their usual names, bands put side by side, a calendar's days as MJD."
-    arrays, units, bands = {}, {}, {}
+    arrays, units, bands, found = {}, {}, {}, {}
     for k, v in c.arrays.items():
         name, unit = k.upper(), c.units.get(k)
         m = _BAND.fullmatch(name)
@@ -198,8 +207,8 @@ def renamed(path,      # file, for messages
             c.head = dict(MJDREF=0.) | c.head
             c.notes.append(f'{k} taken as the time, in days')
         elif word != name and not m: c.notes.append(f'{k} taken as {word}')
+        _only_one(path, word, m[2] if m else '', k, found.setdefault(word, {}))
         if m: bands.setdefault(word, {})[m[2]] = v
-        elif word in arrays: raise FileError(path, f'has two columns for {word}', 'one', remedy='leave one out')
         else: arrays[word] = v
         units[word] = unit
     for word, parts in bands.items():
@@ -307,7 +316,7 @@ def timed(path,       # file, for messages
     return c
 
 # %% ../../nbs/50_lightcurve/51c_xray_text.ipynb #xtxt0021
-def _plain_column(name, v, arrays, units, notes, head):
+def _plain_column(path, name, v, arrays, units, notes, head):
     "One column of an astropy table; whether its rows are masked, or None."
     from astropy.time import Time
     if isinstance(v, Time):
@@ -317,6 +326,8 @@ def _plain_column(name, v, arrays, units, notes, head):
         return None
     mask = np.ma.getmaskarray(np.ma.asarray(v)) if hasattr(v, 'mask') else None
     plain = np.asarray(np.ma.getdata(np.ma.asarray(getattr(v, 'value', v))))
+    if plain.dtype.kind == 'b' and _STANDARD.get(name.upper(), name.upper()) in _WORDS:
+        raise FileError(path, 'holds true or false', 'a real number in each row', name)
     if plain.dtype.kind not in 'biuf':
         notes.append(f'not read: {name}')
         return None
@@ -332,7 +343,7 @@ def columns_of_table(path,       # file, for messages
                     )->Columns:
     "Columns of an astropy table."
     arrays, units, notes, head = {}, {}, [], dict(head)
-    masks = [_plain_column(k, table[k], arrays, units, notes, head) for k in table.colnames]
+    masks = [_plain_column(path, k, table[k], arrays, units, notes, head) for k in table.colnames]
     missing = np.zeros(len(table), bool)
     for m in masks:
         if m is not None: missing |= m.reshape(len(table), -1).any(1)
