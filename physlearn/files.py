@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['visible', 'FileError', 'regular_file', 'unpacked_most', 'read_bytes', 'read_text', 'Arrays', 'cell_text',
            'text_of_cell', 'named_once', 'read_table', 'read_columns', 'validate', 'check_unit', 'parsing', 'plain',
-           'words_of', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp', 'rows_here',
-           'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary', 'left_behind',
-           'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'inside',
+           'words_of', 'one_array', 'read_npz', 'hdf5_names', 'hdf5_dataset', 'hdf5_size', 'check_here', 'file_stamp',
+           'rows_here', 'answer', 'read_hdf5', 'read_hdf5_rows', 'check_hdf5', 'read_json', 'read_yaml', 'temporary',
+           'left_behind', 'clear_temporary', 'plain_mode', 'atomic_write', 'ready_to_write', 'named_files', 'inside',
            'named_by_patterns', 'output_folder', 'result_name', 'result_paths', 'write_text', 'write_json',
            'write_table', 'room_for', 'write_hdf5', 'join_hdf5', 'join_tables']
 
@@ -100,7 +100,7 @@ def read_bytes(path,             # a file; gzipped or not
 
 # %% ../nbs/00_core/01_files.ipynb #readtxt1
 _BINARY = {'an HDF5 file': b'\x89HDF', 'a Parquet file': b'PAR1', 'an Excel or zip file': b'PK\x03\x04',
-           'a FITS file': b'SIMPLE  =', 'a TIFF image': b'II*\0', 'a classic NetCDF file': b'CDF'}     # how they begin
+           'one bare array of NumPy': b'\x93NUMPY', 'a FITS file': b'SIMPLE  =', 'a TIFF image': b'II*\0', 'a classic NetCDF file': b'CDF'}     # how they begin
 
 def read_text(path,            # a file; gzipped or not
               limit:int=2**28, # largest size, unpacked [bytes]
@@ -498,7 +498,7 @@ def validate(x,           # values (n,...)
     "Return `x`, or raise FileError naming the first value that cannot be right."
     x = np.asarray(x)
     at = lambda i: f"{name}, value {i}" if lines is None else f"{name}, line {lines[i]}"
-    if x.dtype.kind not in 'biuf': raise FileError(path, f"holds {_kind(x.dtype)}", 'real numbers', name)
+    if x.dtype.kind not in 'iuf': raise FileError(path, f"holds {_kind(x.dtype)}", 'real numbers', name, _as_numbers(x.dtype))
     if shape is not None and (x.ndim != len(shape) or any(b is not None and a != b for a, b in zip(x.shape, shape))):
         wanted = str(tuple('any' if s is None else s for s in shape)).replace("'", '')
         raise FileError(path, f"shape {x.shape}", f"shape {wanted}", name)
@@ -529,10 +529,16 @@ def _monotone(x, path, at):
         raise FileError(path, f"{x[i]:.9g} follows {x[i-1]:.9g}", 'sorted values', at(i))
 
 # %% ../nbs/00_core/01_files.ipynb #cfd43483
+def _as_numbers(dtype):
+    "What helps where values are no real numbers."
+    known = dict(S='save it again as numbers', b='is it a mask? The values themselves are needed')
+    return known.get(dtype.kind.replace('U', 'S'), '')
+
 def _kind(dtype):
     "What values of a type are called that are no real numbers."
     if dtype.names: return 'records (a compound type)'
-    words = dict(c='complex numbers', S='text', U='text', M='dates', m='durations', O='a variable-length type')
+    words = dict(b='true or false', c='complex numbers', S='text', U='text', M='dates', m='durations',
+                 O='a variable-length type')
     return words.get(dtype.kind, f"values of type {dtype}")
 
 # %% ../nbs/00_core/01_files.ipynb #a483434d
@@ -621,6 +627,12 @@ def _npy(path, name, f, size):
     plain(path, dtype, name)
     return np.frombuffer(bytearray(f.read(n)), dtype).reshape(shape, order='F' if fortran else 'C')
 
+def one_array(path, # .npy file
+             )->FileError:
+    "What is said of one array, which has no name."
+    return FileError(path, 'is one bare array of NumPy, without a name', 'arrays with names',
+                     remedy="save each with its name, like np.savez('a.npz', wavenumber=..., transmittance=...)")
+
 def read_npz(path,            # NPZ file
              names=None,      # arrays that have to be there; None: all that are there
              limit:int=2**30, # largest sum of their sizes, unpacked [bytes]
@@ -629,7 +641,9 @@ def read_npz(path,            # NPZ file
     path = regular_file(path)
     out = Arrays(path)
     with parsing(path, 'NPZ'), open(path, 'rb') as f:
-        if f.read(2) != b'PK': raise FileError(path, 'does not start like a zip file', 'an NPZ file')
+        start = f.read(6)
+        if start == b'\x93NUMPY': raise one_array(path)
+        if start[:2] != b'PK': raise FileError(path, 'does not start like a zip file', 'an NPZ file')
         with zipfile.ZipFile(f) as z:
             have = _members(path, z, limit)
             for k in names or ():

@@ -119,6 +119,67 @@ def test_a_unit_that_nobody_knows_is_said(tmp_path):
     s = spectrum(hdf5(tmp_path/'a.h5', NU, T, nu__units='wavenumbers', y__units='a.u.'))
     assert any("'wavenumbers'" in n for n in s.notes) and np.allclose(s.nu, NU)
 
+@pytest.mark.parametrize('as_', [lambda v: v[:,None], lambda v: v[None]], ids=['column', 'row'])
+def test_columns_of_one_column(tmp_path, as_):
+    "(N,1), and (1,N) as Matlab writes it, are (N,) in HDF5 and NPZ; more rows are not."
+    files = hdf5(tmp_path/'a.h5', as_(NU), as_(T), nu__units='1/cm'), tmp_path/'a.npz'
+    np.savez(files[1], nu=NU, y=as_(T), sigma=as_(0*T + .01))
+    for path in files: np.testing.assert_allclose(spectrum(path).y, T)
+    np.testing.assert_allclose(spectrum(files[1]).sigma, .01)
+    np.savez(files[1], nu=NU, y=np.stack([T, T], 1))
+    with pytest.raises(FileError, match='shape'): spectrum(files[1])
+
+def test_a_column_is_one_spectrum(tmp_path):
+    "Not a spectrum for each row, of one point."
+    from physlearn.spectra.files import Reading
+    assert Reading(y='y').rows_in(hdf5(tmp_path/'a.h5', NU, T[:,None]), None) == 1
+    assert Reading(y='y').rows_in(hdf5(tmp_path/'b.h5', NU, np.stack([T, T])), None) == 2
+
+@pytest.mark.parametrize('values, says', [(T > .9, 'true or false; expected real numbers; is it a mask'), (T.astype(str), 'text; expected real numbers; save it again as numbers')])
+@pytest.mark.parametrize('name', ['nu', 'y', 'sigma'])
+def test_no_numbers_are_no_spectrum(tmp_path, values, says, name):
+    "Of true and false 0 and 1 were made."
+    import h5py
+    arrays = dict(nu=NU, y=T, sigma=0*T + .01) | {name: values}
+    np.savez(tmp_path/'a.npz', **arrays)
+    with h5py.File(tmp_path/'a.h5', 'w') as f:
+        for k, v in arrays.items(): f[k] = np.char.encode(v) if v.dtype.kind == 'U' else v
+    for path in (tmp_path/'a.npz', tmp_path/'a.h5'):
+        with pytest.raises(FileError) as e: spectrum(path)
+        assert says in str(e.value) and f', {name}:' in str(e.value)
+
+def test_words_beside_a_spectrum_are_no_noise(tmp_path):
+    np.savez(tmp_path/'a.npz', nu=NU, y=T, noise=T.astype(str))
+    assert spectrum(tmp_path/'a.npz').sigma is None
+
+def test_one_bare_array(tmp_path):
+    "A .npy file has no names: what is axis and what are values is not said."
+    from physlearn.files import read_npz, read_table
+    np.save(tmp_path/'a.npy', np.stack([NU, T], 1))
+    for read in (spectrum, read_npz):
+        with pytest.raises(FileError) as e: read(tmp_path/'a.npy')
+        assert 'one bare array of NumPy, without a name' in str(e.value) and "np.savez('a.npz', wavenumber=..., transmittance=...)" in str(e.value)
+    (tmp_path/'a.npz').write_bytes((tmp_path/'a.npy').read_bytes())
+    with pytest.raises(FileError, match='one bare array'): spectrum(tmp_path/'a.npz')
+    with pytest.raises(FileError, match='is one bare array of NumPy; expected text; save its table as CSV'): read_table(tmp_path/'a.npy')
+
+@pytest.mark.parametrize('twice, option', [('nu', 'x'), ('y', 'y'), ('sigma', '')])
+def test_two_columns_in_capitals_and_not(tmp_path, twice, option):
+    "Which of nu and NU is meant is for the caller to say."
+    arrays = dict(nu=NU, y=T, sigma=0*T + .01)
+    np.savez(tmp_path/'a.npz', **arrays, **{twice.upper(): arrays[twice]*1.01})
+    from physlearn.spectra.files import read_spectrum
+    with pytest.raises(FileError) as e: read_spectrum(tmp_path/'a.npz', quantity='transmittance', axis='wavenumber')
+    assert f"'{twice}' and '{twice.upper()}'" in str(e.value) and (f'--{option} {twice} or --{option} {twice.upper()}' if option else 'leave the column out') in str(e.value)
+    if not option: return
+    s = read_spectrum(tmp_path/'a.npz', quantity='transmittance', axis='wavenumber', **{option: twice.upper()})
+    np.testing.assert_allclose(s.nu if option == 'x' else s.y, arrays[twice]*1.01)
+
+def test_tables_name_both_columns(tmp_path):
+    from physlearn.files import read_table
+    (tmp_path/'a.csv').write_text('x,X,y\n1,2,3\n')
+    with pytest.raises(FileError, match="'x' and 'X'; expected one column of x; rename"): read_table(tmp_path/'a.csv', rename=str.lower)
+
 # ----------------------------------------------------------------------------------------------------------- GeoTIFF
 
 BANDS = 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B11', 'B12'
@@ -207,3 +268,65 @@ def test_sensors_that_are_nowhere(tmp_path, name, says):
         f[name] = v
     with pytest.raises(FileError) as e: read_events(tmp_path/'e.h5')
     assert says in str(e.value)
+
+@pytest.fixture(scope='module')
+def events_file(tmp_path_factory):
+    from physlearn.cli import main
+    from physlearn.icecube.event_files import read_events, write_guide
+    from physlearn.icecube.events import Pulses
+    path = tmp_path_factory.mktemp('events')/'e.h5'
+    assert main(['simulate', 'icecube', str(path), '--n', '4']) == 0
+    e = read_events(path)
+    e.pulses = Pulses(e.offsets, e.sensor, e.time, e.charge)
+    return write_guide(e, path.with_name('p.h5'))
+
+def spoiled(source, path, name, value, rows=slice(1, 2)):
+    "A copy with another value in some rows of a data set."
+    import h5py, shutil
+    shutil.copy(source, path)
+    with h5py.File(path, 'r+') as f:
+        v = f[name][:].astype(float)
+        v[rows] = value
+        del f[name]
+        f[name] = v
+    return path
+
+@pytest.mark.parametrize('name, says', [('label', 'energy of 1 of 4 events'), ('t0', 't0 of 1 of 4 events'), ('more/weight', 'weight of 1 of 4 events')])
+def test_events_of_which_something_is_unknown(events_file, tmp_path, name, says):
+    "NaN means unknown: allowed in each event, and said where it is not so of all."
+    import h5py, shutil
+    from physlearn.icecube.event_files import read_events, write_guide
+    source = tmp_path/'s.h5'
+    shutil.copy(events_file, source)
+    with h5py.File(source, 'r+') as f: f['more/weight'] = np.ones(4)
+    e = read_events(spoiled(source, tmp_path/'e.h5', name, np.nan))
+    note = [n for n in e.notes if n.startswith('NaN, which means unknown')]
+    assert len(note) == 1 and says in note[0]
+    write_guide(e, tmp_path/'f.h5')
+    assert read_events(tmp_path/'f.h5').notes == e.notes
+    assert not [n for n in read_events(spoiled(source, tmp_path/'g.h5', name, np.nan, slice(None))).notes if 'NaN' in n]
+    assert not [n for n in read_events(source).notes if 'NaN' in n]
+
+@pytest.mark.parametrize('name, value, says', [('t0', np.inf, 't0 is infinite'), ('more/weight', np.inf, 'weight is infinite'), ('pulse_time', np.nan, 'time of pulse 1 is nan'),
+                                               ('pulse_charge', np.nan, 'charge of pulse 1 is nan'), ('label', np.inf, 'finite')])
+def test_events_of_which_something_cannot_be(events_file, tmp_path, name, value, says):
+    import h5py, shutil
+    from physlearn.icecube.event_files import read_events
+    source = tmp_path/'s.h5'
+    shutil.copy(events_file, source)
+    with h5py.File(source, 'r+') as f: f['more/weight'] = np.ones(4)
+    with pytest.raises(FileError) as e: read_events(spoiled(source, tmp_path/'e.h5', name, value))
+    assert says in str(e.value) and 'expected' in str(e.value)
+
+@pytest.mark.parametrize('name', ['t0', 'xpmt', 'pulse_offset', 'sensor/string'])
+def test_events_with_columns_of_one_column(events_file, tmp_path, name):
+    import h5py, shutil
+    from physlearn.icecube.event_files import read_events
+    path = tmp_path/'e.h5'
+    shutil.copy(events_file, path)
+    with h5py.File(path, 'r+') as f:
+        v = f[name][:]
+        del f[name]
+        f[name] = v[:,None]
+    a, b = read_events(events_file), read_events(path)
+    assert np.array_equal(a.t0, b.t0) and np.array_equal(a.geometry.xyz, b.geometry.xyz) and np.array_equal(a.pulses.offset, b.pulses.offset)

@@ -156,7 +156,7 @@ def test_who_is_alone_in_a_small_survey(home):
     from physlearn.runs import Run
     run = Run.load(home/'run')
     train, valid, test = run.recipe.sides()
-    with pytest.raises(ValueError, match='5 or more'): Familiar.of(run.model, train, test.some(range(4)))
+    with pytest.raises(ValueError, match='5 or more.*--val-size'): Familiar.of(run.model, train, test.some(range(4)))
     curves = one_each(read_catalogue(home/'survey'))
     columns, doubts = scored(curves, by_chance, injected=0)
     assert 'constant rate' in source_page(curves, 0, columns, doubts[0])

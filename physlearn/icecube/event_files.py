@@ -20,7 +20,7 @@ from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_nam
                              parsing, read_json, read_text, regular_file, room_for, words_of, write_json,
                              write_table)
 from .detector import SURFACE, Geometry, check_frame, same_places
-from .events import (Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of,
+from .events import (LABELS, Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of,
                                       parents_of, split_events)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0007
@@ -108,7 +108,8 @@ def _set(self:GuideFile, name):
 def _all(self:GuideFile, name):
     "A whole data set; text decoded."
     with parsing(self.path, 'HDF5'): v = np.asarray(self._set(name)[()])
-    return words_of(self.path, v, name)
+    one = v.ndim == 2 and v.shape[1] == 1 and name not in ('label', 'info') and not name.startswith('more/')
+    return words_of(self.path, v[:,0] if one else v, name)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0011
 @patch
@@ -127,6 +128,7 @@ def _shapes(self:GuideFile):
     for k in self.have:
         found = self._set(k).shape
         want = (n, *found[1:]) if k.startswith('more/') else expected.get(k, found)
+        if len(want) == 1 and len(found) == 2 and found[1] == 1: found = found[:1]
         if len(found) != len(want) or any(b is not None and a != b for a, b in zip(found, want)):
             wanted = str(tuple('any' if s is None else s for s in want)).replace("'", "")
             raise FileError(self.path, f"shape {found}", f"shape {wanted}, as {name} has {d.shape}", self.have[k])
@@ -192,10 +194,24 @@ def _same_sensors(self:GuideFile, geometry, xyz):
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0013
 @patch
+def _say_unknown(self:GuideFile, label): # as it stands in the file
+    "A note on what is NaN of some events; FileError for what is infinite."
+    columns = dict(zip(LABELS, label.T)) | dict(t0=self.t0) | self.columns
+    columns = {k: v for k, v in columns.items() if v is not None and v.dtype.kind == 'f' and v.ndim == 1}
+    for k, v in columns.items():
+        if k not in self.columns or not np.isinf(v).any(): continue
+        i = int(np.isinf(v).argmax())
+        raise FileError(self.path, f'event {i}: {k} is infinite', 'a number, or NaN where it is unknown')
+    gaps = {k: int(np.isnan(v).sum()) for k, v in columns.items()}
+    said = ', '.join(f'{k} of {gone} of {self.n} events' for k, gone in gaps.items() if 0 < gone < self.n)
+    note = f'NaN, which means unknown: {said}'
+    if said and note not in self.notes: self.notes.append(note)
+
+@patch
 def _load_columns(self:GuideFile):
     "What there is of each event besides hits and pulses."
-    label = self._all('label') if 'label' in self.have else np.full((self.n, 6), np.nan)
-    self.label = of_file(self.path, labels_of, label, self.direction, self.pad) + [0, 0, 0, 0, 0, self.vertices_z]
+    raw = self._all('label') if 'label' in self.have else np.full((self.n, 6), np.nan)
+    self.label = of_file(self.path, labels_of, raw, self.direction, self.pad) + [0, 0, 0, 0, 0, self.vertices_z]
     if self.undeclared and np.isfinite(self.label[:,1]).any(): self.notes.append(UNDECLARED)
     options = 'shift_sensors', 'shift_vertices'
     of_file(self.path, check_frame, self.geometry, self.label[:,3:], 1000., options)
@@ -206,6 +222,7 @@ def _load_columns(self:GuideFile):
     self.t0, self.t0_how = None, 'unknown'
     if self.t0_info is not None: self.t0, self.t0_how = self.columns['info'][:,self.t0_info].astype(float), 'info'
     elif 't0' in self.have: self.t0, self.t0_how = self._all('t0'), self.told.get('t0_how', 'file')
+    self._say_unknown(raw)
     sets = {k[11:]: self._all(k) for k in self.have if k.startswith('unobserved/')}
     self.unobserved = Unobserved(**sets) if len(sets) == 3 else None
     self.begins = self._all('pulse_offset') if 'pulse_offset' in self.have else None
@@ -258,7 +275,7 @@ def _pulses(self:GuideFile, order):
     names = [k for k in ('pulse_sensor', 'pulse_time', 'pulse_charge', 'pulse_hlc') if k in self.have]
     offset = np.concatenate([[0], np.cumsum(np.diff(self.begins)[order])])
     cuts = [slice(self.begins[a], self.begins[b]) for a, b in runs(order, len(order) + 1)] or [slice(0, 0)]
-    with parsing(self.path, 'HDF5'): whole = {k[6:]: np.concatenate([self._set(k)[c] for c in cuts]) for k in names}
+    with parsing(self.path, 'HDF5'): whole = {k[6:]: np.concatenate([np.ravel(self._set(k)[c]) for c in cuts]) for k in names}
     if 'hlc' in whole: whole['hlc'] = whole['hlc'].astype(bool)
     return Pulses(offset, **whole)
 

@@ -699,7 +699,9 @@ def copied_share(generated, train, held, # (N,F), (M,F), (M,F): features of hits
                 )->tuple:                # share nearer to the training events, its error without copies
     "Generated events nearer to training than to as many held-out events."
     m = min(len(train), len(held))
-    if m < 2: raise ValueError(f"{len(train)} training and {len(held)} held-out events: expected 2 or more of each")
+    if m < 2:
+        raise ValueError(f"{len(train)} training and {len(held)} held-out events: expected 2 or more of each; "
+                         "give more events")
     train, held = train[:m], held[:m]
     both = np.concatenate([train, held])
     both, x = standardised(both, generated)

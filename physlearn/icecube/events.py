@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['LABELS', 'DIRECTIONS', 'ENERGIES', 'KIND_WORDS', 'unit_vector', 'angles_of', 'turned', 'opposite', 'labels_of',
            'check_label', 'Pulses', 'Unobserved', 'Events', 'kind_numbers', 'ordered_hits', 'check_hits',
-           'check_events', 'check_stretches', 'stretches', 'joined_offsets', 'joined_pulses', 'no_mask', 'joined_masks',
-           'hits_of_pulses', 'hits_of_dense', 'kind_of', 'event_spans', 'doubts', 'doubts_of_vertices', 'parents_of',
-           'split_events', 'PowerLaw', 'event_weights', 'joint_weights']
+           'check_events', 'check_pulses', 'check_stretches', 'stretches', 'joined_offsets', 'joined_pulses', 'no_mask',
+           'joined_masks', 'hits_of_pulses', 'hits_of_dense', 'kind_of', 'event_spans', 'doubts', 'doubts_of_vertices',
+           'parents_of', 'split_events', 'PowerLaw', 'event_weights', 'joint_weights']
 
 # %% ../../nbs/30_icecube/31_events.ipynb #evnt0004
 import json
@@ -221,12 +221,23 @@ def check_events(e:Events): # set of events
             i = int(more.argmax())
             raise ValueError(f"event {i}: deposits {e.more['deposited'][i]:.6g} GeV of a primary energy of "
                              f"{e.energy[i]:.6g} GeV: expected no more than that; are the two exchanged?")
-    if e.pulses is not None: check_stretches('pulses', e.pulses, n, len(e.geometry), e.pulses[1:4])
+    if e.pulses is not None:
+        check_stretches('pulses', e.pulses, n, len(e.geometry), e.pulses[1:4])
+        check_pulses(e.pulses)
     if e.unobserved is not None:
         of, sets = e.unobserved.of, len(e.unobserved.offset) - 1
         check_stretches('unobserved', e.unobserved, sets, len(e.geometry), e.unobserved[2:])
         if len(of) != n or len(of) and not 0 <= of.min() <= of.max() < sets:
             raise ValueError(f"unobserved has sets of {len(of)} events: expected one of {sets} sets for each of {n}")
+
+def check_pulses(p:Pulses): # of all events
+    "ValueError that names the first pulse without a time or a charge."
+    for k in ('time', 'charge'):
+        v = np.asarray(getattr(p, k))
+        if not (bad := ~np.isfinite(v)).any(): continue
+        i = int(bad.argmax())
+        raise ValueError(f"{k} of pulse {i} is {v[i]} (and {bad.sum() - 1} others): expected a finite number; "
+                         "leave such pulses out")
 
 def check_stretches(name,    # of the lists, for the message
                     parts,   # lists end to end, with offset (n+1,) and sensor (M,)

@@ -272,7 +272,9 @@ class Familiar:
            bar=lambda it: it,    # wraps the loop over batches
           ):
         "Densities of one side, scores of the other."
-        if len(held_out) < 5: raise ValueError(f"{len(held_out)} held-out sources: expected 5 or more to rank among")
+        if len(held_out) < 5:
+            raise ValueError(f"{len(held_out)} held-out sources: expected 5 or more to rank among; train on more "
+                             "sources, or hold out more of them (--val-size, --test-size)")
         z, c = encoded(model, train), brightness(train)
         densities = (Density.of(v, c) for v in (z, z[:,:model.bands], instrument(train)))
         out = cls(model, *densities, z, train.names, brightness(held_out), {}, np.zeros(0))

@@ -214,7 +214,9 @@ def calibrate(self:Grounder,
         r, use = self.refine(b), (b['hole'].bool() & b['valid'].bool())[:,0]
         ratio.append(((b['truth'] - r.mean).abs()/r.sd.clamp(min=1e-6)).movedim(1, -1)[use])
     ratio = torch.cat(ratio)
-    if len(ratio) < 1000: raise ValueError(f"{len(ratio)} hidden pixels of held-out tiles: expected 1000 or more")
+    if len(ratio) < 1000:
+        raise ValueError(f"{len(ratio)} hidden pixels of held-out tiles: expected 1000 or more; "
+                         "train on more tiles, or on tiles with more hidden pixels")
     self.reach.copy_(reach_of(ratio))
     return self.reach
 

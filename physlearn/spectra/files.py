@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..files import Arrays, FileError, check_unit, parsing, read_bytes, read_columns, read_hdf5, read_npz
-from ..files import read_hdf5_rows, validate
+from ..files import Arrays, FileError, check_unit, named_once, one_array, parsing, read_bytes, read_columns
+from ..files import read_hdf5, read_hdf5_rows, read_npz, validate
 from ..params import measured
 
 # %% ../../nbs/10_spectra/14_files.ipynb #0754d883
@@ -382,12 +382,16 @@ def _units_of_attributes(data, x, y):
 def _columns(path, quantity, y, **table):
     "Arrays of a file; `table`: how a table without a clean header is read."
     kind, name = file_format(path), Path(path).name.lower()
+    if name.endswith('.npy'): raise one_array(path)
     if not (kind or name.endswith(('.h5', '.hdf5', '.npz'))): return read_columns(path, **table)
     for k, v in table.items():
         option = '--columns' if k == 'names' else f'--{k}'
         if v: raise FileError(path, f"{option} has no effect on this format", f"a table, or no {option}")
     if kind: return dict(jcamp=_jcamp, spc=_spc, opus=_opus)[kind](path, quantity, y)
-    return read_npz(path) if name.endswith('.npz') else _unpacked(read_hdf5(path))
+    data = read_npz(path) if name.endswith('.npz') else _unpacked(read_hdf5(path))
+    for k, v in data.items():
+        if v.ndim == 2 and 1 in v.shape: data[k] = v.ravel()         # one column, or one row as Matlab writes it
+    return data
 
 def header_words(path,      # file, for messages
                  meta:dict, # its header, in which the words are put in order
@@ -581,8 +585,11 @@ _LEAVE_OUT = 'or leave the column out, with - in its place (--columns wavenumber
 
 def _error_column(data, path, x, y, val):
     "Name of the column of the standard deviations; None where the file has none."
-    if 'sigma' in data: return 'sigma'
+    if 'sigma' in data:
+        named_once(data.path, data, ['sigma'], f'rename one of them, {_LEAVE_OUT}')
+        return 'sigma'
     fits = [k for k, v in data.items() if k not in (x, y) and v.shape == val.shape and is_error(k, y)]
+    fits = [k for k in fits if data[k].dtype.kind in 'iuf' or 'noise' not in k.lower()]
     fits = [k for k in fits if 'noise' not in k.lower() or not (data[k] < 0).any()]   # the noise, not its size
     if len(fits) > 1:
         raise FileError(path, f"columns {' and '.join(map(repr, fits))} could be the error of {y}", 'one of them',
@@ -606,12 +613,18 @@ def _deviations(data, path, name, y, val, quantity, y_unit):
                     remedy=f"write them so, {_LEAVE_OUT}")
 
 # %% ../../nbs/10_spectra/14_files.ipynb #8310bf2d
+def _which(data, option, name):
+    "The option that names one of several columns."
+    return 'name one with ' + ' or '.join(f'--{option} {k}' for k in data if k.lower() == name.lower())
+
 def _table_of(path, quantity, axis, x, y, columns, **how):
     "Columns of a file, and the names of those that are meant as axis and values."
     names = [c.strip() for c in columns.split(',')] if columns else None
     data = _columns(path, quantity, y, names=names, **how)
     header_words(path, data.meta)
-    x, y = _meant(data, quantity, axis, x, y)
+    asked, (x, y) = (x, y), _meant(data, quantity, axis, x, y)
+    for option, name, given in zip('xy', (x, y), asked):
+        if name and not given: named_once(path, data, [name], _which(data, option, name))
     _units_of_attributes(data, x, y)
     return data, x, y
 
@@ -858,8 +871,9 @@ class Reading:
     def rows_in(self, file, run)->int:
         "Spectra of a `file`, whatever the `run`: rows of an HDF5 file, or one."
         if not str(file).lower().endswith(('.h5', '.hdf5')): return 1
-        try: return read_hdf5_rows(file, self.y or 'signal', 0, 0).meta['total']
+        try: found = read_hdf5_rows(file, self.y or 'signal', 0, 0)
         except FileError: return 1                               # one spectrum, or none: whoever reads it says so
+        return found.meta['total'] if found['values'].shape[1] > 1 else 1                # one column is one spectrum
 
     def numbers(self, file, run, first, n)->list:
         "Rows of the `n` spectra from the `first` on of a `file`, for a `run`; -1 where it holds one alone."

@@ -75,7 +75,7 @@ def _many(path, run, quantity, y, rows):
     "Values and axes of a file with a two-dimensional data set; None where it has none."
     name = y or 'signal'
     data = read_hdf5(path, rows=(name, *rows))
-    if name not in data or data[name].ndim != 2: return None
+    if name not in data or data[name].ndim != 2 or data[name].shape[1] == 1: return None
     check_quantity(path, run, quantity, header_words(path, data.meta))
     values, axes = validate(data[name], path, name, shape=(None, len(run.sim.grid)), finite=False), None
     if not len(values): raise FileError(path, 'holds no spectra', 'at least one row', name)
