@@ -242,7 +242,7 @@ def _with_unit(text):
 def named_once(path,  # file, for messages
                names, # of its columns
                used,  # names that are read, without regard to capitals
-               remedy='rename one of them, or leave it out',
+               remedy='rename one of them, or leave it out', # what the user can do
               ):
     "FileError where a name that is read is that of two columns, which differ in capitals alone."
     for name in used:

@@ -291,7 +291,7 @@ def spoiled(source, path, name, value, rows=slice(1, 2)):
         f[name] = v
     return path
 
-@pytest.mark.parametrize('name, says', [('label', 'energy of 1 of 4 events'), ('t0', 't0 of 1 of 4 events'), ('more/weight', 'weight of 1 of 4 events')])
+@pytest.mark.parametrize('name, says', [('label', 'energy zenith azimuth x y z of 1 of 4 events'), ('t0', 't0 of 1 of 4 events'), ('more/weight', 'weight of 1 of 4 events')])
 def test_events_of_which_something_is_unknown(events_file, tmp_path, name, says):
     "NaN means unknown: allowed in each event, and said where it is not so of all."
     import h5py, shutil
@@ -300,14 +300,16 @@ def test_events_of_which_something_is_unknown(events_file, tmp_path, name, says)
     shutil.copy(events_file, source)
     with h5py.File(source, 'r+') as f: f['more/weight'] = np.ones(4)
     e = read_events(spoiled(source, tmp_path/'e.h5', name, np.nan))
-    note = [n for n in e.notes if n.startswith('NaN, which means unknown')]
+    note = [n for n in e.notes if n.startswith('not finite, taken as unknown')]
     assert len(note) == 1 and says in note[0]
     write_guide(e, tmp_path/'f.h5')
     assert read_events(tmp_path/'f.h5').notes == e.notes
-    assert not [n for n in read_events(spoiled(source, tmp_path/'g.h5', name, np.nan, slice(None))).notes if 'NaN' in n]
-    assert not [n for n in read_events(source).notes if 'NaN' in n]
+    write_guide(e[:3], tmp_path/'g.h5')
+    assert says.replace('4', '3') in str(read_events(tmp_path/'g.h5').notes) and says not in str(read_events(tmp_path/'g.h5').notes)
+    assert not [n for n in read_events(spoiled(source, tmp_path/'g.h5', name, np.nan, slice(None))).notes if 'not finite' in n]
+    assert not [n for n in read_events(source).notes if 'not finite' in n]
 
-@pytest.mark.parametrize('name, value, says', [('t0', np.inf, 't0 is infinite'), ('more/weight', np.inf, 'weight is infinite'), ('pulse_time', np.nan, 'time of pulse 1 is nan'),
+@pytest.mark.parametrize('name, value, says', [('t0', np.inf, 't0 is infinite'), ('pulse_time', np.nan, 'time of pulse 1 is nan'),
                                                ('pulse_charge', np.nan, 'charge of pulse 1 is nan'), ('label', np.inf, 'finite')])
 def test_events_of_which_something_cannot_be(events_file, tmp_path, name, value, says):
     import h5py, shutil

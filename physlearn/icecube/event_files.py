@@ -20,7 +20,7 @@ from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_nam
                              parsing, read_json, read_text, regular_file, room_for, words_of, write_json,
                              write_table)
 from .detector import SURFACE, Geometry, check_frame, same_places
-from .events import (LABELS, Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of,
+from .events import (UNKNOWN, Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of,
                                       parents_of, split_events)
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0007
@@ -194,24 +194,10 @@ def _same_sensors(self:GuideFile, geometry, xyz):
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl0013
 @patch
-def _say_unknown(self:GuideFile, label): # as it stands in the file
-    "A note on what is NaN of some events; FileError for what is infinite."
-    columns = dict(zip(LABELS, label.T)) | dict(t0=self.t0) | self.columns
-    columns = {k: v for k, v in columns.items() if v is not None and v.dtype.kind == 'f' and v.ndim == 1}
-    for k, v in columns.items():
-        if k not in self.columns or not np.isinf(v).any(): continue
-        i = int(np.isinf(v).argmax())
-        raise FileError(self.path, f'event {i}: {k} is infinite', 'a number, or NaN where it is unknown')
-    gaps = {k: int(np.isnan(v).sum()) for k, v in columns.items()}
-    said = ', '.join(f'{k} of {gone} of {self.n} events' for k, gone in gaps.items() if 0 < gone < self.n)
-    note = f'NaN, which means unknown: {said}'
-    if said and note not in self.notes: self.notes.append(note)
-
-@patch
 def _load_columns(self:GuideFile):
     "What there is of each event besides hits and pulses."
-    raw = self._all('label') if 'label' in self.have else np.full((self.n, 6), np.nan)
-    self.label = of_file(self.path, labels_of, raw, self.direction, self.pad) + [0, 0, 0, 0, 0, self.vertices_z]
+    label = self._all('label') if 'label' in self.have else np.full((self.n, 6), np.nan)
+    self.label = of_file(self.path, labels_of, label, self.direction, self.pad) + [0, 0, 0, 0, 0, self.vertices_z]
     if self.undeclared and np.isfinite(self.label[:,1]).any(): self.notes.append(UNDECLARED)
     options = 'shift_sensors', 'shift_vertices'
     of_file(self.path, check_frame, self.geometry, self.label[:,3:], 1000., options)
@@ -222,7 +208,6 @@ def _load_columns(self:GuideFile):
     self.t0, self.t0_how = None, 'unknown'
     if self.t0_info is not None: self.t0, self.t0_how = self.columns['info'][:,self.t0_info].astype(float), 'info'
     elif 't0' in self.have: self.t0, self.t0_how = self._all('t0'), self.told.get('t0_how', 'file')
-    self._say_unknown(raw)
     sets = {k[11:]: self._all(k) for k in self.have if k.startswith('unobserved/')}
     self.unobserved = Unobserved(**sets) if len(sets) == 3 else None
     self.begins = self._all('pulse_offset') if 'pulse_offset' in self.have else None
@@ -712,7 +697,8 @@ def read_events(paths,          # a file or folder, or several
     else:
         sets = [_read_one(p, geometry, **given) for p in paths]
         e = sets[0] if len(sets) == 1 else Events.of(sets)
-    e.notes[:] = dict.fromkeys([*e.notes, *doubts(e)])
+    earlier = [n for n in e.notes if not n.startswith(UNKNOWN)]              # of the set that these are from
+    e.notes[:] = dict.fromkeys([*earlier, *doubts(e)])
     return e
 
 # %% ../../nbs/30_icecube/31a_event_files.ipynb #evfl061s
