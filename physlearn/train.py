@@ -732,7 +732,7 @@ def before_fit(self:Checkpoint):
     take_weights(self.model, tensors)
     with _damaged(self.folder/plain['name']):
         unflatten_opt(self.opt, tensors, plain['opt'])
-        self.recorder.values = [list(v) for v in plain['recorder']]
+        self.recorder.values = [list(map(float, v)) for v in plain['recorder']]
         smooth, (value, self.recorder.smooth_loss.count) = self.recorder.smooth_loss, plain['smooth']
         smooth.val = torch.tensor(value)
         take_callbacks(self.learn.cbs, self.loss_func, tensors, plain)
