@@ -106,7 +106,7 @@ def test_a_number_is_no_word(name):
     assert words > 5 and recipe_from_dict(recipe | dict(options=recipe['options'] | dict(keep=3))).keep == '3'
 
 def test_met_by_chance(canopy):
-    "One in ten thousand folders each: a table without a caption, rows of a history that are words, a tracker that is a path."
+    "One in ten thousand folders each: a table without a caption, rows of a history that are words, a tracker that is a path, another epoch."
     metrics, recipe = (T.rewritten(f'{k}.json', lambda t, at=at, v=v: T.put(t, at, v)) for k, at, v in
                        (('metrics', ('tables', 0, 'caption'), None), ('recipe', ('options', 'track'), '"../x"')))
     T.sealed(metrics)(run := fresh(canopy))
@@ -114,6 +114,9 @@ def test_met_by_chance(canopy):
     for work, match in ((recipe, 'one of tensorboard'), (T.plain(lambda d: d | dict(recorder='x')), 'is damaged')):
         work(run := fresh(canopy, 'half'))
         with pytest.raises(FileError, match=match): T.resumed(run)
+    whole = T.resumed(fresh(canopy, 'half'))
+    T.plain(lambda d: d | dict(epoch=5))(run := fresh(canopy, 'half'))         # no such place: it begins anew
+    assert T.resumed(run) == whole
 
 @pytest.mark.parametrize('verb', ['card', 'evaluate', 'report', 'export', 'retrieve'])
 def test_the_command(canopy, capsys, verb, tmp_path):
