@@ -22,6 +22,7 @@ from .callbacks import LossTerms
 from .files import FileError, named_files, read_json, read_yaml
 from .instruments import find, own_line
 from .params import nearest
+from .trackers import TRACKERS
 from .train import Accumulate, PhysLearner, optimizer, pick_device, precision_cbs
 
 # %% ../nbs/00_core/06c_recipes.ipynb #4c65ad6f
@@ -155,6 +156,7 @@ def check(self:Recipe):
     expect(self, '0 .. 4294967295', lambda v: 0 <= v < 2**32, 'seed')
     expect(self, "a number of 1 or more, or 'all'",
            lambda v: v == 'all' or (str(v).isdecimal() and int(v) >= 1), 'keep')
+    expect(self, f"one of {', '.join(TRACKERS)}", lambda v: v in (None, *TRACKERS), 'track')
     expect(self, 'best or last', lambda v: v in ('best', 'last'), 'weights')
 
 # %% ../nbs/00_core/06c_recipes.ipynb #6379620d
@@ -172,7 +174,9 @@ def plain_option(name:str, # of the option
 @patch
 def settle(self:Recipe):
     "Make all options plain, and see that the recipe is one."
-    for f in fields(self): setattr(self, f.name, plain_option(f.name, getattr(self, f.name)))
+    for f in fields(self):
+        v = plain_option(f.name, getattr(self, f.name))
+        setattr(self, f.name, str(v) if f.type is str and type(v) is int else v)    # keep=2
     missing = [k for k in ('model', 'dls', 'loss', 'stages') if getattr(type(self), k) is getattr(Recipe, k)]
     if missing:
         raise ValueError(f"{type(self).__name__} lacks {', '.join(missing)}: "
@@ -247,9 +251,9 @@ def of_kind(v,    # of JSON, or an option
     if hint is type(None): return v is None
     if hint is bool: return isinstance(v, bool)
     if hint not in (int, float, str): return True
-    if isinstance(v, str): return hint is str
+    if hint is str or isinstance(v, str): return hint is str and isinstance(v, str)
     if isinstance(v, bool) or not isinstance(v, (int, float)) or isinstance(v, int) and abs(v) >= 2**63: return False
-    return hint is not int or math.isfinite(v) and v == int(v)      # a number may stand for a word, as keep=2
+    return hint is not int or math.isfinite(v) and v == int(v)
 
 # %% ../nbs/00_core/06c_recipes.ipynb #398f7260
 def recipe_from_dict(d:dict, # what `to_dict` gave
@@ -267,6 +271,7 @@ def recipe_from_dict(d:dict, # what `to_dict` gave
                         remedy='it was written by another version of physlearn')
     try: kinds = get_type_hints(cls, include_extras=True)
     except NameError: kinds = {}                          # types that stand in another place than the recipe
+    if type(options.get('keep')) is int: options = options | dict(keep=str(options['keep']))    # as was once written
     for k, v in options.items():
         if not of_kind(v, kinds.get(k)): raise FileError(path, f"{k} is {str(v)[:40]}", 'a value of its kind')
     with sound(path, 'options'):

@@ -89,7 +89,7 @@ class Run:
 # %% ../nbs/00_core/07_runs.ipynb #c1309e13
 def _is_table(t):
     "Is it a table as a Judgement has them?"
-    words = [t.get('caption', ''), t.get('note') or ''] if isinstance(t, dict) else [None]
+    words = [t.get('caption'), t.get('note') or ''] if isinstance(t, dict) else [None]
     if not all(isinstance(v, str) for v in words): return False
     rows = [t.get('head'), *t['rows']] if isinstance(t.get('rows'), list) else [None]
     return all(isinstance(r, list) and not any(isinstance(v, (list, dict)) for v in r) for r in rows)

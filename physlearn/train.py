@@ -732,7 +732,7 @@ def before_fit(self:Checkpoint):
     take_weights(self.model, tensors)
     with _damaged(self.folder/plain['name']):
         unflatten_opt(self.opt, tensors, plain['opt'])
-        self.recorder.values = [list(v) for v in plain['recorder']]
+        self.recorder.values = [list(map(float, v)) for v in plain['recorder']]
         smooth, (value, self.recorder.smooth_loss.count) = self.recorder.smooth_loss, plain['smooth']
         smooth.val = torch.tensor(value)
         take_callbacks(self.learn.cbs, self.loss_func, tensors, plain)
@@ -955,7 +955,8 @@ def _check_place(plain):
         if not isinstance(plain[k], kind): raise ValueError(f'no {k}')
     counts = [plain['done'], plain['stage'], plain['epoch'] + 1, plain['threads'] - 1, *plain['starts']]
     if not all(type(v) is int and 0 <= v < 2**31 for v in counts): raise ValueError('no place in a training')
-    if len(plain['starts']) != plain['stage'] + 1 or len(plain['rows']) != plain['done'] or plain['threads'] > 4096:
+    fits = len(plain['starts']) == plain['stage'] + 1 and plain['starts'][-1] + plain['epoch'] + 1 == plain['done']
+    if not fits or len(plain['rows']) != plain['done'] or plain['threads'] > 4096:
         raise ValueError('its numbers of stages, epochs or threads do not fit each other')
     best, number = plain['best'], lambda v: type(v) in (int, float)
     whole = best is None or number(best['value']) and isinstance(best['weights'], dict) and all(

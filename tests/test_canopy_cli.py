@@ -140,7 +140,9 @@ def test_retrieve_table(run, plots, tmp_path, capsys):
 def test_image(way, run, plots, tmp_path, capsys):
     "An image becomes an image in the same place, or a table of its pixels."
     rasterio = pytest.importorskip('rasterio')
-    f = tif(tmp_path/'scene.tif', scene(plots))
+    v = scene(plots)
+    v[:,4,4] = v[::-1,4,4]                                                                      # a spectrum of nothing
+    f = tif(tmp_path/'scene.tif', v)
     begin = ['retrieve', run, f, '--draws', 64] if way == 'retrieve' else ['fit', 'canopy', f, '--draws', 32]
     for out in ('t.tif', 't.csv'): assert cli(*begin, *STATED, '--out', tmp_path/out) == 0
     assert capsys.readouterr().err == ''
@@ -149,12 +151,14 @@ def test_image(way, run, plots, tmp_path, capsys):
     with rasterio.open(f) as a, rasterio.open(tmp_path/'t.tif') as b:
         assert a.crs == b.crs and a.transform == b.transform and (b.height, b.width) == (5, 7) and set(b.dtypes) == {'float32'} and np.isnan(b.nodata)
         names, v = list(b.descriptions), b.read()
-        assert names[:4] == ['N [-]', 'N_sd [-]', 'cab [ug/cm2]', 'cab_sd [ug/cm2]'] and names[-3:] == ['CCC [g/m2]', 'CCC_sd [g/m2]', 'p [-]'] and len(names) == 2*len(TRAITS) + 1
-        assert b.units[2] == 'ug/cm2' and '(value -1000)/10000' in b.tags()['made by']
+        assert names[:4] == ['N [-]', 'N_sd [-]', 'cab [ug/cm2]', 'cab_sd [ug/cm2]'] and names[-4:] == ['CCC [g/m2]', 'CCC_sd [g/m2]', 'p [-]', 'flag [-]'] and len(names) == 2*len(TRAITS) + 2
+        assert b.units[2] == 'ug/cm2' and '(value -1000)/10000' in b.tags()['made by'] and b.tags()['flag'].startswith('sum of: 1 no state')
     for i, j in MASKED: assert np.isnan(v[:,i,j]).all()
     assert np.isfinite(v).all(0).sum() == 33
     at = t['row'].astype(int), t['column'].astype(int)
     for k in ('cab', 'CCC_sd', 'p'): np.testing.assert_allclose(v[[n.split(' [')[0] for n in names].index(k)][at], t[k], rtol=1e-6, atol=1e-30)
+    told = [sum(n for n, word in ((1, 'suspect'), (2, 'missing'), (16, 'effective')) if word in str(w)) for w in t['flag']]
+    assert v[-1][at].tolist() == told and v[-1,4,4] % 2 == 1 and (way == 'retrieve' or len({*told}) > 1)
     assert np.ptp(t['cab']) > 0                                                               # not one answer for all
 
 def test_bands_that_are_not_there(run, plots, tmp_path, capsys):

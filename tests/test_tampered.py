@@ -1,6 +1,7 @@
 """Folders of runs that somebody tampered with: whatever stands in them, a run gives the answer of the whole one, or a FileError of
 one sentence; code that a file names is not run, and nothing is written outside of the folder."""
 import contextlib, io, json, os, random, shutil
+from typing import get_args, get_type_hints
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -8,8 +9,9 @@ import tampering as T
 from physlearn import runs
 from physlearn.cli import main
 from physlearn.files import FileError
-from physlearn.instruments import INSTRUMENTS
+from physlearn.instruments import INSTRUMENTS, find
 from physlearn.pages import Judgement
+from physlearn.recipes import recipe_from_dict
 from physlearn.runs import Run, sha256
 
 SLOW = 'spectra', 'icecube'                     # a simulator or a file of events is made again for each
@@ -90,6 +92,31 @@ def test_what_is_said(canopy):
         if match is None: continue
         T.ways(canopy/'whole', most=0)[way](run := fresh(canopy))
         refused(run, match)
+
+@pytest.mark.parametrize('name', INSTRUMENTS)
+def test_a_number_is_no_word(name):
+    "In the place of any option that is a word alone; but once `keep` was written as a number."
+    recipe, words = find(name).presets['quick'].to_dict(), 0
+    for k, kind in get_type_hints(type(find(name).presets['quick'])).items():
+        if k not in recipe['options'] or not {str} <= {kind, *get_args(kind)} <= {str, type(None), kind}: continue
+        words += 1
+        for number in (1e308, -1, 7) if k != 'keep' else (1e308, 0.5):
+            with pytest.raises(FileError, match='a value of its kind'):
+                recipe_from_dict(recipe | dict(options=recipe['options'] | {k: number}))
+    assert words > 5 and recipe_from_dict(recipe | dict(options=recipe['options'] | dict(keep=3))).keep == '3'
+
+def test_met_by_chance(canopy):
+    "One in ten thousand folders each: a table without a caption, rows of a history that are words, a tracker that is a path, another epoch."
+    metrics, recipe = (T.rewritten(f'{k}.json', lambda t, at=at, v=v: T.put(t, at, v)) for k, at, v in
+                       (('metrics', ('tables', 0, 'caption'), None), ('recipe', ('options', 'track'), '"../x"')))
+    T.sealed(metrics)(run := fresh(canopy))
+    refused(run, 'holds no metrics')
+    for work, match in ((recipe, 'one of tensorboard'), (T.plain(lambda d: d | dict(recorder='x')), 'is damaged')):
+        work(run := fresh(canopy, 'half'))
+        with pytest.raises(FileError, match=match): T.resumed(run)
+    whole = T.resumed(fresh(canopy, 'half'))
+    T.plain(lambda d: d | dict(epoch=5))(run := fresh(canopy, 'half'))         # no such place: it begins anew
+    assert T.resumed(run) == whole
 
 @pytest.mark.parametrize('verb', ['card', 'evaluate', 'report', 'export', 'retrieve'])
 def test_the_command(canopy, capsys, verb, tmp_path):

@@ -278,7 +278,7 @@ BAD = dict(
     refiner=(train('--refiner', 'magic'), "refiner 'magic'"),
     no_refiners=(train('--stage', 'B1', '--num_refiners', 0), 'stage B1 trains refiners'),
     scheduler=(train('--lr_scheduler', 'steps'), "lr_scheduler 'steps'"),
-    track=(train('--track', 'abacus'), "track 'abacus'"),
+    track=(train('--track', 'abacus'), 'one of tensorboard, wandb, trackio'),
     known=(train('--known', 'Q'), '--given Q'),
     given=(train('--given', 'Q'), "no parameter 'Q'"),
     hide=(train('--hide', 2), 'hide=2.0'),

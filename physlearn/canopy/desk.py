@@ -15,7 +15,7 @@ import torch
 from .crop import Stand
 from .inform import ANGLES, said_of_held
 from .judge import judge
-from .retrieve import HOW, ByWindows
+from .retrieve import FEW, GAPS, HOW, SUSPECT, ByWindows, flags_say
 from .reflectance import (complete, how_read, is_raster, read_reflectance, rows_between, within,
                                           write_image)
 from .traits import fit_traits, network_traits, posterior_over_prior
@@ -208,12 +208,13 @@ def write_layers(path, # GeoTIFF to write
                  got,  # Results of the image's pixels
                  s,    # Signals of the image, with its grid
                 ):
-    "Write a GeoTIFF: layers of values, standard deviations and the residual's probability."
-    values, units = {}, {}
-    for i, (k, p) in enumerate(got.space.items()):
-        values |= {k: got.value[:,i], f'{k}_sd': got.sd[:,i]}
-        units |= {k: p.unit, f'{k}_sd': p.unit}
-    write_image(path, s.origin[0], values | dict(p=got.p), units | dict(p=''), {'made by': got.method})
+    "Write a GeoTIFF: layers of values, standard deviations, the residual's probability and flags, which add up."
+    r, both = s.origin[0], (('', got.value), ('_sd', got.sd))
+    flag = SUSPECT*(got.p < got.alpha) + GAPS*torch.from_numpy(~r.mask.all(1)) + FEW*~got.ok
+    layers = {k + end: v[:,i] for i, k in enumerate(got.space) for end, v in both} | dict(
+        p=got.p, flag=torch.where(got.p.isnan(), torch.nan, flag))
+    units = {k + end: p.unit for k, p in got.space.items() for end, _ in both} | dict(p='', flag='')
+    write_image(path, r, layers, units, {'made by': got.method, 'flag': flags_say(SUSPECT, GAPS, FEW)})
 
 # %% ../../nbs/20_canopy/27_desk.ipynb #821e155b
 @dataclass(kw_only=True)

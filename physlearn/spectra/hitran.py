@@ -773,7 +773,7 @@ def _sum(t, name, k):
 def _sums_of_table(path, edition):
     "Partition sums of a table with columns T, Q2021_6_1, ..."
     t = read_table(path)
-    found = [m for k in t if (m := re.fullmatch(r'Q(\d{4})?_(\d+)_(\d+)', k))]
+    found = [m for k in t if (m := re.fullmatch(r'Q(\d{4})?_(\d{1,4})_(\d{1,4})', k))]
     if 'T' not in t or not found: raise FileError(path, f"columns {', '.join(t)[:200]}", 'T and Q_6_1 or Q2021_6_1')
     years = sorted({m[1] or '' for m in found})
     editions = f"editions {', '.join(years)}"
