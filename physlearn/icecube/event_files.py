@@ -260,7 +260,8 @@ def _pulses(self:GuideFile, order):
     names = [k for k in ('pulse_sensor', 'pulse_time', 'pulse_charge', 'pulse_hlc') if k in self.have]
     offset = np.concatenate([[0], np.cumsum(np.diff(self.begins)[order])])
     cuts = [slice(self.begins[a], self.begins[b]) for a, b in runs(order, len(order) + 1)] or [slice(0, 0)]
-    with parsing(self.path, 'HDF5'): whole = {k[6:]: np.concatenate([np.ravel(self._set(k)[c]) for c in cuts]) for k in names}
+    with parsing(self.path, 'HDF5'):
+        whole = {k[6:]: np.concatenate([np.ravel(self._set(k)[c]) for c in cuts]) for k in names}
     if 'hlc' in whole: whole['hlc'] = whole['hlc'].astype(bool)
     return Pulses(offset, **whole)
 

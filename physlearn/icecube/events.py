@@ -230,6 +230,7 @@ def check_events(e:Events): # set of events
         if len(of) != n or len(of) and not 0 <= of.min() <= of.max() < sets:
             raise ValueError(f"unobserved has sets of {len(of)} events: expected one of {sets} sets for each of {n}")
 
+# %% ../../nbs/30_icecube/31_events.ipynb #9a539dfc
 def check_pulses(p:Pulses): # of all events
     "ValueError that names the first pulse without a time or a charge."
     for k in ('time', 'charge'):
@@ -561,6 +562,7 @@ def doubts(e:Events, # events of one detector
                    "between their sensors: are times in us, in s, or logarithms?")
     return out + doubts_of_vertices(e) + doubts_of_gaps(e)
 
+# %% ../../nbs/30_icecube/31_events.ipynb #a0626711
 UNKNOWN = 'not finite, taken as unknown: '   # how the sentence on columns with gaps begins
 
 def doubts_of_gaps(e:Events, # events of one detector

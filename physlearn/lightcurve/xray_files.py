@@ -392,6 +392,7 @@ def _possible(path, got, dt, told, seen): # samples that are used (n,b)
             raise FileError(path, f'{_rows(wrong.any(1))}: {name} {v[tuple(np.argwhere(wrong)[0])]:g}', want,
                             remedy='correct them, or set their exposure to 0')
 
+# %% ../../nbs/50_lightcurve/51_xray_files.ipynb #481d075f
 def _flagged(table, cols, alone=True): # alone: the rows are those of one file, and have numbers
     "A sentence for each column of flags that are not 0; rows are used, whatever they say."
     out = []
@@ -499,7 +500,8 @@ def _of_columns(path, c, least):
         columns = [fits.Column(cols[k], form(v), unit=unit(k), array=v) for k, v in c.arrays.items()]
         h = fits.BinTableHDU.from_columns(columns)
     if not len(h.data): raise FileError(path, 'has no rows', 'at least one step')
-    if rest := [k for k in c.arrays if k not in (*_UNDERSTOOD, *_FLAGS)]: c.notes.append(f"not read: {', '.join(rest)[:200]}")
+    rest = [k for k in c.arrays if k not in (*_UNDERSTOOD, *_FLAGS)]
+    if rest: c.notes.append(f"not read: {', '.join(rest)[:200]}")
     return _read(path, c.head, h.data, cols, h, c.notes, least, True, lambda ref: c.good, c.missing)
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil017b
