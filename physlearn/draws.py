@@ -291,7 +291,7 @@ def told_by_range(m,     # Measurement of n signals
     begin = torch.tensor([p.lo for _, p in m.space.items()], dtype=torch.float64)
     return dict(beyond=beyond, limits=_not_excluded(m, theta, sd) & ~beyond & (theta + 2*sd > 2*begin))
 
-WEAK = .1   # share of an amount that its error exceeds where a signal is taken as linear in the amount, not in its logarithm
+WEAK = .1   # an error above this share of its amount: the signal is taken as linear in the amount, not in its logarithm
 
 def ranged_ends(m,         # Measurement of n signals
                 e,         # their Estimate

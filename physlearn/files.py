@@ -100,7 +100,8 @@ def read_bytes(path,             # a file; gzipped or not
 
 # %% ../nbs/00_core/01_files.ipynb #readtxt1
 _BINARY = {'an HDF5 file': b'\x89HDF', 'a Parquet file': b'PAR1', 'an Excel or zip file': b'PK\x03\x04',
-           'one bare array of NumPy': b'\x93NUMPY', 'a FITS file': b'SIMPLE  =', 'a TIFF image': b'II*\0', 'a classic NetCDF file': b'CDF'}     # how they begin
+           'one bare array of NumPy': b'\x93NUMPY', 'a FITS file': b'SIMPLE  =', 'a TIFF image': b'II*\0',
+           'a classic NetCDF file': b'CDF'}      # how they begin
 
 def read_text(path,            # a file; gzipped or not
               limit:int=2**28, # largest size, unpacked [bytes]
@@ -498,7 +499,8 @@ def validate(x,           # values (n,...)
     "Return `x`, or raise FileError naming the first value that cannot be right."
     x = np.asarray(x)
     at = lambda i: f"{name}, value {i}" if lines is None else f"{name}, line {lines[i]}"
-    if x.dtype.kind not in 'iuf': raise FileError(path, f"holds {_kind(x.dtype)}", 'real numbers', name, _as_numbers(x.dtype))
+    if x.dtype.kind not in 'iuf':
+        raise FileError(path, f"holds {_kind(x.dtype)}", 'real numbers', name, _as_numbers(x.dtype))
     if shape is not None and (x.ndim != len(shape) or any(b is not None and a != b for a, b in zip(x.shape, shape))):
         wanted = str(tuple('any' if s is None else s for s in shape)).replace("'", '')
         raise FileError(path, f"shape {x.shape}", f"shape {wanted}", name)

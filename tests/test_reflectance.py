@@ -283,3 +283,9 @@ def test_wienerwald():
     assert r.x.shape == (13468, 11) and r.x[0].tolist() == [np.float32(v/1e4) for v in (353, 380, 351, 662, 1352, 1536, 1722, 1778, 1704, 1177, 740)]
     sides = {k: set(r.others['sample_id'][r.others['source_split'] == k]) for k in ('train', 'valid', 'test')}
     assert [len(s) for s in sides.values()] == [602, 158, 202] and not sides['train'] & sides['test']
+
+@pytest.mark.parametrize('place', ['{"coordinates": [1' + '0'*400 + ', 2]}', '{"coordinates": "here"}', '[', '7'])
+def test_a_place_that_is_none(tmp_path, place):
+    "A column of GeoJSON that says nowhere leaves the rows without a place."
+    from physlearn.canopy.reflectance import _centre_of
+    assert np.isnan(_centre_of(place)).all() and _centre_of('{"coordinates": [16, 48]}') == (16, 48)

@@ -515,7 +515,7 @@ def _centre_of(text):
         while points.ndim > 2: points = points[0]
         if points.ndim == 2: points = (points.min(0) + points.max(0))/2
         return points[0], points[1]
-    except (ValueError, TypeError, KeyError, IndexError): return np.nan, np.nan
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError): return np.nan, np.nan
 
 # %% ../../nbs/20_canopy/23b_reflectance.ipynb #356dc8dd
 def _described(path, src, given, limit, usual, window):
