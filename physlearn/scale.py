@@ -120,18 +120,20 @@ def work(words:str,  # the command, as of `in_words`
     with _ONE, contextlib.chdir(here), contextlib.redirect_stdout(io.StringIO()):
         if said := finished(parts/name, stamp): return dict(said=said)  # its worker died before it could tell
         if (tries := begun(parts, name)) >= TRIES: return dict(error=f'ended its process {tries} times')
-        with open(parts/BEGUN/name, 'a') as f: f.write(f'{socket.gethostname()} {os.getpid()} {time.time():.1f}\n')
         draft = parts/f'.tmp-{uuid.uuid4().hex[:8]}-{name}'
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         keep_memory()                                        # Dask's own setting gives each block back at once
         try:
+            with open(parts/BEGUN/name, 'a') as f: f.write(f'{socket.gethostname()} {os.getpid()} {time.time():.1f}\n')
             draft.mkdir()
             said = from_words(words, json.dumps(stamp['common'], sort_keys=True)).part(stamp['piece'], draft)
             write_json(draft/STAMP, dict(stamp=stamp, said=said))
             if (parts/name).exists(): shutil.rmtree(parts/name)
             os.replace(draft, parts/name)
-        except (ValueError, OSError, ImportError) as e: return dict(error=' '.join(str(e).split()))
+        except (ValueError, OSError, ImportError) as e:
+            if isinstance(e, OSError) and e.filename is None: e.filename = str(parts)       # as of a full disk
+            return dict(error=' '.join(str(e).split()))
         finally:
             torch.set_num_threads(threads)
             shutil.rmtree(draft, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Work in pieces: several processes write what one writes, to the bit; what breaks costs its own piece. Workers are real processes of
 one Dask cluster; what kills one is the piece itself, at its first trial, which a file remembers."""
-import json, os, subprocess, sys, textwrap
+import json, os, resource, subprocess, sys, textwrap
 from importlib import import_module
 from pathlib import Path
 import numpy as np
@@ -175,6 +175,18 @@ def test_what_is_finished_is_not_done_twice(folder):
     assert first == again and first['said']['rows'] == 300 and tries('twice.csv') == {'000000': 1}
     Path('twice.csv.parts', BEGUN, '000001').write_text('a\nb\nc\n')
     assert work(in_words('fit', c), '000001', mark, 'twice.csv.parts') == dict(error='ended its process 3 times')
+
+def test_no_room(folder):
+    "A worker that cannot write says where; with room again the piece is done."
+    c = command_of('fit', find('lab_of_lines.desk', here=True))(files=('b.npy',), out='full.csv')
+    mark, = stamps(in_words('fit', c), c, c.pieces())
+    Path('full.csv.parts', BEGUN).mkdir(parents=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))                       # bytes of a file
+    try: said = work(in_words('fit', c), '000000', mark, 'full.csv.parts')
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert 'too large' in said['error'] and 'full.csv.parts' in said['error']
+    assert work(in_words('fit', c), '000000', mark, 'full.csv.parts')['said']['rows'] == 300
 
 def test_a_worker_sees_the_folder(folder, monkeypatch):
     c = command_of('fit', find('lab_of_lines.desk', here=True))(files=('b.npy',), out='w.csv')
