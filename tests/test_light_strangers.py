@@ -264,6 +264,11 @@ def test_flags_of_quality_are_said(tmp_path, name, form, values):
     assert f'{name} is not 0 in 2 of 50 rows (rows 4, 29)' in lc.said and 'leave them out of the file' in lc.said and lc.mask.all() and len(lc) == 50
     assert name not in read_lightcurve(table(tmp_path/'b.fits', *usual, (name, form, '', 0*values if form != 'L' else values < 0))).said
 
+def test_rates_beside_the_rate_are_said(tmp_path):
+    columns = [(k, 'D', unit, v*np.ones(50)) for k, unit, v in (('FLUX', 'erg/(s cm2)', 1e-12), ('NET_RATE', 'ct/s', 2.), ('ERROR', 'ct/s', .1))]
+    lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), *columns))
+    assert (lc.rate == 2).all() and 'not read: FLUX; the rate is NET_RATE' in lc.said
+
 def test_flags_of_quality_in_text(tmp_path):
     "In CSV, ECSV and VOTable, and beside photons."
     from astropy.table import Table

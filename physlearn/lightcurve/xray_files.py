@@ -405,6 +405,11 @@ def _flagged(table, cols, alone=True): # alone: the rows are those of one file, 
         if odd.any(): out.append(f'{said}; where it marks bad data, leave them out of the file')
     return out
 
+def _not_the_rate(cols):
+    "A sentence on columns of rates beside the one that is read."
+    first, *others = [cols[k] for k in _RATES_ONLY if k in cols] or [None]
+    return [f"not read: {', '.join(others)}; the rate is {first}"] if others else []
+
 def _several(n, what): return f"{n} {what} is" if n == 1 else f"{n} {what}s are"
 
 def _usable(path, got, dt, least, notes, declared, known_exposure): # declared: rows marked as missing (n,)
@@ -586,7 +591,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     units = {c.name: c.unit for c in h.columns}
     time, dt, ref = _clock(path, head, t, units[name], _column(table, delta), units.get(delta), notes)
     got, bands, labels, intervals = _arrays(path, head, table, cols, time, dt, ref, good, notes)
-    notes += _flagged(table, cols, sort)
+    notes += _flagged(table, cols, sort) + _not_the_rate(cols)
     if not (np.nan_to_num(got['exposure']) > 0).any():
         raise FileError(path, 'no step has any exposure', 'a source that was seen')
     if pairs := [f'{labels[i]} and {labels[j]}' for i, j in overlapping(bands)]:
