@@ -264,6 +264,14 @@ def test_flags_of_quality_are_said(tmp_path, name, form, values):
     assert f'{name} is not 0 in 2 of 50 rows (rows 4, 29)' in lc.said and 'leave them out of the file' in lc.said and lc.mask.all() and len(lc) == 50
     assert name not in read_lightcurve(table(tmp_path/'b.fits', *usual, (name, form, '', 0*values if form != 'L' else values < 0))).said
 
+@pytest.mark.parametrize('name', ['a.ecsv', 'a.vot'])
+def test_a_table_without_rows(tmp_path, name):
+    "Also one whose columns may have gaps."
+    from astropy.table import MaskedColumn, Table
+    t = Table(dict(time=MaskedColumn([], unit='s', dtype=float), rate=MaskedColumn([], unit='ct/s', dtype=float, mask=[])))
+    t.write(tmp_path/name, format='votable' if name.endswith('vot') else None)
+    with pytest.raises(FileError, match='no rows'): read_lightcurve(tmp_path/name)
+
 def test_rates_beside_the_rate_are_said(tmp_path):
     columns = [(k, 'D', unit, v*np.ones(50)) for k, unit, v in (('FLUX', 'erg/(s cm2)', 1e-12), ('NET_RATE', 'ct/s', 2.), ('ERROR', 'ct/s', .1))]
     lc = read_lightcurve(table(tmp_path/'a.fits', ('TIME', 'D', 's', T), ('TIMEDEL', 'D', 's', D), *columns))

@@ -342,6 +342,7 @@ def columns_of_table(path,       # file, for messages
                      clock=None, # unit of the times, where the table has none: s, d or MJD
                     )->Columns:
     "Columns of an astropy table."
+    if not len(table): raise FileError(path, 'has no rows', 'at least one step')
     arrays, units, notes, head = {}, {}, [], dict(head)
     masks = [_plain_column(path, k, table[k], arrays, units, notes, head) for k in table.colnames]
     missing = np.zeros(len(table), bool)
