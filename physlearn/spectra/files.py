@@ -566,7 +566,7 @@ _OF_VALUES = {'y', 'value', 'values', 'intensity', 'signal', 'of', 'the', 'in', 
 
 def _bare(name):
     "A name in small letters and the unit behind it, like 'sigma' and '%' of 'Sigma [%]'."
-    m = re.fullmatch(r'(.*?)[\s_]*(?:\[([^\[\]]*)\]|\(([^()]*)\)|(%))?\s*', name[:300], re.S)   # an array may have any name
+    m = re.fullmatch(r'(.*?)[\s_]*(?:\[([^\[\]]*)\]|\(([^()]*)\)|(%))?\s*', name[:300], re.S)
     words = ' '.join(re.sub(r'[_.,:/-]', ' ', m[1].lower()).split())
     return words, (m[2] or m[3] or m[4] or '').strip()
 
