@@ -584,8 +584,9 @@ def _rows(path):
     if raw[:2] in (b'\xff\xfe', b'\xfe\xff'): text = raw.decode('utf-16', 'replace')
     else: text = raw.decode('utf-8-sig', 'replace')
     lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip().strip('\x1a')]
-    number = r'[-+]?(\d+[.,]?\d*|[.,]\d+)([eEdD][-+]?\d+)?'                  # a date at its head is no row of numbers
-    at = next((i for i, line in enumerate(lines) if re.match(rf'\s*{number}\s*([,;\s]|$)', line)), len(lines))
+    number = r'[-+]?(\d+[.,]?\d*|[.,]\d+)([eEdD][-+]?\d+)?'                  # nor is a header in which one name is a number
+    like = lambda line: [bool(re.fullmatch(number, c)) for c in re.split(r'[,;\s]+', line.strip(' \t,;'))]
+    at = next((i for i, line in enumerate(lines) if (k := like(line))[0] and 2*sum(k) >= len(k)), len(lines))
     return len(lines) - at
 
 def rows_lost(path, data):

@@ -371,6 +371,8 @@ def _number(cell, mark):
     if mark == ',' and '.' not in cell: cell = cell.replace(',', '.')
     return bool(_NUMBER.fullmatch(cell))
 
+def _all_numbers(cell, mark): return bool(cell) and all(_number(c, mark) for c in cell.split())
+
 def _kinds(line, sep, mark):
     "For each cell of a line whether it is a number or missing."
     return [c in _GAPS or _number(c, mark) for c in _parted(line, sep)]
@@ -418,7 +420,7 @@ def _names_above(path, above, sep, mark, n):
         if marked and _meta(line): continue
         cells = _parted(bare, sep)
         ways = [_parted(bare, s) for s in dict.fromkeys((sep, '\t', ';', ',', None))]
-        words = [w for w in ways if len(w) == n and any(w) and not any(_number(c, mark) for c in w)]
+        words = [w for w in ways if len(w) == n and any(w) and not any(_all_numbers(c, mark) for c in w)]
         if words: found[k] = words[0], marked
         elif len(cells) == n and (not marked or all(_number(c, mark) for c in cells)): _damaged(path, i, line)
     rows = [k for k in found if not found[k][1]] or list(found)

@@ -74,12 +74,23 @@ def test_times_keep_their_digits(here):
     assert abs(time_zero('-10us') + 1e4) < 1e-6
     with pytest.raises(ValueError, match='100 s or less'): time_zero('1yr')
 
-@pytest.mark.parametrize('told', [b'[1]', b'{"more": 5}', b'{"notes": "x"}', b'{"about": [1]}', b'{"energy_of": 7}'])
+@pytest.mark.parametrize('told', [b'[1]', b'{"more": 5}', b'{"notes": "x"}', b'{"about": [1]}', b'{"energy_of": 7}',
+                                  b'{"pulsemap": "../pulses"}', b'{"pulsemap": "%s"}' % (b'a'*5000)])
 def test_what_a_file_says_of_itself(here, tmp_path, told):
     with pytest.raises(FileError): read_guide(planted('told.h5', 'told', np.bytes_(told)))
     folder = write_graphnet(simulate(3, 1, **MADE), tmp_path/'net')
     (folder/'physlearn.json').write_bytes(told)
     with pytest.raises(FileError): read_graphnet(folder, ARRAY)
+
+def test_parts_that_do_not_fit(here):
+    "Sensors in other numbers are refused by their shape, before they are read; energies are numbers."
+    for k in ('string', 'efficiency'):
+        with h5py.File(planted('many.h5', f'sensor/{k}', 0), 'a') as f:
+            del f[f'sensor/{k}']
+            f.create_dataset(f'sensor/{k}', (2**31,), 'f4', chunks=(2**16,))               # 8 GiB of nothing
+        with pytest.raises(FileError, match=f'sensor/{k}: shape'): read_guide('many.h5')
+    e = simulate(3, 1, **MADE)
+    with pytest.raises(ValueError, match='holds text'): replace(e, energy_of='primary', more=dict(deposited=np.array(['a', 'b', 'c'])))
 
 # ------------------------------------------------------------------------------------------------ units
 

@@ -214,9 +214,11 @@ def check_events(e:Events): # set of events
     check_label(e.label)
     if e.energy_of not in ENERGIES: raise ValueError(f"energy_of={e.energy_of!r}: expected {', '.join(ENERGIES)}")
     if e.energy_of == 'primary' and 'deposited' in e.more:
-        if (shape := np.shape(e.more['deposited'])) != (n,):
-            raise ValueError(f"deposited has shape {shape}: expected ({n},)")
-        more = np.asarray(e.more['deposited']) > e.energy*(1 + 1e-6)
+        dep = np.asarray(e.more['deposited'])
+        if dep.shape != (n,) or dep.dtype.kind not in 'iuf':
+            found = 'text' if dep.dtype.kind in 'US' else dep.dtype
+            raise ValueError(f"deposited has shape {dep.shape} and holds {found}: expected numbers of shape ({n},)")
+        more = dep > e.energy*(1 + 1e-6)
         if more.any():
             i = int(more.argmax())
             raise ValueError(f"event {i}: deposits {e.more['deposited'][i]:.6g} GeV of a primary energy of "
