@@ -137,6 +137,7 @@ def _shapes(self:GuideFile):
         columns = self._set('info').shape[1]
         raise FileError(self.path, f"{columns} columns", f"column t0_info={self.t0_info}", self.names['info'])
 
+# %% ../../nbs/30_icecube/31a_event_files.ipynb #58252e6f
 @patch
 def _declare(self:GuideFile, direction, energy_of):
     "What the caller, or the file, says about itself."
