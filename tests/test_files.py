@@ -382,3 +382,8 @@ def test_files_that_people_sent(name, read, says):
     elif read == 'spectrum': from physlearn.spectra.files import read_spectrum as read
     kw = dict(scale=1e4, offset=0.) if name.endswith('.tif') else {}
     with pytest.raises(FileError, match=says): read(os.path.join(folder, 'cases', 'files', name), **kw)
+
+def test_nothing_stored_is_not_read_through(tmp_path):
+    "8 TiB of gaps in a file of a few kB: seen to be whole at once, where reading would end at the limit of CPU time."
+    with h5py.File(tmp_path/'a.h5', 'w') as f: f.create_dataset('gaps', (2**40,), 'f8', chunks=(2**16,), fillvalue=np.nan)
+    files.check_hdf5(tmp_path/'a.h5', ['gaps'])
