@@ -165,7 +165,7 @@ def cluster_of(command:Shared): # its `workers` or `scheduler` count
         where = command.scheduler
         if where is None:
             how = dict(threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0)
-            where = distributed.LocalCluster(command.workers, silence_logs=logging.CRITICAL, **how)
+            where = distributed.LocalCluster(n_workers=command.workers, silence_logs=logging.CRITICAL, **how)
             stack.enter_context(where)
         try: client = stack.enter_context(distributed.Client(where, set_as_default=False))
         except (OSError, ValueError) as e:

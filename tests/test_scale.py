@@ -3,6 +3,7 @@ one Dask cluster; what kills one is the piece itself, at its first trial, which 
 import json, os, resource, subprocess, sys, textwrap
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from physlearn.cli import main
 from physlearn.desk import PIECE, Results, command_of, ranges
 from physlearn.files import join_hdf5
 from physlearn.instruments import find
-from physlearn.scale import BEGUN, STAMP, in_words, from_words, is_done, stamps, work
+from physlearn.scale import BEGUN, STAMP, cluster_of, in_words, from_words, is_done, stamps, work
 
 distributed = pytest.importorskip('distributed')
 h5py = pytest.importorskip('h5py')
@@ -119,6 +120,11 @@ def test_a_worker_dies_and_only_its_piece_is_done_again(folder, cluster, capsys)
     assert cli(*shared, '--overwrite') == 0
     assert '1 done already, 1 of other input or options' in capsys.readouterr().out
     assert tries('two.csv') == {'000001': 1} and Path('one.csv').read_bytes() == Path('two.csv').read_bytes()
+
+def test_as_many_workers_as_are_asked_for(folder):
+    "Whatever the number of cores is."
+    for n in (1, 3):
+        with cluster_of(SimpleNamespace(workers=n, scheduler=None)) as client: assert len(client.scheduler_info()['workers']) == n
 
 def test_a_bad_file_costs_itself(folder, cluster, capsys):
     Path('died').touch()
