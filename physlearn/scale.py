@@ -155,7 +155,7 @@ def _distributed():
 @contextlib.contextmanager
 def cluster_of(command:Shared): # its `workers` or `scheduler` count
     "A Dask client, for as long as it is needed."
-    import logging
+    import logging, warnings
     distributed = _distributed()
     if command.workers is not None and command.scheduler is not None:
         raise ValueError("--workers starts processes here, --scheduler uses those of a cluster: give one of them")
@@ -165,7 +165,8 @@ def cluster_of(command:Shared): # its `workers` or `scheduler` count
         where = command.scheduler
         if where is None:
             how = dict(threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0)
-            where = distributed.LocalCluster(n_workers=command.workers, silence_logs=logging.CRITICAL, **how)
+            with warnings.catch_warnings(action='ignore'):       # another command has the port that no one looks at
+                where = distributed.LocalCluster(n_workers=command.workers, silence_logs=logging.CRITICAL, **how)
             stack.enter_context(where)
         try: client = stack.enter_context(distributed.Client(where, set_as_default=False))
         except (OSError, ValueError) as e:
