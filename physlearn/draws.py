@@ -237,6 +237,13 @@ def _of_one(box, j):
     x = torch.linalg.solve(A, torch.stack([a, box.g[:,others] + pi*(mid - box.c0[:,others])], 2))
     return box.A[:,j,j] - (a*x[:,:,0]).sum(1), box.g[:,j] - (a*x[:,:,1]).sum(1)
 
+def _amounts(box, which):
+    "Coordinates with a range of decades that rows ask for: number, number in the space, Param, rows."
+    for j, k in enumerate(box.order):
+        i, p = box.K.space.index(k), box.K.space[k]
+        rows = which[:,i].nonzero()[:,0]
+        if box.ranged[j] and p.log and p.prior == 'scale' and len(rows): yield j, i, p, rows
+
 @patch
 def limited(self:BoxPosterior,
             ends:Tensor,   # of intervals (n,2,d) [unit of each parameter]
@@ -246,12 +253,9 @@ def limited(self:BoxPosterior,
             n=4001,        # points of the range
            )->tuple:       # ends (n,2,d), sd (n,d)
     "Intervals and errors, those of weak amounts in logarithmic ranges from the linear model in the amount."
-    space, ends, sd = self.K.space, ends.clone(), sd.clone()
+    ends, sd = ends.clone(), sd.clone()
     grid = torch.linspace(0, 1, n, dtype=torch.float64)
-    for j, k in enumerate(self.order):
-        i, p = space.index(k), space[k]
-        rows = weak[:,i].nonzero()[:,0]
-        if not (self.ranged[j] and p.log and p.prior == 'scale' and len(rows)): continue
+    for j, i, p, rows in _amounts(self, weak):
         decades, v = math.log(p.hi/p.lo), p.lo*(p.hi/p.lo)**grid
         for some in rows.split(1000):
             A, g = _of_one(self[some], j)
@@ -291,7 +295,23 @@ def told_by_range(m,     # Measurement of n signals
     begin = torch.tensor([p.lo for _, p in m.space.items()], dtype=torch.float64)
     return dict(beyond=beyond, limits=_not_excluded(m, theta, sd) & ~beyond & (theta + 2*sd > 2*begin))
 
+# %% ../nbs/00_core/08b_draws.ipynb #8a0a1948
 WEAK = .1   # an error above this share of its amount: the signal is taken as linear in the amount, not in its logarithm
+
+def _linear_in_amount(m, e, box, weak):
+    "Which weak amounts change the likelihood, two errors to either side, as themselves, not as logarithms."
+    out = torch.zeros_like(weak)
+    for j, i, p, rows in _amounts(box, weak):
+        some, theta, A, g = m[rows], e.theta[rows].double(), box.A[rows,j,j], box.g[rows,j]
+        v0, here, decades, off = theta[:,i], m[rows].log_prob(theta)[0], math.log(p.hi/p.lo), [0., 0.]
+        for side in (-2, 2):
+            at = theta.clone()
+            v = at[:,i] = (v0 + side*e.sd[rows,i]).clamp(p.lo, p.hi)
+            gain = some.log_prob(at)[0] - here
+            for k, step in enumerate(((v - v0)/v0/decades, (v/v0).log()/decades)):
+                off[k] = off[k] + (gain - g*step + .5*A*step**2).abs()
+        out[rows,i] = off[0] < off[1]
+    return out
 
 def ranged_ends(m,         # Measurement of n signals
                 e,         # their Estimate
@@ -300,7 +320,8 @@ def ranged_ends(m,         # Measurement of n signals
     "Fits with the errors of their upper limits, their intervals, and what the ends of the ranges say."
     box = box_posterior(m, theta=e.theta)
     told = told_by_range(m, e.theta, e.sd, box)
-    weak = told['limits'] | (e.sd > WEAK*e.theta) & ~told['beyond']
+    weak = (e.sd > WEAK*e.theta) & ~told['limits'] & ~told['beyond']
+    weak = told['limits'] | _linear_in_amount(m, e, box, weak)
     ends, sd = box.limited(box.interval(level), e.sd, weak, level)
     sd = torch.where(told['limits'], sd, e.sd)
     f = torch.where(told['limits'], sd/e.sd, 1.)

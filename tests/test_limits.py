@@ -142,6 +142,26 @@ def test_limit_in_a_range_of_decades_is_the_posteriors():
     few = limit[:40]
     assert got.high[few,0].numpy() == pytest.approx(on_grid(sim, truth, few)[:,1].numpy(), rel=.03)
 
+class Line(Band):
+    "A line that saturates: transmission through an amount on a baseline."
+    def forward(self, theta): return (theta[:,1:2]*(-theta[:,:1]*(-self.x**2).exp()).exp())[:,None]
+
+@pytest.mark.parametrize('amount, lower, upper', [(.3, 1.6, 1.08), (10., 1.05, 1.05), (100., 1.05, 1.05)])
+def test_a_strong_line_is_no_weak_amount(amount, lower, upper):
+    "Errors of 15 to 30 %: a saturated line follows the logarithm of its amount, a thin one the amount; as the posterior on a grid has it."
+    sim, n, noise = Line(1e-3, 1e3, True), 8, .28
+    theta = torch.tensor([[amount, 1.]]*n, dtype=torch.float64)
+    y = sim(theta) + noise*torch.randn(n, 1, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    m = Measurement(sim, y, Gaussian(noise))
+    fit = map_estimate(m)
+    assert (fit.sd[:,0] > .1*fit.theta[:,0]).all()
+    v, base = 10**torch.linspace(-3, 3, 801, dtype=torch.float64), torch.linspace(.5, 1.5, 101, dtype=torch.float64)
+    mu = sim(torch.stack(torch.meshgrid(v, base, indexing='ij'), -1).reshape(-1, 2))[:,0]
+    cdf = torch.stack([(-.5*((row - mu)/noise)**2).sum(1).softmax(0).reshape(len(v), -1).sum(1).cumsum(0) for row in y[:,0]])
+    exact = v[torch.searchsorted(cdf, torch.tensor([[.025, .975]]*n).double())]
+    off = (ranged_ends(m, fit)[1][:,:,0]/exact).log().abs().median(0).values.exp()
+    assert off[0] < lower and off[1] < upper, off
+
 def test_the_shares_of_an_error_stay_shares():
     "What is known beforehand has the part of a limit's error that it had; the covariance goes along."
     sim = Band(1e-4, 1, True)
