@@ -1037,14 +1037,25 @@ def left_behind(path:Path, # file or folder with a temporary name
     except OSError: return False
 
 def clear_temporary(folder,     # a folder
-                    names=None, # of files in it; all if None
+                    names=None, # of files in it; all if None; others go too, where the process that wrote them is known
                     sure=False, # nobody else writes them: all that is temporary there is old
-                   ):
+                   )->int:      # how many files are there; 0 of a folder that cannot be read
     "Remove what processes that were killed have left half written."
-    for old in Path(folder).glob('.tmp-*'):
-        named = names is None or old.name.endswith(tuple(f'-{k}' for k in names))
-        if not named or not re.match(_TEMPORARY, old.name) or not (sure or left_behind(old)): continue
+    try: there = os.listdir(folder)
+    except OSError: return 0
+    for name in there:
+        writer, old = re.match(_TEMPORARY, name), Path(folder)/name
+        named = names is None or name.endswith(tuple(f'-{k}' for k in names))
+        if not writer or not (named or writer[2] and not sure) or not (sure or left_behind(old)): continue
         with contextlib.suppress(OSError): old.unlink()
+    return len(there)
+
+_UNSEEN = {}    # files that may yet be written into a folder before this process looks through it again
+
+def _cleared(path):
+    "Clear the folder of a file that is to be written, a large one not for each of its files."
+    _UNSEEN[path.parent] = left = _UNSEEN.get(path.parent, 0) - 1
+    if left < 0: _UNSEEN[path.parent] = clear_temporary(path.parent, [path.name])//50
 
 # %% ../nbs/00_core/01_files.ipynb #5edf1085
 def _fsync(path, flags):
@@ -1076,7 +1087,7 @@ def atomic_write(path): # file to write; its folder has to exist
     path = Path(os.path.realpath(path))
     if not path.parent.is_dir(): raise FileError(path, f"there is no folder {path.parent}", remedy='create it first')
     if path.is_dir(): raise FileError(path, 'is a folder', 'a file to write')
-    clear_temporary(path.parent, [path.name])
+    _cleared(path)
     tmp = temporary(path)
     try:
         yield tmp

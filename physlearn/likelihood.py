@@ -844,7 +844,7 @@ class Linear:
         self.mu = mu.double().view(len(z), *m.shape)                # noiseless signals (n,C,...)
         self.near = expansion(m.like, m.y, self.mu)
         self.J = J*K.slope(z).to(J.dtype)[...,None]  # derivatives by z (n,k,M), in the simulator's precision
-        self.m = m
+        self.like, self.y, self.points = m.like, m.y, m.points      # not m, which keeps this: tensors in a circle stay
 
     @property
     def cost(self)->Tensor:
@@ -854,18 +854,18 @@ class Linear:
     @cached_property
     def residual(self)->Tensor:
         "Whitened residuals (n,M)."
-        return self.m.like.whiten(self.m.y, self.mu).flatten(1)
+        return self.like.whiten(self.y, self.mu).flatten(1)
 
     @cached_property
     def white(self)->Tensor:
         "Derivatives by z in units of the noise (n,k,M): white whiteᵀ is the Fisher information about z."
-        return rooted(self.J, information_root(self.m.like, self.mu), self.shape)
+        return rooted(self.J, information_root(self.like, self.mu), self.shape)
 
     @cached_property
     def scatter(self)->Tensor:
         "Standard deviation of the sum of squared residuals (n,), where mu is right."
-        if not hasattr(self.m.like, 'variance_of_squares'): return (2.*self.m.points.double()).sqrt()
-        return self.m.like.variance_of_squares(self.mu).flatten(1).sum(1).sqrt()
+        if not hasattr(self.like, 'variance_of_squares'): return (2.*self.points.double()).sqrt()
+        return self.like.variance_of_squares(self.mu).flatten(1).sum(1).sqrt()
 
     def normal(self,
                rows=None, # mask of the signals that are wanted (n,); None: all

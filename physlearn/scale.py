@@ -202,7 +202,7 @@ def done_by(client,      # Dask client
             words:str,   # the command
             parts:Path,  # folder of all pieces
            ):            # yields name, and what `work` gave, in the order in which they are finished
-    "Have pieces done, two a worker at a time."
+    "Have pieces done, one a worker at a time."
     from distributed import CancelledError
     from distributed.comm import CommClosedError
     waiting, running, call = deque(jobs), {}, uuid.uuid4().hex[:8]
@@ -212,7 +212,7 @@ def done_by(client,      # Dask client
     try:
         client.wait_for_workers(1, timeout=60)
         while waiting or running:
-            most = 2*max(1, len(client.nthreads()))
+            most = max(1, len(client.nthreads()))
             while waiting and len(running) < most: submit(*waiting.popleft())
             for future in _ended(client, running):
                 name, stamp = running.pop(future)

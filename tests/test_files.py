@@ -5,7 +5,7 @@ import h5py, numpy as np, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from physlearn import files
 from physlearn.data import HDF5Rows
-from physlearn.files import FileError, atomic_write, read_hdf5, read_json, read_npz, read_table, ready_to_write, result_name, validate, write_hdf5, write_json, write_table
+from physlearn.files import FileError, atomic_write, read_hdf5, read_json, read_npz, read_table, ready_to_write, result_name, temporary, validate, write_hdf5, write_json, write_table
 
 LIMIT = 2**24
 calm = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -180,6 +180,19 @@ def test_steps_of_an_atomic_write(tmp_path, monkeypatch):
             with pytest.raises(OSError, match='No space'):
                 with atomic_write(p) as tmp: tmp.write_text('newer')
         assert p.read_text() == 'new' and os.listdir(tmp_path) == ['a.txt']
+
+def test_many_files_in_a_folder(tmp_path, monkeypatch):
+    "A look through a folder takes a time that grows with it: a large one is looked through now and then, and what was left goes all the same."
+    for i in range(500): (tmp_path/f'{i}.txt').write_text('old')
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    half = tmp_path/temporary(tmp_path/'7.txt').name.replace(f'-{os.getpid()}-', f'-{ended.pid}-')
+    half.write_text('half')
+    looks, listdir = [], os.listdir
+    monkeypatch.setattr(os, 'listdir', lambda p: (looks.append(p), listdir(p))[1])
+    for i in range(100):
+        with atomic_write(tmp_path/f'{i}.txt') as tmp: tmp.write_text('new')
+    assert not half.exists() and 1 <= len(looks) <= 10
 
 def test_hdf5_writer_is_atomic(tmp_path):
     p = tmp_path/'a.h5'
