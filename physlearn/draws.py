@@ -10,6 +10,7 @@ __all__ = ['WEAK', 'ENOUGH', 'least_known', 'BoxPosterior', 'box_posterior', 'to
 import math
 from copy import copy
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 import torch
 from fastcore.basics import patch
 from torch import Tensor
@@ -267,19 +268,23 @@ def limited(self:BoxPosterior,
     return ends, sd
 
 # %% ../nbs/00_core/08b_draws.ipynb #313fc0ee
-def _not_excluded(m, theta, sd):
-    "Which parameters of logarithmic ranges may as well stand at the beginning (n,d), bool."
-    K, space, out = m.knowledge, m.space, torch.zeros(theta.shape, dtype=torch.bool)
-    for j, (k, p) in enumerate(space.items()):
-        if not p.log or k in K.value or not (3*sd[:,j] > theta[:,j]).any(): continue
-        at = theta.double().clone()
-        at[:,j] = p.lo*(p.hi/p.lo)**1e-3
-        z, others = K.z(at).clamp(-6, 6), [i for i, name in enumerate(K.free) if name != k]
-        A, g = m.linear(z).normal()
+def _worse(m, theta, asked, share):
+    "By how much chi-squared grows where `asked` parameters of logarithmic ranges stand at a share of them (n,d)."
+    out = torch.full(asked.shape, math.inf, dtype=torch.float64)
+    for j, (k, p) in enumerate(m.space.items()):
+        rows = asked[:,j].nonzero()[:,0]
+        if not p.log or k in m.knowledge.value or not len(rows): continue
+        some, here = m[rows], theta[rows].double()
+        at = here.clone()
+        at[:,j] = p.lo*(p.hi/p.lo)**share
+        z, others = some.knowledge.z(at).clamp(-6, 6), [i for i, name in enumerate(some.knowledge.free) if name != k]
+        A, g = some.linear(z).normal()
         A, g = A[:,others][:,:,others], g[:,others]
-        gain = .5*(g*torch.linalg.solve(A + torch.eye(len(others), dtype=A.dtype), g)).sum(1)
-        worse = 2*(m.log_prob(theta)[0] - m.log_prob(at)[0] - gain)
-        out[:,j] = (worse < 1.645**2) & (3*sd[:,j] > theta[:,j])
+        step = torch.linalg.solve(A + torch.eye(len(others), dtype=A.dtype), g)
+        z[:,others] += step
+        there, followed = some.log_prob(at)[0], some.log_prob(some.knowledge.theta(z.clamp(-6, 6)))[0]
+        best = torch.maximum(there, followed - .5*step.square().sum(1))
+        out[rows,j] = 2*(some.log_prob(here)[0] - best)
     return out
 
 @torch.no_grad()
@@ -293,7 +298,8 @@ def told_by_range(m,     # Measurement of n signals
     beyond = box.beyond()
     if sd is None: return dict(beyond=beyond)
     begin = torch.tensor([p.lo for _, p in m.space.items()], dtype=torch.float64)
-    return dict(beyond=beyond, limits=_not_excluded(m, theta, sd) & ~beyond & (theta + 2*sd > 2*begin))
+    unseen = _worse(m, theta, 3*sd > theta, 1e-3) < 1.645**2
+    return dict(beyond=beyond, limits=unseen & ~beyond & (theta + 2*sd > 2*begin))
 
 # %% ../nbs/00_core/08b_draws.ipynb #8a0a1948
 WEAK = .1   # an error above this share of its amount: the signal is taken as linear in the amount, not in its logarithm
@@ -313,16 +319,41 @@ def _linear_in_amount(m, e, box, weak):
         out[rows,i] = off[0] < off[1]
     return out
 
+def _bent(m, e, box, ends, weak, amount, level):
+    "Which intervals of weak amounts end where the likelihood falls by less than 1/4 of what it should, or 3 times."
+    out, here, due = torch.zeros_like(weak), m.log_prob(e.theta)[0], -.5*NormalDist().inv_cdf(.5 + .5*level)**2
+    for j, i, p, rows in _amounts(box, weak):
+        some, others = box[rows], [k for k in range(len(box.order)) if k != j]
+        A = some.A + torch.diag(torch.where(box.ranged, 12., 1.).double())
+        follow = torch.linalg.solve(A[:,others][:,:,others], A[:,others,j])
+        for v in ends[rows,:,i].unbind(1):
+            c, step = some.c0.clone(), (v/e.theta[rows,i]).log()/math.log(p.hi/p.lo)
+            c[:,j] += step
+            led = torch.where(amount[rows,i], (v/e.theta[rows,i] - 1)/math.log(p.hi/p.lo), step)
+            c[:,others] -= follow*led[:,None]
+            c = torch.where(box.ranged, c.clamp(1e-9, 1 - 1e-9), c)
+            fall = (m[rows].log_prob(some.theta(c[:,None])[:,0])[0] - here[rows])/due
+            out[rows,i] |= (v > 1.01*p.lo) & (1.01*v < p.hi) & ((fall < .25) | (fall > 3))
+    return out
+
+# %% ../nbs/00_core/08b_draws.ipynb #bbc3462d
+def _elsewhere(m, e, high, weak, level):
+    "Above which intervals there is more than they leave, if all there is as likely as the end of the range."
+    above = torch.stack([(p.hi/v).log() for (_, p), v in zip(m.space.items(), high.T)], 1).clamp_min(0)
+    held = (-.5*_worse(m, e.theta, weak, 1 - 1e-3)).exp()*above
+    return weak & (held > .5*(1 - level)*math.sqrt(2*math.pi)*e.sd/e.theta.abs())     # False where the range is linear
+
 def ranged_ends(m,         # Measurement of n signals
                 e,         # their Estimate
                 level=.95, # probability inside the intervals [-]
-               )->tuple:   # Estimate, (n,2,d) [unit of each parameter], dict as of `told_by_range`
+               )->tuple:   # Estimate, (n,2,d) [unit of each parameter], dict as of `told_by_range`, and `bent`
     "Fits with the errors of their upper limits, their intervals, and what the ends of the ranges say."
     box = box_posterior(m, theta=e.theta)
     told = told_by_range(m, e.theta, e.sd, box)
     weak = (e.sd > WEAK*e.theta) & ~told['limits'] & ~told['beyond']
-    weak = told['limits'] | _linear_in_amount(m, e, box, weak)
-    ends, sd = box.limited(box.interval(level), e.sd, weak, level)
+    amount = told['limits'] | _linear_in_amount(m, e, box, weak)
+    ends, sd = box.limited(box.interval(level), e.sd, amount, level)
+    told['bent'] = _elsewhere(m, e, ends[:,1], weak, level) | _bent(m, e, box, ends, weak, amount, level)
     sd = torch.where(told['limits'], sd, e.sd)
     f = torch.where(told['limits'], sd/e.sd, 1.)
     g = torch.where(told['limits'], sd/e.cov.diagonal(dim1=1, dim2=2).sqrt(), 1.)    # correlations stay

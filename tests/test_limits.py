@@ -146,6 +146,35 @@ class Line(Band):
     "A line that saturates: transmission through an amount on a baseline."
     def forward(self, theta): return (theta[:,1:2]*(-theta[:,:1]*(-self.x**2).exp()).exp())[:,None]
 
+class Window(Line):
+    "A line with far wings, dark from end to end where it is strong."
+    def forward(self, theta): return (theta[:,1:2]*(-theta[:,:1]/(1 + self.x**2)).exp())[:,None]
+
+def ends_on_grid(sim, y, noise):
+    "95 % interval of the amount (n,2), by quadrature over it and the baseline."
+    v, base = 10**torch.linspace(-3, 3, 801, dtype=torch.float64), torch.linspace(.5, 1.5, 101, dtype=torch.float64)
+    mu = sim(torch.stack(torch.meshgrid(v, base, indexing='ij'), -1).reshape(-1, 2))[:,0]
+    cdf = torch.stack([(-.5*((row - mu)/noise)**2).sum(1).softmax(0).reshape(len(v), -1).sum(1).cumsum(0) for row in y[:,0]])
+    return v[torch.searchsorted(cdf, torch.tensor([[.025, .975]]*len(y)).double())]
+
+@pytest.mark.parametrize('noise', [.05, .15, .3])
+@pytest.mark.parametrize('amount', [1., 30., 100.])
+def test_a_dark_window_says_that_its_interval_is_not_to_be_trusted(amount, noise):
+    "All from a lower end to the end of the range is as likely: no linear model knows that. A line that is not dark is not marked."
+    sim, n = Window(1e-3, 1e3, True), 12
+    theta = torch.tensor([[amount, 1.]]*n, dtype=torch.float64)
+    y = sim(theta) + noise*torch.randn(n, 1, 128, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    m = Measurement(sim, y, Gaussian(noise))
+    fit, ends, told = ranged_ends(m, map_estimate(m))
+    off = (ends[:,:,0]/ends_on_grid(sim, y, noise)).log().abs().amax(1).exp()
+    assert told['bent'][off > 3,0].all() and (off > 3).any() == (amount > 1), off
+    assert not told['bent'][:,1].any()                                # a range that is not of decades
+    if amount == 1 and noise < .3: assert not told['bent'].any()
+    got = Results(sim.space, fit.theta, fit.sd, ends[:,0], ends[:,1], fit.ratio, torch.ones(n, dtype=torch.bool), torch.ones(n), **told)
+    for i in told['bent'][:,0].nonzero()[:,0].tolist():
+        if told['limits'][i,0] or told['beyond'][i,0]: continue
+        assert got.flag(i, 'mf_X') == 'interval not trusted' and 'interval not trusted: mf_X' in got.sentence(i)
+
 @pytest.mark.parametrize('amount, lower, upper', [(.3, 1.6, 1.08), (10., 1.05, 1.05), (100., 1.05, 1.05)])
 def test_a_strong_line_is_no_weak_amount(amount, lower, upper):
     "Errors of 15 to 30 %: a saturated line follows the logarithm of its amount, a thin one the amount; as the posterior on a grid has it."
@@ -155,11 +184,7 @@ def test_a_strong_line_is_no_weak_amount(amount, lower, upper):
     m = Measurement(sim, y, Gaussian(noise))
     fit = map_estimate(m)
     assert (fit.sd[:,0] > .1*fit.theta[:,0]).all()
-    v, base = 10**torch.linspace(-3, 3, 801, dtype=torch.float64), torch.linspace(.5, 1.5, 101, dtype=torch.float64)
-    mu = sim(torch.stack(torch.meshgrid(v, base, indexing='ij'), -1).reshape(-1, 2))[:,0]
-    cdf = torch.stack([(-.5*((row - mu)/noise)**2).sum(1).softmax(0).reshape(len(v), -1).sum(1).cumsum(0) for row in y[:,0]])
-    exact = v[torch.searchsorted(cdf, torch.tensor([[.025, .975]]*n).double())]
-    off = (ranged_ends(m, fit)[1][:,:,0]/exact).log().abs().median(0).values.exp()
+    off = (ranged_ends(m, fit)[1][:,:,0]/ends_on_grid(sim, y, noise)).log().abs().median(0).values.exp()
     assert off[0] < lower and off[1] < upper, off
 
 def test_the_shares_of_an_error_stay_shares():

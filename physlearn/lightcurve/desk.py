@@ -117,7 +117,7 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         e = plain if model == 'constant' and not known else map_estimate(m)
         value, ratio, ok = e.theta, e.ratio, e.ok
         e, ends, found = ranged_ends(m, e, level)
-        (low, high), sd, limits = ends.unbind(1), e.sd, found['limits']
+        (low, high), sd, limits, bent = ends.unbind(1), e.sd, found['limits'], found['bent']
         best = e.theta
         if e.converged and not e.ok: why = [f'{model}: does not describe this, reduced chi2 {float(e.chi2):.3g}']
     else:
@@ -126,6 +126,7 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         value, sd, ok = s.mean(), s.sd(), s.mixed & (s.ess > 50)
         low, high = s.interval(level).unbind(1)
         limits = torch.tensor([[is_limit(k, p, a) for (k, p), a in zip(m.space.items(), low[0].tolist())]])
+        bent = torch.zeros_like(limits)
         before = m.space.sample(4000, 'prior')
         ratio = m.space.encode(s.theta[0]).std(0)[None]/m.space.encode(before).std(0)
         chosen = m.log_prob(s.theta[0], torch.zeros(draws, dtype=torch.long))[0].argmax()
@@ -140,12 +141,12 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
         said, ok = (why_not,), torch.zeros_like(ok, dtype=torch.bool)
     with torch.no_grad(): gain = (m.log_prob(best)[0] - still.log_prob(plain.theta)[0]).numpy()
     space, keep = without_waves(m.space)
-    value, sd, low, high, ratio, limits = (v[:,keep] for v in (value, sd, low, high, ratio, limits))
+    value, sd, low, high, ratio, limits, bent = (v[:,keep] for v in (value, sd, low, high, ratio, limits, bent))
     beyond = box_posterior(m, theta=best).beyond()[:,keep]
     told = '; '.join([*why, *lc.notes, *upper_limits(space, limits[0], high[0], level)])
     found = dict(file=[Path(lc.path or lc.name).name], steps=[int(m.points[0])], nats_over_constant=gain, read=[told])
     return Results(space, value, sd, low, high, ratio, ok, p, level, how_fitted(lc, model, red),
-                   tuple(m.knowledge.known), found, doubts=said, limits=limits, beyond=beyond)
+                   tuple(m.knowledge.known), found, doubts=said, limits=limits, beyond=beyond, bent=bent)
 
 # %% ../../nbs/50_lightcurve/58_light_desk.ipynb #ldsk008b
 SIZES = 'fraction', 'depth', 'rms' # parameters that are sizes of an event, for which 0 is no event

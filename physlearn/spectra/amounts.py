@@ -78,7 +78,7 @@ def with_amounts(r:Results, # of one signal, a row for each parameter
     names, corr = ('value', 'sd', 'low', 'high', 'ratio'), r.corr
     if corr is not None: corr = torch.nn.functional.pad(corr, (0, len(space), 0, len(space)), value=math.nan)
     grown = {k: beside(getattr(r, k), new) for k, new in zip(names, zip(*columns))}
-    told = {k: torch.cat([v, v[:,mine]], 1) for k in ('beyond', 'limits') if (v := getattr(r, k)) is not None}
+    told = {k: torch.cat([v, v[:,mine]], 1) for k in ('beyond', 'limits', 'bent') if (v := getattr(r, k)) is not None}
     return replace(r, space=r.space.replace(**space), **grown, corr=corr, **told,
                    more={k: beside(v, new) for (k, v), new in zip(r.more.items(), zip(*more))})
 
