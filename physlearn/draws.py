@@ -292,14 +292,17 @@ def told_by_range(m,     # Measurement of n signals
                   theta, # its fits (n,d)
                   sd=None, # their standard deviations (n,d); None: no upper limits are looked for
                   box=None,# its BoxPosterior, if there is one
-                 )->dict: # `beyond` and `limits` of Results
+                  high=None, level=.95, # upper ends of their intervals (n,d), of draws about the fits, for `bent`
+                 )->dict: # `beyond`, `limits` and `bent` of Results
     "What the ends of the ranges say of each parameter."
     box = box_posterior(m, theta=theta) if box is None else box
     beyond = box.beyond()
     if sd is None: return dict(beyond=beyond)
     begin = torch.tensor([p.lo for _, p in m.space.items()], dtype=torch.float64)
     unseen = _worse(m, theta, 3*sd > theta, 1e-3) < 1.645**2
-    return dict(beyond=beyond, limits=unseen & ~beyond & (theta + 2*sd > 2*begin))
+    told = dict(beyond=beyond, limits=unseen & ~beyond & (theta + 2*sd > 2*begin))
+    if high is None: return told
+    return told | dict(bent=_elsewhere(m, theta, sd, high, (sd > WEAK*theta) & ~told['limits'] & ~beyond, level))
 
 # %% ../nbs/00_core/08b_draws.ipynb #8a0a1948
 WEAK = .1   # an error above this share of its amount: the signal is taken as linear in the amount, not in its logarithm
@@ -337,11 +340,11 @@ def _bent(m, e, box, ends, weak, amount, level):
     return out
 
 # %% ../nbs/00_core/08b_draws.ipynb #bbc3462d
-def _elsewhere(m, e, high, weak, level):
+def _elsewhere(m, theta, sd, high, weak, level):
     "Above which intervals there is more than they leave, if all there is as likely as the end of the range."
     above = torch.stack([(p.hi/v).log() for (_, p), v in zip(m.space.items(), high.T)], 1).clamp_min(0)
-    held = (-.5*_worse(m, e.theta, weak, 1 - 1e-3)).exp()*above
-    return weak & (held > .5*(1 - level)*math.sqrt(2*math.pi)*e.sd/e.theta.abs())     # False where the range is linear
+    held = (-.5*_worse(m, theta, weak, 1 - 1e-3)).exp()*above
+    return weak & (held > .5*(1 - level)*math.sqrt(2*math.pi)*sd/theta.abs())     # False where the range is linear
 
 def ranged_ends(m,         # Measurement of n signals
                 e,         # their Estimate
@@ -353,7 +356,7 @@ def ranged_ends(m,         # Measurement of n signals
     weak = (e.sd > WEAK*e.theta) & ~told['limits'] & ~told['beyond']
     amount = told['limits'] | _linear_in_amount(m, e, box, weak)
     ends, sd = box.limited(box.interval(level), e.sd, amount, level)
-    told['bent'] = _elsewhere(m, e, ends[:,1], weak, level) | _bent(m, e, box, ends, weak, amount, level)
+    told['bent'] = _elsewhere(m, e.theta, e.sd, ends[:,1], weak, level) | _bent(m, e, box, ends, weak, amount, level)
     sd = torch.where(told['limits'], sd, e.sd)
     f = torch.where(told['limits'], sd/e.sd, 1.)
     g = torch.where(told['limits'], sd/e.cov.diagonal(dim1=1, dim2=2).sqrt(), 1.)    # correlations stay

@@ -266,7 +266,7 @@ def sentence(self:Results,
     doubts = (('not trusted', lost and not self.doubts[i].startswith('not trusted')),
               ('suspect: no state explains it', self.p[i] < self.alpha),
               (self.doubts[i], bool(self.doubts[i])), (f"{AT_END}: {' '.join(ends)}", bool(ends)),
-              (f"{BENT}: {' '.join(bent)}: its posterior is far from a linear model's, draws are needed", bool(bent)),
+              (f"{BENT}: {' '.join(bent)}: no linear model has its posterior, smc_posterior does", bool(bent)),
               (f"not determined: {' '.join(wide)}", bool(wide)))
     return '; '.join(text for text, applies in doubts if applies)
 
@@ -285,7 +285,8 @@ def verdicts(self:Results,
         groups.setdefault(said, []).append(k + number*numbered)
     unsaid = not self.ok[i] and not self.doubts[i].startswith('not trusted')         # a doubt may say why
     reasons = ('the fit did not converge or leaves more than noise' if unsaid else '', self.doubts[i])
-    whole = '; '.join(filter(None, reasons)) or 'nothing speaks against these numbers'
+    which = 'the other' if groups.keys() & {AT_END, BENT} else 'these'
+    whole = '; '.join(filter(None, reasons)) or f'nothing speaks against {which} numbers'
     return [whole, *(f"{said}: {', '.join(groups[said])}" for said in groups)]
 
 # %% ../nbs/00_core/07c_results.ipynb #70617fc6

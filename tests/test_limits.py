@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binom, norm, truncnorm
 from torch import nn
 from physlearn.desk import Signals, by_fit
-from physlearn.draws import beyond_of, box_posterior, ranged_ends, sample_posterior
+from physlearn.draws import beyond_of, box_posterior, ranged_ends, sample_posterior, told_by_range
 from physlearn.likelihood import Measurement
 from physlearn.params import Param, ParamSpace
 from physlearn.posterior import Gaussian, map_estimate
@@ -174,6 +174,12 @@ def test_a_dark_window_says_that_its_interval_is_not_to_be_trusted(amount, noise
     for i in told['bent'][:,0].nonzero()[:,0].tolist():
         if told['limits'][i,0] or told['beyond'][i,0]: continue
         assert got.flag(i, 'mf_X') == 'interval not trusted' and 'interval not trusted: mf_X' in got.sentence(i)
+    draws = sample_posterior(m, key=('dark',))                               # about the fit: they miss what is far above it
+    high = draws.interval(.95)[:,1]
+    off = (high[:,0]/ends_on_grid(sim, y, noise)[:,1]).log().abs().exp()
+    said = told_by_range(m, draws.mean(), draws.sd(), None, high)['bent'][:,0]
+    assert said[off > 3].all() and (off > 3).any() == (amount > 1)
+    if amount == 1 and noise < .3: assert not said.any()
 
 @pytest.mark.parametrize('amount, lower, upper', [(.3, 1.6, 1.08), (10., 1.05, 1.05), (100., 1.05, 1.05)])
 def test_a_strong_line_is_no_weak_amount(amount, lower, upper):
