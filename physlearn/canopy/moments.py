@@ -279,10 +279,9 @@ def _moments(model, head, batch, at):
 def _explained(model, head, batch, p, h, r):
     "The p (B,) of the middle draw; where that does not explain a pixel, the largest of others, tried in turn."
     for e in head.tries:
-        rows = (p < EXPLAINS).nonzero()[:,0]
-        if not len(rows): break
-        some, part = {k: v[rows] for k, v in batch.items()}, h[rows]
-        p[rows] = torch.maximum(p[rows], misfit(model, some, part, _drawn(model, e, part), r[rows]))
+        for rows in filter(len, (p < EXPLAINS).nonzero()[:,0].split(8192)): # more would cost new pages of memory
+            some, part = {k: v[rows] for k, v in batch.items()}, h[rows]
+            p[rows] = torch.maximum(p[rows], misfit(model, some, part, _drawn(model, e, part), r[rows]))
     return p
 
 # %% ../../nbs/20_canopy/24c_moments.ipynb #mom0tr02
