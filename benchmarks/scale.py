@@ -100,7 +100,7 @@ def measured(n, height, width, filled, sources, points, runs):
             farmed('pixels', pixels, ['retrieve', runs[1], 'scene.tif', '--method', 'moments', '--scale', 10000, '--offset', 0, '--tts', 40], '.tif'),
             farmed('sources', sources, ['score', 'lightcurve', runs[2], 'survey', '--injected', 0], '.csv')]
 
-def main(n=16_384, height=2048, sources=65_536, *runs):
+def main(n=16_384, height=2048, sources=131_072, *runs):
     runs, load, tiny = [str(Path(f).resolve()) for f in runs], os.getloadavg()[0], n == 'tiny'
     if len(runs) not in (0, 3): sys.exit(f'{len(runs)} runs: expected none, or three: of spectra, of canopies, of variability')
     size = (64, 64, 512, 64, 64, 96) if tiny else (int(n), int(height), WIDTH, FILLED, int(sources), 800)

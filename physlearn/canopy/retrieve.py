@@ -204,11 +204,11 @@ class TraitMap:
 
     def layers(self,
                window,   # row, column, height, width [pixels]
-              )->tuple:  # (layers,height,width) float32; pixels, suspect ones, drawn ones
+              )->tuple:  # (layers,height,width) float32, None without pixels; pixels, suspect ones, drawn ones
         "A window of the map."
-        shape, r = (len(self.units), window[2]*window[3]), self.door(window)
-        v, counts = np.full(shape, np.nan, dtype=np.float32), np.zeros(3, int)
-        for part in () if r is None else (r[i:i+2**16] for i in range(0, len(r), 2**16)):
+        if (r := self.door(window)) is None: return None, [0, 0, 0]
+        v, counts = np.full((len(self.units), window[2]*window[3]), np.nan, dtype=np.float32), np.zeros(3, int)
+        for part in (r[i:i+2**16] for i in range(0, len(r), 2**16)):
             got = layers(self.run, self.head, part, self.draws, self.level, self.prior, self.trusted)
             v[:,part.grid['pixel']], flag = got, got[-1].astype(int)
             counts += len(part), (flag & SUSPECT > 0).sum(), (flag & DRAWN > 0).sum()
@@ -225,7 +225,7 @@ def write(self:TraitMap,
     tags, found, door = {}, np.zeros(3, int), self.door
     with map_file(out, door.size, self.units, tags, door.crs, door.transform) as write:
         for window, v, counts in done:
-            write(v, window)
+            if v is not None: write(v, window)           # what is not written is without data
             found += counts
         if not found[0]: raise FileError(door.path, 'no pixel can be used: ' + door.said)
         tags |= {'made by': f'moments of a trained run; {said(self.check)}; {door.said}',
@@ -331,7 +331,7 @@ def part(self:ByWindows,
     traits, began = self.traits(), time.process_time()
     traits.trusted, traits.door.notes, traits.door.scaled = piece['trusted'], {}, ''
     with torch.no_grad(): v, counts = traits.layers(piece['window'])
-    write_window(folder/'window.tif', v, piece['window'], traits.door)
+    if v is not None: write_window(folder/'window.tif', v, piece['window'], traits.door)
     return dict(rows=counts[0], window=piece['window'], counts=counts, notes=traits.door.notes,
                 scaled=traits.door.scaled, trusted=piece['trusted'], seconds=time.process_time() - began)
 
@@ -344,7 +344,8 @@ def whole(self:ByWindows,
     traits = self.traits()
     traits.trusted, traits.door.notes = parts[0][1]['trusted'], {}
     for _, told in parts: traits.door.add(told['notes'], told['scaled'])
-    done = ((told['window'], read_window(folder/'window.tif'), told['counts']) for folder, told in parts)
+    done = ((told['window'], read_window(folder/'window.tif') if told['rows'] else None, told['counts'])
+            for folder, told in parts)
     found = traits.write(self.out, done) | dict(seconds=sum(told['seconds'] for _, told in parts))
     traits.told(self.out, found)
     return found
