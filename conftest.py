@@ -21,6 +21,7 @@ def inside(log, call, args):
     "What a process does: `call(*args)`; what it says goes to the file `log`."
     with open(log, 'w') as f:
         for fd in (1, 2): os.dup2(f.fileno(), fd)
+    for stream in (sys.stdout, sys.stderr): stream.reconfigure(line_buffering=True)    # in order, and whole where it ends by os._exit
     unhurried()
     gc.freeze()                                          # what the server has imported is never garbage
     sys.path[:] = [p for p in sys.path if Path(p) != ROOT/'tests']     # a fresh interpreter would not find what lies there

@@ -292,7 +292,8 @@ def told_by_range(m,     # Measurement of n signals
                   theta, # its fits (n,d)
                   sd=None, # their standard deviations (n,d); None: no upper limits are looked for
                   box=None,# its BoxPosterior, if there is one
-                  high=None, level=.95, # upper ends of their intervals (n,d), of draws about the fits, for `bent`
+                  high=None, # upper ends of their intervals (n,d), of draws about the fits, for `bent`
+                  level=.95, # probability inside those [-]
                  )->dict: # `beyond`, `limits` and `bent` of Results
     "What the ends of the ranges say of each parameter."
     box = box_posterior(m, theta=theta) if box is None else box
