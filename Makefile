@@ -20,6 +20,8 @@ endif
 FLAGS :=
 POOL  := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations 15 --flags '$(if $(PHYSLEARN_DATA),data )$(FLAGS)'
 test prepare site: export MPLBACKEND = agg
+# what tests read of a process must be there where this is not set, as it is not for most users
+unexport PYTHONUNBUFFERED
 
 help: ## print this list
 	@echo "make TARGET [PYTHON=python3.12] [PHYSLEARN_DATA=folder of real files] [FLAGS='slow cuda']"

@@ -7,10 +7,10 @@ A table of spectra of 800 points is retrieved, a scene of synthetic forests is m
 each command in a process of its own. The scene is a strip of a tile of Sentinel-2, 10,980 pixels wide, with 2,048 rows if nothing else is said. Its first
 1,024 x 1,024 pixels, two whole windows, hold forests; the others are without data, as over the sea, so that a window has its full size and the work still
 takes a minute. The time is that between the first beginning of a piece and the last end of one, by the files that are kept, since the start of a process is
-paid once, and so is what the command does itself, which is told beside it; one worker and two take turns, twice, and the shorter time of each counts, since others use the machine, too. Two
-commands of one worker each, at once, tell what the machine itself gives to two: cores share memory and clock. Memory is the largest of a worker. Outputs are
-compared byte by byte. Without runs, three are trained for seconds: a piece computes the same of an estimate that is poor. `tiny` tries the script itself on
-small sizes, and keeps no result."""
+paid once; that of the whole command is told beside it. One worker and two take turns, twice, and the shorter time of each counts, since others use the
+machine, too. Two commands of one worker each, at once, tell what the machine itself gives to two: cores share memory and clock. Memory is the largest of a
+worker. Outputs are compared byte by byte. Without runs, three are trained for seconds: a piece computes the same of an estimate that is poor. `tiny` tries the
+script itself on small sizes, and keeps no result."""
 import contextlib, io, json, os, re, shutil, subprocess, sys, tempfile, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -121,10 +121,10 @@ def main(n=16_384, height=2048, sources=131_072, *runs):
     for r in rows if tiny else (): print({k: v if isinstance(v, (str, bool, int)) else round(v, 2) for k, v in r.items()})
     if tiny: sys.exit(0 if all(r['same'] for r in rows) else 'outputs differ')
     rate = {r['what']: r['rate'] for r in rows}
-    head = dict(what='what', rows='rows', pieces='pieces', one='one worker [s]', two='two workers [s]', whole='whole command of two [s]', gain='speed-up', apart='of two commands at once', rate='rows per second of one',
-                memory='largest memory of a worker [MB]', same='same bytes')
-    save('scale', 'Work in pieces', f'One worker and two in turn, the shorter of {TURNS} times each; the load of the machine was {load:.1f} before it began. The scene is a strip of {WIDTH:,} x {size[1]:,} pixels, '
-         f'of which {rows[1]["rows"]:,} hold data.', [('One worker and two', [*head.values()], [[r[k] for k in head] for r in rows])],
+    head = dict(what='what', rows='rows', pieces='pieces', one='one worker [s]', two='two workers [s]', whole='whole command of two [s]', gain='speed-up',
+                apart='of two commands at once', rate='rows per second of one', memory='largest memory of a worker [MB]', same='same bytes')
+    save('scale', 'Work in pieces', f'One worker and two in turn, the shorter of {TURNS} times each; the load of the machine was {load:.1f} before it began. '
+         f'The scene is a strip of {WIDTH:,} x {size[1]:,} pixels, of which {rows[1]["rows"]:,} hold data.', [('One worker and two', [*head.values()], [[r[k] for k in head] for r in rows])],
          [*(bar(f"speed-up, {r['what']}", '>= 1.8', f"{r['gain']:.2f}; {r['apart']:.2f} of two commands at once", r['gain'] >= 1.8) for r in rows),
           *(bar(f"memory of a worker, {r['what']}", '<= 1.5 GB', f"{r['memory']/1024:.2f} GB", r['memory'] <= 1536) for r in rows),
           *(bar(f"same bytes, {r['what']}", 'yes', 'yes' if r['same'] else 'no', r['same']) for r in rows)], load=load, rate=rate,

@@ -246,7 +246,7 @@ def share(verb:str,       # of the command line, like retrieve
     names = [f'{i:06d}' for i in range(len(pieces))]
     marks, parts = stamps(words, command, pieces), _folder_for(command.out, names)
     jobs = [(n, m) for n, m in zip(names, marks) if not is_done(parts/n, m)]
-    jobs.sort(key=lambda j: -sum(v[0] for v in j[1]['inputs'].values() if v))    # the largest first: workers end together
+    jobs.sort(key=lambda j: -sum(v[0] for v in j[1]['inputs'].values() if v))  # largest first: all end together
     old = sum((parts/n).exists() for n, _ in jobs)
     kept = len(names) - len(jobs)
     print(f"{len(names)} piece{'s'*(len(names) > 1)}" + f', {kept} done already'*(kept > 0)

@@ -358,7 +358,9 @@ def test_a_scene(folder, cluster, monkeypatch):
     x = run.recipe.simulated(run.sim).source(torch.arange(6144), 'scene', 0)['x'][:,0].numpy()
     how = dict(tiled=True, blockxsize=16, blockysize=16, crs='EPSG:32633', transform=rasterio.Affine(10, 0, 6e5, 0, -10, 5.3e6))
     with rasterio.open('scene.tif', 'w', driver='GTiff', width=96, height=64, count=11, dtype='uint16', nodata=0, **how) as f:
-        f.write(np.round(1e4*x + 1000).astype('uint16').T.reshape(11, 64, 96))
+        v = np.round(1e4*x + 1000).astype('uint16').T.reshape(11, 64, 96)
+        v[:,32:,64:] = 0                                                     # the last window is without data
+        f.write(v)
         f.descriptions = BANDS
     windows = maps.windows
     monkeypatch.setattr(maps, 'windows', lambda h, w, block: windows(h, w, block, most=1024))
@@ -367,6 +369,8 @@ def test_a_scene(folder, cluster, monkeypatch):
     begun = killed(cluster, ('physlearn.canopy.retrieve', 'ByWindows'), words, 'map2.tif')
     assert Path('map1.tif').read_bytes() == Path('map2.tif').read_bytes()
     assert len(begun) > 3 and sorted(begun) == [1]*(len(begun) - 1) + [2] and begun[1] == 2
+    with rasterio.open('map1.tif') as f: there = ~np.isnan(f.read())
+    assert not there[:,32:,64:].any() and there[:,:32].all() and there[:,:,:64].all()
 
 def test_a_catalogue(folder, cluster, monkeypatch):
     "So has a catalogue of sources, in two pieces for variability and anomalies each."

@@ -99,7 +99,7 @@ def _results(run, s, m, method, theta, sd, low, high, ratio, ok, chi2, level, to
     columns = s.columns | dict(chi2=chi2.numpy(), misfit=kinds) | columns
     return Results(m.space, theta, sd, low, high, ratio, ok, odd.p, level, f'method {method}', tuple(s.known),
                    columns, dict(bound=bound), doubts(odd, ALPHA), ALPHA,
-                   **(told_by_range(m, theta, sd, None, high, level) if told is None else told))
+                   **(told_by_range(m, theta, sd, high=high, level=level) if told is None else told))
 
 def by_fit(run,         # trained run
            s:Signals,   # spectra and what is known of each
