@@ -121,6 +121,11 @@ class Results:
         self.signals = {name: np.asarray(column) for name, column in self.signals.items()}
         _layout(self)
 
+    # of all numbers at once: one by one they take longer than the fit that they are from
+    _verdicts = cached_property(lambda self: _verdicts_of(self))
+    _flags = cached_property(lambda self: _flags_of(self))
+    _sentences = cached_property(lambda self: _sentences_of(self))
+
     @cached_property
     def _is_limit(self):
         "Quantities whose intervals leave zero possible (n,k)."
@@ -243,15 +248,24 @@ def flag(self:Results, i:int, # signal
          name:str,            # quantity
         )->str:
     "What a number is worth."
-    j = self.space.index(name)
-    if not (self.ok[i] and self.value[i,j].isfinite()): return 'not trusted'
-    if self.p[i] < self.alpha: return 'suspect'
-    if self.beyond is not None and self.beyond[i,j]: return AT_END
-    if self.limits is not None and self.limits[i,j] and not self.ratio[i,j] > .9: return 'upper limit'
-    if not self.sd[i,j].isfinite(): return 'not determined'
-    if self.bent is not None and self.bent[i,j]: return BENT
-    said = verdict(float(self.ratio[i,j]), name in self.known)
-    return 'upper limit' if said in ('determined', 'partly determined') and self._is_limit[i,j] else said
+    return self._flags[i,self.space.index(name)]
+
+def _verdicts_of(r):
+    "Of each number of a table (n,k): what the data say."
+    known = np.array([k in r.known for k in r.space], dtype=bool)
+    with np.errstate(invalid='ignore'): return np.frompyfunc(verdict, 2, 1)(r.ratio.detach().numpy(), known)
+
+def _flags_of(r):
+    "Of each number of a table (n,k): the first word that applies."
+    mark = lambda v: torch.zeros_like(r.value, dtype=torch.bool) if v is None else v
+    told = torch.from_numpy((r._verdicts == 'determined') | (r._verdicts == 'partly determined'))
+    cases = [('not trusted', ~(r.ok.bool()[:,None] & r.value.isfinite())),
+             ('suspect', (r.p < r.alpha)[:,None].expand_as(r.value)), (AT_END, mark(r.beyond)),
+             ('upper limit', mark(r.limits) & ~(r.ratio > .9)), ('not determined', ~r.sd.isfinite()),
+             (BENT, mark(r.bent)), ('upper limit', told & r._is_limit)]
+    out = r._verdicts.copy()
+    for word, where in reversed(cases): out[where.numpy()] = word
+    return out
 
 # %% ../nbs/00_core/07c_results.ipynb #ab3fdf64
 @patch
@@ -259,16 +273,21 @@ def sentence(self:Results,
              i:int, # number of the signal
             )->str:
     "What there is to say of a signal; '' where all is well."
-    told = [(k, ratio) for k, ratio in zip(self.space, self.ratio[i].tolist()) if ratio == ratio]
-    wide = [k for k, ratio in told if verdict(ratio, k in self.known) == 'not determined']
-    ends, bent = ([k for k in self.space if self.flag(i, k) == word] for word in (AT_END, BENT))
-    lost = not (self.ok[i] and self.value[i].isfinite().all())
-    doubts = (('not trusted', lost and not self.doubts[i].startswith('not trusted')),
-              ('suspect: no state explains it', self.p[i] < self.alpha),
-              (self.doubts[i], bool(self.doubts[i])), (f"{AT_END}: {' '.join(ends)}", bool(ends)),
-              (f"{BENT}: {' '.join(bent)}: no linear model has its posterior, smc_posterior does", bool(bent)),
-              (f"not determined: {' '.join(wide)}", bool(wide)))
-    return '; '.join(text for text, applies in doubts if applies)
+    return self._sentences[i]
+
+def _sentences_of(r):
+    "Of each signal of a table (n,)."
+    wide = (r._verdicts == 'not determined') & ~r.ratio.isnan().numpy()
+    lost = ~(r.ok.bool() & r.value.isfinite().all(1))
+    def said(lost, suspect, doubt, *which):
+        ends, bent, wide = (' '.join(k for k, w in zip(r.space, v) if w) for v in which)
+        doubts = (('not trusted', lost and not doubt.startswith('not trusted')),
+                  ('suspect: no state explains it', suspect), (doubt, doubt), (f"{AT_END}: {ends}", ends),
+                  (f"{BENT}: {bent}: no linear model has its posterior, smc_posterior does", bent),
+                  (f"not determined: {wide}", wide))
+        return '; '.join(text for text, applies in doubts if applies)
+    each = (v.tolist() for v in (r._flags == AT_END, r._flags == BENT, wide))
+    return tuple(map(said, lost.tolist(), (r.p < r.alpha).tolist(), r.doubts, *each))
 
 @patch
 def verdicts(self:Results,
@@ -337,7 +356,7 @@ def _medians(self):
     "A row for each quantity."
     rows = []
     for j, (k, p) in enumerate(self.space.items()):
-        told = sum(self.flag(i, k) in ('determined', 'improved') for i in range(len(self)))
+        told = np.isin(self._flags[:,j].astype(str), ('determined', 'improved')).sum()
         value, sd, ratio = (float(v[:,j].nanmedian()) for v in (self.value, self.sd, self.ratio))
         f, unit = readable(k, p.unit, value)
         rows.append([k, unit or '-', *(f'{v:.3g}' for v in (f*value, f*sd, ratio)), f'{100*told/len(self):.0f} %'])
@@ -377,7 +396,7 @@ def _panel(ax, results, name):
     j, rows, p = results.space.index(name), np.arange(len(results)), results.space[name]
     x = results.signals['time'].astype('datetime64[s]') if 'time' in results.signals else rows
     f, unit = readable(name, p.unit, float(results.value[:,j].nanmedian()))
-    told = np.array([results.flag(i, name) in ('determined', 'improved', 'given') for i in rows], dtype=bool)
+    told = np.isin(results._flags[:,j].astype(str), ('determined', 'improved', 'given'))
     low = torch.where(results.low.isfinite(), results.low, results.value - 2*results.sd)[:,j].numpy()
     high = torch.where(results.high.isfinite(), results.high, results.value + 2*results.sd)[:,j].numpy()
     for some, colour in ((told, 'C0'), (~told, '0.6')):
@@ -399,10 +418,10 @@ def columns(self:Results)->dict: # by name, (n,) each
         if self.low[:,j].isfinite().any():
             out |= {f'{k}_low{percent}': numbers(self.low[:,j]), f'{k}_high{percent}': numbers(self.high[:,j])}
         out |= {f'{k}_{name}': numbers(v[:,j]) for name, v in self.more.items()}
-        if self.flags == 'each': out[f'{k}_flag'] = np.array([self.flag(i, k) for i in range(len(self))])
+        if self.flags == 'each': out[f'{k}_flag'] = self._flags[:,j].astype(str)
     if not self.p.isnan().all(): out[last['p']] = numbers(self.p)
     if self.flags == 'each': return out | {last['trusted']: self.ok.int().numpy()}
-    return out | {last['flag']: np.array([self.sentence(i) for i in range(len(self))])}
+    return out | {last['flag']: np.array(self._sentences, dtype=str)}
 
 @patch
 def about(self:Results)->dict:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from physlearn.calibration import calibrate, coverage
 from physlearn.files import FileError, read_hdf5, read_table
 from physlearn.params import Param, ParamSpace
-from physlearn.results import Results, from_to, plus_minus
+from physlearn.results import AT_END, BENT, Results, from_to, plus_minus
 
 def made(names='T', n=2, value=300., sd=1., units='K', **kw):
     "Results of n signals, all alike."
@@ -93,6 +93,27 @@ def test_one_bad_row_is_one_bad_row(value, tmp_path):
 def test_no_uncertainty_is_not_determined():
     r = made()
     for sd in (math.nan, math.inf): assert replace(r, sd=r.sd*sd).flag(0, 'T') == 'not determined'
+
+def test_a_row_says_alone_what_it_says_among_others():
+    "Flags and sentences are made of all rows at once."
+    n, g = 400, torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.rand(*shape, generator=g, dtype=torch.float64)
+    holes = lambda v, other: torch.where(draw(*v.shape) < .1, torch.full_like(v, other), v)
+    space = ParamSpace(a=Param(0, 1e-3), b=Param(1, 5, 'K'), c=Param(1e-9, 1e-3, log=True))
+    lo, hi = (torch.tensor([getattr(p, k) for _, p in space.items()], dtype=torch.float64) for k in ('lo', 'hi'))
+    value, width = lo + (hi - lo)*draw(n, 3), (hi - lo)*draw(n, 3)**4
+    low, high = torch.maximum(lo, value - width), torch.minimum(hi, value + width)
+    marks = {k: draw(n, 3) < .1 for k in ('limits', 'beyond', 'bent')}
+    r = Results(space, holes(value, math.nan), holes(width, math.inf), low, high, holes(holes(1.2*draw(n, 3), 0.), math.nan),
+                draw(n) > .2, holes(.1*draw(n), math.nan), known=('b',), doubts=('', 'a doubt')*(n//2), **marks)
+    alone = [r[i] for i in range(n)]
+    assert [r.flag(i, k) for i in range(n) for k in space] == [one.flag(0, k) for one in alone for k in space]
+    assert [r.sentence(i) for i in range(n)] == [one.sentence(0) for one in alone]
+    words = {r.flag(i, k) for i in range(n) for k in space}
+    assert words == {'not trusted', 'suspect', AT_END, 'upper limit', 'not determined', BENT, 'determined', 'partly determined',
+                     'given', 'improved'}
+    for word in words - {'not trusted', 'suspect'}:                   # what applies first is said: of a lost row nothing else
+        assert all(bool(r.ok[i]) and not r.p[i] < r.alpha for i in range(n) for k in space if r.flag(i, k) == word)
 
 def test_no_signals():
     r = made(n=0, signals=dict(effective_draws=[], chi2=[]))

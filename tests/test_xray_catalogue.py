@@ -1,5 +1,5 @@
 """A folder of light curves: the fast way gives astropy's bits, what cannot be read is named, copies stay on one side."""
-import gzip, os
+import gzip, os, tracemalloc
 from pathlib import Path
 import numpy as np
 import pytest
@@ -124,6 +124,23 @@ def test_copies(folder):
         assert sorted(sum(names[i] in s.names for i in at) for s in sides) == [0, 0, 3]
     source, copy = same_sources(c, np.full(len(c), np.nan), np.full(len(c), np.nan))     # without positions: by the photons
     assert source[at[1]] == source[at[0]] and copy[at[1]]
+
+def test_many_files_of_one_place():
+    "A position that every header repeats, as a placeholder does, costs a pair a file, not one for each two."
+    curves = simulate(2000, seed=1, mix='constant').light_curves()
+    ra, dec = np.zeros(2000), np.zeros(2000)
+    ra[1900:], dec[1950:] = 10 + np.arange(100)/300, 5.
+    ra[1899] = 9/3600                                                  # within ten arc seconds of the others
+    tracemalloc.start()
+    try: source, copy = same_sources(curves, ra, dec)
+    finally: peak = tracemalloc.get_traced_memory()[1], tracemalloc.stop()
+    assert peak[0] < 2**26
+    assert (source[:1900] == 0).all() and (source[1900:] == np.arange(1900, 2000)).all() and not copy[1900:].any()
+    seen = curves.some(np.arange(1900))
+    begin, end = seen.arrays['time'][seen.offsets[:-1]], seen.arrays['time'][seen.offsets[1:] - 1]
+    kept = np.flatnonzero(~copy[:1900])
+    for i in kept: assert not ((begin[i] <= end[kept]) & (begin[kept] <= end[i]) & (kept != i)).any()
+    for i in np.flatnonzero(copy[:1900]): assert ((begin[i] <= end[kept]) & (begin[kept] <= end[i])).any()
 
 def test_bands_of_most(folder):
     "A set has one set of bands."

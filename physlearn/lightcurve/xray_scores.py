@@ -21,7 +21,7 @@ from ..files import atomic_write, output_folder, ready_to_write
 from .anomaly import Familiar, by_length, photons_of, redrawn
 from .classifier import variability_of
 from .rnnvae import drawn_rate
-from .xray_catalogue import Catalogue, load_all_fits_files, read_catalogue
+from .xray_catalogue import Catalogue, groups_of, load_all_fits_files, read_catalogue
 from .xray_curve import overlapping, together
 from .xray_files import ERODAY, LightCurves, net_rates
 from ..desk import PIECE, Shared
@@ -39,8 +39,9 @@ def one_each(found:Catalogue, # light curves of files that were read
     file = curves.more['file'].astype(object)
     also, kept = np.full(len(curves), '', object), np.flatnonzero(source == np.arange(len(curves)))
     parts = {}
-    for g in np.flatnonzero(np.bincount(source, minlength=len(curves)) > 1):
-        members = np.flatnonzero(source == g)
+    for members in groups_of(source):
+        if len(members) < 2: continue
+        g = members[0]
         also[g] = ', '.join(Path(f).name for f in file[members[1:]])
         apart = members[~curves.more['copy'][members]]
         if len(apart) > 1: parts[g] = together([curves[i] for i in apart])
@@ -519,11 +520,8 @@ def whole_batches(lengths:np.ndarray, # visits of each source (S,)
 def pieces(self:ScoreLightCurves)->list:
     "Sources of like length, for each of the runs."
     (variability, known, _), (found, curves) = self.opened, self.catalogue
-    source = found.curves.more['source']
-    order = np.argsort(source, kind='stable')
-    edges = np.searchsorted(source[order], np.flatnonzero(source == np.arange(len(source))).tolist() + [len(source)])
-    def files(rows):
-        return [found.curves.more['file'][i].item() for k in rows for i in np.sort(order[edges[k]:edges[k+1]])]
+    members, file = groups_of(found.curves.more['source']), found.curves.more['file'].tolist()
+    files = lambda rows: [file[i] for k in rows for i in members[k].tolist()]
     asked = [('variability', 2**15)]*(variability is not None) + [('familiar', 512)]*(known is not None)
     return [dict(what=what, rows=rows.tolist(), files=sorted(files(rows)))
             for what, most in asked for rows in whole_batches(curves.lengths, most)]
