@@ -253,13 +253,14 @@ def _one(case):
     keeps(B > 1, 'the batch has one row: give a recipe with a larger batch_size and more data')
     for i in (0, B - 1):
         alone = dl.new(bs=1).batch(i) if hasattr(dl, 'batch') else each_tensor(lambda v: v[i:i+1], case.batch)
-        pairs = dict(data=(case.batch, alone), answer=(case.answer(case.batch), case.answer(alone)))
-        for what, (many, one) in pairs.items():
+        # single precision rounds by the number of rows on some processors, and refinements pass it on enlarged
+        pairs = dict(data=(case.batch, alone, 1e-4), answer=(case.answer(case.batch), case.answer(alone), 1e-3))
+        for what, (many, one, tol) in pairs.items():
             many, one = numbers_in(many), numbers_in(one)
             per_row = [k for k in one if one[k].ndim and len(one[k]) == 1 and len(many[k]) == B]
             for k in per_row:
                 a, b = first_rows(many[k][i:i+1], one[k])
-                keeps(same(a, b, 1e-4), f'{k} of the {what} is another one where row {i} is alone')
+                keeps(same(a, b, tol), f'{k} of the {what} is another one where row {i} is alone')
     if case.sim is None: return
     theta = case.states(4)
     alone = case.signals(theta[:1])

@@ -254,13 +254,13 @@ def packed(folder, name):
     with tarfile.open(ROOT/'tests/runs_v1'/f'{name}.tar.xz') as tar: tar.extractall(folder, **(dict(filter='data') if hasattr(tarfile, 'data_filter') else {}))
     return Path(folder)/name
 
-def alike(got, want):
+def alike(got, want, tol=1e-5):
     "The same numbers up to rounding."
     assert list(got) == list(want)
     for k, v in want.items():
         a, b = (np.array([np.nan if x is None else x for x in d['values']]) for d in (got[k], v))
         assert got[k]['shape'] == v['shape'], k
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5*max(np.nanmax(np.abs(b), initial=0.), 1e-30), err_msg=k)
+        np.testing.assert_allclose(a, b, rtol=tol, atol=tol*max(np.nanmax(np.abs(b), initial=0.), 1e-30), err_msg=k)
 
 @pytest.fixture
 def one_thread():
@@ -282,4 +282,5 @@ def test_half_finished_runs_of_version_1(name, tmp_path, one_thread):
     "They go on to the weights with which they ended then."
     run = Run.resume(packed(tmp_path, name), quiet=True)
     assert run.history['epoch'].tolist() == [0, 1, 2]
-    alike({k: make_v1_runs.numbers(v) for k, v in load_file(run.path/'model.safetensors').items()}, ANSWERS[name])
+    weights = {k: make_v1_runs.numbers(v) for k, v in load_file(run.path/'model.safetensors').items()}
+    alike(weights, ANSWERS[name], 1e-3)                  # Adam divides by gradients, and so enlarges how a processor rounds them

@@ -176,6 +176,8 @@ NETWORKS = {**{k: (k, TINY[k]) for k in INSTRUMENTS}, **{k: v[:2] for k, v in OT
 
 UNEVEN = 'spectra', 'lightcurve', 'refiners'              # a mean is over what is known, or over visits
 SINGLE = 'canopy', 'flow', 'learned', 'drawn'     # parts of them are made in single precision
+# the decoder's signal is single: how its products of matrices round depends, on some processors, on how many rows they have
+DECODED = 'spectra', 'refiners', 'denoiser', 'flow of spectra'
 
 def gradient(case, batch, share=1., seed=0):
     "Gradient of the loss of some rows, and the loss."
@@ -221,7 +223,8 @@ def test_gradient_of_shares(name, tmp_path):
     batch = case.begun.dls.train.batch(0)
     whole, loss = gradient(case, batch)
     shared, parts, batches = in_shares(case, 3)
-    near = (1e-6, 1e-6) if name in SINGLE else (1e-12, 1e-7)       # some losses are rounded to single precision at the end
+    exact = 1e-6 if name in SINGLE + DECODED else 1e-12
+    near = (exact, 1e-6 if name in SINGLE else 1e-7)               # some losses are rounded to single precision at the end
     assert whole.norm() > 0 and (whole - shared).norm() < near[0]*whole.norm() and abs(loss - parts) < near[1]*abs(loss)
     for k, v in numbers_in(batch).items():
         same = [numbers_in(b)[k] for b in batches]
