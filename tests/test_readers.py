@@ -252,7 +252,7 @@ def test_bombs(name, tmp_path):
     (tmp_path/file).write_bytes(raw)
     start = time.process_time()
     with pytest.raises(FileError): read_spectrum(tmp_path/file)
-    assert time.process_time() - start < 2.5
+    assert time.process_time() - start < 20                     # what grows with the square of the input takes minutes
     if name in ('header', 'text'): return                      # tracing would take ten times as long
     tracemalloc.start()
     with pytest.raises(FileError): read_spectrum(tmp_path/file)
