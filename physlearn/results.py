@@ -126,14 +126,6 @@ class Results:
     _flags = cached_property(lambda self: _flags_of(self))
     _sentences = cached_property(lambda self: _sentences_of(self))
 
-    @cached_property
-    def _is_limit(self):
-        "Quantities whose intervals leave zero possible (n,k)."
-        begin = torch.tensor([p.lo for _, p in self.space.items()], dtype=torch.float64)
-        unsure = torch.tensor([k not in self.known for k in self.space])
-        first, last = self.touches()
-        return first & ~last & unsure & (begin >= 0) & (self.high > 2*begin)
-
     def __len__(self): return len(self.value)
 
 # %% ../nbs/00_core/07c_results.ipynb #c20961a3
@@ -242,6 +234,13 @@ def touches(self:Results)->tuple: # bool (n,k) each
     share, some = end_share(self.level), low < high
     return some & (low < share*high), some & (1 - high < share*(1 - low))
 
+def _leave_zero(r):
+    "Quantities whose intervals leave zero possible (n,k)."
+    begin = torch.tensor([p.lo for _, p in r.space.items()], dtype=torch.float64)
+    unsure = torch.tensor([k not in r.known for k in r.space])
+    first, last = r.touches()
+    return first & ~last & unsure & (begin >= 0) & (r.high > 2*begin)
+
 # %% ../nbs/00_core/07c_results.ipynb #fc5355f2
 @patch
 def flag(self:Results, i:int, # signal
@@ -262,7 +261,7 @@ def _flags_of(r):
     cases = [('not trusted', ~(r.ok.bool()[:,None] & r.value.isfinite())),
              ('suspect', (r.p < r.alpha)[:,None].expand_as(r.value)), (AT_END, mark(r.beyond)),
              ('upper limit', mark(r.limits) & ~(r.ratio > .9)), ('not determined', ~r.sd.isfinite()),
-             (BENT, mark(r.bent)), ('upper limit', told & r._is_limit)]
+             (BENT, mark(r.bent)), ('upper limit', told & _leave_zero(r))]
     out = r._verdicts.copy()
     for word, where in reversed(cases): out[where.numpy()] = word
     return out

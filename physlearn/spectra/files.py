@@ -172,8 +172,7 @@ def _jcamp(path, quantity, y):
     "A JCAMP-DX file of one spectrum."
     jcamp = _needed('jcamp', 'jcamp', path)
     lines = list(_written_out(path, _raw(path, _TEXT).decode('latin-1').splitlines()))
-    for line in lines:
-        if line.startswith('##'): _points(path, line)
+    _header(path, lines)
     with _parser(path, 'JCAMP-DX') as said:
         d = jcamp.read(lines)
         _one_spectrum(path, d)
@@ -184,12 +183,6 @@ def _jcamp(path, quantity, y):
         _first(path, d.get('firsty'), d['y'])
         meta = {k: str(d[k])[:200] for k in ('title', 'origin', 'owner', 'date', 'resolution') if k in d}
         return _arrays(path, d['x'], d['y'], **_jcamp_units(d), **meta)
-
-def _points(path, line):
-    "FileError for a number of points that cannot be."
-    m = re.match(r'##+\s*npoints\s*=\s*(\S*)', line, re.I)
-    if m and not (re.fullmatch(r'\d{1,9}(\.0*)?', m[1]) and 0 < float(m[1]) <= _POINTS):
-        raise FileError(path, f"NPOINTS {m[1][:20]!r}", f"1 .. {_POINTS}")
 
 def _one_spectrum(path, d):
     "FileError where the file holds anything else."
@@ -204,6 +197,25 @@ def _first(path, said, y):
     if not isinstance(said, (int, float)): return
     if not abs(float(said) - y[0]) <= .01*np.ptp(y) + 1e-3*abs(y[0]):
         raise FileError(path, f"the first value is {y[0]:.6g}", f"{said:.6g}, as its FIRSTY says")
+
+# %% ../../nbs/10_spectra/14_files.ipynb #cae15b39
+def _points(path, line):
+    "FileError for a number of points that cannot be."
+    m = re.match(r'##+\s*npoints\s*=\s*(\S*)', line, re.I)
+    if m and not (re.fullmatch(r'\d{1,9}(\.0*)?', m[1]) and 0 < float(m[1]) <= _POINTS):
+        raise FileError(path, f"NPOINTS {m[1][:20]!r}", f"1 .. {_POINTS}")
+
+def _header(path, lines):
+    "FileError for labels without which no number is of use, before millions of them are read."
+    said = {}
+    for line in lines:
+        if not line.startswith('##'): continue
+        _points(path, line)
+        label, _, value = line.strip('#').partition('=')
+        said[label.strip().lower()] = value.strip()
+    missing = [k.upper() for k in ('firstx', 'lastx', 'npoints') if k not in said]
+    if missing and said.get('xydata') == '(X++(Y..Y))':
+        raise FileError(path, f"no {', '.join(missing)}", 'FIRSTX, LASTX and NPOINTS, which say where (X++(Y..Y)) lies')
 
 # %% ../../nbs/10_spectra/14_files.ipynb #6e4553c0
 _ARBITRARY = ('', 'arbitrary', 'arbitrary units', 'arbitrary intensity', 'a.u.', 'intensity', 'counts', 'unknown')
