@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLAUSES', 'Broken', 'keeps', 'each_tensor', 'numbers_in', 'rows_of', 'put_into', 'moved_a_little', 'Case', 'refusal',
-           'answered', 'same', 'unlike', 'first_rows', 'Elsewhere', 'Contract', 'check_instrument']
+           'answered', 'same', 'unlike', 'first_rows', 'nudged', 'apart', 'Elsewhere', 'Contract', 'check_instrument']
 
 # %% ../nbs/80a_contract.ipynb #ctr00002
 import contextlib, copy, io, math, shutil, tempfile
@@ -247,19 +247,35 @@ def first_rows(many:Tensor, # rows of a batch (B,L,...)
     common = tuple(slice(min(a, b)) for a, b in zip(many.shape[1:], one.shape[1:]))
     return [v[(slice(None), *common)] for v in (many, one)]
 
+def nudged(v:Tensor, # of any shape
+          )->Tensor: # the same shape; whole numbers stay
+    "Numbers that are off by one rounding of single precision, up or down."
+    if not v.is_floating_point(): return v
+    up = torch.rand(v.shape, generator=torch.Generator().manual_seed(0)) < .5
+    return v*(1 + torch.where(up, 1, -1).to(v)*torch.finfo(torch.float32).eps)
+
+def apart(a:Tensor,  # of any shape
+          b:Tensor,  # of the same shape
+         )->float:   # 0 where they are no real numbers
+    "Largest difference of two tensors, of the largest number [-]; NaN counts as 0."
+    if a.shape != b.shape or not a.is_floating_point() or not a.numel(): return 0.
+    a, b = torch.nan_to_num(a), torch.nan_to_num(b)
+    return ((a - b).abs().max()/a.abs().max().clamp(min=torch.finfo(a.dtype).tiny)).item()
+
 def _one(case):
     "a batch of one is its row of a larger batch"
     dl, B = case.begun.dls.valid, rows_of(case.batch)
     keeps(B > 1, 'the batch has one row: give a recipe with a larger batch_size and more data')
+    answer, moved = case.answer(case.batch), case.answer(each_tensor(nudged, case.batch))
     for i in (0, B - 1):
         alone = dl.new(bs=1).batch(i) if hasattr(dl, 'batch') else each_tensor(lambda v: v[i:i+1], case.batch)
-        # single precision rounds by the number of rows on some processors, and refinements pass it on enlarged
-        pairs = dict(data=(case.batch, alone, 1e-4), answer=(case.answer(case.batch), case.answer(alone), 1e-3))
-        for what, (many, one, tol) in pairs.items():
-            many, one = numbers_in(many), numbers_in(one)
+        triples = dict(data=(case.batch, alone, case.batch), answer=(answer, case.answer(alone), moved))
+        for what, (many, one, near) in triples.items():
+            many, one, near = numbers_in(many), numbers_in(one), numbers_in(near)
             per_row = [k for k in one if one[k].ndim and len(one[k]) == 1 and len(many[k]) == B]
             for k in per_row:
                 a, b = first_rows(many[k][i:i+1], one[k])
+                tol = 1e-4 + 10*apart(many[k][i:i+1], near[k][i:i+1])
                 keeps(same(a, b, tol), f'{k} of the {what} is another one where row {i} is alone')
     if case.sim is None: return
     theta = case.states(4)

@@ -99,6 +99,12 @@ class Company(Net):
     "A scale from the whole batch."
     def forward(self, batch): return super().forward(dict(x=batch['x']/batch['x'].mean()))
 
+class Whisper(Net):
+    "Little of the other rows: three times what rounding is granted."
+    def forward(self, batch):
+        u = super().forward(batch)['u']
+        return dict(u=u + 3e-4*(u*0 + 1).sum(0, keepdim=True).clamp(max=2))
+
 class Crash(Net):
     "It takes rows one by one, and stacks none; the trace of an export knows one number of rows."
     def forward(self, batch): return super().forward(batch) | dict(top=torch.stack([v.amax() for v in batch['x']]))
@@ -111,7 +117,8 @@ PLANTED = [(dict(simulator=lambda self: Noisy()), {'determinism', 'one'}, 'deter
            (dict(simulator=lambda self: NoUnit()), {'units'}, 'units', 'b has no unit'),
            (dict(model=lambda self, sim: Silent(self.N)), {'nan'}, 'nan', 'NaN in x gives an answer without NaN'),
            (dict(model=lambda self, sim: Constant(self.N)), {'device'}, 'device', 'mm mixes devices'),
-           (dict(model=lambda self, sim: Company(self.N)), {'one', 'nan'}, 'one', 'is another one where row 0 is alone'),
+           (dict(model=lambda self, sim: Company(self.N)), {'one', 'nan'}, 'one', 'u of the answer is another one where row'),
+           (dict(model=lambda self, sim: Whisper(self.N)), {'one', 'nan'}, 'one', 'u of the answer is another one where row 0 is alone'),
            (dict(model=lambda self, sim: Crash(self.N)), {'empty', 'export'}, 'empty', 'crashed'),
            (dict(model=lambda self, sim: Frozen(self.N)), {'plain'}, 'plain', 'the loss went from')]
 
