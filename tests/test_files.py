@@ -400,3 +400,22 @@ def test_nothing_stored_is_not_read_through(tmp_path):
     "8 TiB of gaps in a file of a few kB: seen to be whole at once, where reading would end at the limit of CPU time."
     with h5py.File(tmp_path/'a.h5', 'w') as f: f.create_dataset('gaps', (2**40,), 'f8', chunks=(2**16,), fillvalue=np.nan)
     files.check_hdf5(tmp_path/'a.h5', ['gaps'])
+
+NAMED = {'a.npy': 'is one bare array of NumPy', 'a.npz': 'is an Excel, NPZ or other zip file', 'a.parquet': 'is a Parquet file', 'a.tif': 'is a TIFF image',
+         'a.nc': 'is a classic NetCDF file'}
+
+@pytest.mark.parametrize('name', NAMED)
+def test_another_kind_is_named(name, tmp_path):
+    "A reader that is given a file of another kind says of which, in every instrument."
+    from physlearn.icecube.event_files import read_events
+    from physlearn.lightcurve.xray_files import read_lightcurve
+    path, x = tmp_path/name, np.ones((4, 3))
+    if name == 'a.npy': np.save(path, x)
+    elif name == 'a.npz': np.savez(path, x=x)
+    elif name == 'a.parquet': __import__('pandas').DataFrame(x, columns=list('abc')).to_parquet(path)
+    elif name == 'a.tif': __import__('PIL.Image').Image.fromarray(x.astype('uint8')).save(path)
+    else: path.write_bytes(b'CDF\1' + bytes(60))
+    for reader in (read_table, read_hdf5, read_lightcurve, read_events):
+        if reader is read_events and name == 'a.parquet': continue              # a table of them may be one of events
+        with pytest.raises(FileError) as e: reader(path)
+        assert NAMED[name] in str(e.value) and 'expected' in str(e.value), reader

@@ -181,3 +181,39 @@ def test_real_files():
     assert len(read_catalogue(data/'maxi_gsc', visits=False)) == 1        # the other has other bands
     efeds = read_catalogue(data/'erosita_efeds_template', visits=False)
     assert len(efeds) == 2 and any('overlap' in n for n in efeds.notes)
+
+def stretched(path, factor=1.5):
+    "Steps that reach into the next ones, as a length in a wrong unit makes them."
+    with fits.open(path, 'update') as f: f[1].data['TIMEDEL'] = factor*f[1].data['TIMEDEL']
+
+def test_steps_that_overlap(folder, tmp_path):
+    "Found in files of one layout too, kept in the cache, said, and not trusted in the table of scores; copies are not asked."
+    from physlearn.lightcurve.xray_scores import catalogue_of, one_each, scored
+    files = sorted(folder.glob('*.fits'))
+    for f in files[:2]: stretched(f)
+    (folder/'zz_copy.fits').write_bytes(files[0].read_bytes())
+    own = [read_lightcurve(f).meta['OVERLAPS'] for f in files[:2]]
+    assert min(own) > 0
+    for cache in (None, tmp_path/'kept.h5', tmp_path/'kept.h5'):
+        found = read_catalogue(folder, cache)
+        at = {Path(f).name: k for f, k in zip(found.curves.more['file'], found.curves.more['overlaps'].tolist())}
+        assert {k: v for k, v in at.items() if v} == {files[0].name: own[0], files[1].name: own[1], 'zz_copy.fits': own[0]}
+        assert sum('overlap the next one' in n and n.startswith('3 files like ') for n in found.notes) == 1
+    curves = one_each(found)
+    assert sorted(curves.more['overlaps'].tolist()) == [0]*6 + sorted(own)
+    columns, doubts = scored(curves)
+    got = catalogue_of(curves, columns, doubts)
+    for i, k in enumerate(curves.more['overlaps']):
+        assert (got.flag(i, 'rate_1') == 'not trusted') == (k > 0) == (f'{k} steps overlap' in got.sentence(i) and 'errors too small' in got.sentence(i))
+
+def test_notes_of_files_read_alone(folder):
+    "What a file was assumed is said, once for each kind, with the number of files and one of them."
+    files = sorted(folder.glob('*.fits'))
+    for f in files[:3]:
+        with fits.open(f, 'update') as h: del h[1].header['E_MIN1']
+    own, found = [read_lightcurve(f).notes for f in files[:3]], read_catalogue(folder, visits=False).notes
+    assert len({notes[2] for notes in own}) > 1 and all('steps with less than 10 % exposure: masked' in notes[2] for notes in own)
+    for note in own[0]: assert f'3 files like {files[0].name}: {note}' in found     # numbers are those of the example
+    assert sum('files like' in note for note in found) == len(own[0])
+    for f in files[1:3]: f.unlink()
+    assert f'1 file, {files[0].name}: {own[0][1]}' in read_catalogue(folder, visits=False).notes

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader, Dataset
-from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, output_folder,
-                             parsing, read_json, read_text, regular_file, room_for, words_of, write_json,
+from ..files import (FileError, atomic_write, check_hdf5, hdf5_dataset, hdf5_names, kind_by_start,
+                             output_folder, parsing, read_json, read_text, regular_file, room_for, words_of, write_json,
                              write_table)
 from .detector import SURFACE, Geometry, check_frame, same_places
 from .events import (UNKNOWN, Events, Pulses, Unobserved, doubts, hits_of_dense, kind_of, labels_of,
@@ -728,7 +728,8 @@ def _layout(path):
     if str(path).endswith('.parquet'): return 'prometheus'
     import h5py
     if not h5py.is_hdf5(regular_file(path)):
-        raise FileError(path, 'is no HDF5 file', 'events: HDF5, or a folder of tables of Parquet')
+        with open(path, 'rb') as f: kind = kind_by_start(f.read(16))
+        raise FileError(path, f"is {kind or 'no HDF5 file'}", 'events: HDF5, or a folder of tables of Parquet')
     with parsing(path, 'HDF5'), h5py.File(path) as f: own = 'offsets' in f and 'geometry' in f
     return 'events' if own else 'guide'
 

@@ -25,7 +25,7 @@ from ..likelihood import Measurement, Poisson
 from .counting import Counts, SplitNormal
 from .rates import MODELS, Rates
 from .train_lightcurve import PRESETS, LightCurveRecipe, judge
-from .xray_curve import LightCurve, overlapping, together
+from .xray_curve import LightCurve, not_trusted, overlapping, together
 from .xray_files import by_visits, read_lightcurve
 from .xray_scores import ScoreLightCurves
 from .xray_simulate import simulate
@@ -135,10 +135,7 @@ def fit_lightcurve(lc:LightCurve,                       # one light curve
     if math.prod(m.shape) >= 4*WIDTHS[0] and m.points.min() > len(m.space):
         odd = misfit(m, theta=best, draws=max(200, min(4000, MOST//math.prod(m.shape))))
         p, said = odd.p, doubts(odd)
-    if shared:
-        why_not = (f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons "
-                   "that count twice make errors too small")
-        said, ok = (why_not,), torch.zeros_like(ok, dtype=torch.bool)
+    if shared: said, ok = (not_trusted(shared),), torch.zeros_like(ok, dtype=torch.bool)
     with torch.no_grad(): gain = (m.log_prob(best)[0] - still.log_prob(plain.theta)[0]).numpy()
     space, keep = without_waves(m.space)
     value, sd, low, high, ratio, limits, bent = (v[:,keep] for v in (value, sd, low, high, ratio, limits, bent))

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RATES', 'BANDED', 'STEPS', 'CHANNELS', 'WRITTEN', 'LightCurve', 'seconds_in', 'counts_in', 'poisson_errors',
-           'net_rates', 'overlapping', 'copies', 'shared_steps', 'unsigned', 'merged', 'good_time', 'binned',
-           'joined_steps', 'in_steps', 'channel_energy', 'live_time', 'apart', 'with_dead_time', 'together',
-           'header_of', 'from_header']
+           'net_rates', 'overlapping', 'copies', 'reaches_next', 'shared_steps', 'not_trusted', 'unsigned', 'merged',
+           'good_time', 'binned', 'joined_steps', 'in_steps', 'channel_energy', 'live_time', 'apart', 'with_dead_time',
+           'together', 'header_of', 'from_header']
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcur0003
 import io, json, math, re, string, warnings
@@ -158,13 +158,22 @@ def copies(arrays, # columns (n,...) by name, of which the first is the time
     again[np.delete(often, first)] = True
     return again if again.sum() == len(rows) - len(np.unique(rows[:,0])) else again & False
 
+def reaches_next(time, dt, # middle and length of the steps (n,), in order of time
+                )->np.ndarray: # (n-1,), bool
+    "Which steps share more than 2 % of their time with the next one."
+    return (time + dt/2)[:-1] - (time - dt/2)[1:] > .02*np.minimum(dt[1:], dt[:-1])
+
 def shared_steps(time, dt,   # middle and length of the steps (n,), in order of time
                  stated=True,# somebody said the lengths; otherwise steps overlap only at the same instant
                 )->int:
     "How many steps share time with the next one."
-    same = np.diff(time) == 0
-    both = (time + dt/2)[:-1] - (time - dt/2)[1:] > .02*np.minimum(dt[1:], dt[:-1])
-    return int((both if stated else same).sum())
+    return int((reaches_next(time, dt) if stated else np.diff(time) == 0).sum())
+
+def not_trusted(shared:int, # steps that share time with the next one
+               )->str:
+    "What is said of a light curve with such steps."
+    return (f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons that count "
+            "twice make errors too small")
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcursig2
 def unsigned(path,       # file, for messages

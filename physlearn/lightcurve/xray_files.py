@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np
 from fastcore.basics import patch
-from ..files import FileError, named_once, parsing, read_bytes, read_hdf5, validate, words_of
+from ..files import FileError, kind_by_start, named_once, parsing, read_bytes, read_hdf5, validate, words_of
 from ..files import write_hdf5
 from .xray_curve import (RATES, STEPS, WRITTEN, LightCurve, binned, channel_energy, copies,
                                              counts_in, from_header, good_time, in_steps, joined_steps, merged,
@@ -446,8 +446,9 @@ def read_lightcurve(path,        # FITS, ECSV, VOTable, QDP, a table of MAXI or 
     data = read_bytes(path, limit)
     kind = kind_of(data)
     if not kind:
-        raise FileError(path, 'is neither FITS nor a table of text', 'FITS, CSV, QDP, ECSV or VOTable',
-                        remedy='text has to be UTF-8, and packed once at most')
+        other = kind_by_start(data)
+        raise FileError(path, f"is {other or 'neither FITS nor a table of text'}", 'FITS, CSV, QDP, ECSV or VOTable',
+                        remedy='save its table as CSV' if other else 'text has to be UTF-8, and packed once at most')
     if kind == 'fits': lc = lightcurve_of(data, path, least, step=step, bands=bands)
     elif kind == 'qdp': lc = read_qdp(path, table, unit=clock)
     elif kind == 'maxi': lc = read_maxi(path)

@@ -22,7 +22,7 @@ from .anomaly import Familiar, by_length, photons_of, redrawn
 from .classifier import variability_of
 from .rnnvae import drawn_rate
 from .xray_catalogue import Catalogue, groups_of, load_all_fits_files, read_catalogue
-from .xray_curve import overlapping, together
+from .xray_curve import not_trusted, overlapping, together
 from .xray_files import ERODAY, LightCurves, net_rates
 from ..desk import PIECE, Shared
 from ..pages import bar, html_table, img, page, png, said_if_slow, sentences, text_table
@@ -45,8 +45,10 @@ def one_each(found:Catalogue, # light curves of files that were read
         also[g] = ', '.join(Path(f).name for f in file[members[1:]])
         apart = members[~curves.more['copy'][members]]
         if len(apart) > 1: parts[g] = together([curves[i] for i in apart])
-    more = dict(file=file[kept].astype(str), also=also[kept].astype(str), ra=curves.more['ra'][kept],
-                dec=curves.more['dec'][kept])
+    once = ~curves.more['copy']
+    shared = np.bincount(source[once], curves.more['overlaps'][once], len(curves)).astype(int)
+    more = dict(file=file.astype(str), also=also.astype(str), ra=curves.more['ra'], dec=curves.more['dec'], overlaps=shared)
+    more = {k: v[kept] for k, v in more.items()}
     out = replace(curves.some(kept), more=more)
     return _with(out, {int(np.searchsorted(kept, g)): lc for g, lc in parts.items()}) if parts else out
 
@@ -185,6 +187,8 @@ def scored(curves:LightCurves,  # light curves of S sources
                dec_deg=curves.more['dec'], photons=photons, visits=curves.lengths)
     def doubt(where, text):
         for i in np.flatnonzero(where): doubts[i].append(text if isinstance(text, str) else text(i))
+    overlaps = curves.more.get('overlaps', np.zeros(n, int))
+    doubt(overlaps > 0, lambda i: not_trusted(overlaps[i]))
     if variability is not None:
         v = {k: np.asarray(x) for k, x in variability(curves).items()}
         p, outside = np.where(v['outside'], np.nan, v['false_alarm']), v['outside'].astype(bool)
@@ -221,7 +225,8 @@ def catalogue_of(curves:LightCurves,   # light curves of S sources
     doc = 'mean net rate, {}'
     names = ['rate'] if b == 1 else [f'rate_{i + 1}' for i in range(b)]
     space = ParamSpace(**{k: Param(-1e3, 1e6, 'ct/s', doc=doc.format(label)) for k, label in zip(names, curves.labels)})
-    none, sound = torch.full_like(rate, math.nan), torch.ones(n, dtype=torch.bool)
+    none = torch.full_like(rate, math.nan)
+    sound = torch.from_numpy(np.asarray(curves.more.get('overlaps', np.zeros(n))) == 0)
     method = ', '.join(f'{k}: {label}' for k, label in zip(names, curves.labels))
     out = Results(space, rate, (low + high)/2, rate - low, rate + high, none, sound, none[:,0], .683, method, (),
                   columns, doubts=tuple(doubts), flags='signal')
