@@ -6,6 +6,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent
 pytest.register_assert_rewrite('guide_table')          # its asserts say what they found, as those of tests do
+# seconds after which a test takes what it waits for as lost, however slow and busy the machine is
+PATIENCE = 900
 # the longest ones begin, so that no process works alone at the end; the rest follows in the order of its names
 LONG = '''test_site 16_train_physae 08c_calibration 17_retrieve bring_your_own_simulator from_lines_to_concentration 18_desk 13b_resolution
           13_simulate test_train_cli test_canopy_cli test_resume test_distributed test_follow test_files'''.split()

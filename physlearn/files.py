@@ -861,7 +861,7 @@ def answer(task, cpu=None, **ask): # 'read', 'check' or 'rows'; CPU time that it
     out.flush()
 
 # %% ../nbs/00_core/01_files.ipynb #9c3729af
-_SECONDS = 20.                                    # for the smallest file; a second more for each 4 MiB
+_SECONDS = 60.                                    # for the smallest file on a busy machine; a second more for each 4 MiB
 _CPU = 1.5                                        # likewise; two seconds more for each MiB
 
 def _isolated(ask):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from conftest import PATIENCE
 from physlearn import cli, processes, train
 from physlearn.files import FileError
 from physlearn.runs import Run
@@ -22,7 +23,7 @@ posix = pytest.mark.skipif('forkserver' not in multiprocessing.get_all_start_met
 
 def passes(p):
     "The process of a test ended well; what it said otherwise."
-    p.join(300)
+    p.join(PATIENCE)
     assert p.exitcode == 0, p.log.read_text()[-3000:]
 
 # --- killed
@@ -148,7 +149,7 @@ def test_read_only(fork, tmp_path):
     for words in (f'resume {run.name}', 'train canopy quick --gpus 0 --out new'):
         tmp_path.chmod(0o555)
         p = fork(as_nobody, tmp_path, words)
-        p.join(120)
+        p.join(PATIENCE)
         tmp_path.chmod(0o755)
         said = p.log.read_text().splitlines()
         assert p.exitcode == 2 and 'Permission denied' in said[-1] and 'allow writing there' in said[-1], said
@@ -160,7 +161,7 @@ def test_a_second_training(tmp_path, capsys):
     before = {f: f.read_bytes() for f in run.rglob('*') if f.is_file()}
     code = 'import sys; from physlearn.cli import main; sys.exit(main(sys.argv[1:]))'
     with train.locked(run):
-        done = subprocess.run([sys.executable, '-c', code, 'resume', str(run)], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, '-c', code, 'resume', str(run)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2 and done.stderr.count('\n') == 1 and 'in use by another process' in done.stderr
     assert cli.main(['train', 'canopy', 'quick', '--gpus', '0', '--out', str(run)]) == 2
     assert 'holds a run already' in capsys.readouterr().err

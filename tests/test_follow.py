@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import PATIENCE
 from physlearn.files import read_table, write_hdf5, write_table
 from physlearn.runs import Run
 from physlearn.spectra.follow import follow
@@ -78,7 +79,7 @@ def kill_thrice(folder, path, out):
         if pid == 0:
             for got in follow(run, path, out, every=.02, batch=2): pass
             os._exit(0)
-        while size() <= had and time.monotonic() - begun < 300: time.sleep(.01)
+        while size() <= had and time.monotonic() - begun < PATIENCE: time.sleep(.01)
         time.sleep(rng.uniform(0, .1))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -93,7 +94,7 @@ def test_killed(run, tmp_path, fork):
     (tmp_path/'g.h5.allowed').write_text('0')
     w = write(run, tmp_path/'g.h5', 'close')
     p = fork(kill_thrice, run.path, tmp_path/'g.h5', tmp_path/'t.csv')
-    p.join(900)
+    p.join(3*PATIENCE)
     (tmp_path/'g.h5.allowed').unlink()
     assert w.wait() == 0 and p.exitcode == 0, p.log.read_text()
     assert 0 < len(read(tmp_path/'t.csv')['row']) < 20

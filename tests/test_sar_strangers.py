@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from conftest import PATIENCE
 from physlearn.cli import main
 from physlearn.files import FileError
 from physlearn.params import uniforms
@@ -267,7 +268,7 @@ LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20
 def test_a_full_disk(here, words):
     "One sentence, and nothing half written."
     done = subprocess.run([sys.executable, '-c', LIMITED + f'raise SystemExit(main({words.split()!r}))'],
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2 and 'cannot be written' in done.stderr and 'make room' in done.stderr, done.stderr
     assert 'pyx' not in done.stderr and not Path('out').exists()
 

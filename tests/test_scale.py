@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import PATIENCE
 from physlearn.cli import main
 from physlearn.desk import PIECE, Results, command_of, ranges
 from physlearn.files import join_hdf5
@@ -245,8 +246,8 @@ def test_a_cluster_of_somebody_else(folder, capsys):
     Path('died').touch()
     processes = [started('dask_scheduler', '--host', '127.0.0.1', '--port', '0', '--scheduler-file', 's.json')]
     try:
-        processes.append(started('dask_worker', '--scheduler-file', 's.json', '--nthreads', '1', '--death-timeout', '120'))
-        with distributed.Client(scheduler_file='s.json', set_as_default=False, timeout=120) as client:
+        processes.append(started('dask_worker', '--scheduler-file', 's.json', '--nthreads', '1', '--death-timeout', str(PATIENCE)))
+        with distributed.Client(scheduler_file='s.json', set_as_default=False, timeout=PATIENCE) as client:
             client.wait_for_workers(1)
             address = json.loads(Path('s.json').read_text())['address']
             words = *FIT, 'b.npy', '--noise', .05, '--scheduler', address

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from docs_check import ROOT
 
 WIDTHS = 1300, 400         # of the window [pixels]
+PATIENCE = 300_000         # for what is waited for, however busy the machine is [ms]
 # pages of which one has to be among the first three
 SEARCHES = {'methane': ('tutorials/from_lines', 'tasks/my_instrument', 'tutorials/several_gases'),
             'crlb': ('00_core/posterior',), 'not identifiable': ('tasks/which_parameters',),
@@ -66,10 +67,11 @@ def chromium():
     from shutil import which
     return next(filter(None, map(which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 
-def look(browser, widths, at, names, bad, patience=30_000): # for equations [ms]
+def look(browser, widths, at, names, bad, patience=PATIENCE): # for equations [ms]
     "Open pages and look at them at each width; what is wrong is added to `bad`."
     from playwright.sync_api import TimeoutError
     page = browser.new_page(viewport=dict(width=widths[0], height=900))
+    page.set_default_timeout(PATIENCE)
     found = []
     def passing(route): # nothing is loaded from elsewhere
         if route.request.url.startswith((at, 'data:')): return route.continue_()
@@ -92,11 +94,11 @@ def look(browser, widths, at, names, bad, patience=30_000): # for equations [ms]
 def searched(browser, at, bad):
     "Words that have to find their page among the first three."
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     for words, wanted in SEARCHES.items():
         page.goto(f'{at}search.html?q={words}', wait_until='load')
-        page.wait_for_selector('#search-results .search a', timeout=60_000)
-        page.wait_for_function("() => !/Searching/.test(document.querySelector('#search-results').textContent)",
-                               timeout=60_000)
+        page.wait_for_selector('#search-results .search a')
+        page.wait_for_function("() => !/Searching/.test(document.querySelector('#search-results').textContent)")
         first = [a.get_attribute('href') for a in page.locator('#search-results li > a').all()[:3]]
         if not any(w in f for f in first for w in wanted):
             bad.append(f'search {words}: {", ".join(first)}, not {" or ".join(wanted)}')
