@@ -1,6 +1,7 @@
 """A folder of light curves: the fast way gives astropy's bits, what cannot be read is named, copies stay on one side."""
 import gzip, os, tracemalloc
 from pathlib import Path
+import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -107,6 +108,8 @@ def test_the_cache(folder):
     assert len(read_catalogue(folder, cache, visits=False).curves.arrays['time']) > len(first.curves.arrays['time'])
     os.unlink(folder/'letter.fits')
     assert not read_catalogue(folder, cache).refused
+    with h5py.File(cache, 'r+') as f: del f['more/overlaps']             # as an earlier version wrote it
+    with pytest.raises(FileError, match="no 'overlaps'.*read its folder again"): Catalogue.load(cache)
 
 def test_copies(folder):
     "A file under another tile's name: the same source, once, on one side of every split; a later survey is the same source, no copy."

@@ -307,7 +307,10 @@ class Catalogue:
             raise FileError(path, f"{len(d['refused/reason'])} reasons", f"{len(d['refused/file'])}, one for each file")
         text = {k: words_of(path, v, k).astype(str).tolist() for k, v in d.items()}
         if stamp is not None and text['stamp'] != [stamp]: return None
-        return cls(LightCurves.load(path), dict(zip(text['refused/file'], text['refused/reason'])), text['notes'])
+        curves = LightCurves.load(path)
+        if gone := [k for k in MORE if k not in curves.more]:
+            raise FileError(path, f'no {gone[0]!r}', 'a catalogue of this version', 'more', 'read its folder again')
+        return cls(curves, dict(zip(text['refused/file'], text['refused/reason'])), text['notes'])
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0021
 def _bands_of_most(got):
