@@ -237,9 +237,9 @@ def started(*words): # module and options of a command of Dask
     "A process of a cluster that somebody else has."
     return subprocess.Popen([sys.executable, '-m', f'distributed.cli.{words[0]}', *words[1:], '--no-dashboard'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-def test_a_cluster_of_somebody_else(folder, capsys):
+def test_a_cluster_of_somebody_else(folder, capsys, monkeypatch):
     """A scheduler and a worker, started as commands with Dask's own settings. The worker keeps a command as long as nothing that all its pieces
-    depend on changes; a piece that ends it three times is named, and the cluster goes on."""
+    depend on changes; a piece that ends it three times is named, and the cluster goes on. A worker that begins again is waited for."""
     def looked():
         from physlearn.scale import from_words
         return tuple(from_words.cache_info())[:2]                    # found there, made anew
@@ -258,13 +258,20 @@ def test_a_cluster_of_somebody_else(folder, capsys):
             assert cli(*words, '--out', 'other.csv') == 0            # another command is made anew
             assert [*client.run(looked).values()] == [(1, 2)]
             capsys.readouterr()
+            monkeypatch.setattr('physlearn.scale.LOOK', .1)           # the only worker is away for longer than that, each time
             assert cli(*FIT, 'b.npy', 'always.npy', '--noise', .05, '--out', 'theirs.csv', '--scheduler', address) == 2
             assert 'always.npy' in (said := capsys.readouterr().err) and 'ended its process 3 times' in said
             assert tries('theirs.csv') == {'000000': 3}
             assert cli(*words, '--out', 'kept.csv', '--overwrite') == 0
+            processes[1].terminate()
+            processes[1].wait()
+            monkeypatch.setattr('physlearn.scale.AWAY', 1.)
+            assert cli(*words, '--out', 'kept.csv', '--overwrite') == 2 and 'it has no workers' in capsys.readouterr().err
     finally:
         for p in reversed(processes): p.terminate()
-        for p in processes: p.wait()
+        for p in processes:
+            try: p.wait(60)
+            except subprocess.TimeoutExpired: p.kill()             # a worker without a scheduler waits for one
 
 def test_simulated_signals(folder, cluster):
     "The union of shards, one or seven of them, is what one process writes; so is the work of a cluster."
