@@ -99,14 +99,16 @@ def read_bytes(path,             # a file; gzipped or not
     return data
 
 # %% ../nbs/00_core/01_files.ipynb #readtxt1
-_BINARY = {'an HDF5 file': b'\x89HDF', 'a Parquet file': b'PAR1', 'an Excel, NPZ or other zip file': b'PK\x03\x04',
-           'one bare array of NumPy': b'\x93NUMPY', 'a FITS file': b'SIMPLE  =', 'a TIFF image': b'II*\0',
-           'a classic NetCDF file': b'CDF'}      # how they begin
+# how they begin; a table of text may begin with the letters of two of them
+_BINARY = {'an HDF5 file': b'\x89HDF', 'a Parquet file': b'PAR1[^\\s -~]',
+           'an Excel, NPZ or other zip file': b'PK\x03\x04', 'one bare array of NumPy': b'\x93NUMPY',
+           'a FITS file': b'SIMPLE  =', 'a TIFF image': rb'II\*\0',
+           'a classic NetCDF file': b'CDF[\1\2\5]'}
 
 def kind_by_start(data:bytes, # the first of a file
                  )->str:      # '' for any other
     "What a binary file is, in words, by how it begins."
-    return next((kind for kind, begin in _BINARY.items() if data.startswith(begin)), '')
+    return next((kind for kind, begin in _BINARY.items() if re.match(begin, data)), '')
 
 def read_text(path,            # a file; gzipped or not
               limit:int=2**28, # largest size, unpacked [bytes]
@@ -861,7 +863,7 @@ def answer(task, cpu=None, **ask): # 'read', 'check' or 'rows'; CPU time that it
     out.flush()
 
 # %% ../nbs/00_core/01_files.ipynb #9c3729af
-_SECONDS = 60.                                    # for the smallest file on a busy machine; a second more for each 4 MiB
+_SECONDS = 60.                                    # for the smallest file; a second more for each 4 MiB
 _CPU = 1.5                                        # likewise; two seconds more for each MiB
 
 def _isolated(ask):
@@ -897,12 +899,13 @@ def _apart(path, task, limit, **ask):
     "Arrays from the process that does a task with an HDF5 file; FileError where it does not live to answer."
     path, late = regular_file(path), threading.Event()
     with open(path, 'rb') as f: start = f.read(16)
-    if start[:3] == b'CDF':
+    kind = kind_by_start(start)
+    if kind == 'a classic NetCDF file':
         raise FileError(path, 'is a classic NetCDF file', 'an HDF5 file, as NetCDF-4 is',
                         remedy='convert it: nccopy -k nc4 OLD.nc NEW.nc')
     if start[:8] != b'\x89HDF\r\n\x1a\n':
-        other = '' if start[:4] == b'\x89HDF' else kind_by_start(start)
-        raise FileError(path, f'is {other}' if other else 'does not start like an HDF5 file', 'an HDF5 file')
+        found = 'does not start like an HDF5 file' if kind in ('', 'an HDF5 file') else f'is {kind}'
+        raise FileError(path, found, 'an HDF5 file')
     size = path.stat().st_size
     seconds, cpu = _SECONDS + size/2**22, _CPU + size/2**19
     child = _isolated(dict(task=task, cpu=cpu, path=str(path), limit=limit, **ask))

@@ -199,6 +199,7 @@ def _ended(client, running):
             with client.as_current(): return wait(list(running), timeout=LOOK, return_when='FIRST_COMPLETED').done
         except TimeoutError: client.wait_for_workers(1, timeout=AWAY)
 
+# %% ../nbs/81_scale.ipynb #scal015b
 def done_by(client,      # Dask client
             jobs:list,   # name and stamp of each piece
             words:str,   # the command

@@ -1,12 +1,13 @@
 """One contract for five systems: what every instrument keeps, clause by clause; what it cannot keep is waived by name and with
 a reason. The same tiny run of an instrument serves all clauses."""
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from my_lab.small import Line, LineRecipe, Net         # my_lab.few and my_lab.strict too
-from physlearn.contract import CLAUSES, Elsewhere, check_instrument
+from physlearn.contract import CLAUSES, Broken, Elsewhere, check_instrument, _one
 from physlearn.desk import Instrument
 from physlearn.files import write_hdf5
 from physlearn.instruments import INSTRUMENTS, find
@@ -129,6 +130,41 @@ def test_planted(parts, broken, clause, says):
     failed = check_instrument(Instrument('my_lab.planted', cls), recipe=cls(epochs=2)).failed
     if clause == 'determinism': failed.pop('resume', None)        # noise of its own may end in other weights
     assert set(failed) == broken and says in failed[clause], failed
+
+X = torch.rand(8, 5, generator=torch.Generator().manual_seed(0))
+COUNTS = (9*X).floor() + 1                                        # whole numbers, as float32
+TIMES = 6.4e8 + 3000*X.double() + 5000*torch.arange(8.)[:,None]   # [s]
+EMBED = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
+
+def of_batch(net, **batch):
+    "The clause on rows, of a function that stands for a network."
+    _one(SimpleNamespace(begun=SimpleNamespace(dls=SimpleNamespace(valid=object())), batch=batch, sim=None, answer=net))
+
+def masked_logits(b): return torch.cat([b['x'], torch.full((len(b['x']), 1), -torch.inf)], 1)
+
+ROWS = dict(
+    counts=(lambda b: EMBED[b['n'].long()].sum(1), dict(n=COUNTS)), times=(lambda b: (b['t'] - b['t'][:,:1]).float()/86400, dict(t=TIMES)),
+    mask=(lambda b: torch.where(b['m'] == 1, b['x'], 0.), dict(x=X, m=(X > .3).float())), steep=(lambda b: torch.sin(1e7*b['x']), dict(x=X)),
+    end=(lambda b: torch.asin(b['p']), dict(p=torch.ones(8, 5))), infinite=(masked_logits, dict(x=X)))
+
+@pytest.mark.parametrize('name', ROWS)
+def test_no_input_hides_a_leak(name):
+    "Networks that rounding of their input changes altogether, and an infinity: what rows say of each other is found, 2 parts in a thousand."
+    net, batch = ROWS[name]
+    of_batch(lambda b: dict(u=net(b)), **batch)
+    def leak(b):
+        u = net(b)
+        finite = u[u.isfinite()]
+        return dict(u=u + 2e-3*finite.abs().max()*(len(u) > 1))
+    with pytest.raises(Broken, match='u of the answer is another one where row 0 is alone'): of_batch(leak, **batch)
+
+def test_a_network_may_refuse_what_is_no_batch():
+    "An input that is moved by one rounding may be none any more, or be answered by other names: the network is sound all the same."
+    def strict(b):
+        if not torch.equal(b['p'].sum(1), b['p'].sum(1).half().float()): raise ValueError('shares do not add to one')
+        return dict(u=b['x'])
+    of_batch(strict, x=X, p=torch.full((8, 4), .25))
+    of_batch(lambda b: dict(u=b['x']) | ({'odd': b['x']} if b['x'][0,0] in X else {}), x=X)
 
 def test_waivers():
     "A waiver is named with its reason; one that is not needed shows as passed; unknown clauses are refused."

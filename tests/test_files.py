@@ -420,3 +420,16 @@ def test_another_kind_is_named(name, tmp_path):
         if reader is read_events and name == 'a.parquet': continue              # a table of them may be one of events
         with pytest.raises(FileError) as e: reader(path)
         assert NAMED[name] in str(e.value) and 'expected' in str(e.value), reader
+
+@pytest.mark.parametrize('head', ['PAR1,PAR2,TIME', 'CDF,RATE,TIME', 'CDFS,b,c'])
+def test_names_of_columns_that_begin_like_a_binary_file(head, tmp_path):
+    (tmp_path/'a.csv').write_text(f'{head}\n1,2,3\n')
+    assert read_table(tmp_path/'a.csv')[head.split(',')[0]].tolist() == [1.]
+
+def test_hdf5_sent_as_text(tmp_path):
+    "Ends of lines in its first bytes were changed: no reader says that it is an HDF5 file, and expects one."
+    from physlearn.icecube.event_files import read_events
+    (tmp_path/'a.h5').write_bytes(b'\x89HDF\n\x1a\n' + bytes(99))
+    for reader in (read_hdf5, read_events):
+        with pytest.raises(FileError) as e: reader(tmp_path/'a.h5')
+        assert 'is an HDF5 file' not in str(e.value) and 'HDF5' in str(e.value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from physlearn.files import FileError
-from physlearn.lightcurve.xray_catalogue import (Catalogue, all_by_visits, load_all_fits_files, load_n_light_curves, name_of, partition_data,
+from physlearn.lightcurve.xray_catalogue import (Catalogue, all_by_visits, left_out, load_all_fits_files, load_n_light_curves, name_of, partition_data,
                                                  read_catalogue, same_sources, scan)
 from physlearn.lightcurve.xray_files import LightCurves, by_visits, read_lightcurve
 from physlearn.lightcurve.xray_simulate import simulate
@@ -203,20 +203,145 @@ def test_steps_that_overlap(folder, tmp_path):
         assert {k: v for k, v in at.items() if v} == {files[0].name: own[0], files[1].name: own[1], 'zz_copy.fits': own[0]}
         assert sum('overlap the next one' in n and n.startswith('3 files like ') for n in found.notes) == 1
     curves = one_each(found)
-    assert sorted(curves.more['overlaps'].tolist()) == [0]*6 + sorted(own)
     columns, doubts = scored(curves)
-    got = catalogue_of(curves, columns, doubts)
-    for i, k in enumerate(curves.more['overlaps']):
+    got, several = catalogue_of(curves, columns, doubts), dict(zip([f.name for f in files[:2]], own))
+    for i, f in enumerate(curves.more['file']):
+        k = several.get(Path(f).name, 0)
         assert (got.flag(i, 'rate_1') == 'not trusted') == (k > 0) == (f'{k} steps overlap' in got.sentence(i) and 'errors too small' in got.sentence(i))
+        if k: assert found.curves[list(found.curves.more['file']).index(f)].meta == dict(OVERLAPS=k)     # as a file that is read by itself
+
+def edited(path, rows=None, head=None):
+    "A file whose rows, by a function of the table, or keywords are others."
+    with fits.open(path) as f:
+        made = fits.BinTableHDU((rows or (lambda t: t))(f[1].data.copy()), f[1].header)
+        for k, v in (head or {}).items(): made.header[k] = v
+        fits.HDUList([f[0].copy(), made]).writeto(path, overwrite=True)
+
+def with_overlaps(t, of=slice(0, 2), share=None):
+    t['TIMEDEL'][of] *= 1.5
+    if share is not None: t['FRACEXP'][of] = share
+    return t
+
+def test_overlaps_of_steps_that_are_not_used(folder):
+    "Their photons count nowhere, so that nothing counts twice."
+    first = sorted(folder.glob('*.fits'))[0]
+    edited(first, lambda t: with_overlaps(t, share=.01))
+    assert 'OVERLAPS' not in read_lightcurve(first).meta and 'overlap' not in read_lightcurve(first).said
+    assert not read_catalogue(folder).curves.more['overlaps'].any()
+
+def test_overlaps_of_the_file_that_is_left(folder):
+    "The first file of a source has no step to be used: what stands in its place is no copy, and its overlaps are told."
+    from physlearn.lightcurve.xray_scores import one_each, scored
+    first = sorted(folder.glob('*.fits'))[0]
+    (folder/'zz.fits').write_bytes(first.read_bytes())
+    def dark(t):
+        t['FRACEXP'] *= .01
+        return t
+    edited(first, dark)
+    edited(folder/'zz.fits', with_overlaps)
+    found = read_catalogue(folder)
+    assert list(found.refused) == [str(first)] and not found.curves.more['copy'].any() and not any('repeat' in n for n in found.notes)
+    doubts = dict(zip(found.curves.names, scored(one_each(found))[1]))
+    own = read_lightcurve(folder/'zz.fits').meta['OVERLAPS']
+    assert f"{own} step{'s overlap' if own > 1 else ' overlaps'}" in doubts['zz'] and sum(map(bool, doubts.values())) == 1
+
+def test_files_of_a_source_that_do_not_join(folder):
+    "The end of one file reaches into another: the first counts, the reason is told, and the other sources are scored."
+    from physlearn.lightcurve.xray_scores import catalogue_of, one_each, scored
+    first = sorted(folder.glob('*.fits'))[0]
+    (folder/'zz.fits').write_bytes(first.read_bytes())
+    full = read_lightcurve(first)
+    def bright(t):
+        t['FRACEXP'] = .5
+        return t
+    def tail(t):
+        t['TIME'][20:] += t['TIME'][19] + 5 - t['TIME'][20]              # half a step
+        return bright(t[20:].copy())
+    edited(first, lambda t: bright(t[:20].copy()))
+    edited(folder/'zz.fits', tail)
+    found = read_catalogue(folder)
+    curves = one_each(found)
+    columns, doubts = scored(curves)
+    got, i = catalogue_of(curves, columns, doubts), list(curves.names).index(first.stem)
+    assert len(full) > 25 and len(curves) == 8 and curves.more['also'][i] == 'zz.fits'
+    assert got.flag(i, 'rate_1') == 'not trusted' and 'the first of its files alone' in got.sentence(i) and 'at the same time' in got.sentence(i)
+    assert curves.lengths[i] == len(by_visits(read_lightcurve(first))) and sum(map(bool, doubts)) == 1
+
+@pytest.mark.parametrize('place', [None, '12:34:56'])
+def test_a_position_that_is_none(folder, place):
+    "Unknown, whether a file is read with others or by itself."
+    first = sorted(folder.glob('*.fits'))[0]
+    edited(first, head=dict(RA_OBJ=place))
+    for rows in (None, with_overlaps):
+        edited(first, rows)
+        found = read_catalogue(folder)
+        assert not found.refused and np.isnan(found.curves.more['ra'][list(found.curves.names).index(first.stem)])
+
+def test_lengths_that_are_missing(folder):
+    "A row without a length has a time: it is left out by its own name. Where all are missing, nothing says that steps overlap."
+    first = sorted(folder.glob('*.fits'))[0]
+    def gone(t, of):
+        t['TIMEDEL'][of] = np.nan
+        return t
+    edited(first, lambda t: gone(t, slice(1, 2)))
+    said = read_lightcurve(first).said
+    assert '1 row without a length left out' in said and 'sorted' not in said and 'without a time' not in said
+    def closer(t):
+        t['TIME'][1] = t['TIME'][0] + 1
+        return gone(t, slice(None))
+    edited(first, closer)
+    lc = read_lightcurve(first)
+    assert 'no TIMEDEL: steps taken as long as their usual distance' in lc.said and 'OVERLAPS' not in lc.meta
+
+def test_numbers_of_notes_are_of_the_files_that_are_used(folder):
+    "A file that is read by itself counts once, and its rows are not among those of the others."
+    files = sorted(folder.rglob('*.fits*'))
+    edited(sorted(folder.glob('*.fits'))[0], with_overlaps)
+    notes = read_catalogue(folder).notes
+    assert '8 files: no TIMEPIXR: TIME taken as the middle of a step' in notes and sum('TIMEPIXR' in n for n in notes) == 1
+    masked = [int((~read_lightcurve(f).mask).all(1).sum()) for f in files]
+    rows = [len(read_lightcurve(f)) for f in files]
+    assert f'8 files, 7 of them: {sum(masked[1:])} of {sum(rows[1:])} steps with less than 10 % exposure: masked' in notes
+
+def test_notes_stay_few(tmp_path):
+    "Layouts of their own, a kind of note each: one line for a kind, and twenty kinds."
+    for i, f in enumerate(simulate(30, 2).write(tmp_path)):
+        edited(f, head=dict(TIMEZERO=1e-9*i, TIMESYS=f"clock {'abcdefghij'[i//3]*(i + 1)}"))
+    notes = read_catalogue(tmp_path, visits=False).notes
+    assert len(notes) == 21 and '30 files: no TIMEPIXR: TIME taken as the middle of a step' in notes and notes[-1] == '12 notes of other kinds are left out'
+
+def test_bands_of_many_sets():
+    "The time to find the bands of most files grows with their number."
+    from types import SimpleNamespace
+    from physlearn.lightcurve import xray_catalogue as X
+    asked = []
+    class Labels(tuple):
+        def __eq__(self, other): asked.append(1); return tuple.__eq__(self, other)
+        __hash__ = tuple.__hash__
+    one = simulate(1, 1).light_curves()
+    sets = [(np.array([i]), SimpleNamespace(bands=np.full((1, 2), np.nan), labels=Labels(one.labels[:1]))) for i in range(200)]
+    X._bands_of_most(got := SimpleNamespace(sets=sets, refused={}, paths=[]))
+    assert len(got.sets) == 200 and len(asked) < 10*200
+
+def test_names_that_are_no_text(folder, tmp_path):
+    "A name of bytes that are not UTF-8, with a cache; one with a line in it, in a note."
+    first = sorted(folder.glob('*.fits'))[0]
+    os.rename(first, os.fsencode(folder) + b'/\xff.fits')
+    edited(next(f for f in sorted(folder.glob('*.fits')) if f.stem.isascii()), with_overlaps)
+    os.rename(sorted(folder.glob('em*.fits'))[0], folder/'a\nb.fits')
+    found = read_catalogue([f for f in folder.rglob('*.fits*') if os.fsencode(f) != os.fsencode(folder) + b'/\xff.fits'])
+    assert any('overlap' in n for n in found.notes) and not any('\n' in n for n in found.notes)
+    from physlearn.lightcurve.xray_catalogue import _stamp
+    assert len(_stamp(list(folder.rglob('*.fits*')))) == 64
 
 def test_notes_of_files_read_alone(folder):
     "What a file was assumed is said, once for each kind, with the number of files and one of them."
     files = sorted(folder.glob('*.fits'))
-    for f in files[:3]:
+    for f in folder.rglob('*.gz'): f.unlink()
+    for f in files:
         with fits.open(f, 'update') as h: del h[1].header['E_MIN1']
-    own, found = [read_lightcurve(f).notes for f in files[:3]], read_catalogue(folder, visits=False).notes
-    assert len({notes[2] for notes in own}) > 1 and all('steps with less than 10 % exposure: masked' in notes[2] for notes in own)
-    for note in own[0]: assert f'3 files like {files[0].name}: {note}' in found     # numbers are those of the example
-    assert sum('files like' in note for note in found) == len(own[0])
-    for f in files[1:3]: f.unlink()
-    assert f'1 file, {files[0].name}: {own[0][1]}' in read_catalogue(folder, visits=False).notes
+    own, found = [read_lightcurve(f).notes for f in files], read_catalogue(folder, visits=False).notes
+    assert len({notes[2] for notes in own}) == len(files) == 5 and 'steps with less than 10 % exposure: masked' in own[0][2]
+    assert found == [f'5 files: {own[0][0]}', f'5 files: {own[0][1]}', f'5 files like {files[0].name}: {own[0][2]}', *left_out(folder)]
+    for f in files[1:]: f.unlink()
+    assert read_catalogue(folder, visits=False).notes == [f'1 file, {files[0].name}: {note}' for note in own[0]]

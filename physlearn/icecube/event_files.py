@@ -729,7 +729,8 @@ def _layout(path):
     import h5py
     if not h5py.is_hdf5(regular_file(path)):
         with open(path, 'rb') as f: kind = kind_by_start(f.read(16))
-        raise FileError(path, f"is {kind or 'no HDF5 file'}", 'events: HDF5, or a folder of tables of Parquet')
+        found = 'is no HDF5 file' if kind in ('', 'an HDF5 file') else f'is {kind}'
+        raise FileError(path, found, 'events: HDF5, or a folder of tables of Parquet')
     with parsing(path, 'HDF5'), h5py.File(path) as f: own = 'offsets' in f and 'geometry' in f
     return 'events' if own else 'guide'
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 import torch
-from ..files import FileError, read_bytes, read_hdf5, words_of
+from ..files import FileError, read_bytes, read_hdf5, visible, words_of
 from ..pages import bar
 from ..params import uniforms, word64
 from .xray_curve import reaches_next
@@ -75,6 +75,11 @@ def _value(cards, i):
     except ValueError: return np.nan
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0009
+def _degrees(v):
+    "A position of a header; NaN where it is none."
+    try: return float(v)
+    except (TypeError, ValueError): return np.nan
+
 @dataclass
 class Header:
     "What the header of a table says."
@@ -146,21 +151,21 @@ class _Gathered:
     "Light curves as they come in, by the number of their file."
     def __init__(self, paths, least):
         self.paths, self.least, self.sets, self.refused = paths, least, [], {}
-        self.waiting, self.size, self.places, self.overlaps = {}, 0, {}, {}
-        self.notes, self.said = [], {}
+        self.waiting, self.size, self.places, self.overlaps, self.said = {}, 0, {}, {}, {}
 
-    def notes_of_all(self):
-        "What was assumed: of files that were read together, then of those read alone, of each kind with an example."
-        like = lambda at: f' like {self.paths[at[0]].name}' if len(at) > 1 else f', {self.paths[at[0]].name}'
-        return self.notes + [f"{len(at)} file{'s'*(len(at) > 1)}{like(at)}: {note}" for note, at in self.said.values()]
+    def noted(self, notes, at, together):
+        "Keep what was assumed of files, by its kind; numbers in it are those of all of them together, or of each."
+        for note in notes:
+            kind = re.sub(r'[\d.]+', '', note)
+            self.said.setdefault(kind, {}).setdefault((note, together or note == kind), []).extend(at)
 
     def alone(self, i, data=None):
         "Read one file by itself."
         try:
             lc = lightcurve_of(read_bytes(self.paths[i]) if data is None else data, self.paths[i], self.least)
-            self.places[i] = [float(lc.meta.get(k, np.nan)) for k in ('RA_OBJ', 'DEC_OBJ')]
+            self.places[i] = [_degrees(lc.meta.get(k)) for k in ('RA_OBJ', 'DEC_OBJ')]
             self.overlaps[i] = lc.meta.get('OVERLAPS', 0)
-            for note in lc.notes: self.said.setdefault(re.sub(r'\d+', '', note), (note, []))[1].append(i)
+            self.noted(lc.notes, [i], False)
             self.sets.append((np.array([i]), LightCurves.of([lc])))
         except (FileError, ValueError) as e: self.refused[i] = str(e)
 
@@ -172,20 +177,22 @@ class _Gathered:
 
     def flush(self):
         "Read what has been joined."
-        for parts in self.waiting.values():
-            at = np.array([i for i, _ in parts])
-            try: lc, n = _together(parts, self.least)
-            except FileError: lc = None
-            if lc is None:
-                for i in at: self.alone(i)
-                continue
-            good, first = _plain(lc, n)
-            for i in at[~good]: self.alone(i)
-            names = np.array([name_of(self.paths[i]) for i in at])
-            whole = replace(LightCurves.of([lc]), names=names, offsets=np.append(first, len(lc)))
-            if good.any(): self.sets.append((at[good], whole if good.all() else whole.some(good)))
-            self.notes += [f"{len(at)} file{'s'*(len(at) > 1)}: {note}" for note in lc.notes]
+        for parts in self.waiting.values(): self.joined(parts)
         self.waiting, self.size = {}, 0
+
+    def joined(self, parts):
+        "Read files of one layout as one; those that cannot be cut from it, by themselves."
+        at = np.array([i for i, _ in parts])
+        try: lc, n = _together(parts, self.least)
+        except FileError: lc = None
+        good, first = (np.zeros(len(at), bool), None) if lc is None else _plain(lc, n)
+        for i in at[~good]: self.alone(i)
+        if not good.all():                             # notes are of the rows that are read here
+            if good.any(): self.joined([part for part, ok in zip(parts, good) if ok])
+            return
+        names = np.array([name_of(self.paths[i]) for i in at])
+        self.sets.append((at, replace(LightCurves.of([lc]), names=names, offsets=np.append(first, len(lc)))))
+        self.noted(lc.notes, at.tolist(), True)
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0014
 def name_of(path, # of the file
@@ -274,7 +281,7 @@ def same_sources(curves:LightCurves,
     return group, copy
 
 # %% ../../nbs/50_lightcurve/51b_xray_catalogue.ipynb #xcat0020
-# of each file: its path, position [deg], number of the first file of its source, whether that has its photons already, and
+# of each file: its path, position [deg], number of the first file of its source, whether that has its photons already,
 # how many of its steps share time with the next one
 MORE = 'file', 'ra', 'dec', 'source', 'copy', 'overlaps'
 
@@ -318,7 +325,8 @@ def _bands_of_most(got):
     unknown = lambda s: s.labels if np.isnan(s.bands).any() else ()
     shapes = [(s.bands.round(6).tobytes(), unknown(s)) for _, s in got.sets]
     if not shapes: return
-    size = {k: sum(len(at) for (at, _), s in zip(got.sets, shapes) if s == k) for k in shapes}
+    size = dict.fromkeys(shapes, 0)
+    for (at, _), k in zip(got.sets, shapes): size[k] += len(at)
     most = max(size, key=size.get)
     of_most = next(s for (_, s), k in zip(got.sets, shapes) if k == most)
     for (at, s), k in zip(got.sets, shapes):
@@ -327,6 +335,20 @@ def _bands_of_most(got):
         said = f'has bands {own}; most files here have {usual}: use a folder of its own'
         got.refused |= {i: f'{got.paths[i]} {said}' for i in at.tolist()}
     got.sets = [one for one, k in zip(got.sets, shapes) if k == most]
+
+def _told(got, kept, most=20): # numbers of the files that are used; kinds of notes that are said
+    "What was assumed, once for each kind, of how many files."
+    out = []
+    for notes in got.said.values():
+        notes = {k: here for k, at in notes.items() if (here := [i for i in at if i in kept])}
+        if not notes: continue
+        (note, together), at = max(notes.items(), key=lambda one: len(one[1]))
+        total, name = sum(map(len, notes.values())), visible(got.paths[at[0]].name)
+        if total == 1: which = f', {name}'
+        elif len(at) == 1 or not together: which = f' like {name}'
+        else: which = '' if len(at) == total else f', {len(at)} of them'
+        out.append(f"{total} file{'s'*(total > 1)}{which}: {note}")
+    return out[:most] + [f'{len(out) - most} notes of other kinds are left out']*(len(out) > most)
 
 def _joined(sets):
     "Sets put end to end in the order of their files."
@@ -357,14 +379,15 @@ def read_catalogue(files,        # a folder, or paths
         why = next(iter(got.refused.values()))
         raise FileError(paths[0].parent, f'none of {len(paths)} files can be used', remedy=why)
     at, curves = _joined(got.sets)
+    if visits: at, curves = _with_visits(got, at, curves)
     place = np.array([got.places[i] for i in at.tolist()])
     source, copy = same_sources(curves, *place.T)
     file, shared = np.array([str(paths[i]) for i in at]), np.array([got.overlaps.get(i, 0) for i in at.tolist()])
     curves = replace(curves, more=dict(zip(MORE, (file, *place.T, source, copy, shared))))
     refused = {str(paths[i]): got.refused[i] for i in sorted(got.refused)}
-    if visits: curves, refused = _visited(curves, refused)
-    copies = [f'{copy.sum()} files repeat photons of another file: copy is True'] if copy.any() else []
-    notes = got.notes_of_all() + copies + (left_out(files) if isinstance(files, (str, Path)) else [])
+    if visits: curves = all_by_visits(curves)
+    copies = [f'files that repeat photons of another one: {copy.sum()}, copy is True'] if copy.any() else []
+    notes = _told(got, set(at.tolist())) + copies + (left_out(files) if isinstance(files, (str, Path)) else [])
     out = Catalogue(curves, refused, notes)
     if cache: out.save(cache, stamp)
     return out
@@ -376,11 +399,11 @@ def _stamp(paths, *how):
     for p in paths:
         try: s = os.stat(p)
         except OSError: continue
-        h.update(f'{p} {s.st_size} {s.st_mtime_ns}\n'.encode())
+        h.update(os.fsencode(p) + f' {s.st_size} {s.st_mtime_ns}\n'.encode())
     return h.hexdigest()
 
-def _visited(curves, refused):
-    "Visits of sources that have any; the others are refused."
+def _with_visits(got, at, curves):
+    "Numbers and light curves of the files that have visits; the others are refused."
     first = curves.offsets[:-1]
     masked = np.where(curves.arrays['mask'], 1, 0)
     unknown = curves.arrays['mask'] & ~np.isfinite(curves.arrays['counts'])
@@ -388,12 +411,11 @@ def _visited(curves, refused):
     dark = np.add.reduceat(masked.all(1), first) == 0
     alone = 'has rates alone, which do not add to visits: read the rows'
     whys = (dark, 'no step is to be used'), (rates & ~dark, alone)
-    for which, said in whys:
-        refused = refused | {f: f'{f}: {said}' for f in curves.more['file'][which].tolist()}
+    for which, said in whys: got.refused |= {i: f'{got.paths[i]}: {said}' for i in at[which].tolist()}
     if (dark | rates).all():
-        raise FileError(first := str(curves.more['file'][0]),
-                        f"{refused[first].removeprefix(f'{first}: ')}; so it is with all {len(curves)} files")
-    return _renumbered(all_by_visits(curves.some(~(dark | rates)))), refused
+        said = whys[0][1] if dark[0] else alone
+        raise FileError(got.paths[at[0]], f'{said}; so it is with all {len(curves)} files')
+    return at[~(dark | rates)], curves.some(~(dark | rates))
 
 def _renumbered(curves):
     "`source` by the numbers of those that are left: the first of each."

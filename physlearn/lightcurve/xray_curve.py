@@ -172,8 +172,8 @@ def shared_steps(time, dt,   # middle and length of the steps (n,), in order of 
 def not_trusted(shared:int, # steps that share time with the next one
                )->str:
     "What is said of a light curve with such steps."
-    return (f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons that count "
-            "twice make errors too small")
+    return (f"not trusted: {shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one, and photons that "
+            "count twice make errors too small")
 
 # %% ../../nbs/50_lightcurve/51a_xray_curve.ipynb #xcursig2
 def unsigned(path,       # file, for messages

@@ -111,7 +111,7 @@ def _clock(path, head, time, unit, dt, dt_unit, notes): # columns as they stand;
         elif np.nanmedian(t) < FIRST_XRAYS*86400:
             notes.append('no MJDREF, and no MJD of X-ray astronomy: times are days after an instant that the file does '
                          'not say')
-    return t + (.5 - place)*dt, dt, ref
+    return t + (.5 - place)*np.where(np.isfinite(dt), dt, 0.), dt, ref
 
 # %% ../../nbs/50_lightcurve/51_xray_files.ipynb #xfil0013
 def _find(cols, *names): return next((cols[n] for n in names if n in cols), None)
@@ -590,7 +590,9 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     t, name, delta = _column(table, cols['TIME']), cols['TIME'], _find(cols, 'TIMEDEL')
     if len(t) == 1 and not delta and 'EXPOSURE' in cols and table[cols['EXPOSURE']].ndim == 1: delta = cols['EXPOSURE']
     units = {c.name: c.unit for c in h.columns}
-    time, dt, ref = _clock(path, head, t, units[name], _column(table, delta), units.get(delta), notes)
+    lengths = _column(table, delta)
+    stated = 'TIMEDEL' in head if lengths is None else bool(np.isfinite(lengths).any())
+    time, dt, ref = _clock(path, head, t, units[name], lengths, units.get(delta), notes)
     got, bands, labels, intervals = _arrays(path, head, table, cols, time, dt, ref, good, notes)
     notes += _flagged(table, cols, sort) + _not_the_rate(cols)
     if not (np.nan_to_num(got['exposure']) > 0).any():
@@ -601,7 +603,7 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     told = bool({'FRACEXP', 'EXPOSURE'} & set(cols)) or intervals is not None
     declared = _declared(table, cols) if declared is None else declared
     mask = _usable(path, got, dt, (.1 if erosita else 0.) if least is None else least, notes, declared, told)
-    _possible(path, got, dt, delta is not None or 'TIMEDEL' in head, mask)
+    _possible(path, got, dt, stated, mask)
     order = np.argsort(time, kind='stable') if sort else np.arange(len(time))
     lost, short = ~np.isfinite(time[order]) & sort, ~(dt[order] > _SHORTEST) & sort
     if (order[:-1] > order[1:]).any(): notes.append('rows were not in the order of time: sorted')
@@ -611,7 +613,8 @@ def _read(path, head, table, cols, h, notes, least, sort, good, declared=None): 
     if not len(order): raise FileError(path, 'no row has a time and a length', 'at least one step')
     arrays = dict(time=time, dt=dt, mask=mask) | got
     if sort: order = _each_once(arrays, order, notes)
-    shared = _overlaps(time[order], dt[order], delta is not None or 'TIMEDEL' in head, notes) if sort else {}
+    used = order[mask[order].any(1)]
+    shared = _overlaps(time[used], dt[used], stated, notes) if sort else {}
     if sort and (twice := int((np.diff(time[order]) == 0).sum())): notes.append(f'{twice} times are there twice')
     name = re.sub(r'\.(fits?|lc|gz|csv|txt|dat|ecsv|vot|xml)', '', Path(path).name)
     said = _unit_of_rates(table, cols)
@@ -719,9 +722,9 @@ class LightCurves:
         return np.diff(self.offsets)
     def __getitem__(self, i)->LightCurve: # number of a source
         if not 0 <= i < len(self): raise IndexError(f"source {i}: there are {len(self)}")
-        cut = slice(self.offsets[i], self.offsets[i+1])
+        cut, shared = slice(self.offsets[i], self.offsets[i+1]), int(self.more.get('overlaps', [0]*len(self))[i])
         return LightCurve(str(self.names[i]), self.labels, self.bands, mjdref=self.mjdref,
-                          **{k: self.arrays[k][cut] for k in STEPS})
+                          meta=dict(OVERLAPS=shared) if shared else {}, **{k: self.arrays[k][cut] for k in STEPS})
 
     @classmethod
     def of(cls, curves): # LightCurve of each source

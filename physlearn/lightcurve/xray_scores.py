@@ -38,17 +38,18 @@ def one_each(found:Catalogue, # light curves of files that were read
     curves, source = found.curves, found.curves.more['source']
     file = curves.more['file'].astype(object)
     also, kept = np.full(len(curves), '', object), np.flatnonzero(source == np.arange(len(curves)))
-    parts = {}
+    parts, once = {}, ~curves.more['copy']
+    shared = np.bincount(source[once], curves.more['overlaps'][once], len(curves)).astype(int)
+    why = np.array([not_trusted(n) if n else '' for n in shared.tolist()], object)
     for members in groups_of(source):
         if len(members) < 2: continue
         g = members[0]
         also[g] = ', '.join(Path(f).name for f in file[members[1:]])
-        apart = members[~curves.more['copy'][members]]
-        if len(apart) > 1: parts[g] = together([curves[i] for i in apart])
-    once = ~curves.more['copy']
-    shared = np.bincount(source[once], curves.more['overlaps'][once], len(curves)).astype(int)
-    more = dict(file=file.astype(str), also=also.astype(str), ra=curves.more['ra'], dec=curves.more['dec'], overlaps=shared)
-    more = {k: v[kept] for k, v in more.items()}
+        apart = members[once[members]]
+        try: parts |= {g: together([curves[i] for i in apart])} if len(apart) > 1 else {}
+        except ValueError as e: why[g] = f'not trusted: the first of its files alone, since {e}'
+    more = dict(file=file.astype(str), also=also.astype(str), ra=curves.more['ra'], dec=curves.more['dec'])
+    more = {k: v[kept] for k, v in (more | dict(not_trusted=why.astype(str))).items()}
     out = replace(curves.some(kept), more=more)
     return _with(out, {int(np.searchsorted(kept, g)): lc for g, lc in parts.items()}) if parts else out
 
@@ -187,8 +188,8 @@ def scored(curves:LightCurves,  # light curves of S sources
                dec_deg=curves.more['dec'], photons=photons, visits=curves.lengths)
     def doubt(where, text):
         for i in np.flatnonzero(where): doubts[i].append(text if isinstance(text, str) else text(i))
-    overlaps = curves.more.get('overlaps', np.zeros(n, int))
-    doubt(overlaps > 0, lambda i: not_trusted(overlaps[i]))
+    why = curves.more.get('not_trusted', np.full(n, ''))
+    doubt(why != '', lambda i: str(why[i]))
     if variability is not None:
         v = {k: np.asarray(x) for k, x in variability(curves).items()}
         p, outside = np.where(v['outside'], np.nan, v['false_alarm']), v['outside'].astype(bool)
@@ -226,7 +227,7 @@ def catalogue_of(curves:LightCurves,   # light curves of S sources
     names = ['rate'] if b == 1 else [f'rate_{i + 1}' for i in range(b)]
     space = ParamSpace(**{k: Param(-1e3, 1e6, 'ct/s', doc=doc.format(label)) for k, label in zip(names, curves.labels)})
     none = torch.full_like(rate, math.nan)
-    sound = torch.from_numpy(np.asarray(curves.more.get('overlaps', np.zeros(n))) == 0)
+    sound = torch.from_numpy(curves.more.get('not_trusted', np.full(n, '')) == '')
     method = ', '.join(f'{k}: {label}' for k, label in zip(names, curves.labels))
     out = Results(space, rate, (low + high)/2, rate - low, rate + high, none, sound, none[:,0], .683, method, (),
                   columns, doubts=tuple(doubts), flags='signal')

@@ -33,12 +33,14 @@ def _curve(path, time, dt, rate, below, above, notes, stated=True, **more): # st
     again = copies([v[order] for v in (time, dt, rate, below, above)])
     if n := int(again.sum()): notes.append(f"{n} row{'s are copies' if n > 1 else ' is a copy'} of others: left out")
     order = order[~again]
-    shared = shared_steps(time[order], dt[order], stated)
+    mask = known & ~limits
+    used = order[mask[order].any(1)]
+    shared = shared_steps(time[used], dt[used], stated)
     if shared: notes.append(f"{shared} step{'s overlap' if shared > 1 else ' overlaps'} the next one")
     unknown = np.full(rate.shape, np.nan)
     exposure = dt[:,None]*np.ones((1, rate.shape[1]))
     steps = dict(time=time, dt=dt, exposure=exposure, counts=unknown, back=unknown, ratio=unknown, rate=rate,
-                 err_minus=below, err_plus=above, mask=known & ~limits)
+                 err_minus=below, err_plus=above, mask=mask)
     return LightCurve(Path(path).stem, notes=notes, path=str(path), meta=dict(OVERLAPS=shared) if shared else {},
                       **{k: v[order] for k, v in steps.items()}, **more)
 
